@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The opcode table, and what a CDB says about blocks and lengths.
+ *
+ * Pure: knows neither commands in flight nor devices.  A row's mask allows every bit that any
+ * generation of the standards has given a meaning, because initiators still set obsolete bits
+ * (the LUN in byte 1, LINK) and hints that may be ignored (group number, duration limits).
+ * Bits that never had a meaning, and NACA, are refused: to ignore them would be to promise
+ * something unknown.  What a defined field may hold is the executing function's matter.
+ */
+#include "core.h"
+
+/* CONTROL: vendor specific, and FLAG and LINK, obsolete; NACA is not supported */
+#define CONTROL		0xc3
+/* byte 1 up to SCSI-2: logical unit number */
+#define LUN2		0xe0
+/* one field of the CDB, all of its bits */
+#define ALL2		0xff, 0xff
+#define ALL4		ALL2, ALL2
+#define ALL8		ALL4, ALL4
+/* GROUP NUMBER; READ and WRITE (12) and (16) keep STREAMING or duration limits beside it */
+#define GROUP10		0x3f
+#define GROUP		0xff
+
+#define MASK_RW10(opcode) { opcode, 0xff, ALL4, GROUP10, ALL2, CONTROL }
+#define MASK_RW12(opcode) { opcode, 0xff, ALL4, ALL4, GROUP, CONTROL }
+#define MASK_RW16(opcode) { opcode, 0xff, ALL8, ALL4, GROUP, CONTROL }
+
+static const struct scst_opcode op_test_unit_ready = {
+	.name		= "TEST UNIT READY",
+	.execute	= scst_spc_test_unit_ready,
+	.cdb_len	= 6,
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_NONE,
+	.cdb_mask	= { TEST_UNIT_READY, LUN2, 0, 0, 0, CONTROL },
+};
+
+static const struct scst_opcode op_request_sense = {
+	.name		= "REQUEST SENSE",
+	.execute	= scst_spc_request_sense,
+	.cdb_len	= 6,
+	.flags		= SCST_OP_NO_UA | SCST_OP_NO_LUN | SCST_OP_STOPPED,
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 4,
+	.len_size	= 1,
+	.cdb_mask	= { REQUEST_SENSE, LUN2 | 0x01, 0, 0, 0xff, CONTROL },
+};
+
+static const struct scst_opcode op_read6 = {
+	.name		= "READ(6)",
+	.execute	= scst_sbc_read,
+	.cdb_len	= 6,
+	.format		= SCST_CDB_RW6,
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_FROM_DEVICE,
+	.cdb_mask	= { READ_6, 0xff, ALL2, 0xff, CONTROL },
+};
+
+static const struct scst_opcode op_write6 = {
+	.name		= "WRITE(6)",
+	.execute	= scst_sbc_write,
+	.cdb_len	= 6,
+	.format		= SCST_CDB_RW6,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= { WRITE_6, 0xff, ALL2, 0xff, CONTROL },
+};
+
+static const struct scst_opcode op_inquiry = {
+	.name		= "INQUIRY",
+	.execute	= scst_spc_inquiry,
+	.cdb_len	= 6,
+	.flags		= SCST_OP_NO_UA | SCST_OP_NO_LUN | SCST_OP_STOPPED,
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 3,
+	.len_size	= 2,
+	.cdb_mask	= { INQUIRY, LUN2 | 0x01, 0xff, ALL2, CONTROL },
+};
+
+static const struct scst_opcode op_mode_select6 = {
+	.name		= "MODE SELECT(6)",
+	.execute	= scst_mode_select,
+	.cdb_len	= 6,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_STOPPED,
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 4,
+	.len_size	= 1,
+	.cdb_mask	= { MODE_SELECT, LUN2 | 0x11, 0, 0, 0xff, CONTROL },
+};
+
+static const struct scst_opcode op_mode_sense6 = {
+	.name		= "MODE SENSE(6)",
+	.execute	= scst_mode_sense,
+	.cdb_len	= 6,
+	.flags		= SCST_OP_STOPPED,
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 4,
+	.len_size	= 1,
+	.cdb_mask	= { MODE_SENSE, LUN2 | 0x08, ALL2, 0xff, CONTROL },
+};
+
+static const struct scst_opcode op_start_stop = {
+	.name		= "START STOP UNIT",
+	.execute	= scst_sbc_start_stop,
+	.cdb_len	= 6,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_STOPPED,
+	.dir		= DMA_NONE,
+	.cdb_mask	= { START_STOP, LUN2 | 0x01, 0, 0x0f, 0xf7, CONTROL },
+};
+
+static const struct scst_opcode op_read_capacity10 = {
+	.name		= "READ CAPACITY(10)",
+	.execute	= scst_sbc_read_capacity10,
+	.cdb_len	= 10,
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_FROM_DEVICE,
+	.cdb_mask	= { READ_CAPACITY, LUN2 | 0x01, ALL4, 0, 0, 0x01, CONTROL },
+};
+
+static const struct scst_opcode op_read10 = {
+	.name		= "READ(10)",
+	.execute	= scst_sbc_read,
+	.cdb_len	= 10,
+	.format		= SCST_CDB_RW10,
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_FROM_DEVICE,
+	.cdb_mask	= MASK_RW10(READ_10),
+};
+
+static const struct scst_opcode op_write10 = {
+	.name		= "WRITE(10)",
+	.execute	= scst_sbc_write,
+	.cdb_len	= 10,
+	.format		= SCST_CDB_RW10,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= MASK_RW10(WRITE_10),
+};
+
+static const struct scst_opcode op_verify10 = {
+	.name		= "VERIFY(10)",
+	.execute	= scst_sbc_verify,
+	.cdb_len	= 10,
+	.format		= SCST_CDB_RW10,
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= MASK_RW10(VERIFY),
+};
+
+static const struct scst_opcode op_sync10 = {
+	.name		= "SYNCHRONIZE CACHE(10)",
+	.execute	= scst_sbc_sync,
+	.cdb_len	= 10,
+	.format		= SCST_CDB_RW10,
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_NONE,
+	.cdb_mask	= { SYNCHRONIZE_CACHE, LUN2 | 0x07, ALL4, GROUP10, ALL2, CONTROL },
+};
+
+static const struct scst_opcode op_mode_select10 = {
+	.name		= "MODE SELECT(10)",
+	.execute	= scst_mode_select,
+	.cdb_len	= 10,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_STOPPED,
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 7,
+	.len_size	= 2,
+	.cdb_mask	= { MODE_SELECT_10, LUN2 | 0x11, 0, 0, 0, 0, 0, ALL2, CONTROL },
+};
+
+static const struct scst_opcode op_mode_sense10 = {
+	.name		= "MODE SENSE(10)",
+	.execute	= scst_mode_sense,
+	.cdb_len	= 10,
+	.flags		= SCST_OP_STOPPED,
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 7,
+	.len_size	= 2,
+	.cdb_mask	= { MODE_SENSE_10, LUN2 | 0x18, ALL2, 0, 0, 0, ALL2, CONTROL },
+};
+
+static const struct scst_opcode op_read16 = {
+	.name		= "READ(16)",
+	.execute	= scst_sbc_read,
+	.cdb_len	= 16,
+	.format		= SCST_CDB_RW16,
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_FROM_DEVICE,
+	.cdb_mask	= MASK_RW16(READ_16),
+};
+
+static const struct scst_opcode op_write16 = {
+	.name		= "WRITE(16)",
+	.execute	= scst_sbc_write,
+	.cdb_len	= 16,
+	.format		= SCST_CDB_RW16,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= MASK_RW16(WRITE_16),
+};
+
+static const struct scst_opcode op_verify16 = {
+	.name		= "VERIFY(16)",
+	.execute	= scst_sbc_verify,
+	.cdb_len	= 16,
+	.format		= SCST_CDB_RW16,
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= MASK_RW16(VERIFY_16),
+};
+
+static const struct scst_opcode op_sync16 = {
+	.name		= "SYNCHRONIZE CACHE(16)",
+	.execute	= scst_sbc_sync,
+	.cdb_len	= 16,
+	.format		= SCST_CDB_RW16,
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_NONE,
+	.cdb_mask	= { SYNCHRONIZE_CACHE_16, 0x06, ALL8, ALL4, GROUP10, CONTROL },
+};
+
+static const struct scst_opcode op_service_action_in = {
+	.name		= "SERVICE ACTION IN(16)",
+	.execute	= scst_sbc_service_action_in,
+	.cdb_len	= 16,
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 10,
+	.len_size	= 4,
+	.cdb_mask	= { SERVICE_ACTION_IN_16, 0x1f, ALL8, ALL4, 0x01, CONTROL },
+};
+
+static const struct scst_opcode op_report_luns = {
+	.name		= "REPORT LUNS",
+	.execute	= scst_spc_report_luns,
+	.cdb_len	= 12,
+	.flags		= SCST_OP_NO_UA | SCST_OP_NO_LUN | SCST_OP_STOPPED,
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 6,
+	.len_size	= 4,
+	.cdb_mask	= { REPORT_LUNS, LUN2, 0xff, 0, 0, 0, ALL4, 0, CONTROL },
+};
+
+static const struct scst_opcode op_read12 = {
+	.name		= "READ(12)",
+	.execute	= scst_sbc_read,
+	.cdb_len	= 12,
+	.format		= SCST_CDB_RW12,
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_FROM_DEVICE,
+	.cdb_mask	= MASK_RW12(READ_12),
+};
+
+static const struct scst_opcode op_write12 = {
+	.name		= "WRITE(12)",
+	.execute	= scst_sbc_write,
+	.cdb_len	= 12,
+	.format		= SCST_CDB_RW12,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= MASK_RW12(WRITE_12),
+};
+
+const struct scst_opcode *const scst_opcodes[256] = {
+	[TEST_UNIT_READY]	= &op_test_unit_ready,
+	[REQUEST_SENSE]		= &op_request_sense,
+	[READ_6]		= &op_read6,
+	[WRITE_6]		= &op_write6,
+	[INQUIRY]		= &op_inquiry,
+	[MODE_SELECT]		= &op_mode_select6,
+	[MODE_SENSE]		= &op_mode_sense6,
+	[START_STOP]		= &op_start_stop,
+	[READ_CAPACITY]		= &op_read_capacity10,
+	[READ_10]		= &op_read10,
+	[WRITE_10]		= &op_write10,
+	[VERIFY]		= &op_verify10,
+	[SYNCHRONIZE_CACHE]	= &op_sync10,
+	[MODE_SELECT_10]	= &op_mode_select10,
+	[MODE_SENSE_10]		= &op_mode_sense10,
+	[READ_16]		= &op_read16,
+	[WRITE_16]		= &op_write16,
+	[VERIFY_16]		= &op_verify16,
+	[SYNCHRONIZE_CACHE_16]	= &op_sync16,
+	[SERVICE_ACTION_IN_16]	= &op_service_action_in,
+	[REPORT_LUNS]		= &op_report_luns,
+	[READ_12]		= &op_read12,
+	[WRITE_12]		= &op_write12,
+};
+
+static u32 scst_cdb_length(const struct scst_opcode *op, const u8 *cdb)
+{
+	switch (op->len_size) {
+	case 1:
+		return cdb[op->len_at];
+	case 2:
+		return get_unaligned_be16(cdb + op->len_at);
+	case 4:
+		return get_unaligned_be32(cdb + op->len_at);
+	default:
+		return 0;
+	}
+}
+
+/**
+ * scst_cdb_decode() - where and how much
+ * @op: the command's row
+ * @cdb: at least op->cdb_len bytes
+ * @lba: first logical block; 0 for SCST_CDB_PLAIN
+ * @nblocks: number of logical blocks; 0 for SCST_CDB_PLAIN
+ * @len: allocation or parameter list length in bytes; 0 except for SCST_CDB_PLAIN
+ *
+ * Return: 0, or -EINVAL for a row without a known format.
+ */
+int scst_cdb_decode(const struct scst_opcode *op, const u8 *cdb, u64 *lba, u32 *nblocks, u32 *len)
+{
+	*len = 0;
+	switch (op->format) {
+	case SCST_CDB_RW10:
+		*lba = get_unaligned_be32(cdb + 2);
+		*nblocks = get_unaligned_be16(cdb + 7);
+		return 0;
+	case SCST_CDB_RW16:
+		*lba = get_unaligned_be64(cdb + 2);
+		*nblocks = get_unaligned_be32(cdb + 10);
+		return 0;
+	case SCST_CDB_RW12:
+		*lba = get_unaligned_be32(cdb + 2);
+		*nblocks = get_unaligned_be32(cdb + 6);
+		return 0;
+	case SCST_CDB_RW6:
+		*lba = get_unaligned_be24(cdb + 1) & 0x1fffff;
+		*nblocks = cdb[4] ?: 256;
+		return 0;
+	case SCST_CDB_PLAIN:
+		*lba = 0;
+		*nblocks = 0;
+		*len = scst_cdb_length(op, cdb);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static noinline int scst_cdb_find_reserved(const struct scst_opcode *op, const u8 *cdb)
+{
+	unsigned int i;
+
+	for (i = 0; i < op->cdb_len; i++) {
+		u8 bad = cdb[i] & ~op->cdb_mask[i];
+
+		if (bad)
+			return i * 8 + fls(bad) - 1;
+	}
+	return -1;
+}
+
+/**
+ * scst_cdb_reserved_bit() - does a CDB set a bit that no command may set?
+ * @op: the command's row
+ * @cdb: at least op->cdb_len bytes
+ *
+ * Runs for every command: two overlapping words cover a CDB of any length.
+ *
+ * Return: -1 if all is well, else 8 * byte + bit of the first such bit.
+ */
+int scst_cdb_reserved_bit(const struct scst_opcode *op, const u8 *cdb)
+{
+	const u8 *mask = op->cdb_mask;
+	u64 bad;
+
+	if (op->cdb_len >= 8) {
+		unsigned int tail = op->cdb_len - 8;
+
+		bad = get_unaligned((const u64 *)cdb) & ~get_unaligned((const u64 *)mask);
+		bad |= get_unaligned((const u64 *)(cdb + tail)) &
+		       ~get_unaligned((const u64 *)(mask + tail));
+	} else {
+		bad = get_unaligned((const u32 *)cdb) & ~get_unaligned((const u32 *)mask);
+		bad |= get_unaligned((const u32 *)(cdb + 2)) &
+		       ~get_unaligned((const u32 *)(mask + 2));
+	}
+	return likely(!bad) ? -1 : scst_cdb_find_reserved(op, cdb);
+}

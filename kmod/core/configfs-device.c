@@ -1,0 +1,545 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * devices/HANDLER/NAME in configfs.  User interface only: states and lifetimes are in device.c.
+ */
+#include "core.h"
+#include <linux/ctype.h>
+#include <linux/siphash.h>
+#include <linux/utsname.h>
+
+/* A handler's directory, and the item types made from its attributes. */
+struct scst_handler_dir {
+	struct config_group group;
+	const struct scst_handler *handler;
+	struct config_item_type type;
+	struct config_item_type device_type;
+	struct list_head entry;
+	struct configfs_attribute *attrs[];
+};
+
+static LIST_HEAD(scst_handler_dirs);
+static DEFINE_MUTEX(scst_handlers_lock);	/* the list of handlers */
+
+/* --- settings: only while the device is disabled ----------------------------------------------- */
+
+static int scst_device_lock_settings(struct scst_device *dev)
+{
+	int ret = mutex_lock_killable(&dev->lock);
+
+	if (!ret && dev->state != SCST_DEVICE_DISABLED) {
+		mutex_unlock(&dev->lock);
+		ret = -EBUSY;
+	}
+	return ret;
+}
+
+/**
+ * scst_device_store_bool() - store half of a handler's boolean attribute
+ * @dev: the device
+ * @where: the setting
+ * @page: what was written
+ *
+ * Return: 0, -EINVAL, -EBUSY while the device is enabled.
+ */
+int scst_device_store_bool(struct scst_device *dev, bool *where, const char *page)
+{
+	bool value;
+	int ret = scst_parse_bool(page, &value) ?: scst_device_lock_settings(dev);
+
+	if (ret)
+		return ret;
+	*where = value;
+	mutex_unlock(&dev->lock);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(scst_device_store_bool);
+
+/**
+ * scst_device_store_path() - store half of a handler's path attribute
+ * @dev: the device
+ * @where: the setting; a kmalloc'ed string or NULL, freed by the handler's free()
+ * @page: what was written; empty clears the setting
+ * @count: its length
+ *
+ * Return: 0, -EINVAL if not an absolute path of printable characters, -ENAMETOOLONG, -EBUSY while the
+ * device is enabled, -ENOMEM.
+ */
+int scst_device_store_path(struct scst_device *dev, char **where, const char *page, size_t count)
+{
+	size_t len = count && page[count - 1] == '\n' ? count - 1 : count;
+	char *path = NULL;
+	size_t i;
+	int ret;
+
+	if (len && page[0] != '/')
+		return -EINVAL;
+	/* configfs cuts longer values at a page. */
+	if (len >= PATH_MAX - 1)
+		return -ENAMETOOLONG;
+	for (i = 0; i < len; i++)
+		if (iscntrl(page[i]))
+			return -EINVAL;
+	if (len) {
+		path = kstrndup(page, len, GFP_KERNEL);
+		if (!path)
+			return -ENOMEM;
+	}
+	ret = scst_device_lock_settings(dev);
+	if (!ret) {
+		swap(*where, path);
+		mutex_unlock(&dev->lock);
+	}
+	kfree(path);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(scst_device_store_path);
+
+#define SCST_DEVICE_ATTR_BOOL(name)							\
+static ssize_t scst_device_##name##_show(struct config_item *item, char *page)		\
+{											\
+	return sysfs_emit(page, "%d\n", scst_device_of(item)->name);			\
+}											\
+											\
+static ssize_t scst_device_##name##_store(struct config_item *item, const char *page,	\
+					  size_t count)					\
+{											\
+	struct scst_device *dev = scst_device_of(item);					\
+	int ret = scst_device_store_bool(dev, &dev->name, page);			\
+											\
+	return ret ?: count;								\
+}											\
+CONFIGFS_ATTR(scst_device_, name)
+
+SCST_DEVICE_ATTR_BOOL(read_only);
+SCST_DEVICE_ATTR_BOOL(write_through);
+SCST_DEVICE_ATTR_BOOL(rotational);
+
+static ssize_t scst_device_size_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%llu\n", READ_ONCE(scst_device_of(item)->size));
+}
+
+static ssize_t scst_device_size_store(struct config_item *item, const char *page, size_t count)
+{
+	struct scst_device *dev = scst_device_of(item);
+	u64 size;
+	int ret = scst_parse_u64(page, S64_MAX, &size) ?: scst_device_lock_settings(dev);
+
+	if (ret)
+		return ret;
+	dev->size = size;
+	mutex_unlock(&dev->lock);
+	return count;
+}
+
+static ssize_t scst_device_block_size_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%u\n", scst_device_of(item)->block_size);
+}
+
+static ssize_t scst_device_block_size_store(struct config_item *item, const char *page, size_t count)
+{
+	struct scst_device *dev = scst_device_of(item);
+	u64 size;
+	int ret = scst_parse_u64(page, 4096, &size);
+
+	if (!ret && size && (size < 512 || !is_power_of_2(size)))
+		ret = -ERANGE;
+	ret = ret ?: scst_device_lock_settings(dev);
+	if (ret)
+		return ret;
+	dev->block_size = size;
+	mutex_unlock(&dev->lock);
+	return count;
+}
+
+/* --- states -------------------------------------------------------------------------------------- */
+
+static ssize_t scst_device_state_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%s\n", scst_device_state_name(scst_device_of(item)));
+}
+
+static ssize_t scst_device_error_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%s\n", scst_errno_name(READ_ONCE(scst_device_of(item)->open_error)));
+}
+
+static ssize_t scst_device_enabled_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%d\n", READ_ONCE(scst_device_of(item)->state) != SCST_DEVICE_DISABLED);
+}
+
+static ssize_t scst_device_enabled_store(struct config_item *item, const char *page, size_t count)
+{
+	bool on;
+	int ret = scst_parse_bool(page, &on) ?: scst_device_set_enabled(scst_device_of(item), on);
+
+	return ret ?: count;
+}
+
+static ssize_t scst_device_active_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%d\n", READ_ONCE(scst_device_of(item)->state) == SCST_DEVICE_ACTIVE);
+}
+
+static ssize_t scst_device_active_store(struct config_item *item, const char *page, size_t count)
+{
+	bool on;
+	int ret = scst_parse_bool(page, &on) ?: scst_device_set_active(scst_device_of(item), on);
+
+	return ret ?: count;
+}
+
+CONFIGFS_ATTR(scst_device_, enabled);
+CONFIGFS_ATTR(scst_device_, active);
+CONFIGFS_ATTR_RO(scst_device_, state);
+CONFIGFS_ATTR_RO(scst_device_, error);
+CONFIGFS_ATTR(scst_device_, size);
+CONFIGFS_ATTR(scst_device_, block_size);
+
+static struct configfs_attribute scst_device_attr_size_ro = {
+	.ca_name	= "size",
+	.ca_mode	= 0444,
+	.ca_owner	= THIS_MODULE,
+	.show		= scst_device_size_show,
+};
+
+static struct configfs_attribute *scst_device_common_attrs[] = {
+	&scst_device_attr_enabled,
+	&scst_device_attr_active,
+	&scst_device_attr_state,
+	&scst_device_attr_error,
+	&scst_device_attr_block_size,
+	&scst_device_attr_read_only,
+	&scst_device_attr_rotational,
+};
+
+/* --- identity ------------------------------------------------------------------------------------ */
+
+static struct scst_device *scst_id_device(struct config_item *item)
+{
+	return container_of(to_config_group(item), struct scst_device, id_group);
+}
+
+static int scst_id_store_string(struct config_item *item, char *where, size_t size, const char *page,
+				size_t count)
+{
+	size_t len = count && page[count - 1] == '\n' ? count - 1 : count;
+	struct scst_device *dev = scst_id_device(item);
+	size_t i;
+	int ret;
+
+	if (!len)
+		return -EINVAL;
+	if (len >= size)
+		return -ENAMETOOLONG;
+	for (i = 0; i < len; i++)
+		if (!isascii(page[i]) || !isprint(page[i]))
+			return -EINVAL;
+	ret = scst_device_lock_settings(dev);
+	if (ret)
+		return ret;
+	memcpy(where, page, len);
+	memset(where + len, 0, size - len);
+	mutex_unlock(&dev->lock);
+	return 0;
+}
+
+#define SCST_ID_ATTR(name)								\
+static ssize_t scst_id_##name##_show(struct config_item *item, char *page)		\
+{											\
+	return sysfs_emit(page, "%s\n", scst_id_device(item)->id.name);			\
+}											\
+											\
+static ssize_t scst_id_##name##_store(struct config_item *item, const char *page,	\
+				      size_t count)					\
+{											\
+	struct scst_identity *id = &scst_id_device(item)->id;				\
+	int ret = scst_id_store_string(item, id->name, sizeof(id->name), page, count);	\
+											\
+	return ret ?: count;								\
+}											\
+CONFIGFS_ATTR(scst_id_, name)
+
+SCST_ID_ATTR(vendor);
+SCST_ID_ATTR(product);
+SCST_ID_ATTR(revision);
+SCST_ID_ATTR(serial);
+
+/* Hex digits, exactly; the number of bytes, 0 if the value is empty. */
+static int scst_id_parse_hex(const char *page, size_t count, u8 out[16])
+{
+	size_t len = count && page[count - 1] == '\n' ? count - 1 : count;
+
+	if (len > 32)
+		return -ENAMETOOLONG;
+	if (len % 2 || hex2bin(out, page, len / 2))
+		return -EINVAL;
+	return len / 2;
+}
+
+static bool scst_naa_valid(const u8 *naa, int len)
+{
+	int type = naa[0] >> 4;
+
+	return (len == 8 && (type == 2 || type == 3 || type == 5)) || (len == 16 && type == 6);
+}
+
+static bool scst_eui64_valid(const u8 *eui, int len)
+{
+	return len == 0 || len == 8 || len == 12 || len == 16;
+}
+
+static ssize_t scst_id_store_bytes(struct config_item *item, u8 *where, u8 *where_len, const char *page,
+				   size_t count, bool (*valid)(const u8 *, int))
+{
+	struct scst_device *dev = scst_id_device(item);
+	u8 bytes[16] = {};
+	int ret, len;
+
+	len = scst_id_parse_hex(page, count, bytes);
+	if (len < 0)
+		return len;
+	if (!valid(bytes, len))
+		return -EINVAL;
+	ret = scst_device_lock_settings(dev);
+	if (ret)
+		return ret;
+	memcpy(where, bytes, sizeof(bytes));
+	*where_len = len;
+	mutex_unlock(&dev->lock);
+	return count;
+}
+
+static ssize_t scst_id_naa_show(struct config_item *item, char *page)
+{
+	struct scst_identity *id = &scst_id_device(item)->id;
+
+	return sysfs_emit(page, "%*phN\n", id->naa_len, id->naa);
+}
+
+static ssize_t scst_id_naa_store(struct config_item *item, const char *page, size_t count)
+{
+	struct scst_identity *id = &scst_id_device(item)->id;
+
+	return scst_id_store_bytes(item, id->naa, &id->naa_len, page, count, scst_naa_valid);
+}
+
+static ssize_t scst_id_eui64_show(struct config_item *item, char *page)
+{
+	struct scst_identity *id = &scst_id_device(item)->id;
+
+	return id->eui64_len ? sysfs_emit(page, "%*phN\n", id->eui64_len, id->eui64) : sysfs_emit(page, "\n");
+}
+
+static ssize_t scst_id_eui64_store(struct config_item *item, const char *page, size_t count)
+{
+	struct scst_identity *id = &scst_id_device(item)->id;
+
+	return scst_id_store_bytes(item, id->eui64, &id->eui64_len, page, count, scst_eui64_valid);
+}
+
+CONFIGFS_ATTR(scst_id_, naa);
+CONFIGFS_ATTR(scst_id_, eui64);
+
+static struct configfs_attribute *scst_id_attrs[] = {
+	&scst_id_attr_vendor,
+	&scst_id_attr_product,
+	&scst_id_attr_revision,
+	&scst_id_attr_serial,
+	&scst_id_attr_naa,
+	&scst_id_attr_eui64,
+	NULL,
+};
+
+static struct config_item_type scst_id_type = {
+	.ct_owner	= THIS_MODULE,
+	.ct_attrs	= scst_id_attrs,
+};
+
+/* NAA 3, locally assigned: from the host's and the device's name, so that it is the same after a reload. */
+static void scst_identity_default(struct scst_device *dev)
+{
+	static const siphash_key_t key = { { 0x736373742d646576, 0x6964656e74697479 } };
+	char text[__NEW_UTS_LEN + SCST_DEVICE_NAME_LEN + 2];
+	int len = scnprintf(text, sizeof(text), "%s %s", init_utsname()->nodename, dev->name);
+	u64 naa = siphash(text, len, &key) >> 4 | 3ULL << 60;
+
+	put_unaligned_be64(naa, dev->id.naa);
+	dev->id.naa_len = 8;
+	strscpy(dev->id.vendor, "SCST", sizeof(dev->id.vendor));
+	strscpy(dev->id.product, dev->handler->name, sizeof(dev->id.product));
+	strscpy(dev->id.revision, "1", sizeof(dev->id.revision));
+	snprintf(dev->id.serial, sizeof(dev->id.serial), "%016llx", naa);
+}
+
+/* --- directories ---------------------------------------------------------------------------------- */
+
+static void scst_device_item_release(struct config_item *item)
+{
+	scst_device_put(scst_device_of(item));
+}
+
+struct configfs_item_operations scst_device_item_ops = {
+	.release	= scst_device_item_release,
+};
+
+static struct scst_device *scst_device_create(struct scst_handler_dir *dir, const char *name)
+{
+	const struct scst_handler *handler = dir->handler;
+	struct scst_device *dev = kzalloc(handler->device_size, GFP_KERNEL);
+	int ret;
+
+	if (!dev)
+		return ERR_PTR(-ENOMEM);
+	ret = scst_device_init_ref(dev);
+	if (ret) {
+		kfree(dev);
+		return ERR_PTR(ret);
+	}
+	scst_device_setup(dev, handler, name);
+	scst_identity_default(dev);
+	config_group_init_type_name(&dev->group, name, &dir->device_type);
+	config_group_init_type_name(&dev->id_group, "id", &scst_id_type);
+	configfs_add_default_group(&dev->id_group, &dev->group);
+	ret = handler->init ? handler->init(dev) : 0;
+	if (ret) {
+		scst_device_put(dev);
+		return ERR_PTR(ret);
+	}
+	return dev;
+}
+
+static struct config_group *scst_device_make(struct config_group *group, const char *name)
+{
+	struct scst_handler_dir *dir = container_of(group, struct scst_handler_dir, group);
+	struct scst_device *dev;
+	int ret = scst_name_check(name, SCST_DEVICE_NAME_LEN, "");
+
+	if (ret)
+		return ERR_PTR(ret);
+	dev = scst_device_create(dir, name);
+	if (IS_ERR(dev))
+		return ERR_CAST(dev);
+	mutex_lock(&scst_config_mutex);
+	if (scst_device_name_taken(name))
+		ret = -EEXIST;
+	else
+		list_add_tail(&dev->entry, &scst_devices);
+	mutex_unlock(&scst_config_mutex);
+	if (ret) {
+		config_group_put(&dev->group);
+		return ERR_PTR(ret);
+	}
+	return &dev->group;
+}
+
+static void scst_device_drop(struct config_group *group, struct config_item *item)
+{
+	scst_device_retire(scst_device_of(item));
+	config_item_put(item);
+}
+
+static struct configfs_group_operations scst_handler_group_ops = {
+	.make_group	= scst_device_make,
+	.drop_item	= scst_device_drop,
+};
+
+/* --- handlers ---------------------------------------------------------------------------------------- */
+
+static size_t scst_count_attrs(struct configfs_attribute **attrs)
+{
+	size_t nr = 0;
+
+	while (attrs && attrs[nr])
+		nr++;
+	return nr;
+}
+
+static struct scst_handler_dir *scst_handler_dir_alloc(const struct scst_handler *handler)
+{
+	size_t own = scst_count_attrs(handler->attrs), nr = ARRAY_SIZE(scst_device_common_attrs);
+	struct scst_handler_dir *dir = kzalloc(struct_size(dir, attrs, nr + own + 3), GFP_KERNEL);
+
+	if (!dir)
+		return NULL;
+	memcpy(dir->attrs, scst_device_common_attrs, sizeof(scst_device_common_attrs));
+	dir->attrs[nr++] = handler->flags & SCST_HANDLER_SIZE_RW ?
+			   &scst_device_attr_size : &scst_device_attr_size_ro;
+	if (!(handler->flags & SCST_HANDLER_NO_CACHE))
+		dir->attrs[nr++] = &scst_device_attr_write_through;
+	if (own)
+		memcpy(&dir->attrs[nr], handler->attrs, own * sizeof(*handler->attrs));
+	dir->handler = handler;
+	dir->type.ct_owner = handler->owner;
+	dir->type.ct_group_ops = &scst_handler_group_ops;
+	dir->device_type.ct_owner = handler->owner;
+	dir->device_type.ct_item_ops = &scst_device_item_ops;
+	dir->device_type.ct_attrs = dir->attrs;
+	config_group_init_type_name(&dir->group, handler->name, &dir->type);
+	return dir;
+}
+
+static struct scst_handler_dir *scst_handler_find(const char *name)
+{
+	struct scst_handler_dir *dir;
+
+	list_for_each_entry(dir, &scst_handler_dirs, entry)
+		if (!strcmp(dir->handler->name, name))
+			return dir;
+	return NULL;
+}
+
+/**
+ * scst_handler_register() - offer a device handler
+ * @handler: its table, valid until scst_handler_unregister()
+ *
+ * Process context, from the module's init; makes devices/NAME in configfs.
+ *
+ * Return: 0, -EINVAL if a mandatory member is missing, -EEXIST for a name in use, -ENOMEM.
+ */
+int scst_handler_register(const struct scst_handler *handler)
+{
+	struct scst_handler_dir *dir;
+	int ret;
+
+	if (!handler->owner || !handler->check || !handler->open || !handler->close || !handler->execute ||
+	    !handler->read || handler->device_size < sizeof(struct scst_device) ||
+	    scst_name_check(handler->name, sizeof_field(struct scst_identity, product) - 1, ""))
+		return -EINVAL;
+	dir = scst_handler_dir_alloc(handler);
+	if (!dir)
+		return -ENOMEM;
+	mutex_lock(&scst_handlers_lock);
+	ret = scst_handler_find(handler->name) ? -EEXIST :
+	      configfs_register_group(&scst_devices_group, &dir->group);
+	if (!ret)
+		list_add(&dir->entry, &scst_handler_dirs);
+	mutex_unlock(&scst_handlers_lock);
+	if (ret)
+		kfree(dir);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(scst_handler_register);
+
+/**
+ * scst_handler_unregister() - withdraw a device handler
+ * @handler: as registered; has no devices any more, each of which holds the module
+ *
+ * Process context, from the module's exit.
+ */
+void scst_handler_unregister(const struct scst_handler *handler)
+{
+	struct scst_handler_dir *dir;
+
+	mutex_lock(&scst_handlers_lock);
+	dir = scst_handler_find(handler->name);
+	configfs_unregister_group(&dir->group);
+	list_del(&dir->entry);
+	mutex_unlock(&scst_handlers_lock);
+	/* The work that dropped the last device may still be returning from the handler. */
+	flush_workqueue(scst_retire_wq);
+	kfree(dir);
+}
+EXPORT_SYMBOL_GPL(scst_handler_unregister);

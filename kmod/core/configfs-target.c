@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * targets/DRIVER/NAME in configfs.  User interface only: enabling and lifetimes are in target.c, what is
+ * below luns/ and groups/ in configfs-access.c.
+ */
+#include "core.h"
+
+/* A driver's directory, and the item types made from its attributes. */
+struct scst_driver_dir {
+	struct config_group group;
+	const struct scst_target_driver *driver;
+	struct config_item_type type;
+	struct config_item_type target_type;
+	struct list_head entry;
+	struct configfs_attribute *attrs[];
+};
+
+static LIST_HEAD(scst_driver_dirs);
+static DEFINE_MUTEX(scst_drivers_lock);		/* the list of drivers */
+
+static struct scst_target *scst_target_of(struct config_item *item)
+{
+	return container_of(to_config_group(item), struct scst_target, group);
+}
+
+static ssize_t scst_target_enabled_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%d\n", READ_ONCE(scst_target_of(item)->enabled));
+}
+
+static ssize_t scst_target_enabled_store(struct config_item *item, const char *page, size_t count)
+{
+	bool on;
+	int ret = scst_parse_bool(page, &on) ?: scst_target_set_enabled(scst_target_of(item), on);
+
+	return ret ?: count;
+}
+
+static ssize_t scst_target_state_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%s\n", scst_target_state_name(scst_target_of(item)));
+}
+
+static ssize_t scst_target_rel_tgt_id_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%u\n", READ_ONCE(scst_target_of(item)->rel_tgt_id));
+}
+
+static ssize_t scst_target_rel_tgt_id_store(struct config_item *item, const char *page, size_t count)
+{
+	u64 id;
+	int ret = scst_parse_u64(page, U16_MAX, &id);
+
+	if (!ret && !id)
+		ret = -ERANGE;
+	ret = ret ?: scst_target_set_rel_id(scst_target_of(item), id);
+	return ret ?: count;
+}
+
+CONFIGFS_ATTR(scst_target_, enabled);
+CONFIGFS_ATTR_RO(scst_target_, state);
+CONFIGFS_ATTR(scst_target_, rel_tgt_id);
+
+static struct configfs_attribute *scst_target_common_attrs[] = {
+	&scst_target_attr_enabled,
+	&scst_target_attr_state,
+	&scst_target_attr_rel_tgt_id,
+};
+
+static void scst_target_item_release(struct config_item *item)
+{
+	scst_target_put(scst_target_of(item));
+}
+
+static struct configfs_item_operations scst_target_item_ops = {
+	.release	= scst_target_item_release,
+};
+
+/**
+ * scst_target_add_group() - give a target a directory of the driver's own
+ * @tgt: the target
+ * @group: initialised; embedded in the driver's target structure
+ *
+ * Only from the driver's init().
+ */
+void scst_target_add_group(struct scst_target *tgt, struct config_group *group)
+{
+	configfs_add_default_group(group, &tgt->group);
+}
+EXPORT_SYMBOL_GPL(scst_target_add_group);
+
+static struct scst_target *scst_target_create(struct scst_driver_dir *dir, const char *name)
+{
+	const struct scst_target_driver *drv = dir->driver;
+	struct scst_target *tgt = kzalloc(drv->target_size, GFP_KERNEL);
+	int ret;
+
+	if (!tgt)
+		return ERR_PTR(-ENOMEM);
+	ret = scst_target_setup(tgt, drv, name);
+	if (ret) {
+		kfree(tgt);
+		return ERR_PTR(ret);
+	}
+	config_group_init_type_name(&tgt->group, name, &dir->target_type);
+	ret = scst_target_dirs_alloc(tgt);
+	if (!ret && drv->init)
+		ret = drv->init(tgt);
+	if (ret) {
+		config_group_put(&tgt->group);
+		return ERR_PTR(ret);
+	}
+	return tgt;
+}
+
+static struct config_group *scst_target_make(struct config_group *group, const char *name)
+{
+	struct scst_driver_dir *dir = container_of(group, struct scst_driver_dir, group);
+	struct scst_target *tgt;
+	int ret = scst_name_check(name, SCST_TARGET_NAME_LEN, "+@,");
+
+	if (ret)
+		return ERR_PTR(ret);
+	tgt = scst_target_create(dir, name);
+	if (IS_ERR(tgt))
+		return ERR_CAST(tgt);
+	mutex_lock(&scst_config_mutex);
+	list_add_tail(&tgt->entry, &scst_targets);
+	mutex_unlock(&scst_config_mutex);
+	return &tgt->group;
+}
+
+static void scst_target_drop(struct config_group *group, struct config_item *item)
+{
+	scst_target_retire(scst_target_of(item));
+	config_item_put(item);
+}
+
+static struct configfs_group_operations scst_driver_group_ops = {
+	.make_group	= scst_target_make,
+	.drop_item	= scst_target_drop,
+};
+
+/* --- drivers -------------------------------------------------------------------------------------- */
+
+static struct scst_driver_dir *scst_driver_dir_alloc(const struct scst_target_driver *drv)
+{
+	size_t nr = ARRAY_SIZE(scst_target_common_attrs), own = 0;
+	struct scst_driver_dir *dir;
+
+	while (drv->target_attrs && drv->target_attrs[own])
+		own++;
+	dir = kzalloc(struct_size(dir, attrs, nr + own + 1), GFP_KERNEL);
+	if (!dir)
+		return NULL;
+	memcpy(dir->attrs, scst_target_common_attrs, sizeof(scst_target_common_attrs));
+	if (own)
+		memcpy(&dir->attrs[nr], drv->target_attrs, own * sizeof(*drv->target_attrs));
+	dir->driver = drv;
+	dir->type.ct_owner = drv->owner;
+	dir->type.ct_group_ops = &scst_driver_group_ops;
+	dir->target_type.ct_owner = drv->owner;
+	dir->target_type.ct_item_ops = &scst_target_item_ops;
+	dir->target_type.ct_attrs = dir->attrs;
+	config_group_init_type_name(&dir->group, drv->name, &dir->type);
+	return dir;
+}
+
+static struct scst_driver_dir *scst_driver_find(const char *name)
+{
+	struct scst_driver_dir *dir;
+
+	list_for_each_entry(dir, &scst_driver_dirs, entry)
+		if (!strcmp(dir->driver->name, name))
+			return dir;
+	return NULL;
+}
+
+/**
+ * scst_target_driver_register() - offer a target driver
+ * @drv: its table, valid until scst_target_driver_unregister()
+ *
+ * Process context, from the module's init; makes targets/NAME in configfs.
+ *
+ * Return: 0, -EINVAL if a mandatory member is missing, -EEXIST for a name in use, -ENOMEM.
+ */
+int scst_target_driver_register(const struct scst_target_driver *drv)
+{
+	struct scst_driver_dir *dir;
+	int ret;
+
+	if (!drv->owner || !drv->enable || !drv->disable || !drv->send_response || !drv->release ||
+	    !drv->tmf_done || drv->target_size < sizeof(struct scst_target) ||
+	    scst_name_check(drv->name, SCST_DEVICE_NAME_LEN, ""))
+		return -EINVAL;
+	dir = scst_driver_dir_alloc(drv);
+	if (!dir)
+		return -ENOMEM;
+	mutex_lock(&scst_drivers_lock);
+	ret = scst_driver_find(drv->name) ? -EEXIST :
+	      configfs_register_group(&scst_targets_group, &dir->group);
+	if (!ret)
+		list_add(&dir->entry, &scst_driver_dirs);
+	mutex_unlock(&scst_drivers_lock);
+	if (ret)
+		kfree(dir);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(scst_target_driver_register);
+
+/**
+ * scst_target_driver_unregister() - withdraw a target driver
+ * @drv: as registered; has no targets any more, each of which holds the module
+ *
+ * Process context, from the module's exit.
+ */
+void scst_target_driver_unregister(const struct scst_target_driver *drv)
+{
+	struct scst_driver_dir *dir;
+
+	mutex_lock(&scst_drivers_lock);
+	dir = scst_driver_find(drv->name);
+	configfs_unregister_group(&dir->group);
+	list_del(&dir->entry);
+	mutex_unlock(&scst_drivers_lock);
+	flush_workqueue(scst_retire_wq);
+	flush_workqueue(scst_tmf_wq);
+	kfree(dir);
+}
+EXPORT_SYMBOL_GPL(scst_target_driver_unregister);

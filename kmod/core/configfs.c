@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The root of the configfs tree, and the syntax its values share.
+ */
+#include "core.h"
+#include <linux/ctype.h>
+
+/* --- syntax ------------------------------------------------------------------------------------- */
+
+/**
+ * scst_name_check() - is this a name a directory may have?
+ * @name: the name
+ * @max: longest allowed
+ * @more: characters allowed besides letters, digits and "_.:-"
+ *
+ * Return: 0, -ENAMETOOLONG or -EINVAL.
+ */
+int scst_name_check(const char *name, size_t max, const char *more)
+{
+	const char *c;
+
+	if (strlen(name) > max)
+		return -ENAMETOOLONG;
+	if (name[0] == '.' || name[0] == '-' || !name[0])
+		return -EINVAL;
+	for (c = name; *c; c++)
+		if (!isascii(*c) || (!isalnum(*c) && !strchr("_.:-", *c) && !strchr(more, *c)))
+			return -EINVAL;
+	return 0;
+}
+EXPORT_SYMBOL_GPL(scst_name_check);
+
+/* Whole words only: kstrtobool() would take "nonsense" for no. */
+int scst_parse_bool(const char *page, bool *value)
+{
+	static const char *const words[] = { "0", "1", "n", "y", "off", "on" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(words); i++) {
+		if (sysfs_streq(page, words[i])) {
+			*value = i & 1;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+EXPORT_SYMBOL_GPL(scst_parse_bool);
+
+int scst_parse_u64(const char *page, u64 max, u64 *value)
+{
+	unsigned int base = page[0] == '0' && tolower(page[1]) == 'x' ? 16 : 10;
+	int ret;
+
+	if (!isdigit(page[0]))
+		return -EINVAL;
+	ret = kstrtou64(page, base, value);
+	if (ret)
+		return ret;
+	return *value > max ? -ERANGE : 0;
+}
+
+/* --- root ------------------------------------------------------------------------------------------ */
+
+static ssize_t scst_root_version_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%s\n", SCST_VERSION);
+}
+
+static ssize_t scst_root_features_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "\n");
+}
+
+static ssize_t scst_root_generation_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%llu\n", scst_generation());
+}
+
+static ssize_t scst_root_staged_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%d\n", scst_staged());
+}
+
+static ssize_t scst_root_autocommit_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%d\n", scst_autocommit());
+}
+
+static ssize_t scst_root_autocommit_store(struct config_item *item, const char *page, size_t count)
+{
+	bool on;
+	int ret = scst_parse_bool(page, &on) ?: scst_set_autocommit(on);
+
+	return ret ?: count;
+}
+
+static ssize_t scst_root_commit_store(struct config_item *item, const char *page, size_t count)
+{
+	u64 base;
+	int ret = scst_parse_u64(page, U64_MAX, &base) ?: scst_commit(base);
+
+	return ret ?: count;
+}
+
+CONFIGFS_ATTR_RO(scst_root_, version);
+CONFIGFS_ATTR_RO(scst_root_, features);
+CONFIGFS_ATTR_RO(scst_root_, generation);
+CONFIGFS_ATTR_RO(scst_root_, staged);
+CONFIGFS_ATTR(scst_root_, autocommit);
+CONFIGFS_ATTR_WO(scst_root_, commit);
+
+static struct configfs_attribute *scst_root_attrs[] = {
+	&scst_root_attr_version,
+	&scst_root_attr_features,
+	&scst_root_attr_generation,
+	&scst_root_attr_staged,
+	&scst_root_attr_autocommit,
+	&scst_root_attr_commit,
+	NULL,
+};
+
+static struct config_item_type scst_root_type = {
+	.ct_owner	= THIS_MODULE,
+	.ct_attrs	= scst_root_attrs,
+};
+
+static struct configfs_subsystem scst_subsystem = {
+	.su_group = {
+		.cg_item = {
+			.ci_namebuf	= "scst",
+			.ci_type	= &scst_root_type,
+		},
+	},
+};
+
+static struct config_item_type scst_branch_type = {
+	.ct_owner	= THIS_MODULE,
+};
+
+struct config_group scst_devices_group;
+struct config_group scst_targets_group;
+
+int scst_configfs_init(void)
+{
+	config_group_init(&scst_subsystem.su_group);
+	mutex_init(&scst_subsystem.su_mutex);
+	config_group_init_type_name(&scst_devices_group, "devices", &scst_branch_type);
+	configfs_add_default_group(&scst_devices_group, &scst_subsystem.su_group);
+	config_group_init_type_name(&scst_targets_group, "targets", &scst_branch_type);
+	configfs_add_default_group(&scst_targets_group, &scst_subsystem.su_group);
+	return configfs_register_subsystem(&scst_subsystem);
+}
+
+void scst_configfs_exit(void)
+{
+	configfs_unregister_subsystem(&scst_subsystem);
+}

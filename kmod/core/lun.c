@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Logical unit numbers, the views sessions have of them, and the nexuses behind.
+ *
+ * A view is immutable and replaced as a whole: prepare (may fail, changes nothing), then switch
+ * (cannot fail) or discard.  All three under scst_config_mutex; readers use RCU.
+ */
+#include "core.h"
+
+/**
+ * scst_lun_unpack() - logical unit number of an 8-byte LUN structure (SAM-5 4.7)
+ * @lun: the structure, single level: peripheral device or flat space addressing
+ *
+ * Any context.  Return: the number, or SCST_LUN_INVALID for other methods and levels.
+ */
+u32 scst_lun_unpack(const u8 lun[8])
+{
+	if (get_unaligned_be32(lun + 2) || lun[6] || lun[7])
+		return SCST_LUN_INVALID;
+	switch (lun[0] >> 6) {
+	case 0:
+		return lun[0] ? SCST_LUN_INVALID : lun[1];
+	case 1:
+		return (lun[0] & 0x3f) << 8 | lun[1];
+	default:
+		return SCST_LUN_INVALID;
+	}
+}
+EXPORT_SYMBOL_GPL(scst_lun_unpack);
+
+/**
+ * scst_lun_pack() - 8-byte LUN structure of a number
+ * @lun: 0 to SCST_MAX_LUN
+ * @out: peripheral device addressing below 256, flat space addressing from there
+ */
+void scst_lun_pack(u32 lun, u8 out[8])
+{
+	memset(out, 0, 8);
+	out[0] = lun < 256 ? 0 : 0x40 | lun >> 8;
+	out[1] = lun;
+}
+EXPORT_SYMBOL_GPL(scst_lun_pack);
+
+/* Numbers are usually dense: then the number is the index. */
+const struct scst_view_entry *scst_view_find(const struct scst_view *view, u32 lun)
+{
+	u32 low = 0, high;
+
+	if (unlikely(!view))
+		return NULL;
+	if (likely(lun < view->nr && view->entry[lun].lun == lun))
+		return &view->entry[lun];
+	high = view->nr;
+	while (low < high) {
+		u32 mid = low + (high - low) / 2;
+
+		if (view->entry[mid].lun == lun)
+			return &view->entry[mid];
+		if (view->entry[mid].lun < lun)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return NULL;
+}
+
+/**
+ * scst_session_lun_cookie() - what stands behind a LUN, for drivers that keep a picture of it
+ * @sess: the session
+ * @lun: logical unit number
+ *
+ * Any context.  Return: a number that changes when the LUN leads to another device, 0: no such LUN.
+ */
+u64 scst_session_lun_cookie(struct scst_session *sess, u32 lun)
+{
+	const struct scst_view_entry *entry;
+	u64 cookie;
+
+	rcu_read_lock();
+	entry = scst_view_find(rcu_dereference(sess->view), lun);
+	cookie = entry ? entry->nexus->cookie : 0;
+	rcu_read_unlock();
+	return cookie;
+}
+EXPORT_SYMBOL_GPL(scst_session_lun_cookie);
+
+/* --- nexuses ---------------------------------------------------------------------------------- */
+
+static void scst_nexus_free(struct scst_nexus *nexus)
+{
+	struct scst_device *dev = nexus->dev;
+
+	spin_lock_bh(&dev->nexus_lock);
+	list_del(&nexus->dev_entry);
+	spin_unlock_bh(&dev->nexus_lock);
+	percpu_ref_exit(&nexus->ref);
+	percpu_ref_put(&nexus->sess->ref);
+	scst_device_put(dev);
+	kfree(nexus);
+	atomic_dec(&scst_objects[SCST_OBJ_NEXUSES]);
+}
+
+static void scst_nexus_free_work(struct work_struct *work)
+{
+	scst_nexus_free(container_of(work, struct scst_nexus, free_work));
+}
+
+/*
+ * The last command of a dropped nexus.  It stays on the device's list until here, so
+ * that a LUN reset finds its commands to the end.
+ */
+static void scst_nexus_release(struct percpu_ref *ref)
+{
+	struct scst_nexus *nexus = container_of(ref, struct scst_nexus, ref);
+
+	queue_work(scst_retire_wq, &nexus->free_work);
+}
+
+/* Under scst_config_mutex. */
+static struct scst_nexus *scst_nexus_alloc(struct scst_session *sess, struct scst_device *dev, u32 lun)
+{
+	static u64 cookie;
+	struct scst_nexus *nexus;
+
+	if (scst_fault_commit())
+		return NULL;
+	nexus = kzalloc(sizeof(*nexus), GFP_KERNEL);
+	if (!nexus)
+		return NULL;
+	if (percpu_ref_init(&nexus->ref, scst_nexus_release, 0, GFP_KERNEL)) {
+		kfree(nexus);
+		return NULL;
+	}
+	nexus->attention = BIT(SCST_UA_POWER_ON);
+	nexus->cookie = ++cookie;
+	nexus->lun = lun;
+	nexus->dev = dev;
+	nexus->sess = sess;
+	scst_device_get(dev);
+	percpu_ref_get(&sess->ref);
+	INIT_WORK(&nexus->free_work, scst_nexus_free_work);
+	spin_lock_bh(&dev->nexus_lock);
+	list_add_tail(&nexus->dev_entry, &dev->nexuses);
+	spin_unlock_bh(&dev->nexus_lock);
+	atomic_inc(&scst_objects[SCST_OBJ_NEXUSES]);
+	return nexus;
+}
+
+/**
+ * scst_device_for_each_nexus() - call a function for every nexus of a device
+ * @dev: the device
+ * @fn: must not sleep
+ * @arg: passed on
+ *
+ * Process or softirq context.
+ */
+void scst_device_for_each_nexus(struct scst_device *dev, void (*fn)(struct scst_nexus *, void *),
+				void *arg)
+{
+	struct scst_nexus *nexus;
+
+	spin_lock_bh(&dev->nexus_lock);
+	list_for_each_entry(nexus, &dev->nexuses, dev_entry)
+		fn(nexus, arg);
+	spin_unlock_bh(&dev->nexus_lock);
+}
+
+/* --- views ------------------------------------------------------------------------------------ */
+
+static struct scst_view *scst_view_current(struct scst_session *sess)
+{
+	return rcu_dereference_protected(sess->view, lockdep_is_held(&scst_config_mutex));
+}
+
+static struct scst_view *scst_view_alloc(struct scst_lunset *set)
+{
+	u32 nr = set ? set->nr : 0;
+	struct scst_view *view;
+
+	if (scst_fault_commit())
+		return NULL;
+	view = kvzalloc(struct_size(view, entry, nr), GFP_KERNEL);
+	if (!view)
+		return NULL;
+	view->set = set;
+	if (set)
+		kref_get(&set->kref);
+	atomic_inc(&scst_objects[SCST_OBJ_VIEWS]);
+	return view;
+}
+
+static void scst_view_free(struct scst_view *view)
+{
+	scst_lunset_put(view->set);
+	kvfree_rcu(view, rcu);
+	atomic_dec(&scst_objects[SCST_OBJ_VIEWS]);
+}
+
+/* Same LUN, same device: initiator and device go on as if nothing had happened. */
+static struct scst_nexus *scst_view_carry(const struct scst_view *old, const struct scst_lunset_entry *want)
+{
+	const struct scst_view_entry *entry = scst_view_find(old, want->lun);
+
+	if (!entry || entry->nexus->dev != want->dev)
+		return NULL;
+	entry->nexus->carried = true;
+	entry->nexus->mode_changed = entry->read_only != want->read_only;
+	return entry->nexus;
+}
+
+/**
+ * scst_view_prepare() - make the view a session will have
+ * @sess: the session
+ * @set: the LUNs; NULL: none
+ *
+ * Under scst_config_mutex.  Changes nothing an initiator could see.
+ *
+ * Return: 0, or -ENOMEM with nothing left to discard.
+ */
+int scst_view_prepare(struct scst_session *sess, struct scst_lunset *set)
+{
+	const struct scst_view *old = scst_view_current(sess);
+	struct scst_view *view = scst_view_alloc(set);
+	u32 i;
+
+	if (!view)
+		return -ENOMEM;
+	sess->next_view = view;
+	sess->luns_differ = !old || old->nr != (set ? set->nr : 0);
+	for (i = 0; set && i < set->nr; i++) {
+		const struct scst_lunset_entry *want = &set->entry[i];
+		struct scst_nexus *nexus = scst_view_carry(old, want);
+
+		if (!nexus) {
+			nexus = scst_nexus_alloc(sess, want->dev, want->lun);
+			if (!nexus) {
+				scst_view_discard(sess);
+				return -ENOMEM;
+			}
+			if (scst_view_find(old, want->lun))
+				set_bit(SCST_UA_INQUIRY_CHANGED, &nexus->attention);
+			sess->luns_differ = true;
+		}
+		view->nr = i + 1;
+		view->entry[i].lun = want->lun;
+		view->entry[i].read_only = want->read_only;
+		view->entry[i].nexus = nexus;
+	}
+	return 0;
+}
+
+/* Give up a prepared view. */
+void scst_view_discard(struct scst_session *sess)
+{
+	struct scst_view *view = sess->next_view;
+	u32 i;
+
+	if (!view)
+		return;
+	for (i = 0; i < view->nr; i++) {
+		struct scst_nexus *nexus = view->entry[i].nexus;
+
+		if (nexus->carried)
+			nexus->carried = false;
+		else
+			scst_nexus_free(nexus);
+	}
+	sess->next_view = NULL;
+	scst_view_free(view);
+}
+
+/* Drop a view that readers can't find any more, and the nexuses that have no place in the next. */
+static void scst_view_retire(struct scst_view *view)
+{
+	u32 i;
+
+	for (i = 0; i < view->nr; i++) {
+		struct scst_nexus *nexus = view->entry[i].nexus;
+
+		if (!nexus->carried) {
+			percpu_ref_kill(&nexus->ref);
+			continue;
+		}
+		nexus->carried = false;
+		if (nexus->mode_changed)
+			set_bit(SCST_UA_MODE_CHANGED, &nexus->attention);
+	}
+	scst_view_free(view);
+}
+
+/**
+ * scst_view_switch() - bring the prepared view into force
+ * @sess: the session; nothing happens if it has no prepared view
+ *
+ * Under scst_config_mutex.  Commands see the old view or the new one.
+ */
+void scst_view_switch(struct scst_session *sess)
+{
+	struct scst_view *old = scst_view_current(sess), *view = sess->next_view;
+
+	if (!view)
+		return;
+	sess->next_view = NULL;
+	rcu_assign_pointer(sess->view, view);
+	if (!old)
+		return;
+	scst_view_retire(old);
+	if (!sess->luns_differ)
+		return;
+	scst_ua_luns_changed(sess, view);
+	if (sess->tgt->driver->luns_changed)
+		sess->tgt->driver->luns_changed(sess);
+}
+
+/* The session goes: no LUNs any more.  Under scst_config_mutex. */
+void scst_view_drop(struct scst_session *sess)
+{
+	struct scst_view *old = scst_view_current(sess);
+
+	rcu_assign_pointer(sess->view, NULL);
+	if (old)
+		scst_view_retire(old);
+}

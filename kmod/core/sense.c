@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Sense data (SPC-4 4.5), and the one place where an errno becomes status.
+ *
+ * Functions on a command only set its status and sense data; the caller responds.
+ */
+#include "core.h"
+
+#define SENSE_FIXED_LEN		18
+#define SENSE_DESC_LEN		8
+#define SENSE_DESC_INFORMATION	0x00
+#define SENSE_DESC_KEY_SPECIFIC	0x02
+
+#define SENSE_VALID		0x80	/* INFORMATION is valid */
+#define SENSE_SKSV		0x80	/* sense key specific bytes are valid */
+#define SENSE_CD		0x40	/* the field is in the CDB, not in the parameter list */
+#define SENSE_BPV		0x08	/* the bit pointer is valid */
+
+/**
+ * scst_sense_build() - sense data without further information
+ * @buf: at least 18 bytes
+ * @descriptor: descriptor format, else fixed
+ * @sense: SCST_SENSE()
+ *
+ * Pure.  Return: length in bytes.
+ */
+unsigned int scst_sense_build(u8 *buf, bool descriptor, u32 sense)
+{
+	u8 key = sense >> 16 & 0x0f, asc = sense >> 8, ascq = sense;
+
+	memset(buf, 0, SENSE_FIXED_LEN);
+	if (descriptor) {
+		buf[0] = 0x72;
+		buf[1] = key;
+		buf[2] = asc;
+		buf[3] = ascq;
+		return SENSE_DESC_LEN;
+	}
+	buf[0] = 0x70;
+	buf[2] = key;
+	buf[7] = SENSE_FIXED_LEN - 8;
+	buf[12] = asc;
+	buf[13] = ascq;
+	return SENSE_FIXED_LEN;
+}
+
+static bool scst_sense_is_descriptor(const u8 *buf)
+{
+	return buf[0] == 0x72;
+}
+
+/* Append a descriptor whose additional length is @len; returns where it begins. */
+static u8 *scst_sense_append(u8 *buf, u8 type, u8 len)
+{
+	u8 *desc = buf + SENSE_DESC_LEN + buf[7];
+
+	memset(desc, 0, len + 2);
+	desc[0] = type;
+	desc[1] = len;
+	buf[7] += len + 2;
+	return desc;
+}
+
+/* The fixed format has four bytes for it: a larger value is left out (SPC-4 4.5.3). */
+static unsigned int scst_sense_information(u8 *buf, u64 information)
+{
+	u8 *desc;
+
+	if (!scst_sense_is_descriptor(buf)) {
+		if (information <= U32_MAX) {
+			buf[0] |= SENSE_VALID;
+			put_unaligned_be32(information, buf + 3);
+		}
+		return SENSE_FIXED_LEN;
+	}
+	desc = scst_sense_append(buf, SENSE_DESC_INFORMATION, 0x0a);
+	desc[2] = SENSE_VALID;
+	put_unaligned_be64(information, desc + 4);
+	return SENSE_DESC_LEN + buf[7];
+}
+
+/* Point at a field: @bit is that of its most significant bit, or negative. */
+static unsigned int scst_sense_field(u8 *buf, bool in_cdb, u16 byte, int bit)
+{
+	bool descriptor = scst_sense_is_descriptor(buf);
+	u8 *sks;
+
+	sks = descriptor ? scst_sense_append(buf, SENSE_DESC_KEY_SPECIFIC, 6) + 4 : buf + 15;
+	sks[0] = SENSE_SKSV;
+	if (in_cdb)
+		sks[0] |= SENSE_CD;
+	if (bit >= 0)
+		sks[0] |= SENSE_BPV | (bit & 7);
+	put_unaligned_be16(byte, sks + 1);
+	return descriptor ? SENSE_DESC_LEN + buf[7] : SENSE_FIXED_LEN;
+}
+
+/**
+ * scst_cmd_sense() - end in CHECK CONDITION
+ * @cmd: the command; without a device the format is fixed
+ * @sense: SCST_SENSE()
+ */
+void scst_cmd_sense(struct scst_cmd *cmd, u32 sense)
+{
+	bool descriptor = cmd->dev && READ_ONCE(cmd->dev->d_sense);
+
+	cmd->status = SAM_STAT_CHECK_CONDITION;
+	cmd->len = 0;
+	cmd->sense_len = scst_sense_build(cmd->sense, descriptor, sense);
+}
+
+/**
+ * scst_cmd_sense_info() - end in CHECK CONDITION, with the INFORMATION field
+ * @cmd: the command
+ * @sense: SCST_SENSE()
+ * @information: what the field means for this sense key
+ */
+void scst_cmd_sense_info(struct scst_cmd *cmd, u32 sense, u64 information)
+{
+	scst_cmd_sense(cmd, sense);
+	cmd->sense_len = scst_sense_information(cmd->sense, information);
+}
+
+/**
+ * scst_cmd_invalid_cdb() - INVALID FIELD IN CDB
+ * @cmd: the command
+ * @byte: first byte of the field
+ * @bit: most significant bit of the field, or -1
+ */
+void scst_cmd_invalid_cdb(struct scst_cmd *cmd, unsigned int byte, int bit)
+{
+	scst_cmd_sense(cmd, SCST_SENSE_INVALID_FIELD_CDB);
+	cmd->sense_len = scst_sense_field(cmd->sense, true, byte, bit);
+}
+
+/**
+ * scst_cmd_invalid_list() - INVALID FIELD IN PARAMETER LIST
+ * @cmd: the command
+ * @byte: first byte of the field
+ * @bit: most significant bit of the field, or -1
+ */
+void scst_cmd_invalid_list(struct scst_cmd *cmd, unsigned int byte, int bit)
+{
+	scst_cmd_sense(cmd, SCST_SENSE_INVALID_FIELD_LIST);
+	cmd->sense_len = scst_sense_field(cmd->sense, false, byte, bit);
+}
+
+static u32 scst_sense_medium_error(const struct scst_cmd *cmd)
+{
+	switch (cmd->action) {
+	case SCST_ACTION_READ:
+	case SCST_ACTION_VERIFY:
+		return SCST_SENSE_READ_ERROR;
+	case SCST_ACTION_WRITE:
+	case SCST_ACTION_SYNC:
+		return SCST_SENSE_WRITE_ERROR;
+	default:
+		return SCST_SENSE_TARGET_FAILURE;
+	}
+}
+
+/* 0: not a matter of sense data, but BUSY: the initiator is to come again. */
+static u32 scst_sense_of_errno(const struct scst_cmd *cmd, int error)
+{
+	switch (error) {
+	case -EAGAIN:
+	case -EBUSY:
+	case -ENOMEM:
+		return 0;
+	case -EDQUOT:
+	case -ENOSPC:
+		return SCST_SENSE_SPACE_ALLOCATION;
+	case -EROFS:
+		return SCST_SENSE_WRITE_PROTECTED;
+	case -EIO:
+	case -ENODATA:		/* the block layer's "medium error" */
+		return scst_sense_medium_error(cmd);
+	case -ENODEV:
+	case -ENOLINK:
+	case -ENOMEDIUM:
+	case -ENXIO:
+		return SCST_SENSE_BECOMING_READY;
+	case -ETIMEDOUT:
+		return SCST_SENSE_TIMEOUT;
+	case -EILSEQ:		/* the block layer's "protection information" */
+		return SCST_SENSE_GUARD_CHECK;
+	default:		/* among them EREMOTEIO, the block layer's "target error" */
+		return SCST_SENSE_TARGET_FAILURE;
+	}
+}
+
+/**
+ * scst_cmd_errno() - end with the status that stands for an errno
+ * @cmd: the command; its action decides between read and write error
+ * @error: negative errno
+ */
+void scst_cmd_errno(struct scst_cmd *cmd, int error)
+{
+	u32 sense = scst_sense_of_errno(cmd, error);
+
+	if (sense) {
+		scst_cmd_sense(cmd, sense);
+		return;
+	}
+	cmd->status = SAM_STAT_BUSY;
+	cmd->sense_len = 0;
+	cmd->len = 0;
+}
+
+#define NAME(number) [number] = #number
+
+/* What opening or using a file or a block device is known to return. */
+static const char *const scst_errno_names[] = {
+	NAME(EPERM), NAME(ENOENT), NAME(EINTR), NAME(EIO), NAME(ENXIO), NAME(E2BIG), NAME(EBADF),
+	NAME(EAGAIN), NAME(ENOMEM), NAME(EACCES), NAME(EFAULT), NAME(ENOTBLK), NAME(EBUSY),
+	NAME(EEXIST), NAME(EXDEV), NAME(ENODEV), NAME(ENOTDIR), NAME(EISDIR), NAME(EINVAL),
+	NAME(ENFILE), NAME(EMFILE), NAME(ETXTBSY), NAME(EFBIG), NAME(ENOSPC), NAME(EROFS),
+	NAME(EMLINK), NAME(EPIPE), NAME(EDOM), NAME(ERANGE), NAME(EDEADLK), NAME(ENAMETOOLONG),
+	NAME(ENOLCK), NAME(ENOSYS), NAME(ENOTEMPTY), NAME(ELOOP), NAME(ENODATA), NAME(ETIME),
+	NAME(ENOLINK), NAME(EPROTO), NAME(EBADMSG), NAME(EOVERFLOW), NAME(EILSEQ), NAME(EUSERS),
+	NAME(EOPNOTSUPP), NAME(ENOBUFS), NAME(ESHUTDOWN), NAME(ETIMEDOUT), NAME(EALREADY),
+	NAME(EINPROGRESS), NAME(ESTALE), NAME(EUCLEAN), NAME(EREMOTEIO), NAME(EDQUOT),
+	NAME(ENOMEDIUM), NAME(EMEDIUMTYPE), NAME(ECANCELED), NAME(ENOKEY), NAME(EKEYREJECTED),
+	NAME(EHWPOISON),
+};
+
+/**
+ * scst_errno_name() - an errno as a word
+ * @error: errno of either sign
+ *
+ * Return: "ENOENT" and the like, "" for 0, "UNKNOWN" for what no file or block device returns.
+ */
+const char *scst_errno_name(int error)
+{
+	unsigned int number = error < 0 ? -(unsigned int)error : error;
+
+	if (!number)
+		return "";
+	if (number < ARRAY_SIZE(scst_errno_names) && scst_errno_names[number])
+		return scst_errno_names[number];
+	return "UNKNOWN";
+}

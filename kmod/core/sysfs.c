@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Class "scst": what the kernel makes by itself, and the uevents that say "look".
+ *
+ * A class device lives from enable to disable (targets, devices), login to logout (sessions); removing
+ * it waits for readers of its attributes, so these may use the object without a reference.
+ */
+#include "core.h"
+
+static int scst_class_uevent(SCST_UEVENT_CONST struct device *cdev, struct kobj_uevent_env *env)
+{
+	int ret = add_uevent_var(env, "SCST_TYPE=%s", cdev->type->name);
+
+	return ret ?: add_uevent_var(env, "SCST_NAME=%s", strchr(dev_name(cdev), '.') + 1);
+}
+
+static struct class scst_class = {
+	.name		= "scst",
+	.dev_uevent	= scst_class_uevent,
+};
+
+static void scst_classdev_release(struct device *cdev)
+{
+	kfree(cdev);
+}
+
+static struct device *scst_classdev_add(const struct device_type *type, struct device *parent,
+					void *object, const char *name)
+{
+	struct device *cdev = kzalloc(sizeof(*cdev), GFP_KERNEL);
+	int ret;
+
+	if (!cdev)
+		return ERR_PTR(-ENOMEM);
+	device_initialize(cdev);
+	cdev->class = &scst_class;
+	cdev->type = type;
+	cdev->parent = parent;
+	cdev->release = scst_classdev_release;
+	dev_set_drvdata(cdev, object);
+	ret = dev_set_name(cdev, "%s", name) ?: device_add(cdev);
+	if (ret) {
+		put_device(cdev);
+		return ERR_PTR(ret);
+	}
+	return cdev;
+}
+
+/* Waits for readers of its attributes: not under a lock these take. */
+void scst_sysfs_remove(struct device **classdev)
+{
+	struct device *cdev = *classdev;
+
+	*classdev = NULL;
+	if (cdev)
+		device_unregister(cdev);
+}
+
+/**
+ * scst_sysfs_event() - tell user space to look at an object
+ * @classdev: its class device, or NULL: nobody can look
+ * @event: what happened, a word
+ * @state: the state it is in now
+ */
+void scst_sysfs_event(struct device *classdev, const char *event, const char *state)
+{
+	static atomic64_t sequence;
+	char event_var[40], state_var[40], seq_var[40];
+	char *env[] = { event_var, state_var, seq_var, NULL };
+
+	if (!classdev)
+		return;
+	snprintf(event_var, sizeof(event_var), "SCST_EVENT=%s", event);
+	snprintf(state_var, sizeof(state_var), "SCST_STATE=%s", state);
+	snprintf(seq_var, sizeof(seq_var), "SCST_SEQ=%lld", atomic64_inc_return(&sequence));
+	kobject_uevent_env(&classdev->kobj, KOBJ_CHANGE, env);
+}
+
+#define SCST_SYSFS_ATTR(object, attr, fmt, value)					\
+static ssize_t scst_##object##_##attr##_show(struct device *cdev,			\
+					     struct device_attribute *da, char *page)	\
+{											\
+	struct scst_##object *o = dev_get_drvdata(cdev);				\
+											\
+	return sysfs_emit(page, fmt "\n", value);					\
+}											\
+static struct device_attribute scst_##object##_attr_##attr =				\
+	__ATTR(attr, 0444, scst_##object##_##attr##_show, NULL)
+
+/* --- devices ----------------------------------------------------------------------------------- */
+
+SCST_SYSFS_ATTR(device, name, "%s", o->name);
+SCST_SYSFS_ATTR(device, handler, "%s", o->handler->name);
+SCST_SYSFS_ATTR(device, state, "%s", scst_device_state_name(o));
+SCST_SYSFS_ATTR(device, size, "%llu", READ_ONCE(o->nblocks) << o->block_shift);
+SCST_SYSFS_ATTR(device, block_size, "%u", scst_device_block_size(o));
+
+static struct attribute *scst_device_sysfs_attrs[] = {
+	&scst_device_attr_name.attr,
+	&scst_device_attr_handler.attr,
+	&scst_device_attr_state.attr,
+	&scst_device_attr_size.attr,
+	&scst_device_attr_block_size.attr,
+	NULL,
+};
+ATTRIBUTE_GROUPS(scst_device_sysfs);
+
+static const struct device_type scst_device_type = {
+	.name	= "device",
+	.groups	= scst_device_sysfs_groups,
+};
+
+int scst_sysfs_add_device(struct scst_device *dev)
+{
+	char name[SCST_DEVICE_NAME_LEN + 10];
+	struct device *cdev;
+
+	snprintf(name, sizeof(name), "device.%s", dev->name);
+	cdev = scst_classdev_add(&scst_device_type, NULL, dev, name);
+	if (IS_ERR(cdev))
+		return PTR_ERR(cdev);
+	dev->classdev = cdev;
+	return 0;
+}
+
+/* --- targets ----------------------------------------------------------------------------------- */
+
+SCST_SYSFS_ATTR(target, name, "%s", o->name);
+SCST_SYSFS_ATTR(target, driver, "%s", o->driver->name);
+SCST_SYSFS_ATTR(target, state, "%s", scst_target_state_name(o));
+SCST_SYSFS_ATTR(target, sessions, "%u", READ_ONCE(o->nr_sessions));
+
+static struct attribute *scst_target_sysfs_attrs[] = {
+	&scst_target_attr_name.attr,
+	&scst_target_attr_driver.attr,
+	&scst_target_attr_state.attr,
+	&scst_target_attr_sessions.attr,
+	NULL,
+};
+ATTRIBUTE_GROUPS(scst_target_sysfs);
+
+static const struct device_type scst_target_type = {
+	.name	= "target",
+	.groups	= scst_target_sysfs_groups,
+};
+
+int scst_sysfs_add_target(struct scst_target *tgt)
+{
+	char name[SCST_DEVICE_NAME_LEN + SCST_TARGET_NAME_LEN + 10];
+	struct device *cdev;
+
+	snprintf(name, sizeof(name), "target.%s.%s", tgt->driver->name, tgt->name);
+	cdev = scst_classdev_add(&scst_target_type, NULL, tgt, name);
+	if (IS_ERR(cdev))
+		return PTR_ERR(cdev);
+	tgt->classdev = cdev;
+	return 0;
+}
+
+/* --- sessions ----------------------------------------------------------------------------------- */
+
+static u64 scst_session_sum(const struct scst_session *sess, size_t offset)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += *(u64 *)((char *)per_cpu_ptr(sess->pcpu, cpu) + offset);
+	return sum;
+}
+
+#define scst_session_total(sess, field) \
+	scst_session_sum(sess, offsetof(struct scst_session_pcpu, field))
+
+SCST_SYSFS_ATTR(session, initiator, "%s", o->initiator);
+SCST_SYSFS_ATTR(session, commands, "%llu", scst_session_total(o, commands));
+SCST_SYSFS_ATTR(session, read_bytes, "%llu", scst_session_total(o, read_bytes));
+SCST_SYSFS_ATTR(session, write_bytes, "%llu", scst_session_total(o, write_bytes));
+
+static ssize_t scst_session_target_show(struct device *cdev, struct device_attribute *da, char *page)
+{
+	const struct scst_session *sess = dev_get_drvdata(cdev);
+
+	return sysfs_emit(page, "%s/%s\n", sess->tgt->driver->name, sess->tgt->name);
+}
+static struct device_attribute scst_session_attr_target = __ATTR(target, 0444, scst_session_target_show, NULL);
+
+static ssize_t scst_session_group_show(struct device *cdev, struct device_attribute *da, char *page)
+{
+	const struct scst_session *sess = dev_get_drvdata(cdev);
+	ssize_t len;
+
+	mutex_lock(&scst_config_mutex);
+	len = sysfs_emit(page, "%s\n", sess->group_name ?: "");
+	mutex_unlock(&scst_config_mutex);
+	return len;
+}
+static struct device_attribute scst_session_attr_group = __ATTR(group, 0444, scst_session_group_show, NULL);
+
+/* The lines of a view, as far as they fall into the window; the length of all. */
+static loff_t scst_view_print(const struct scst_view *view, char *buf, loff_t from, size_t size)
+{
+	char line[SCST_DEVICE_NAME_LEN + 20];
+	loff_t at = 0;
+	u32 i;
+
+	for (i = 0; view && i < view->nr && at < from + (loff_t)size; i++) {
+		const struct scst_view_entry *e = &view->entry[i];
+		int len = scnprintf(line, sizeof(line), "%u %s %s\n", e->lun, e->nexus->dev->name,
+				    e->read_only ? "ro" : "rw");
+		loff_t first = max(from, at), last = min(from + (loff_t)size, at + len);
+
+		if (first < last)
+			memcpy(buf + (first - from), line + (first - at), last - first);
+		at += len;
+	}
+	return at;
+}
+
+static ssize_t scst_session_luns_read(struct file *file, struct kobject *kobj,
+				      SCST_BIN_CONST struct bin_attribute *attr, char *buf, loff_t from,
+				      size_t size)
+{
+	struct scst_session *sess = dev_get_drvdata(kobj_to_dev(kobj));
+	loff_t end;
+
+	rcu_read_lock();
+	end = scst_view_print(rcu_dereference(sess->view), buf, from, size);
+	rcu_read_unlock();
+	return end <= from ? 0 : min_t(loff_t, end - from, size);
+}
+
+static struct bin_attribute scst_session_attr_luns = {
+	.attr	= { .name = "luns", .mode = 0444 },
+	.read	= scst_session_luns_read,
+};
+
+static struct attribute *scst_session_sysfs_attrs[] = {
+	&scst_session_attr_target.attr,
+	&scst_session_attr_initiator.attr,
+	&scst_session_attr_group.attr,
+	&scst_session_attr_commands.attr,
+	&scst_session_attr_read_bytes.attr,
+	&scst_session_attr_write_bytes.attr,
+	NULL,
+};
+
+static SCST_BIN_CONST struct bin_attribute *SCST_BIN_CONST scst_session_bin_attrs[] = {
+	&scst_session_attr_luns,
+	NULL,
+};
+
+static const struct attribute_group scst_session_sysfs_group = {
+	.attrs		= scst_session_sysfs_attrs,
+	.bin_attrs	= scst_session_bin_attrs,
+};
+
+static const struct attribute_group *scst_session_sysfs_groups[] = { &scst_session_sysfs_group, NULL };
+
+static const struct device_type scst_session_type = {
+	.name	= "session",
+	.groups	= scst_session_sysfs_groups,
+};
+
+int scst_sysfs_add_session(struct scst_session *sess)
+{
+	char name[20];
+	struct device *cdev;
+
+	snprintf(name, sizeof(name), "session.%u", sess->id);
+	cdev = scst_classdev_add(&scst_session_type, sess->tgt->classdev, sess, name);
+	if (IS_ERR(cdev))
+		return PTR_ERR(cdev);
+	sess->classdev = cdev;
+	return 0;
+}
+
+/* --- hardware ports ------------------------------------------------------------------------------ */
+
+static ssize_t scst_port_driver_show(struct device *cdev, struct device_attribute *da, char *page)
+{
+	const struct scst_target_driver *drv = dev_get_drvdata(cdev);
+
+	return sysfs_emit(page, "%s\n", drv->name);
+}
+static struct device_attribute scst_port_attr_driver = __ATTR(driver, 0444, scst_port_driver_show, NULL);
+
+static ssize_t scst_port_name_show(struct device *cdev, struct device_attribute *da, char *page)
+{
+	const struct scst_target_driver *drv = dev_get_drvdata(cdev);
+
+	return sysfs_emit(page, "%s\n", dev_name(cdev) + strlen("port.") + strlen(drv->name) + 1);
+}
+static struct device_attribute scst_port_attr_name = __ATTR(name, 0444, scst_port_name_show, NULL);
+
+static ssize_t scst_port_state_show(struct device *cdev, struct device_attribute *da, char *page)
+{
+	return sysfs_emit(page, "present\n");
+}
+static struct device_attribute scst_port_attr_state = __ATTR(state, 0444, scst_port_state_show, NULL);
+
+static struct attribute *scst_port_sysfs_attrs[] = {
+	&scst_port_attr_name.attr,
+	&scst_port_attr_driver.attr,
+	&scst_port_attr_state.attr,
+	NULL,
+};
+ATTRIBUTE_GROUPS(scst_port_sysfs);
+
+static const struct device_type scst_port_type = {
+	.name	= "port",
+	.groups	= scst_port_sysfs_groups,
+};
+
+/**
+ * scst_port_register() - a hardware port that can be a target was found
+ * @drv: the driver that found it
+ * @name: name of the target it would be
+ *
+ * Process context.  Return: its class device, to be given to scst_port_unregister(), or an ERR_PTR.
+ */
+struct device *scst_port_register(const struct scst_target_driver *drv, const char *name)
+{
+	char full[SCST_DEVICE_NAME_LEN + SCST_TARGET_NAME_LEN + 10];
+
+	snprintf(full, sizeof(full), "port.%s.%s", drv->name, name);
+	return scst_classdev_add(&scst_port_type, NULL, (void *)drv, full);
+}
+EXPORT_SYMBOL_GPL(scst_port_register);
+
+/**
+ * scst_port_unregister() - a hardware port has gone
+ * @port: from scst_port_register()
+ *
+ * Process context.
+ */
+void scst_port_unregister(struct device *port)
+{
+	device_unregister(port);
+}
+EXPORT_SYMBOL_GPL(scst_port_unregister);
+
+int scst_sysfs_init(void)
+{
+	return class_register(&scst_class);
+}
+
+void scst_sysfs_exit(void)
+{
+	class_unregister(&scst_class);
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Vital product data (SPC-4 7.8, SBC-3 6.5): pages from a device's identity and properties.
+ *
+ * Pure: each builder writes the body of its page, behind the four bytes of header.
+ */
+#include "core.h"
+
+#define VPD_HEADER		4
+#define VPD_SBC_LEN		60	/* pages B0h and B1h */
+
+#define CODE_SET_BINARY		1
+#define CODE_SET_ASCII		2
+#define CODE_SET_UTF8		3
+
+#define ASSOCIATION_LUN		(0 << 4)
+#define ASSOCIATION_PORT	(1 << 4)
+#define ASSOCIATION_TARGET	(2 << 4)
+
+#define DESIGNATOR_T10		1
+#define DESIGNATOR_EUI64	2
+#define DESIGNATOR_NAA		3
+#define DESIGNATOR_REL_PORT	4
+#define DESIGNATOR_SCSI_NAME	8
+
+struct scst_vpd {
+	const struct scst_device *dev;
+	const struct scst_target *tgt;
+	u8 *body;
+	unsigned int size;	/* of the body's buffer */
+	unsigned int len;	/* of the body so far */
+};
+
+struct scst_vpd_row {
+	u8 page;
+	void (*fill)(struct scst_vpd *vpd);
+};
+
+static void scst_vpd_add(struct scst_vpd *vpd, const void *data, unsigned int len)
+{
+	if (WARN_ON_ONCE(len > vpd->size - vpd->len))
+		return;
+	memcpy(vpd->body + vpd->len, data, len);
+	vpd->len += len;
+}
+
+static void scst_vpd_zero(struct scst_vpd *vpd, unsigned int len)
+{
+	if (WARN_ON_ONCE(len > vpd->size - vpd->len))
+		return;
+	memset(vpd->body + vpd->len, 0, len);
+	vpd->len += len;
+}
+
+static void scst_vpd_add_padded(struct scst_vpd *vpd, const char *text, unsigned int size)
+{
+	unsigned int len = strnlen(text, size);
+
+	scst_vpd_add(vpd, text, len);
+	for (; len < size; len++)
+		scst_vpd_add(vpd, " ", 1);
+}
+
+/* --- 80h: unit serial number --------------------------------------------------------------- */
+
+static void scst_vpd_serial(struct scst_vpd *vpd)
+{
+	const char *serial = vpd->dev->id.serial;
+
+	scst_vpd_add(vpd, serial, strnlen(serial, sizeof(vpd->dev->id.serial)));
+}
+
+/* --- 83h: device identification ------------------------------------------------------------ */
+
+static void scst_vpd_designator(struct scst_vpd *vpd, u8 code_set, u8 association, u8 type,
+				u8 len)
+{
+	const u8 head[4] = { code_set, association | type, 0, len };
+
+	scst_vpd_add(vpd, head, sizeof(head));
+}
+
+/* Vendor, then what is unique among its products: product and serial number. */
+static void scst_vpd_t10(struct scst_vpd *vpd)
+{
+	const struct scst_identity *id = &vpd->dev->id;
+	unsigned int serial = strnlen(id->serial, sizeof(id->serial));
+
+	scst_vpd_designator(vpd, CODE_SET_ASCII, ASSOCIATION_LUN, DESIGNATOR_T10, 8 + 16 + serial);
+	scst_vpd_add_padded(vpd, id->vendor, 8);
+	scst_vpd_add_padded(vpd, id->product, 16);
+	scst_vpd_add(vpd, id->serial, serial);
+}
+
+static void scst_vpd_binary(struct scst_vpd *vpd, u8 type, const u8 *value, u8 len)
+{
+	if (!len)
+		return;
+	scst_vpd_designator(vpd, CODE_SET_BINARY, ASSOCIATION_LUN, type, len);
+	scst_vpd_add(vpd, value, len);
+}
+
+static void scst_vpd_relative_port(struct scst_vpd *vpd)
+{
+	u8 id[4] = { };
+
+	put_unaligned_be16(vpd->tgt->rel_tgt_id, id + 2);
+	scst_vpd_designator(vpd, CODE_SET_BINARY, ASSOCIATION_PORT, DESIGNATOR_REL_PORT,
+			    sizeof(id));
+	scst_vpd_add(vpd, id, sizeof(id));
+}
+
+/* A null-terminated string, padded with nulls to a multiple of four (SPC-4 7.8.6.11). */
+static void scst_vpd_scsi_name(struct scst_vpd *vpd, u8 association, const char *name,
+			       const char *suffix)
+{
+	unsigned int len = strlen(name) + strlen(suffix);
+	unsigned int padded = (len + 4) & ~3U;
+
+	if (padded > U8_MAX)
+		return;
+	scst_vpd_designator(vpd, CODE_SET_UTF8, association, DESIGNATOR_SCSI_NAME, padded);
+	scst_vpd_add(vpd, name, strlen(name));
+	scst_vpd_add(vpd, suffix, strlen(suffix));
+	scst_vpd_zero(vpd, padded - len);
+}
+
+/* PREFIX and then a number of hexadecimal digits, and nothing else */
+static bool scst_name_is_hex(const char *name, const char *prefix)
+{
+	unsigned int digits;
+
+	if (strncmp(name, prefix, 4))
+		return false;
+	digits = strspn(name + 4, "0123456789abcdefABCDEF");
+	return !name[4 + digits] && (digits == 16 || digits == 24 || digits == 32);
+}
+
+/*
+ * Only a name of a world wide unique form is worth reporting.  An iqn. names the
+ * target device, whose one portal group makes the port; naa. and eui. name the port.
+ */
+static void scst_vpd_target_names(struct scst_vpd *vpd)
+{
+	const char *name = vpd->tgt->name;
+
+	if (!strncmp(name, "iqn.", 4)) {
+		scst_vpd_scsi_name(vpd, ASSOCIATION_PORT, name, ",t,0x0001");
+		scst_vpd_scsi_name(vpd, ASSOCIATION_TARGET, name, "");
+	} else if (scst_name_is_hex(name, "naa.") || scst_name_is_hex(name, "eui.")) {
+		scst_vpd_scsi_name(vpd, ASSOCIATION_PORT, name, "");
+	}
+}
+
+static void scst_vpd_identification(struct scst_vpd *vpd)
+{
+	const struct scst_identity *id = &vpd->dev->id;
+
+	scst_vpd_binary(vpd, DESIGNATOR_NAA, id->naa, id->naa_len);
+	scst_vpd_t10(vpd);
+	scst_vpd_binary(vpd, DESIGNATOR_EUI64, id->eui64, id->eui64_len);
+	scst_vpd_relative_port(vpd);
+	scst_vpd_target_names(vpd);
+}
+
+/* --- B0h to B2h: block devices ------------------------------------------------------------- */
+
+/* Limits: none is reported.  Granularity: what does not fill pages costs extra copies. */
+static void scst_vpd_block_limits(struct scst_vpd *vpd)
+{
+	u32 block = scst_device_block_size(vpd->dev) ?: 512;
+
+	scst_vpd_zero(vpd, VPD_SBC_LEN);
+	put_unaligned_be16(max_t(u32, PAGE_SIZE / block, 1), vpd->body + 6 - VPD_HEADER);
+}
+
+/* 0001h: non-rotating; 0000h: rotates at a speed that is not reported. */
+static void scst_vpd_block_characteristics(struct scst_vpd *vpd)
+{
+	scst_vpd_zero(vpd, VPD_SBC_LEN);
+	put_unaligned_be16(vpd->dev->rotational ? 0 : 1, vpd->body);
+}
+
+/* Fully provisioned, nothing to unmap: all bytes zero. */
+static void scst_vpd_provisioning(struct scst_vpd *vpd)
+{
+	scst_vpd_zero(vpd, 4);
+}
+
+/* --- 00h and the table --------------------------------------------------------------------- */
+
+static void scst_vpd_supported(struct scst_vpd *vpd);
+
+static const struct scst_vpd_row scst_vpd_rows[] = {
+	{ 0x00, scst_vpd_supported },
+	{ 0x80, scst_vpd_serial },
+	{ 0x83, scst_vpd_identification },
+	{ 0xb0, scst_vpd_block_limits },
+	{ 0xb1, scst_vpd_block_characteristics },
+	{ 0xb2, scst_vpd_provisioning },
+};
+
+/* An absent logical unit has page 00h only. */
+static unsigned int scst_vpd_nr_rows(const struct scst_device *dev)
+{
+	return dev ? ARRAY_SIZE(scst_vpd_rows) : 1;
+}
+
+static void scst_vpd_supported(struct scst_vpd *vpd)
+{
+	unsigned int i;
+
+	for (i = 0; i < scst_vpd_nr_rows(vpd->dev); i++)
+		scst_vpd_add(vpd, &scst_vpd_rows[i].page, 1);
+}
+
+/**
+ * scst_vpd_page() - build a VPD page
+ * @dev: the logical unit, or NULL if there is none
+ * @tgt: the target port asked
+ * @page: page code
+ * @buf: buffer
+ * @size: of @buf, at least 768 bytes
+ *
+ * Return: length in bytes, or 0 if the page is not supported.
+ */
+unsigned int scst_vpd_page(const struct scst_device *dev, const struct scst_target *tgt, u8 page,
+			   u8 *buf, unsigned int size)
+{
+	struct scst_vpd vpd = {
+		.dev	= dev,
+		.tgt	= tgt,
+		.body	= buf + VPD_HEADER,
+		.size	= size - VPD_HEADER,
+	};
+	unsigned int i;
+
+	for (i = 0; i < scst_vpd_nr_rows(dev); i++) {
+		if (scst_vpd_rows[i].page != page)
+			continue;
+		scst_vpd_rows[i].fill(&vpd);
+		buf[0] = dev ? TYPE_DISK : 0x7f;
+		buf[1] = page;
+		put_unaligned_be16(vpd.len, buf + 2);
+		return VPD_HEADER + vpd.len;
+	}
+	return 0;
+}
