@@ -6,6 +6,7 @@
  * file system and runs on the core's threads.
  */
 #include <linux/bvec.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/log2.h>
@@ -503,7 +504,8 @@ static void fileio_close(struct scst_device *dev)
 {
 	struct fileio_device *fd = to_fileio(dev);
 
-	fput(fd->file);
+	/* A kernel thread's fput() takes effect later, but who parks a device may want to unmount now. */
+	__fput_sync(fd->file);
 	fd->file = NULL;
 }
 

@@ -5,6 +5,10 @@
 #ifndef SCST_COMPAT_H
 #define SCST_COMPAT_H
 
+#include <linux/blkdev.h>
+#include <linux/err.h>
+#include <linux/file.h>
+#include <linux/pagemap.h>
 #include <linux/version.h>
 
 /* Until 6.12: the architecture's header. */
@@ -48,6 +52,18 @@
 #define scst_host_set_blocking(shost)	do { } while (0)
 #endif
 
+/* Until 7.0: hex2bin() is declared in kernel.h. */
+#if __has_include(<linux/hex.h>)
+#include <linux/hex.h>
+#endif
+
+/* Until 7.0: queuecommand() returns an int. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+typedef int scsi_qc_status_t;
+#else
+typedef enum scsi_qc_status scsi_qc_status_t;
+#endif
+
 /* Until 6.14: the callback that sees a new SCSI device first had another name. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 14, 0)
 #define sdev_init	slave_alloc
@@ -58,6 +74,82 @@
 #include <asm/unaligned.h>
 #else
 #include <linux/unaligned.h>
+#endif
+
+/* Until 6.3: a folio that is not there is NULL, not an error pointer. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+static inline struct folio *scst_filemap_get_folio(struct address_space *mapping, pgoff_t index)
+{
+	return __filemap_get_folio(mapping, index, 0, 0) ?: ERR_PTR(-ENOENT);
+}
+#define filemap_get_folio scst_filemap_get_folio
+#endif
+
+/*
+ * Until 6.9: no block device files for users inside the kernel.  An exclusive open of the
+ * device node gives the same thing; the file itself is the holder then, and nobody tells it
+ * that the device has gone.  (6.5 to 6.8 knew two more interfaces; no supported kernel has them.)
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+typedef fmode_t blk_mode_t;
+
+#define BLK_OPEN_READ	FMODE_READ
+#define BLK_OPEN_WRITE	FMODE_WRITE
+
+struct blk_holder_ops {
+	void (*mark_dead)(struct block_device *bdev, bool surprise);
+};
+
+static inline struct block_device *file_bdev(struct file *bdev_file)
+{
+	return I_BDEV(bdev_file->f_mapping->host);
+}
+
+/* A kernel thread's last fput() takes effect some time later; the claim must be gone now. */
+static inline void bdev_fput(struct file *bdev_file)
+{
+	if (current->flags & PF_KTHREAD)
+		__fput_sync(bdev_file);
+	else
+		fput(bdev_file);
+}
+
+static inline struct file *bdev_file_open_by_path(const char *path, blk_mode_t mode, void *holder,
+						  const struct blk_holder_ops *hops)
+{
+	bool write = mode & BLK_OPEN_WRITE;
+	struct file *file;
+	dev_t dev;
+	int ret;
+
+	ret = lookup_bdev(path, &dev);
+	if (ret)
+		return ERR_PTR(ret);
+	file = filp_open(path, O_EXCL | (write ? O_RDWR : O_RDONLY), 0);
+	if (IS_ERR(file))
+		return file;
+	if (!S_ISBLK(file_inode(file)->i_mode))
+		ret = -ENOTBLK;
+	else if (write && bdev_read_only(file_bdev(file)))
+		ret = -EACCES;
+	if (ret) {
+		bdev_fput(file);
+		return ERR_PTR(ret);
+	}
+	return file;
+}
+
+static inline void scst_bdev_holder_unlock(struct block_device *bdev)
+{
+}
+#elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
+#error "kernels from 6.5 to 6.8 are not supported: no bdev_file_open_by_path()"
+#else
+/* mark_dead() is called with this lock held and has to release it. */
+static inline void scst_bdev_holder_unlock(struct block_device *bdev)
+{
+	mutex_unlock(&bdev->bd_holder_lock);
+}
 #endif
 
 #endif /* SCST_COMPAT_H */

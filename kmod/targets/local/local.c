@@ -93,7 +93,7 @@ static int local_init_cmd_priv(struct Scsi_Host *shost, struct scsi_cmnd *scmd)
 	return 0;
 }
 
-static int local_queuecommand(struct Scsi_Host *shost, struct scsi_cmnd *scmd)
+static scsi_qc_status_t local_queuecommand(struct Scsi_Host *shost, struct scsi_cmnd *scmd)
 {
 	struct local_cmd *lc = scsi_cmd_priv(scmd);
 	struct scst_cmd *cmd = &lc->cmd;
