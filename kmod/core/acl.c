@@ -3,9 +3,9 @@
  * Which group claims an initiator: name patterns and precedence.
  * Pure: no state, no locks, no allocation.  Also built in user space by the tests.
  */
-#include "core.h"
 #include <linux/ctype.h>
 #include <linux/string.h>
+#include "acl.h"
 
 bool scst_pattern_is_exact(const char *pattern)
 {

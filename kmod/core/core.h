@@ -26,6 +26,7 @@
 #include <scsi/scsi_proto.h>
 #include "scst.h"
 #include "compat.h"
+#include "acl.h"
 
 extern struct mutex scst_config_mutex;
 extern struct list_head scst_targets;
@@ -240,26 +241,6 @@ bool scst_staged(void);
 u64 scst_generation(void);
 int scst_session_attach(struct scst_session *sess);
 void scst_access_free(struct scst_target *tgt);
-
-/* --- acl.c: which group claims an initiator; pure ---------------------------------------- */
-
-struct scst_acl_rule {
-	const char *pattern;
-	u32 group;			/* index in order of precedence */
-};
-
-/* exact: sorted by scst_acl_rule_cmp(); wild: ascending group */
-struct scst_acl {
-	u32 nr_exact;
-	u32 nr_wild;
-	struct scst_acl_rule *exact;
-	struct scst_acl_rule *wild;
-};
-
-bool scst_pattern_is_exact(const char *pattern);
-bool scst_pattern_match(const char *pattern, const char *name);
-int scst_acl_rule_cmp(const void *a, const void *b);
-int scst_acl_select(const struct scst_acl *acl, const char *name);
 
 /* --- ua.c --------------------------------------------------------------------------------- */
 

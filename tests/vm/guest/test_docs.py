@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""docs/configfs.md names every attribute of the running modules, and nothing that is not there."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TREE = Path("/sys/kernel/config/scst")
+CLASS = Path("/sys/class/scst")
+PAGE = Path(__file__).resolve().parents[3] / "docs/configfs.md"
+IGNORED = {"uevent", "power", "subsystem", "device"}
+
+
+@pytest.fixture
+def objects() -> Iterator[None]:
+    """One object of each kind, made and removed."""
+    made = [
+        "devices/nullio/doc-n",
+        "devices/fileio/doc-f",
+        "devices/blockio/doc-b",
+        "targets/local/doc-t",
+        "targets/local/doc-t/hosts/doc-i",
+        "targets/local/doc-t/luns/0",
+        "targets/local/doc-t/groups/doc-g",
+    ]
+    for path in made:
+        (TREE / path).mkdir()
+    (TREE / "devices/nullio/doc-n/size").write_text("1048576")
+    (TREE / "devices/nullio/doc-n/enabled").write_text("1")
+    (TREE / "targets/local/doc-t/enabled").write_text("1")
+    yield
+    (TREE / "targets/local/doc-t/enabled").write_text("0")
+    (TREE / "devices/nullio/doc-n/enabled").write_text("0")
+    for path in reversed(made):
+        (TREE / path).rmdir()
+
+
+def section(title: str) -> str:
+    """The text below the heading, which may name other directories too, up to the next heading."""
+    text = PAGE.read_text()
+    found = re.search(rf"^#+ (?:\S+ and )?{re.escape(title)}(?: and \S+)?\n(.*?)(?=^#|\Z)", text, re.M | re.S)
+    assert found, f"docs/configfs.md has no section {title!r}"
+    return found[1]
+
+
+def documented(title: str) -> dict[str, str]:
+    """Attribute -> mode, of the section's table."""
+    return dict(re.findall(r"^\| `([a-z_]+)` \| (ro|rw|wo)\b", section(title), re.M))
+
+
+def attributes(path: Path) -> dict[str, str]:
+    """Attribute -> mode, of one directory."""
+    words = {0o4: "ro", 0o6: "rw", 0o2: "wo"}
+    return {
+        entry.name: words[stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode) >> 6]
+        for entry in os.scandir(path)
+        if entry.is_file(follow_symlinks=False)
+    }
+
+
+@pytest.mark.parametrize(
+    ("title", "path"),
+    [
+        ("Root", ""),
+        ("targets/DRIVER/NAME/", "targets/local/doc-t"),
+        ("targets/local/NAME/hosts/INITIATOR/", "targets/local/doc-t/hosts/doc-i"),
+        ("targets/DRIVER/NAME/luns/N/", "targets/local/doc-t/luns/0"),
+        ("targets/DRIVER/NAME/groups/GROUP/", "targets/local/doc-t/groups/doc-g"),
+    ],
+)
+@pytest.mark.usefixtures("objects")
+def test_one_directory(title: str, path: str) -> None:
+    assert documented(title) == attributes(TREE / path)
+
+
+@pytest.mark.parametrize("handler", ["nullio", "fileio", "blockio"])
+@pytest.mark.usefixtures("objects")
+def test_devices(handler: str) -> None:
+    rows = documented("devices/HANDLER/NAME/")
+    text = section("devices/HANDLER/NAME/")
+    expected = {}
+    for name, mode in rows.items():
+        line = next(line for line in text.splitlines() if line.startswith(f"| `{name}` "))
+        handlers = line.split("|")[3].strip()
+        everybody = {"nullio", "fileio", "blockio"}
+        some = set(handlers.split(", "))
+        who = {"all": everybody, "all but nullio": everybody - {"nullio"}}.get(handlers, some)
+        if handler in who:
+            expected[name] = mode
+    if handler == "nullio":
+        expected["size"] = "rw"
+    assert expected == attributes(TREE / f"devices/{handler}/doc-{handler[0]}")
+
+
+@pytest.mark.usefixtures("objects")
+def test_identity() -> None:
+    text = section("devices/HANDLER/NAME/id/")
+    names = set(re.findall(r"^\| `([a-z0-9_]+)` \|", text, re.M))
+    assert names == set(attributes(TREE / "devices/nullio/doc-n/id"))
+
+
+@pytest.mark.usefixtures("objects")
+def test_class() -> None:
+    text = section("/sys/class/scst")
+    for device in CLASS.iterdir():
+        kind = device.name.partition(".")[0]
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{kind}."))
+        names = set(re.findall(r"`([a-z_]+)`", row.split("|")[2]))
+        present = {name for name in attributes(device) if name not in IGNORED}
+        assert names == present, device.name
