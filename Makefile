@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# make demo      the main job end to end in a virtual machine, with a verdict
+# make test      everything: unit tests, checks of the sources, tests in the virtual machine
+# make vm TEST=tests/vm/guest/test_x.py[::name]     build the modules, run one test in the virtual machine
+# make shell CMD='lsblk'                            build the modules, run a command in the virtual machine
+# make bench     measure beside LIO and the floors
+# make lint      ruff, mypy, all compiler warnings and sparse
+# make modules [KDIR=/lib/modules/.../build]        build the modules for a kernel, into build/kmod/<release>
+# make install [DESTDIR=] modules for the running kernel (or KDIR), scstadmin, udev rules and units
+# make test-kernels  lint of the modules against newer kernels
+
+SHELL := /bin/bash
+SETUP := tests/vm/setup.sh
+PY := .venv/bin/python
+VM := $(PY) -m tests.vm
+KDIR ?=
+DESTDIR ?=
+PREFIX ?= /usr/local
+INSTALL_KDIR = $(or $(KDIR),/lib/modules/$(shell uname -r)/build)
+
+.PHONY: all demo test unit vm shell bench lint lint-python lint-kernel test-kernels modules install setup clean
+
+all: modules
+
+setup:
+	@$(SETUP) vm
+
+demo: setup
+	@$(PY) -m tests.vm.demo
+
+test: setup
+	@$(PY) -m tests.vm.suite
+
+unit:
+	@$(SETUP) python
+	@$(PY) -m pytest -q
+
+vm: setup
+	@$(VM) test $(VMFLAGS) -- $(TEST)
+
+shell: setup
+	@$(VM) run $(VMFLAGS) -- /bin/bash -c $(if $(CMD),'$(subst ','\'',$(CMD))',$(error make shell CMD='command'))
+
+bench: setup
+	@$(PY) -m bench $(BENCHFLAGS)
+
+lint: lint-python lint-kernel
+
+lint-python:
+	@$(SETUP) python
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+lint-kernel: setup
+	@$(VM) check
+
+test-kernels:
+	@$(SETUP) kernels
+	@$(PY) -m tests.vm.kernels
+
+modules: setup
+	@$(VM) build $(if $(KDIR),--kdir $(KDIR))
+
+install:
+	@tests/vm/install.sh '$(INSTALL_KDIR)' '$(DESTDIR)' '$(PREFIX)'
+
+clean:
+	rm -rf build

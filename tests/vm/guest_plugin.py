@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""pytest plugin for runs inside the test VM (``python -m tests.vm test`` names it with ``-p``).
+
+Around every test file: load our modules; afterwards nothing may be left in configfs, every object counter
+must be zero, every module must unload, and the kernel log must be clean. A file chooses its modules with the
+global ``SCST_MODULES`` (default: all that were built; an empty tuple: none).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.vm import klog
+
+CONFIGFS = Path("/sys/kernel/config/scst")
+OBJECTS = Path("/sys/kernel/debug/scst/objects")
+RELEASE_SECONDS = 5.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse to run outside the VM: these tests load modules and unplug disks."""
+    if os.environ.get("SCST_GUEST") != "1":
+        raise pytest.UsageError("these tests run in the VM: make vm TEST=<path>[::<test>]")
+
+
+def command(*argv: str) -> str:
+    """Run a program; returns its output. Raises AssertionError with the output when it fails."""
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(argv)}: status {done.returncode}: {done.stdout.strip()}"
+    return done.stdout
+
+
+def built_modules() -> list[str]:
+    """Names of the modules of this build."""
+    folder = Path("/lib/modules") / os.uname().release / "updates"
+    return sorted(path.stem for path in folder.glob("*.ko"))
+
+
+def loaded_modules() -> list[str]:
+    """Names of our modules that are loaded, in the order in which they can be unloaded."""
+    ours = set(built_modules())
+    rows = [line.split() for line in Path("/proc/modules").read_text().splitlines()]
+    users = {row[0]: [name for name in row[3].split(",") if name in ours] for row in rows if row[0] in ours}
+    order: list[str] = []
+    while users:
+        free = sorted(name for name, by in users.items() if not any(user in users for user in by))
+        assert free, f"modules that use each other: {users}"
+        order += free
+        users = {name: by for name, by in users.items() if name not in free}
+    return order
+
+
+class KernelLog:
+    """The kernel log from the moment of creation on."""
+
+    def __init__(self) -> None:
+        self._file = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        os.lseek(self._file, 0, os.SEEK_END)
+        self.lines: list[str] = []
+
+    def read(self) -> list[str]:
+        """All lines so far, as ``<level>[seconds] text``."""
+        # A message without a line end is not readable before the next message.
+        Path("/dev/kmsg").write_text("<7>scst-vm: reading the log\n")
+        while True:
+            try:
+                record = os.read(self._file, 8192).decode(errors="replace")
+            except BlockingIOError:
+                return self.lines
+            except BrokenPipeError:
+                self.lines.append("<4>[    lost    ] kernel log records lost")
+                continue
+            head, _, body = record.partition(";")
+            fields = head.split(",")
+            self.lines.append(f"<{int(fields[0]) & 7}>[{int(fields[2]) / 1e6:12.6f}] {body.splitlines()[0]}")
+
+    def close(self) -> None:
+        """Release the file."""
+        os.close(self._file)
+
+
+def counters() -> dict[str, int]:
+    """Live objects of the core by kind, empty when the core is not loaded."""
+    if not OBJECTS.exists():
+        return {}
+    rows = [line.split() for line in OBJECTS.read_text().splitlines() if line.strip()]
+    return {row[0]: int(row[1]) for row in rows}
+
+
+def leaked_counters() -> dict[str, int]:
+    """Counters that do not reach zero. Objects are freed after grace periods, hence up to 5 s are allowed."""
+    end = time.monotonic() + RELEASE_SECONDS
+    while any(counters().values()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return {name: count for name, count in counters().items() if count}
+
+
+def configured() -> list[str]:
+    """Objects made by users in configfs: devices, targets and what is below them."""
+    roots = [*CONFIGFS.glob("devices/*"), *CONFIGFS.glob("targets/*"), CONFIGFS / "alua"]
+    return sorted(str(path) for root in roots if root.is_dir() for path in root.iterdir() if path.is_dir())
+
+
+def wipe() -> None:
+    """Remove everything from configfs, children first, so that one bad file does not spoil the next."""
+    for folder, names, files in os.walk(CONFIGFS, topdown=False):
+        for name in (*names, *files):
+            path = Path(folder, name)
+            try:
+                if path.is_symlink():
+                    path.unlink()
+                elif path.is_dir():
+                    path.rmdir()
+            except OSError:
+                continue  # a folder the kernel owns
+
+
+def unload() -> list[str]:
+    """Unload our modules; returns what went wrong."""
+    problems = []
+    for name in loaded_modules():
+        done = subprocess.run(["rmmod", name], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            problems.append(f"rmmod {name}: {done.stderr.strip()}")
+    return problems
+
+
+def left_behind() -> list[str]:
+    """Check and clean up after a test file; returns what it left."""
+    problems = []
+    if objects := configured():
+        problems.append(f"left in configfs: {', '.join(objects)}")
+        wipe()
+    if leaked := leaked_counters():
+        problems.append(f"live objects: {leaked}")
+    return problems + unload()
+
+
+@pytest.fixture(scope="module")
+def kernel_log() -> Iterator[KernelLog]:
+    """The kernel log since the start of this test file."""
+    log = KernelLog()
+    yield log
+    log.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scst_modules(request: pytest.FixtureRequest, kernel_log: KernelLog) -> Iterator[tuple[str, ...]]:
+    """Load the modules a test file wants; afterwards check that nothing remains or was reported."""
+    names: tuple[str, ...] = tuple(getattr(request.module, "SCST_MODULES", built_modules()))
+    for name in names:
+        command("modprobe", name)
+    yield names
+    problems = left_behind()
+    lines = kernel_log.read()
+    if faults := klog.find_faults(lines):
+        problems.append(klog.describe(lines, faults))
+    if problems:
+        pytest.fail("after this file's tests:\n" + "\n".join(problems), pytrace=False)
+
+
+@dataclass(slots=True)
+class PluggedDisk:
+    """A virtio disk of the VM that can be pulled and put back. *slot* is its PCI address."""
+
+    serial: str
+    slot: str
+
+    @property
+    def node(self) -> Path:
+        """Its device node now; the name may change when it comes back. LookupError while unplugged."""
+        for serial in Path("/sys/block").glob("vd*/serial"):
+            if serial.read_text().strip() == self.serial:
+                return Path("/dev", serial.parent.name)
+        raise LookupError(f"disk {self.serial} is not there")
+
+    def unplug(self) -> None:
+        """Remove the disk from the bus; returns when the kernel has removed it."""
+        Path("/sys/bus/pci/devices", self.slot, "remove").write_text("1")
+
+    def plug(self) -> None:
+        """Let the bus find the disk again; returns when its driver has bound."""
+        Path("/sys/bus/pci/rescan").write_text("1")
+
+
+def find_disks() -> dict[str, PluggedDisk]:
+    """The VM's disks by serial."""
+    found = {}
+    for file in sorted(Path("/sys/block").glob("vd*/serial")):
+        slot = file.parent.resolve().parents[2].name
+        serial = file.read_text().strip()
+        found[serial] = PluggedDisk(serial, slot)
+    return found
+
+
+@pytest.fixture(scope="module")
+def disks() -> Iterator[dict[str, PluggedDisk]]:
+    """The VM's disks by serial, all plugged in; those a test pulled are put back."""
+    found = find_disks()
+    yield found
+    if set(find_disks()) != set(found):
+        Path("/sys/bus/pci/rescan").write_text("1")
+
+
+@pytest.fixture
+def out_dir() -> Path:
+    """Folder whose content is kept on the host beside the logs."""
+    return Path(os.environ["SCST_OUT"])

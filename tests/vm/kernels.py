@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Builds the modules, with all warnings and sparse, against the headers of newer Debian kernels.
+
+Headers and the compiler that belongs to them are unpacked (mmdebstrap) into the cache folder; the machine's
+own package sources are neither used nor changed. The build runs in there with chroot, in a mount namespace of
+its own, so that nothing stays mounted; objtool and gcc need /proc. Environment: SCST_CACHE, and
+SCST_DEBIAN_MIRROR (default http://deb.debian.org/debian).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.vm import kmodbuild, machine
+
+MIRROR = "http://deb.debian.org/debian"
+PACKAGES = ("make", "sparse", "binutils")
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A kernel and where its headers come from."""
+
+    name: str
+    suites: tuple[str, ...]
+    headers: str
+
+
+SERIES = (
+    Series("trixie", ("trixie",), "linux-headers-amd64"),
+    Series("trixie-backports", ("trixie", "trixie-backports"), "linux-headers-amd64/trixie-backports"),
+)
+
+
+def unpacked(series: Series) -> Path:
+    """Folder with the series' headers, made when it is not in the cache."""
+    root = machine.cache_dir() / "kernels" / series.name
+    with machine.locked(machine.cache_dir() / "kernels" / "lock"):
+        if not (root / ".complete").exists():
+            print(f"kernels: fetching the headers of {series.name} into {root}", flush=True)
+            shutil.rmtree(root, ignore_errors=True)
+            unpack(series, root)
+            (root / ".complete").touch()
+    return root
+
+
+def unpack(series: Series, root: Path) -> None:
+    """Fetch and unpack. Raises BuildError with the tool's last words."""
+    mirror = os.environ.get("SCST_DEBIAN_MIRROR", MIRROR)
+    sources = [f"deb {mirror} {suite} main" for suite in series.suites]
+    packages = ",".join((*PACKAGES, series.headers))
+    command = [
+        "mmdebstrap",
+        "--mode=root",
+        "--variant=apt",
+        f"--include={packages}",
+        series.suites[0],
+        str(root),
+    ]
+    command += sources
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        raise kmodbuild.BuildError(f"mmdebstrap for {series.name} failed:\n{done.stdout[-2000:]}")
+
+
+def headers(root: Path) -> str:
+    """Kernel release of the headers in *root*; the newest when there are several."""
+    found = sorted(path.name for path in (root / "usr/src").glob("linux-headers-*-amd64"))
+    if not found:
+        raise kmodbuild.BuildError(
+            f"{root}: no linux-headers-*-amd64 in usr/src; remove the folder and try again"
+        )
+    return found[-1].removeprefix("linux-headers-")
+
+
+def sparse_serves(root: Path, release: str) -> bool:
+    """Can Debian's sparse (0.6.4) read this kernel's headers?
+
+    Kernels that use __typeof_unqual__ say so by testing the checker first (scripts/checker-valid.sh).
+    """
+    makefile = root / "usr/src" / f"linux-headers-{release.removesuffix('-amd64')}-common" / "Makefile"
+    return "checker-valid.sh" not in makefile.read_text()
+
+
+def check(root: Path, release: str) -> str:
+    """Strict build in *root*; returns what was complained about. Raises BuildError when it does not build.
+
+    The sources are copied, not linked: links would lead out of the chroot.
+    """
+    tree = root / "srv/scst"
+    shutil.rmtree(tree, ignore_errors=True)
+    kmodbuild.copy_sources(kmodbuild.PRODUCT, tree)
+    sparse = kmodbuild.SPARSE if sparse_serves(root, release) else ()
+    make = [
+        "make",
+        "--no-print-directory",
+        "-s",
+        f"-j{os.cpu_count() or 1}",
+        "-C",
+        f"/usr/src/linux-headers-{release}",
+    ]
+    make += ["M=/srv/scst", *kmodbuild.WARNINGS, *sparse, "modules"]
+    script = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
+    command = ["unshare", "--mount", "sh", "-c", script, str(root), *make]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return kmodbuild.judge(done.returncode, done.stdout.replace("/srv/scst/", ""))
+
+
+def main() -> int:
+    """Entry point: all series; exit status 1 when one of them complains."""
+    bad = 0
+    for series in SERIES:
+        try:
+            root = unpacked(series)
+            release = headers(root)
+            output = check(root, release)
+            how = "" if sparse_serves(root, release) else " (without sparse: it is too old for these headers)"
+        except kmodbuild.BuildError as error:
+            release, output, how = series.name, f"{error}\n", ""
+        print(f"kernel {release}: {output or 'no warnings'}{how}", flush=True)
+        bad += bool(output)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Judges a kernel log: which lines say that the kernel found something wrong.
+
+Takes the lines of ``kernel.log`` (``<level>[seconds] text``) or of ``dmesg``; does no I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+# Text that no healthy run prints, whatever its level.
+FAULT_PATTERNS = (
+    r"\bWARNING: ",
+    r"\bBUG: ",
+    r"\bBUG at ",
+    r"^BUG ",  # slab: "BUG name (Tainted: ...): Objects remaining ..."
+    r"^INFO: ",  # lockdep, tasks blocked, stalls, slab details
+    r"\brcu: INFO: ",
+    r"\bOops\b",
+    r"\bKernel panic\b",
+    r"general protection fault",
+    r"unable to handle ",
+    r"\bKASAN: |\bKFENCE: |\bKCSAN: |\bUBSAN: |\bkmemleak: ",
+    r"refcount_t: ",
+    r"percpu_ref_\w+: .*(underflow|imbalance)|percpu ref .*<= 0",
+    r"blocked for more than",
+    r"\bhung[ _]task\b",
+    r"soft lockup|hard LOCKUP|Hard LOCKUP|workqueue lockup",
+    r"possible (circular|recursive) locking|inconsistent lock state|possible irq lock inversion",
+    r"suspicious RCU usage|Illegal context switch|Voluntary context switch within",
+    r"held lock freed|lock held when returning to user space|bad unlock balance",
+    r"scheduling while atomic|sleeping function called from invalid context",
+    r"list_(add|del) corruption|corrupted list",
+    r"Bad page (state|map)|page allocation failure|double free|Freechain corrupt|Redzone|Poison overwritten",
+    r"Objects remaining in|kmem_cache_destroy",
+    r"kernel stack overflow|stack-protector",
+    r"kobject_add_internal failed|tried to init an initialized object|ODEBUG: ",
+    r"Unpaired|unbalanced (enable|disable)",
+    r"unregister_\w+: waiting for",
+    r"^Call Trace:",
+    r"trying to register non-static key",
+    r"Device '.*' does not have a release\(\) function",
+    r"sysfs: cannot create duplicate filename",
+    r"kernel log records lost",
+)
+
+# Boot messages of the distribution kernel under emulation that match above and say nothing about our modules.
+HARMLESS_PATTERNS = (r"AMD IOMMUv2 functionality not available on this system - This is not a bug",)
+
+_FAULT = re.compile("|".join(f"(?:{pattern})" for pattern in FAULT_PATTERNS))
+_HARMLESS = re.compile("|".join(f"(?:{pattern})" for pattern in HARMLESS_PATTERNS))
+_PREFIX = re.compile(r"^(?:<(?P<level>\d+)>)?(?:\[\s*[\d.]+\](?:\[\s*[TC]\d+\])? ?)?")
+CRITICAL_LEVEL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A line that fails a run; *number* counts from 1."""
+
+    number: int
+    text: str
+
+
+def is_fault(line: str) -> bool:
+    """Does this line say that the kernel found something wrong? Levels 0 to 2 always do."""
+    prefix = _PREFIX.match(line)
+    text = line[prefix.end() :] if prefix else line
+    if _HARMLESS.search(text):
+        return False
+    level = prefix["level"] if prefix else None
+    return (level is not None and int(level) <= CRITICAL_LEVEL) or _FAULT.search(text) is not None
+
+
+def find_faults(lines: Iterable[str]) -> list[Fault]:
+    """All faults in a log, in order."""
+    return [Fault(number, line.rstrip("\n")) for number, line in enumerate(lines, 1) if is_fault(line)]
+
+
+def describe(lines: list[str], faults: list[Fault], context: int = 40) -> str:
+    """The first fault with *context* lines after it, and how many faults there are."""
+    if not faults:
+        return "kernel log: clean"
+    start = max(0, faults[0].number - 3)
+    excerpt = "\n".join(line.rstrip("\n") for line in lines[start : faults[0].number + context])
+    where = f"the first at line {faults[0].number}"
+    return f"kernel log: {len(faults)} line(s) that must not be there, {where}:\n{excerpt}"

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Builds the kernel modules outside the source tree, one folder per kernel.
+
+The sources are mirrored as symbolic links into ``build/kmod/<release>/tree``, where kbuild leaves its
+objects; so builds for several kernels run side by side and the source tree stays clean. The result is also
+laid out as ``build/kmod/<release>/layer``: a piece of a root file system with the modules in ``updates/`` and
+a module index, which the test VM puts over its own root, so that ``modprobe scst`` works there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+# What kbuild says on a machine without the kernel's own object files; it is no word about our sources.
+UNIMPORTANT = (
+    "Skipping BTF generation",
+    "warning: the compiler differs from the one used to build the kernel",
+)
+SPARSE = ("C=1", "CHECK=sparse", "CF=-Wsparse-error")
+WARNINGS = ("W=1", "KCFLAGS=-Werror")
+
+
+class BuildError(RuntimeError):
+    """The modules cannot be built; the compiler's words have been printed or are in the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is built: Kbuild file and folder, below *root*."""
+
+    root: Path
+    entries: tuple[str, ...] = ("Kbuild", "kmod")
+
+
+PRODUCT = Source(REPO)
+
+
+def kernel_release(kdir: Path) -> str:
+    """Release of the kernel whose headers are in *kdir*."""
+    # Not include/config/kernel.release: some distributions leave the upstream version there.
+    file = kdir / "include/generated/utsrelease.h"
+    found = re.search(r'UTS_RELEASE "([^"]+)"', file.read_text()) if file.exists() else None
+    if found is None:
+        raise BuildError(f"KDIR={kdir}: not a prepared kernel tree (no {file.name}); install linux-headers")
+    return found[1]
+
+
+def mirror(source: Source, target: Path) -> None:
+    """Make *target* a tree of links to the source files; links to files that are gone are removed."""
+    wanted: set[Path] = set()
+    for file in source_files(source):
+        link = target / file.relative_to(source.root)
+        wanted.add(link)
+        if not link.is_symlink():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file)
+    for path in target.rglob("*"):
+        if path.is_symlink() and path not in wanted:
+            path.unlink()
+
+
+def source_files(source: Source) -> list[Path]:
+    """All files kbuild reads."""
+    files: list[Path] = []
+    for entry in source.entries:
+        top = source.root / entry
+        files += [top] if top.is_file() else [path for path in top.rglob("*") if is_source(path)]
+    return files
+
+
+def copy_sources(source: Source, target: Path) -> None:
+    """Copy the source files to a tree of their own."""
+    for file in source_files(source):
+        copy = target / file.relative_to(source.root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, copy)
+
+
+def is_source(path: Path) -> bool:
+    """Is this a file kbuild reads?"""
+    return path.is_file() and (path.suffix in (".c", ".h", ".S") or path.name in ("Kbuild", "Makefile"))
+
+
+def make(kdir: Path, tree: Path, arguments: Sequence[str] = ()) -> str:
+    """Run kbuild; returns its output. Raises BuildError with the output when it fails."""
+    jobs = f"-j{os.cpu_count() or 1}"
+    command = [
+        "make",
+        "--no-print-directory",
+        "-s",
+        jobs,
+        "-C",
+        str(kdir),
+        f"M={tree}",
+        *arguments,
+        "modules",
+    ]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return judge(done.returncode, done.stdout.replace(str(tree) + "/", ""))
+
+
+def judge(status: int, output: str) -> str:
+    """What a build said that matters. Raises BuildError when it failed."""
+    words = "".join(line for line in output.splitlines(keepends=True) if not line.startswith(UNIMPORTANT))
+    if status != 0:
+        raise BuildError(f"building the modules failed:\n{words}")
+    return words
+
+
+def build(kdir: Path, source: Source = PRODUCT, base: Path | None = None) -> tuple[Path, str]:
+    """Build for one kernel. Returns the layer for the VM and the compiler's output (warnings)."""
+    release = kernel_release(kdir)
+    folder = (base or REPO / "build/kmod") / release
+    tree = folder / "tree"
+    tree.mkdir(parents=True, exist_ok=True)
+    mirror(source, tree)
+    output = make(kdir, tree)
+    layer = folder / "layer"
+    install(sorted(tree.rglob("*.ko")), release, layer)
+    return layer, output
+
+
+def check(kdir: Path, source: Source = PRODUCT, base: Path | None = None) -> str:
+    """Build with all warnings (W=1) and sparse, apart from the usual objects. Returns all complaints.
+
+    Warnings are errors here, so a file that has one is not taken as built and complains again next time.
+    """
+    tree = (base or REPO / "build/check") / kernel_release(kdir) / "tree"
+    tree.mkdir(parents=True, exist_ok=True)
+    mirror(source, tree)
+    return make(kdir, tree, (*WARNINGS, *SPARSE))
+
+
+def install(modules: list[Path], release: str, layer: Path) -> None:
+    """Lay the modules out in *layer*; a new module index only when names or dependencies changed."""
+    target = layer / "usr/lib/modules" / release / "updates"
+    target.mkdir(parents=True, exist_ok=True)
+    for old in target.glob("*.ko"):
+        if old.name not in {module.name for module in modules}:
+            old.unlink()
+    for module in modules:
+        copy_if_newer(module, target / module.name)
+    stamp = layer.parent / "index.stamp"
+    key = index_key(modules)
+    if not stamp.exists() or stamp.read_text() != key:
+        index(release, target)
+        stamp.write_text(key)
+
+
+def copy_if_newer(source: Path, target: Path) -> None:
+    """Copy a file without its debug information when it has changed, keeping its time."""
+    if target.exists() and target.stat().st_mtime_ns == source.stat().st_mtime_ns:
+        return
+    part = target.with_suffix(".part")
+    shutil.copy2(source, part)
+    subprocess.run(["strip", "--strip-debug", "-p", str(part)], check=True)
+    os.utime(part, ns=(source.stat().st_mtime_ns, source.stat().st_mtime_ns))
+    part.rename(target)
+
+
+def index_key(modules: list[Path]) -> str:
+    """Fingerprint of what the module index depends on."""
+    state = hashlib.sha256()
+    for module in modules:
+        for name in ("name", "depends", "alias", "softdep"):
+            state.update(
+                subprocess.run(["modinfo", "-F", name, str(module)], check=True, capture_output=True).stdout
+            )
+    return state.hexdigest()
+
+
+def index(release: str, updates: Path) -> None:
+    """Make the module index (depmod) of the kernel's own modules and ours, beside *updates*."""
+    work = updates.parents[5] / "depmod"
+    shutil.rmtree(work, ignore_errors=True)
+    base = work / "lib/modules" / release
+    base.mkdir(parents=True)
+    installed = Path("/lib/modules") / release
+    (base / "kernel").symlink_to(installed / "kernel")
+    (base / "updates").symlink_to(updates)
+    for file in installed.glob("modules.*"):
+        if file.name.startswith(("modules.order", "modules.builtin")) and not file.name.endswith(".bin"):
+            shutil.copy(file, base)
+    done = subprocess.run(["depmod", "-b", str(work), release], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BuildError(f"depmod for {release}: {done.stderr.strip()}")
+    for file in base.glob("modules.*"):
+        shutil.copy(file, updates.parent)
+    shutil.rmtree(work)

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs everything ``make test`` stands for and adds it up: ``N passed, N failed``.
+
+Each part runs even when an earlier one failed. A part that is not pytest counts as one test; so does a pytest
+part that ends without a result (a crash, a machine that died). JUnit files are kept in ``build/junit``.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+JUNIT = REPO / "build/junit"
+PYTHON = sys.executable
+VM_SECONDS = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One command of the suite. *junit* is the file it writes, if it is pytest."""
+
+    name: str
+    command: tuple[str, ...]
+    junit: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Counts of a part, its exit status, and its time in seconds."""
+
+    name: str
+    passed: int
+    failed: int
+    skipped: int
+    seconds: float
+
+
+def present(*names: str) -> list[str]:
+    """Those of the given files and folders that exist in the repository."""
+    return [name for name in names if (REPO / name).exists()]
+
+
+def python_part(name: str, folders: Sequence[str]) -> Part:
+    """pytest on the host over some folders."""
+    junit = JUNIT / f"{name}.xml"
+    return Part(name, (PYTHON, "-m", "pytest", "-q", f"--junitxml={junit}", *folders), junit)
+
+
+def parts() -> list[Part]:
+    """The suite, quick parts first."""
+    suite = [Part("ruff", (PYTHON, "-m", "ruff", "check", ".")), Part("mypy", (PYTHON, "-m", "mypy"))]
+    for name, folders in (
+        ("unit", present("tests/unit", "tests/vm/unit")),
+        ("sim", present("tests/sim")),
+        ("hba-unit", present("tests/hba/tests", "tests/hba/unit")),
+    ):
+        if any(list((REPO / folder).rglob("test_*.py")) for folder in folders):
+            suite.append(python_part(name, folders))
+    suite.append(Part("modules-strict", (PYTHON, "-m", "tests.vm", "check")))
+    suite.append(python_part("vm-selftest", ["tests/vm/selftest"]))
+    suite.append(vm_part())
+    if present("tests/hba/run.py"):
+        suite.append(Part("hba", (PYTHON, "tests/hba/run.py")))
+    return suite
+
+
+def vm_part() -> Part:
+    """The tests inside the VM, with the conformance suite on the real configfs."""
+    out = REPO / "build/vm/suite"
+    command = (
+        PYTHON,
+        "-m",
+        "tests.vm",
+        "test",
+        f"--out={out}",
+        f"--timeout={VM_SECONDS}",
+        "--",
+        "tests/vm/guest",
+    )
+    return Part("vm", command, out / "junit.xml")
+
+
+def counts(junit: Path) -> tuple[int, int, int]:
+    """Passed, failed and skipped tests of a JUnit file. Raises ValueError when it holds no test."""
+    suites = list(ElementTree.parse(junit).getroot().iter("testsuite"))
+    total, bad, skipped = (
+        sum(int(suite.get(name, "0")) for suite in suites for name in names)
+        for names in (("tests",), ("failures", "errors"), ("skipped",))
+    )
+    if total == 0:
+        raise ValueError(f"{junit}: no tests in it")
+    return max(0, total - bad - skipped), bad, skipped
+
+
+def run(part: Part) -> Outcome:
+    """Run a part with its output shown."""
+    print(f"=== {part.name}", flush=True)
+    start = time.monotonic()
+    if part.junit is not None:
+        part.junit.unlink(missing_ok=True)
+    status = subprocess.run(part.command, cwd=REPO, stdin=subprocess.DEVNULL, check=False).returncode
+    passed, failed, skipped = tally(part, status)
+    return Outcome(part.name, passed, failed, skipped, time.monotonic() - start)
+
+
+def tally(part: Part, status: int) -> tuple[int, int, int]:
+    """Counts of a part that ended with *status*: a bad status never counts as no failure."""
+    if part.junit is None:
+        return (1, 0, 0) if status == 0 else (0, 1, 0)
+    try:
+        passed, failed, skipped = counts(part.junit)
+    except (OSError, ValueError, ElementTree.ParseError) as error:
+        print(f"{part.name}: no result: {error}")
+        return 0, 1, 0
+    return passed, max(failed, 1) if status != 0 else failed, skipped
+
+
+def report(outcomes: Sequence[Outcome]) -> int:
+    """Print the table and the sum; returns the exit status."""
+    for outcome in outcomes:
+        skipped = f", {outcome.skipped} skipped" if outcome.skipped else ""
+        counted = f"{outcome.passed} passed, {outcome.failed} failed{skipped}"
+        print(f"{outcome.name:16} {counted:40} {outcome.seconds:7.1f} s")
+    passed, failed = sum(o.passed for o in outcomes), sum(o.failed for o in outcomes)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+def main() -> int:
+    """Entry point; names of parts as arguments run only those."""
+    JUNIT.mkdir(parents=True, exist_ok=True)
+    suite = parts()
+    wanted = sys.argv[1:] or [part.name for part in suite]
+    unknown = set(wanted) - {part.name for part in suite}
+    if unknown:
+        print(f"no part named {', '.join(sorted(unknown))}; there are: {', '.join(p.name for p in suite)}")
+        return 2
+    return report([run(part) for part in suite if part.name in wanted])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

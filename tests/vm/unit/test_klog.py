@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The judge of kernel logs: every kind of complaint is caught, a healthy log passes."""
+
+import pytest
+
+from tests.vm import klog
+
+BAD = [
+    "<4>[   12.000000] WARNING: CPU: 0 PID: 77 at kmod/core/cmd.c:10 scst_cmd_done+0x10/0x20 [scst]",
+    "<1>[   12.000000] BUG: kernel NULL pointer dereference, address: 0000000000000008",
+    "<2>[   12.000000] kernel BUG at mm/slub.c:440!",
+    "<3>[   12.000000] BUG: sleeping function called from invalid context at mm/slab.h:1",
+    "<3>[   12.000000] BUG scst_nexus (Tainted: G           OE     ): Objects remaining in scst_nexus",
+    "<4>[   12.000000] WARNING: possible circular locking dependency detected",
+    "<4>[   12.000000] WARNING: suspicious RCU usage",
+    "<3>[   12.000000] BUG: KASAN: use-after-free in scst_lun_lookup+0x1/0x2 [scst]",
+    "<4>[   12.000000] refcount_t: underflow; use-after-free.",
+    "<3>[   62.000000] INFO: task rmmod:123 blocked for more than 30 seconds.",
+    "<3>[   62.000000] rcu: INFO: rcu_preempt self-detected stall on CPU",
+    "<0>[   62.000000] watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [fio:99]",
+    "<4>[   62.000000] Oops: 0000 [#1] PREEMPT SMP NOPTI",
+    "<4>[   62.000000] general protection fault, probably for non-canonical address",
+    "<0>[   62.000000] Kernel panic - not syncing: Fatal exception",
+    "<4>[   62.000000] list_del corruption. prev->next should be x, but was y",
+    "<4>[   62.000000] sysfs: cannot create duplicate filename '/class/scst/target0'",
+    "<6>[   62.000000] Call Trace:",
+    "<2>[   62.000000] anything at a critical level",
+    "[   62.000000] WARNING: CPU: 0 PID: 77 at x.c:1 f+0x1/0x2",
+    "[   62.000000][  T123] ------------[ cut here ]------------ BUG: bad",
+    "<4>[    lost    ] kernel log records lost",
+]
+GOOD = [
+    "<6>[    1.000000] scst: loading out-of-tree module taints kernel.",
+    "<4>[    1.000000] mtrr: your CPUs had inconsistent fixed MTRR settings",
+    "<6>[    1.000000] AMD-Vi: AMD IOMMUv2 functionality not available on this system - This is not a bug.",
+    "<5>[    1.000000] sd 0:0:0:0: [sda] 131072 512-byte logical blocks: (67.1 MB/64.0 MiB)",
+    "<3>[    1.000000] Buffer I/O error on dev sda, logical block 0, async page read",
+    "<6>[    1.000000] sd 0:0:0:0: [sda] tag#1 Add. Sense: Write protected",
+    "",
+]
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_bad_line_is_a_fault(line: str) -> None:
+    assert klog.is_fault(line)
+
+
+@pytest.mark.parametrize("line", GOOD)
+def test_good_line_is_none(line: str) -> None:
+    assert not klog.is_fault(line)
+
+
+def test_faults_are_numbered_and_shown_with_what_follows() -> None:
+    lines = [GOOD[0], BAD[0], GOOD[1], BAD[1]]
+    faults = klog.find_faults(lines)
+    assert [fault.number for fault in faults] == [2, 4]
+    text = klog.describe(lines, faults)
+    assert "2 line(s)" in text
+    assert "at line 2" in text
+    assert GOOD[1] in text
+
+
+def test_clean_log() -> None:
+    assert klog.find_faults(GOOD) == []
+    assert klog.describe(GOOD, []) == "kernel log: clean"
