@@ -342,7 +342,9 @@ void scst_device_unlink(struct scst_device *dev)
  */
 void scst_device_retire(struct scst_device *dev)
 {
+	mutex_lock(&dev->lock);
 	scst_sysfs_remove(&dev->classdev);
+	mutex_unlock(&dev->lock);
 	mutex_lock(&scst_config_mutex);
 	list_del(&dev->entry);
 	dev->dead = true;

@@ -89,15 +89,18 @@ static enum scst_tmf_response scst_tmf_abort(struct scst_session *sess, struct s
 	return marked || !scope.by_tag ? SCST_TMF_COMPLETE : SCST_TMF_NO_TASK;
 }
 
-/* SAM-5 6.3.3: commands of all initiators, mode parameters back to their defaults, everybody is told. */
+/*
+ * SAM-5 6.3.3: commands of all initiators, mode parameters back to their defaults, everybody is told: before
+ * waiting, because the reset has happened for whatever comes from here on.
+ */
 static void scst_tmf_reset_device(struct scst_device *dev)
 {
 	scst_tmf_scan_device(dev, true);
-	wait_event_idle(scst_quiet, !scst_tmf_scan_device(dev, false));
 	dev->wce = dev->volatile_cache;
 	dev->d_sense = false;
 	dev->swp = false;
 	scst_ua_device(dev, SCST_UA_RESET, NULL);
+	wait_event_idle(scst_quiet, !scst_tmf_scan_device(dev, false));
 }
 
 static struct scst_nexus *scst_tmf_hold_nexus(struct scst_session *sess, u32 lun)

@@ -52,8 +52,8 @@
 #define scst_host_set_blocking(shost)	do { } while (0)
 #endif
 
-/* Until 7.0: hex2bin() is declared in kernel.h. */
-#if __has_include(<linux/hex.h>)
+/* Until 6.12: hex2bin() is declared in kernel.h. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
 #include <linux/hex.h>
 #endif
 

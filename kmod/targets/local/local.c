@@ -16,6 +16,7 @@
 #include <linux/ctype.h>
 #include <linux/module.h>
 #include <linux/rcupdate.h>
+#include <linux/rwsem.h>
 #include <linux/slab.h>
 #include <linux/wait.h>
 #include <scsi/scsi.h>
@@ -46,7 +47,8 @@ struct local_host {
 	struct Scsi_Host *shost;	/* while logged in, under local_login_lock */
 	struct scst_session *sess;
 	bool dead;			/* its directory is gone, under local_lock */
-	bool ready;			/* rescans make sense */
+	struct rw_semaphore users;	/* rescans and resets; logging out waits for them */
+	bool ready;			/* they may begin, under users */
 	int host_no;			/* -1: logged out */
 	wait_queue_head_t returned;	/* error handling waits for a command */
 	struct work_struct work;	/* log in or out after mkdir or rmdir */
@@ -181,14 +183,27 @@ static int local_eh_abort(struct scsi_cmnd *scmd)
 	return SUCCESS;
 }
 
+/* No command in flight need be behind a reset, so nothing else keeps the session. */
+static int local_reset(struct scsi_cmnd *scmd, enum scst_tmf_function fn)
+{
+	struct local_host *host = local_host_of(scmd->device->host);
+	int ret = FAILED;
+
+	down_read(&host->users);
+	if (host->ready)
+		ret = local_tmf(scmd, fn);
+	up_read(&host->users);
+	return ret;
+}
+
 static int local_eh_device_reset(struct scsi_cmnd *scmd)
 {
-	return local_tmf(scmd, SCST_TMF_LUN_RESET);
+	return local_reset(scmd, SCST_TMF_LUN_RESET);
 }
 
 static int local_eh_target_reset(struct scsi_cmnd *scmd)
 {
-	return local_tmf(scmd, SCST_TMF_TARGET_RESET);
+	return local_reset(scmd, SCST_TMF_TARGET_RESET);
 }
 
 /* --- the SCSI host ----------------------------------------------------------------------------------- */
@@ -240,8 +255,19 @@ static void local_rescan_work(struct work_struct *work)
 {
 	struct local_host *host = container_of(work, struct local_host, rescan_work);
 
-	local_remove_stale(host);
-	scsi_scan_target(&host->shost->shost_gendev, 0, 0, SCAN_WILD_CARD, SCSI_SCAN_MANUAL);
+	down_read(&host->users);
+	if (host->ready) {
+		local_remove_stale(host);
+		scsi_scan_target(&host->shost->shost_gendev, 0, 0, SCAN_WILD_CARD, SCSI_SCAN_MANUAL);
+	}
+	up_read(&host->users);
+}
+
+static void local_set_ready(struct local_host *host, bool ready)
+{
+	down_write(&host->users);
+	WRITE_ONCE(host->ready, ready);
+	up_write(&host->users);
 }
 
 static void local_luns_changed(struct scst_session *sess)
@@ -289,7 +315,7 @@ static int local_login(struct local_host *host)
 	scst_host_set_blocking(shost);
 	host->shost = shost;
 	WRITE_ONCE(host->host_no, shost->host_no);
-	WRITE_ONCE(host->ready, true);
+	local_set_ready(host, true);
 	scsi_scan_target(&shost->shost_gendev, 0, 0, SCAN_WILD_CARD, SCSI_SCAN_INITIAL);
 	return 0;
 
@@ -306,12 +332,11 @@ static void local_logout(struct local_host *host)
 {
 	if (!host->shost)
 		return;
-	WRITE_ONCE(host->ready, false);
-	cancel_work_sync(&host->rescan_work);
+	local_set_ready(host, false);
 	scsi_remove_host(host->shost);
 	WRITE_ONCE(host->host_no, -1);
 	scst_session_unregister(host->sess);
-	/* A change of LUNs that saw `ready` may have queued one more. */
+	/* One that a change of LUNs queued before has nothing to do now, but needs the host's memory. */
 	cancel_work_sync(&host->rescan_work);
 	scsi_host_put(host->shost);
 	host->shost = NULL;
@@ -409,6 +434,7 @@ static struct config_item *local_host_make(struct config_group *group, const cha
 	host->lt = lt;
 	host->host_no = -1;
 	init_waitqueue_head(&host->returned);
+	init_rwsem(&host->users);
 	INIT_WORK(&host->work, local_host_work);
 	INIT_WORK(&host->rescan_work, local_rescan_work);
 	scst_target_get(&lt->tgt);
