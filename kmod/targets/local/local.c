@@ -26,6 +26,7 @@
 #include "scst.h"
 #include "compat.h"
 
+#define LOCAL_MAX_LUN		0x8000	/* flat space addressing and 14 bits */
 #define LOCAL_CAN_QUEUE		512	/* commands per hardware queue */
 #define LOCAL_CMD_PER_LUN	128
 #define LOCAL_SG_TABLESIZE	1024
@@ -83,6 +84,20 @@ static struct scsi_cmnd *local_scsi_cmnd(struct scst_cmd *cmd)
 	return (struct scsi_cmnd *)container_of(cmd, struct local_cmd, cmd) - 1;
 }
 
+/*
+ * The SCSI layer's number is the LUN structure read as integers: from 256 on it holds the addressing method
+ * as well, and looks like 16640 for LUN 256.
+ */
+static u32 local_lun(const struct scsi_device *sdev)
+{
+	struct scsi_lun lun;
+
+	if (likely(sdev->lun < 256))
+		return sdev->lun;
+	int_to_scsilun(sdev->lun, &lun);
+	return scst_lun_unpack(lun.scsi_lun);
+}
+
 /* Its presence keeps the SCSI layer from clearing all of it for each command. */
 static int local_init_cmd_priv(struct Scsi_Host *shost, struct scsi_cmnd *scmd)
 {
@@ -102,7 +117,7 @@ static scsi_qc_status_t local_queuecommand(struct Scsi_Host *shost, struct scsi_
 
 	scst_cmd_init(cmd, local_host_of(shost)->sess);
 	cmd->cdb_len = scmd->cmd_len;
-	cmd->lun = scmd->device->lun;
+	cmd->lun = local_lun(scmd->device);
 	cmd->dir = scmd->sc_data_direction;
 	cmd->sense = scmd->sense_buffer;
 	cmd->sg = scsi_sglist(scmd);
@@ -161,7 +176,7 @@ static int local_tmf(struct scsi_cmnd *scmd, enum scst_tmf_function fn)
 		.tmf = {
 			.sess	= host->sess,
 			.fn	= fn,
-			.lun	= scmd->device->lun,
+			.lun	= local_lun(scmd->device),
 			.tag	= (uintptr_t)scmd,
 		},
 	};
@@ -211,7 +226,7 @@ static int local_eh_target_reset(struct scsi_cmnd *scmd)
 /* Remember which device the LUN leads to: a rescan must notice when that changes. */
 static int local_sdev_init(struct scsi_device *sdev)
 {
-	u64 cookie = scst_session_lun_cookie(local_host_of(sdev->host)->sess, sdev->lun);
+	u64 cookie = scst_session_lun_cookie(local_host_of(sdev->host)->sess, local_lun(sdev));
 
 	sdev->hostdata = (void *)(uintptr_t)cookie;
 	return 0;
@@ -244,7 +259,7 @@ static void local_remove_stale(struct local_host *host)
 	struct scsi_device *sdev;
 
 	shost_for_each_device(sdev, host->shost) {
-		u64 cookie = scst_session_lun_cookie(host->sess, sdev->lun);
+		u64 cookie = scst_session_lun_cookie(host->sess, local_lun(sdev));
 
 		if (sdev->hostdata != (void *)(uintptr_t)cookie)
 			scsi_remove_device(sdev);
@@ -287,7 +302,7 @@ static struct Scsi_Host *local_shost_alloc(struct local_host *host)
 		return NULL;
 	*(struct local_host **)shost_priv(shost) = host;
 	shost->max_id = 1;
-	shost->max_lun = SCST_MAX_LUN + 1;
+	shost->max_lun = LOCAL_MAX_LUN;
 	shost->max_channel = 0;
 	shost->max_cmd_len = SCST_MAX_CDB;
 	shost->nr_hw_queues = num_possible_cpus();
@@ -556,6 +571,8 @@ static int local_enable(struct scst_target *tgt)
 
 static void local_disable(struct scst_target *tgt)
 {
+	/* Hosts whose directories went a moment ago are sessions of the target until they are logged out. */
+	flush_workqueue(local_wq);
 	mutex_lock(&local_login_lock);
 	local_logout_all(local_target_of(tgt));
 	mutex_unlock(&local_login_lock);
