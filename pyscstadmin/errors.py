@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Everything that can go wrong, as exceptions with fields.
+
+ScstError                  root; `exit_code` is the exit code of the command
+├── InvalidInput           2  a configuration file or argument is wrong; nothing was touched
+├── NotPresent             5  no control plane: module not loaded, configfs not mounted
+├── OperationError         1  one operation on the tree was refused
+├── Conflict               1  the request contradicts what is there
+├── PendingChanges         1  staged changes of somebody else are in the way
+├── Unstable               1  the tree keeps changing while it is read
+├── LockTimeout            1  another scstadmin is at work
+├── ApplyFailed            1  a change failed and everything was put back
+├── PartlyApplied          4  a change failed and could not be put back completely
+└── SaveRefused            1  saving would replace a good file by a degraded state
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "ADVICE",
+    "ApplyFailed",
+    "Conflict",
+    "InvalidInput",
+    "LockTimeout",
+    "NotPresent",
+    "OperationError",
+    "PartlyApplied",
+    "PendingChanges",
+    "Problem",
+    "SaveRefused",
+    "ScstError",
+    "Unstable",
+    "advice_for",
+    "errno_name",
+]
+
+# What to do about an errno; `ADVICE_AT` knows better for some files and operations.
+ADVICE: dict[int, str] = {
+    _errno.EINVAL: "the value is not one this setting takes; see docs/configfs.md for its syntax",
+    _errno.ERANGE: "the number is outside the allowed range; see docs/configfs.md",
+    _errno.ENAMETOOLONG: "shorten the name or value",
+    _errno.EEXIST: "it exists already, or the name or number is taken by another object; choose another one",
+    _errno.ENODATA: "set the missing setting first (path for fileio and blockio, size for nullio)",
+    _errno.ENODEV: "enable the device first; for a hardware port, check that the adapter is there",
+    _errno.EBUSY: "it is in use: disable the object, or remove what points at it, first",
+    _errno.EPERM: "nothing of this kind can be made or removed here",
+    _errno.ENOTEMPTY: "remove what is inside first",
+    _errno.ESTALE: "somebody else changed the configuration meanwhile; look at it and run the command again",
+    _errno.ENOMEM: "the kernel is out of memory; free some and repeat, nothing was changed",
+    _errno.ENOENT: "there is no such object or setting; check the name, and that the module is loaded",
+    _errno.EACCES: "run as root; if you are: the file is read-only or write-only, or the backing refuses",
+    _errno.EROFS: "the backing is read-only: set read_only, or make it writable",
+    _errno.ENOTBLK: "the path is not a block device; use the fileio handler for files",
+    _errno.EISDIR: "the path is a directory; give a file",
+    _errno.ENOSPC: "no space left; free some and repeat",
+    _errno.EIO: "the kernel log (dmesg) says more",
+}
+
+ADVICE_AT: dict[tuple[int, str], str] = {
+    (
+        _errno.EBUSY,
+        "enabled",
+    ): "LUNs point at the device, or its backing is held by another program "
+    "(mounted, in a RAID, under multipath): unmap the LUNs or free the backing",
+    (_errno.EBUSY, "active"): "the backing is held exclusively by another program; free it",
+    (_errno.EBUSY, "rmdir"): "LUNs point at it: unmap them first",
+    (_errno.EINVAL, "active"): "enable the device first",
+    (
+        _errno.EINVAL,
+        "enabled",
+    ): "settings contradict each other (size against block_size, or the backing is of the "
+    "wrong kind); the kernel log names them",
+    (_errno.EINVAL, "symlink"): "a LUN can only point at a device of this tree",
+    (_errno.EEXIST, "rel_tgt_id"): "another target has this identifier; choose a free one",
+    (_errno.EEXIST, "symlink"): "the LUN points at a device already; unmap it first",
+    (_errno.ENOENT, "active"): "the backing is not there (yet); the device stays parked",
+    (_errno.ENOENT, "symlink"): "the device does not exist; create it first",
+    (_errno.EPERM, "symlink"): "a LUN holds one link, named device, to a device of this tree",
+}
+
+
+def errno_name(number: int) -> str:
+    """The symbolic name of an errno, for example `EBUSY`."""
+    return _errno.errorcode.get(number, str(number))
+
+
+def advice_for(number: int, operation: str, path: str) -> str:
+    """What a user can do about errno `number` that `operation` on `path` met; may be empty."""
+    leaf = path.rsplit("/", 1)[-1]
+    for key in ((number, leaf), (number, operation)):
+        if key in ADVICE_AT:
+            return ADVICE_AT[key]
+    return ADVICE.get(number, "")
+
+
+class ScstError(Exception):
+    """Root of all errors of this package."""
+
+    exit_code = 1
+
+    def as_dict(self) -> dict[str, object]:
+        """The error as plain data for `--json`."""
+        return {"error": type(self).__name__, "message": str(self), "exit_code": self.exit_code}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with an input file.
+
+    `where` is the place inside the document (`targets.local.t1`); line and column start at 1, 0 means
+    unknown.
+    """
+
+    message: str
+    where: str = ""
+    line: int = 0
+    column: int = 0
+
+    def text(self, source: str) -> str:
+        """`file:line:column: where: message`."""
+        place = f"{source}:{self.line}:{self.column}" if self.line else source
+        return f"{place}: {self.where}: {self.message}" if self.where else f"{place}: {self.message}"
+
+
+class InvalidInput(ScstError):
+    """The input is wrong; `problems` lists everything found, `source` names the file."""
+
+    exit_code = 2
+
+    def __init__(self, source: str, problems: Sequence[Problem], more: int = 0) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        self.more = more
+        super().__init__(source, self.problems)
+
+    def __str__(self) -> str:
+        lines = [problem.text(self.source) for problem in self.problems]
+        if self.more:
+            lines.append(f"{self.source}: and {self.more} more problems")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, object]:
+        problems = [
+            {"message": p.message, "where": p.where, "line": p.line, "column": p.column}
+            for p in self.problems
+        ]
+        return {**ScstError.as_dict(self), "source": self.source, "problems": problems, "more": self.more}
+
+
+class NotPresent(ScstError):
+    """The control plane is not there."""
+
+    exit_code = 5
+
+    def __init__(self, root: str, reason: str = "") -> None:
+        self.root = root
+        why = f" ({reason})" if reason else ""
+        super().__init__(
+            f"no scst control plane at {root}{why}: load the module (modprobe scst) and mount configfs, "
+            "or use --sim DIR for a simulated one"
+        )
+
+
+class OperationError(ScstError):
+    """One operation on the tree failed.
+
+    Fields: `operation` (mkdir, rmdir, symlink, unlink, read, write, list, readlink, open), `path`, `value`
+    (what was to be written, or the link target), `errno`, `advice`.
+    """
+
+    def __init__(self, operation: str, path: str, value: str | None, number: int) -> None:
+        self.operation = operation
+        self.path = path
+        self.value = value
+        self.errno = number
+        self.advice = advice_for(number, operation, path)
+        super().__init__(operation, path, value, number)
+
+    def __str__(self) -> str:
+        shown = "" if self.value is None else f" {_shorten(self.value)!r}"
+        link = {"write": " to", "symlink": " at"}.get(self.operation, "")
+        text = f"{self.operation}{shown}{link if shown else ''} {self.path}: "
+        text += f"{errno_name(self.errno)} ({os.strerror(self.errno)})"
+        return f"{text}; {self.advice}" if self.advice else text
+
+    def as_dict(self) -> dict[str, object]:
+        fields = {
+            "operation": self.operation,
+            "path": self.path,
+            "value": self.value,
+            "errno": errno_name(self.errno),
+            "advice": self.advice,
+        }
+        return {**ScstError.as_dict(self), **fields}
+
+
+def _shorten(value: str) -> str:
+    return value if len(value) <= 80 else value[:77] + "..."
+
+
+class Conflict(ScstError):
+    """The request contradicts what is there; the message says what to do."""
+
+
+class PendingChanges(ScstError):
+    """Changes that this program did not make are staged and not committed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "changes are staged that are not in force, left by an interrupted command or made by hand: "
+            "bring everything to a known state with `scstadmin apply FILE`, or commit them by hand"
+        )
+
+
+class Unstable(ScstError):
+    """The tree changed during each of several attempts to read it."""
+
+    def __init__(self, attempts: int) -> None:
+        super().__init__(
+            f"the configuration changed during each of {attempts} attempts to read it; repeat later"
+        )
+
+
+class LockTimeout(ScstError):
+    """The lock was not free within the time allowed (seconds)."""
+
+    def __init__(self, path: str, seconds: float) -> None:
+        self.path = path
+        super().__init__(
+            f"{path}: another scstadmin held the lock for more than {seconds:g} s; repeat when it is done"
+        )
+
+
+class ApplyFailed(ScstError):
+    """An operation failed and everything done before was undone: nothing changed."""
+
+    def __init__(self, doing: str, cause: BaseException) -> None:
+        self.doing = doing
+        self.cause = cause
+        super().__init__(f"{doing}: {str(cause) or type(cause).__name__}; nothing changed")
+
+    def as_dict(self) -> dict[str, object]:
+        inner = self.cause.as_dict() if isinstance(self.cause, ScstError) else {"message": repr(self.cause)}
+        return {**ScstError.as_dict(self), "doing": self.doing, "cause": inner}
+
+
+class PartlyApplied(ScstError):
+    """An operation failed and undoing failed too, or parts were left out; `left` names each of them."""
+
+    exit_code = 4
+
+    def __init__(self, doing: str, cause: BaseException, left: Sequence[str]) -> None:
+        self.doing = doing
+        self.cause = cause
+        self.left = tuple(left)
+        lines = "".join(f"\n  {item}" for item in self.left)
+        super().__init__(
+            f"{doing}: {str(cause) or type(cause).__name__}; and undoing it failed, which leaves:{lines}"
+        )
+
+    def as_dict(self) -> dict[str, object]:
+        return {**ScstError.as_dict(self), "doing": self.doing, "left": list(self.left)}
+
+
+class SaveRefused(ScstError):
+    """The state is degraded, so a good file is not replaced; `reasons` says why."""
+
+    def __init__(self, path: str, reasons: Sequence[str]) -> None:
+        self.path = path
+        self.reasons = tuple(reasons)
+        why = "".join(f"\n  {reason}" for reason in self.reasons)
+        super().__init__(
+            f"{path} not written, the present state is degraded:{why}\nuse --force to save it all the same"
+        )
+
+    def as_dict(self) -> dict[str, object]:
+        return {**ScstError.as_dict(self), "reasons": list(self.reasons)}

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The conformance suite runs against the simulated tree, or with SCST_REAL=1 against the kernel."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pyscstadmin.admin import Admin
+from pyscstadmin.cfs import RealTree, Tree
+from pyscstadmin.cli import main
+from pyscstadmin.layout import DRIVERS, ROOT
+from pyscstadmin.sim import SimTree
+from tests.sim.support import Names, wipe
+
+REAL = os.environ.get("SCST_REAL") == "1"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[Tree]:
+    """An empty tree; on the kernel everything is removed before and after."""
+    made: Tree = RealTree(ROOT) if REAL else SimTree(str(tmp_path / "sim"))
+    if REAL:
+        wipe(made)
+    yield made
+    if REAL:
+        wipe(made)
+    made.close()
+
+
+@pytest.fixture
+def backing(tmp_path: Path) -> Path:
+    """A file of 1 MiB for fileio."""
+    path = tmp_path / "backing.img"
+    path.write_bytes(bytes(1 << 20))
+    return path
+
+
+@pytest.fixture
+def block_device() -> str:
+    """A block device that may be opened for writing; the test is skipped without one."""
+    path = os.environ.get("SCST_BLOCKDEV", "")
+    if not path or not stat.S_ISBLK(os.stat(path).st_mode):
+        pytest.skip("SCST_BLOCKDEV names no block device")
+    return path
+
+
+@pytest.fixture
+def names(tree: Tree) -> Names:
+    """A device, a target and a group to try things on."""
+    assert set(tree.list("targets")) == set(DRIVERS)
+    return Names.make(tree)
+
+
+@pytest.fixture
+def admin(tree: Tree, tmp_path: Path) -> Admin:
+    """The provisioning interface on the same tree."""
+    return Admin(tree=tree, state_dir=str(tmp_path / "run"))
+
+
+@pytest.fixture
+def scstadmin(tree: Tree, tmp_path: Path) -> Callable[..., int]:
+    """Run the command on the same tree; returns its exit code."""
+    tree.flush()
+    where = [] if REAL else ["--sim", str(tmp_path / "sim")]
+    return lambda *args: main([*where, *args])

@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command: exit codes, output, and bad input of all kinds, which must change nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pyscstadmin import schema
+from pyscstadmin.cfs import Tree
+from pyscstadmin.model import Config, Device, Group, Lun, Target
+from pyscstadmin.read import snapshot
+from tests.sim.support import INITIATOR
+
+Run = Callable[..., int]
+Capture = pytest.CaptureFixture[str]
+
+GOOD = Config(
+    (Device("n0", "nullio", size=1 << 20),),
+    (
+        Target(
+            "local",
+            "t1",
+            rel_tgt_id=1,
+            hosts=(INITIATOR,),
+            groups=(Group("g", 100, (INITIATOR,), (Lun(0, "n0"),)),),
+        ),
+    ),
+)
+LATE = Config((Device("late", "fileio", path="/nonexistent/late.img"),))
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> str:
+    path = tmp_path / "good.json"
+    path.write_text(schema.dumps(GOOD))
+    return str(path)
+
+
+def now(tree: Tree) -> Config:
+    tree.refresh()
+    return snapshot(tree).config
+
+
+def test_apply_plan_show_clear(tree: Tree, scstadmin: Run, good: str, capsys: Capture) -> None:
+    assert scstadmin("plan", good) == 0
+    assert "create device nullio/n0" in capsys.readouterr().out
+    assert now(tree) == Config()
+    assert scstadmin("apply", good) == 0
+    assert scstadmin("plan", good) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert scstadmin("show") == 0
+    shown = capsys.readouterr().out
+    for part in ("n0", "local/t1", INITIATOR, "LUN 0", "read-write", "generation"):
+        assert part in shown
+    assert scstadmin("sessions") == 0
+    assert INITIATOR in capsys.readouterr().out
+    assert scstadmin("clear", "--yes") == 0
+    assert now(tree) == Config()
+
+
+def test_json_everywhere(scstadmin: Run, good: str, capsys: Capture, tmp_path: Path) -> None:
+    scstadmin("apply", good)
+    capsys.readouterr()
+    for command in (
+        ["show"],
+        ["plan", good],
+        ["apply", good],
+        ["sessions"],
+        ["explain", "--initiator", "x", "--target", "t1"],
+        ["map", "n0", "--target", "t1", "--lun", "4"],
+        ["unmap", "--target", "t1", "--lun", "4"],
+        ["deactivate", "n0"],
+        ["activate", "n0"],
+        ["save", str(tmp_path / "saved.json")],
+        ["schema"],
+        ["unmap", "--target", "t1", "--lun", "4"],
+        ["clear", "--yes"],
+    ):
+        scstadmin("--json", *command)
+        captured = capsys.readouterr()
+        json.loads(captured.out)
+        assert captured.err == ""
+
+
+def test_exit_3_for_parked_devices(scstadmin: Run, tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "late.json"
+    path.write_text(schema.dumps(LATE))
+    assert scstadmin("apply", str(path)) == 3
+    assert "late" in capsys.readouterr().out
+    assert scstadmin("restore", str(path)) == 3
+    assert scstadmin("apply", str(path)) == 3
+
+
+def test_exit_1_for_what_is_refused(tree: Tree, scstadmin: Run, good: str, capsys: Capture) -> None:
+    scstadmin("apply", good)
+    assert scstadmin("map", "n0", "--target", "t1", "--lun", "0", "--group", "none") == 1
+    assert scstadmin("map", "none", "--target", "t1", "--lun", "9") == 1
+    assert scstadmin("unmap", "--target", "t1", "--lun", "9") == 1
+    assert scstadmin("activate", "none") == 1
+    assert scstadmin("explain", "--target", "t9", "--initiator", "x") == 1
+    assert capsys.readouterr().err.count("scstadmin:") == 5
+    assert now(tree).targets == GOOD.targets
+
+
+def test_exit_4_for_what_is_left_out(scstadmin: Run, tmp_path: Path, capsys: Capture) -> None:
+    bad = Device("bad", "fileio", path=str(tmp_path))
+    path = tmp_path / "partly.json"
+    path.write_text(schema.dumps(Config((*GOOD.devices, bad), GOOD.targets)))
+    assert scstadmin("apply", str(path)) == 1
+    assert scstadmin("restore", str(path)) == 4
+    assert "left out: create device fileio/bad" in capsys.readouterr().out
+    assert scstadmin("save", str(tmp_path / "saved.json")) == 1
+    assert not (tmp_path / "saved.json").exists()
+    assert scstadmin("save", str(tmp_path / "saved.json"), "--force") == 0
+
+
+def test_exit_5_without_control_plane(tmp_path: Path, capsys: Capture) -> None:
+    from pyscstadmin.cli import main
+
+    assert main(["--root", str(tmp_path / "none"), "show"]) == 5
+    assert main(["--json", "--root", str(tmp_path / "none"), "clear", "--yes"]) == 5
+    captured = capsys.readouterr()
+    assert "modprobe scst" in captured.err
+    assert json.loads(captured.out)["exit_code"] == 5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nonsense"],
+        ["apply"],
+        ["show", "--nonsense"],
+        ["map", "n0", "--target", "t"],
+        ["map", "n0", "--target", "t", "--lun", "01"],
+        ["map", "n0", "--target", "t", "--lun", "x"],
+        ["map", "n0", "--target", "t", "--lun", "16384"],
+        ["explain", "--target", "t"],
+        ["--sim", "/x", "--root", "/y", "show"],
+        ["clear"],
+    ],
+)
+def test_exit_2_for_wrong_usage(
+    scstadmin: Run, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    with pytest.raises(SystemExit) as caught:
+        scstadmin(*words)
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+# Each: the text, and what the complaint must hold.
+DEVICE = '{"version": 1, "devices": {"nullio": {"n0": {"size": 1048576}}}, "targets": {"local": {"t1": %s}}}'
+BAD = {
+    "empty": ("", ["1:1", "not JSON"]),
+    "not json": ('{"version": 1,\n  nonsense}', ["2:3", "not JSON"]),
+    "cut off": ('{"version": 1, "devices": {', ["not JSON"]),
+    "two documents": ("{}\n{}", ["2:1", "not JSON"]),
+    "nan": ('{"version": NaN}', ["NaN"]),
+    "nested": ("[" * 100000, ["nested"]),
+    "huge number": ('{"version": ' + "9" * 5000 + "}", ["not JSON"]),
+    "list": ("[]", ["must be an object"]),
+    "null": ("null", ["must be an object, not null"]),
+    "no version": ("{}", ['"version" is missing']),
+    "other version": ('{\n "version": 2}', ["2:13", "must be 1"]),
+    "version text": ('{"version": "1"}', ["1:13", "must be 1"]),
+    "version true": ('{"version": true}', ["1:13", "must be 1"]),
+    "unknown top key": (
+        '{"version": 1,\n "device": {}}',
+        ["2:2", "unknown key 'device'", "did you mean 'devices'"],
+    ),
+    "unknown handler": ('{"version": 1,\n\n "devices": {"fileo": {}}}', ["3:14", "did you mean 'fileio'"]),
+    "unknown driver": ('{"version": 1, "targets": {"iscsi": {}}}', ["1:28", "unknown target driver"]),
+    "unknown setting": (
+        '{"version": 1, "devices": {"fileio": {"d": {"path": "/x", "read_onyl": true}}}}',
+        ["1:59", "unknown key 'read_onyl'", "did you mean 'read_only'", "devices.fileio.d"],
+    ),
+    "setting of another handler": (
+        '{"version": 1, "devices": {"nullio": {"d": {"size": 512, "path": "/x"}}}}',
+        ["1:58", "unknown key 'path'"],
+    ),
+    "duplicate key": ('{"version": 1,\n "devices": {},\n "devices": {}}', ["3:2", 'duplicate key "devices"']),
+    "duplicate escaped": ('{"version": 1, "targets": {}, "\\u0074argets": {}}', ["1:31", "duplicate key"]),
+    "duplicate LUN": (
+        DEVICE % '{"luns": {"0": {"device": "n0"},\n "0": {"device": "n0"}}}',
+        ["2:2", 'duplicate LUN "0"', "targets.local.t1.luns"],
+    ),
+    "duplicate group": (DEVICE % '{"groups": {"g": {},\n"g": {}}}', ["2:1", 'duplicate group "g"']),
+    "duplicate host": (DEVICE % '{"hosts": ["a",\n "A"]}', ["2:2", "duplicate 'A'"]),
+    "duplicate initiator": (DEVICE % '{"groups": {"g": {"initiators": ["a", "a"]}}}', ["duplicate 'a'"]),
+    "duplicate device": (
+        '{"version": 1, "devices": {"fileio": {"d": {"path": "/x"}},\n "nullio": {"d": {"size": 512}}}}',
+        ["2:13", "defined under fileio already"],
+    ),
+    "duplicate identifier": (
+        '{"version": 1, "targets": {"local": {"a": {"rel_tgt_id": 5},\n "b": {"rel_tgt_id": 5}}}}',
+        ["2:22", "'a' has the same"],
+    ),
+    "missing device": (
+        DEVICE % '{"luns": {"0": {"device": "n1"}}}',
+        ["there is no device 'n1'", "did you mean 'n0'", "targets.local.t1.luns.0.device"],
+    ),
+    "lun without device": (DEVICE % '{"luns": {"0": {}}}', ['"device" is missing']),
+    "lun of a disabled device": (
+        (DEVICE % '{"luns": {"0": {"device": "n0"}}}').replace('"size"', '"enabled": false, "size"'),
+        ['"enabled": false'],
+    ),
+    "no path": ('{"version": 1, "devices": {"fileio": {"d": {}}}}', ['"path" is missing']),
+    "no size": ('{"version": 1, "devices": {"nullio": {"d": {}}}}', ['"size" is missing']),
+    "relative path": ('{"version": 1, "devices": {"fileio": {"d": {"path": "x"}}}}', ["absolute"]),
+    "bad size": (
+        '{"version": 1, "devices": {"nullio": {"d": {"size": 513}}}}',
+        ["multiple of the block size"],
+    ),
+    "negative size": ('{"version": 1, "devices": {"nullio": {"d": {"size": -512}}}}', ["must be 0-"]),
+    "size text": (
+        '{"version": 1, "devices": {"nullio": {"d": {"size": "1G"}}}}',
+        ["1:53", "whole number, not a text"],
+    ),
+    "size fraction": ('{"version": 1, "devices": {"nullio": {"d": {"size": 512.0}}}}', ["not a fraction"]),
+    "bool number": (
+        '{"version": 1, "devices": {"nullio": {"d": {"size": 512, "read_only": 1}}}}',
+        ["true or false, not a number"],
+    ),
+    "number bool": ('{"version": 1, "devices": {"nullio": {"d": {"size": true}}}}', ["not true or false"]),
+    "bad block size": (
+        '{"version": 1, "devices": {"nullio": {"d": {"size": 512, "block_size": 520}}}}',
+        ["4096"],
+    ),
+    "bad naa": (
+        '{"version": 1, "devices": {"nullio": {"d": {"size": 512, "id": {"naa": "1"}}}}}',
+        ["hex digits"],
+    ),
+    "long vendor": (
+        '{"version": 1, "devices": {"nullio": {"d": {"size": 512, "id": {"vendor": "123456789"}}}}}',
+        ["longer than 8"],
+    ),
+    "empty serial": (
+        '{"version": 1, "devices": {"nullio": {"d": {"size": 512, "id": {"serial": ""}}}}}',
+        ["must not be empty"],
+    ),
+    "bad name": ('{"version": 1, "devices": {"nullio": {"a b": {"size": 512}}}}', ["1:39", "name 'a b'"]),
+    "long name": ('{"version": 1, "targets": {"local": {"%s": {}}}}' % ("x" * 224), ["longer than 223"]),
+    "bad lun": (DEVICE % '{"luns": {"01": {"device": "n0"}}}', ["LUN '01'", "leading zeroes"]),
+    "large lun": (DEVICE % '{"luns": {"16384": {"device": "n0"}}}', ["LUN '16384'", "0-16383"]),
+    "bad priority": (DEVICE % '{"groups": {"g": {"priority": 65536}}}', ["must be 0-65535"]),
+    "bad identifier": (DEVICE % '{"rel_tgt_id": 0}', ["must be 1-65535"]),
+    "pattern as host": (DEVICE % '{"hosts": ["a*"]}', ["exact name"]),
+    "bad pattern": (DEVICE % '{"groups": {"g": {"initiators": ["a b"]}}}', ["without blank"]),
+    "luns list": (DEVICE % '{"luns": []}', ["must be an object, not a list"]),
+    "hosts text": (DEVICE % '{"hosts": "a"}', ["must be a list, not a text"]),
+    "devices null": ('{"version": 1, "devices": null}', ["1:27", "must be an object, not null"]),
+    "target number": ('{"version": 1, "targets": {"local": {"t": 5}}}', ["must be an object, not a number"]),
+}
+
+
+@pytest.mark.parametrize("command", ["apply", "plan", "restore"])
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files(
+    tree: Tree, scstadmin: Run, tmp_path: Path, capsys: Capture, name: str, command: str
+) -> None:
+    text, parts = BAD[name]
+    path = tmp_path / "bad.json"
+    path.write_text(text)
+    assert scstadmin(command, str(path)) == 2
+    said = capsys.readouterr().err
+    for part in (str(path), *parts):
+        assert part in said
+    assert "Traceback" not in said
+    assert now(tree) == Config()
+
+
+def test_all_problems_are_reported_at_once(scstadmin: Run, tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(
+        '{"version": 1, "devices": {"nullio": {"d": {"siez": 512}}},\n'
+        ' "targets": {"local": {"t": {"luns": {"x": {"device": "e"}, "1": {"device": "e"}}, "enabled": 1}}}}'
+    )
+    assert scstadmin("--json", "apply", str(path)) == 2
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    lines = path.read_text().splitlines()
+    wanted = [(1, '{"siez"'), (1, '"siez"'), (2, '"x"'), (2, '"e"}}'), (2, "1}}}}")]
+    assert [(p["line"], p["column"]) for p in problems] == [
+        (n, lines[n - 1].index(part) + 1) for n, part in wanted
+    ]
+
+
+def test_thousands_of_problems_are_cut_short(scstadmin: Run, tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps({"version": 1, "devices": {f"x{i}": {} for i in range(5000)}}))
+    assert scstadmin("apply", str(path)) == 2
+    said = capsys.readouterr().err
+    assert "and 4900 more problems" in said
+
+
+@pytest.mark.parametrize("kind", ["rubbish", "spaces", "json"])
+def test_large_files_are_refused_quickly(scstadmin: Run, tmp_path: Path, capsys: Capture, kind: str) -> None:
+    path = tmp_path / "large.json"
+    data = {
+        "rubbish": os.urandom(10_000_000),
+        "spaces": b" " * 10_000_000,
+        "json": b"[" + b"1," * 5_000_000 + b"1]",
+    }
+    path.write_bytes(data[kind])
+    start = time.monotonic()
+    assert scstadmin("apply", str(path)) == 2
+    assert time.monotonic() - start < 2
+    assert "larger than 8388608 bytes" in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_read(scstadmin: Run, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "latin").write_bytes(b'{"version": 1,\n "\xe9": 1}')
+    for path, part in (("none.json", "No such file"), (".", "Is a directory"), ("latin", "2:3: not UTF-8")):
+        assert scstadmin("apply", str(tmp_path / path)) == 2
+        assert part in capsys.readouterr().err
+    assert scstadmin("apply", "/dev/zero") == 2
+    assert "larger than" in capsys.readouterr().err
+
+
+def test_save_restore(tree: Tree, scstadmin: Run, good: str, tmp_path: Path, capsys: Capture) -> None:
+    scstadmin("apply", good)
+    before = now(tree)
+    path = tmp_path / "etc" / "saved.json"
+    assert scstadmin("save", str(path)) == 0
+    first = path.read_bytes()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert scstadmin("save", str(path)) == 0
+    assert "unchanged" in capsys.readouterr().out
+    assert [p.name for p in path.parent.iterdir()] == ["saved.json"]
+    scstadmin("clear", "--yes")
+    assert scstadmin("save", str(path)) == 1
+    assert path.read_bytes() == first
+    assert scstadmin("restore", str(path)) == 0
+    assert now(tree) == before
+    scstadmin("map", "n0", "--target", "t1", "--lun", "7")
+    assert scstadmin("save", str(path)) == 0
+    assert path.with_name("saved.json.1").read_bytes() == first
+    capsys.readouterr()
+    assert scstadmin("save", "-") == 0
+    assert capsys.readouterr().out == path.read_text()
+
+
+def test_standard_input(tree: Tree, scstadmin: Run, good: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stdin:
+        buffer = io.BytesIO(Path(good).read_bytes())
+
+    monkeypatch.setattr(sys, "stdin", Stdin())
+    assert scstadmin("apply", "-") == 0
+    assert now(tree).targets == GOOD.targets
+
+
+def test_explain(scstadmin: Run, good: str, capsys: Capture) -> None:
+    scstadmin("apply", good)
+    capsys.readouterr()
+    for extra in ([], ["--file", good]):
+        assert scstadmin("explain", "--initiator", INITIATOR.upper(), "--target", "local/t1", *extra) == 0
+        said = capsys.readouterr().out
+        for part in ("group g", "exact name", "LUN 0", "n0"):
+            assert part in said
+    assert scstadmin("explain", "--initiator", "stranger", "--target", "t1") == 0
+    said = capsys.readouterr().out
+    assert "no group claims" in said
+    assert "none of its patterns match" in said
+
+
+def test_progress(scstadmin: Run, good: str, capsys: Capture) -> None:
+    assert scstadmin("-v", "apply", good) == 0
+    said = capsys.readouterr().err
+    assert "[1/" in said
+    assert "create device nullio/n0" in said
+
+
+def test_a_reader_that_goes_away(good: str, tmp_path: Path) -> None:
+    """`scstadmin show | head -1` ends without a complaint."""
+    command = [sys.executable, "-m", "pyscstadmin", "--sim", str(tmp_path / "pipe"), "schema"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode in (0, 1)
+    assert said == b""

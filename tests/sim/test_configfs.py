@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What configfs itself answers: things in the wrong place; removal in every order."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+
+import pytest
+
+from pyscstadmin.cfs import Tree
+from pyscstadmin.errors import OperationError
+from pyscstadmin.sim import SimTree
+from tests.sim.support import INITIATOR, Names, refused
+
+FIXED = (
+    "devices",
+    "devices/nullio",
+    "targets",
+    "targets/local",
+    "devices/nullio/n0/id",
+    "targets/local/t0/luns",
+    "targets/local/t0/groups",
+    "targets/local/t0/hosts",
+    "targets/local/t0/groups/g0/luns",
+    "targets/local/t0/groups/g0/initiators",
+)
+CLOSED = (
+    "",
+    "devices",
+    "targets",
+    "devices/nullio/n0",
+    "devices/nullio/n0/id",
+    "targets/local/t0",
+    "targets/local/t0/groups/g0",
+    "targets/local/t0/groups/g0/luns/0",
+    f"targets/local/t0/groups/g0/initiators/{INITIATOR}",
+)
+
+
+@pytest.mark.parametrize("path", FIXED)
+def test_default_groups_cannot_be_removed(tree: Tree, names: Names, path: str) -> None:
+    with refused(errno.EPERM):
+        tree.rmdir(path)
+
+
+@pytest.mark.parametrize("path", CLOSED)
+def test_nothing_can_be_made_in_most_places(tree: Tree, names: Names, path: str) -> None:
+    with refused(errno.EPERM):
+        tree.mkdir(f"{path}/new".lstrip("/"))
+
+
+@pytest.mark.parametrize("path", [*FIXED[:4], *(p for p in CLOSED if "/luns/0" not in p and p)])
+def test_links_only_in_luns(tree: Tree, names: Names, path: str) -> None:
+    with refused(errno.EPERM):
+        tree.symlink(names.device, f"{path}/device")
+
+
+@pytest.mark.parametrize(
+    "path", ["devices/none", "devices/nullio/none/size", "none", "targets/local/t0/groups/x"]
+)
+def test_what_is_not_there(tree: Tree, names: Names, path: str) -> None:
+    for operation in (
+        tree.rmdir,
+        tree.unlink,
+        tree.read,
+        tree.list,
+        tree.readlink,
+        lambda p: tree.mkdir(f"{p}/x"),
+    ):
+        with refused(errno.ENOENT):
+            operation(path)
+    with refused(errno.ENOENT):
+        tree.write(path, "1")
+
+
+def test_attributes_are_no_directories(tree: Tree, names: Names) -> None:
+    path = f"{names.device}/size"
+    for operation in (tree.rmdir, tree.list, lambda p: tree.mkdir(f"{p}/x")):
+        with refused(errno.ENOTDIR):
+            operation(path)
+    with refused(errno.EPERM):
+        tree.unlink(path)
+    with refused(errno.EEXIST):
+        tree.mkdir(path)
+    with refused(errno.EINVAL):
+        tree.readlink(path)
+
+
+def test_directories_are_no_attributes(tree: Tree, names: Names) -> None:
+    for operation in (tree.read, lambda p: tree.write(p, "1"), tree.unlink):
+        with refused(errno.EISDIR):
+            operation(names.device)
+    with refused(errno.EINVAL):
+        tree.readlink(names.device)
+    with refused(errno.EEXIST):
+        tree.mkdir(names.device)
+
+
+def test_links_are_directories_to_follow(tree: Tree, names: Names) -> None:
+    link = f"{names.lun}/device"
+    assert tree.read(f"{link}/state") == "active"
+    assert "size" in tree.list(link)
+    with refused(errno.ENOTDIR):
+        tree.rmdir(link)
+    tree.unlink(link)
+    with refused(errno.ENOENT):
+        tree.read(f"{link}/state")
+
+
+@pytest.mark.parametrize("enabled", ["0", "1"])
+def test_full_directories_cannot_be_removed(tree: Tree, names: Names, enabled: str) -> None:
+    tree.write(f"{names.target}/enabled", enabled)
+    for path in (names.target, names.group, names.lun):
+        with refused(errno.ENOTEMPTY):
+            tree.rmdir(path)
+    with refused(errno.EBUSY):
+        tree.rmdir(names.device)
+    assert tree.read(f"{names.lun}/state") == "active"
+
+
+STEPS = {
+    "link": lambda tree, n: tree.unlink(f"{n.lun}/device"),
+    "lun": lambda tree, n: tree.rmdir(n.lun),
+    "initiator": lambda tree, n: tree.rmdir(f"{n.group}/initiators/{INITIATOR}"),
+    "group": lambda tree, n: tree.rmdir(n.group),
+    "target": lambda tree, n: tree.rmdir(n.target),
+    "device": lambda tree, n: tree.rmdir(n.device),
+}
+NEEDS = {
+    "link": set(),
+    "lun": {"link"},
+    "initiator": set(),
+    "group": {"lun", "initiator"},
+    "target": {"group"},
+    "device": {"link"},
+}
+
+
+@pytest.mark.parametrize("autocommit", ["1", "0"])
+def test_removal_in_every_order(tree: Tree, autocommit: str) -> None:
+    """720 orders: each step is refused exactly while something it needs gone is there.
+
+    The kernel, where opening and closing devices takes time, gets every seventh; they begin with each step.
+    """
+    stride = 1 if isinstance(tree, SimTree) else 7
+    for order in itertools.islice(itertools.permutations(STEPS), 0, None, stride):
+        names = Names.make(tree)
+        tree.write("autocommit", autocommit)
+        _remove_in_order(tree, names, order)
+        tree.write("autocommit", "1")
+        assert tree.list("targets/local") == []
+        assert tree.list("devices/nullio") == []
+
+
+def _remove_in_order(tree: Tree, names: Names, order: tuple[str, ...]) -> None:
+    gone: set[str] = set()
+    for step in order:
+        if NEEDS[step] <= gone:
+            STEPS[step](tree, names)
+            gone.add(step)
+        else:
+            with refused(errno.ENOTEMPTY, errno.EBUSY):
+                STEPS[step](tree, names)
+    for step in STEPS:
+        if step not in gone:
+            STEPS[step](tree, names)
+
+
+def test_a_write_longer_than_a_page_is_not_taken_whole(tree: Tree, names: Names) -> None:
+    tree.mkdir("devices/fileio/f")
+    for name in (
+        "devices/fileio/f/path",
+        "devices/fileio/f/id/serial",
+        f"{names.group}/priority",
+        "autocommit",
+    ):
+        before = tree.read(name)
+        with refused(errno.ENAMETOOLONG, errno.EINVAL, errno.ERANGE):
+            tree.write(name, "1" * 5000)
+        assert tree.read(name) == before
+
+
+def test_views_are_cheap_paths(tree: Tree, names: Names) -> None:
+    with tree.at(names.group) as view:
+        assert view.read("priority") == "100"
+        view.write("priority", "3")
+        with view.at("luns") as luns:
+            assert luns.list("") == ["0"]
+            with refused(errno.ENOENT):
+                luns.read("1/state")
+    assert tree.read(f"{names.group}/priority") == "3"
+    with refused(errno.ENOENT):
+        tree.at("targets/local/none")
+
+
+def test_errors_say_everything(tree: Tree, names: Names) -> None:
+    with pytest.raises(OperationError) as caught:
+        tree.write(f"{names.device}/size", "4096")
+    text = str(caught.value)
+    for part in ("write", "4096", f"{names.device}/size", "EBUSY", "disable"):
+        assert part in text

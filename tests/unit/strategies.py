@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Random configurations for the property tests."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from pyscstadmin.model import Config, Device, Group, Identity, Lun, Target
+
+MIB = 1 << 20
+NAMES = [f"d{i}" for i in range(6)]
+
+identities = st.builds(
+    Identity,
+    vendor=st.sampled_from(["SCST", "ACME"]),
+    product=st.sampled_from(["disk", "x y"]),
+    revision=st.sampled_from(["1", "2.0"]),
+    serial=st.sampled_from(["S1", "S2", "S3"]),
+    naa=st.sampled_from(["3" * 16, "6" + "a" * 31]),
+    eui64=st.sampled_from(["", "0" * 16]),
+)
+flags = st.booleans()
+
+
+def device(name: str) -> st.SearchStrategy[Device]:
+    """A device of that name; its backing, if it has one, is absent."""
+    path = st.sampled_from(["/nonexistent/a", "/nonexistent/b"])
+    block = st.sampled_from([0, 512, 4096])
+    common = {"read_only": flags, "rotational": flags, "id": identities, "block_size": block}
+    fixed = st.just(name)
+    null = st.builds(Device, fixed, st.just("nullio"), size=st.sampled_from([MIB, 2 * MIB]), **common)
+    file = st.builds(
+        Device, fixed, st.just("fileio"), path=path, write_through=flags, o_direct=flags, **common
+    )
+    block_device = st.builds(Device, fixed, st.just("blockio"), path=path, write_through=flags, **common)
+    return null | file | block_device
+
+
+def luns(names: list[str]) -> st.SearchStrategy[tuple[Lun, ...]]:
+    """LUNs of these devices, with distinct numbers."""
+    if not names:
+        return st.just(())
+    lun = st.builds(Lun, st.integers(0, 5), st.sampled_from(names), flags)
+    return st.lists(lun, max_size=4, unique_by=lambda item: item.number).map(tuple)
+
+
+PATTERNS = ["a", "b", "x*", "!x*", "a?", "*"]
+patterns = st.lists(st.sampled_from(PATTERNS), max_size=3, unique=True).map(tuple)
+
+
+def groups(names: list[str]) -> st.SearchStrategy[tuple[Group, ...]]:
+    """Groups with distinct names."""
+    group = st.builds(
+        Group, st.sampled_from(["g1", "g2", "g3"]), st.sampled_from([0, 100, 200]), patterns, luns(names)
+    )
+    return st.lists(group, max_size=3, unique_by=lambda item: item.name).map(tuple)
+
+
+def target(name: str, number: int, names: list[str]) -> st.SearchStrategy[Target]:
+    """A target of that name and relative identifier."""
+    hosts = st.lists(st.sampled_from(["a", "b", "xy"]), max_size=2, unique=True).map(tuple)
+    return st.builds(
+        Target,
+        st.just("local"),
+        st.just(name),
+        flags,
+        st.just(number),
+        flags,
+        hosts,
+        luns(names),
+        groups(names),
+    )
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> Config:
+    """A whole configuration that a file could say."""
+    names = draw(st.lists(st.sampled_from(NAMES), max_size=4, unique=True))
+    devices = [draw(device(name)) for name in names]
+    target_names = draw(st.lists(st.sampled_from(["t1", "t2", "t3"]), max_size=3, unique=True))
+    numbers = draw(st.permutations([1, 2, 3, 4]))
+    targets = [draw(target(name, numbers[i], names)) for i, name in enumerate(target_names)]
+    return Config(tuple(devices), tuple(targets))

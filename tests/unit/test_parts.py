@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The small parts: saving, locking, errors, names, rendering, sessions, the simulator's own file."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pyscstadmin import modules, read, render, schema
+from pyscstadmin.admin import Admin
+from pyscstadmin.apply import locked
+from pyscstadmin.cfs import RealTree
+from pyscstadmin.errors import (
+    ADVICE,
+    ADVICE_AT,
+    ApplyFailed,
+    Conflict,
+    LockTimeout,
+    NotPresent,
+    OperationError,
+    SaveRefused,
+    Unstable,
+)
+from pyscstadmin.model import Config, Device, Group, Lun, Target
+from pyscstadmin.plan import Operation
+from pyscstadmin.save import HISTORY, save
+from pyscstadmin.sessions import Session, SessionLun, read_sessions
+from pyscstadmin.sim import SimTree
+
+MIB = 1 << 20
+
+
+def numbered(number: int) -> Config:
+    return Config((Device(f"d{number}", "nullio", size=MIB),))
+
+
+def test_save_keeps_history(tmp_path: Path) -> None:
+    path = tmp_path / "scst.json"
+    for number in range(HISTORY + 4):
+        assert save(numbered(number), str(path))
+        assert not save(numbered(number), str(path))
+    last = HISTORY + 3
+    assert schema.load_file(str(path)) == numbered(last)
+    for back in range(1, HISTORY + 1):
+        assert schema.load_file(f"{path}.{back}") == numbered(last - back)
+    assert len(list(tmp_path.iterdir())) == HISTORY + 1
+    assert {p.stat().st_mode & 0o777 for p in tmp_path.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename", "link", "write", "fchmod"])
+def test_save_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    path = tmp_path / "scst.json"
+    save(numbered(1), str(path))
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(OperationError, match="ENOSPC"):
+        save(numbered(2), str(path))
+    monkeypatch.undo()
+    assert schema.load_file(str(path)) == numbered(1)
+    assert save(numbered(2), str(path))
+    assert schema.load_file(str(path)) == numbered(2)
+
+
+def test_nothing_is_not_saved_over_something(tmp_path: Path) -> None:
+    path = tmp_path / "scst.json"
+    assert save(Config(), str(path))
+    assert save(numbered(1), str(path))
+    with pytest.raises(SaveRefused, match="--force"):
+        save(Config(), str(path))
+    assert schema.load_file(str(path)) == numbered(1)
+    assert save(Config(), str(path), force=True)
+    path.write_text("something else")
+    with pytest.raises(SaveRefused):
+        save(Config(), str(path))
+
+
+def test_a_degraded_state_is_not_saved(tmp_path: Path) -> None:
+    tree = SimTree()
+    admin = Admin(tree=tree, state_dir=str(tmp_path))
+    admin.apply(numbered(1))
+    path = tmp_path / "scst.json"
+
+    def unmapped() -> None:
+        tree.mkdir("targets/local/t")
+        tree.mkdir("targets/local/t/luns/4")
+
+    def staged() -> None:
+        tree.write("autocommit", "0")
+        tree.mkdir("targets/local/t/groups/g")
+        tree.mkdir("targets/local/t/groups/g/initiators/x")
+
+    def disabled() -> None:
+        tree.write("devices/nullio/d1/enabled", "0")
+
+    spoilers = ((disabled, "not enabled"), (unmapped, "LUN 4 of local/t has no"), (staged, "staged"))
+    for spoil, reason in spoilers:
+        spoil()
+        with pytest.raises(SaveRefused, match=reason):
+            admin.save(str(path))
+    assert not path.exists()
+    assert admin.save(str(path), force=True)
+    schema.load_file(str(path))
+
+
+def test_lock_times_out(tmp_path: Path) -> None:
+    path = str(tmp_path / "run" / "lock")
+    with locked(path):
+        start = time.monotonic()
+        with pytest.raises(LockTimeout, match="another scstadmin"), locked(path, 0.1):
+            pytest.fail("the lock was given twice")
+        assert time.monotonic() - start < 2
+    with locked(path, 0):
+        pass
+
+
+def _writer(directory: str, number: int, count: int) -> None:
+    admin = Admin(sim=directory, lock_timeout=60)
+    for index in range(count):
+        admin.create_device(Device(f"w{number}.{index}", "nullio", size=MIB))
+        admin.add_initiator("t", "g", f"w{number}.{index}")
+    admin.close()
+
+
+def test_concurrent_writers_lose_nothing(tmp_path: Path) -> None:
+    directory = str(tmp_path)
+    with Admin(sim=directory) as admin:
+        admin.apply(Config((), (Target("local", "t", groups=(Group("g"),)),)))
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_writer, args=(directory, number, 8)) for number in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
+    with Admin(sim=directory) as admin:
+        config = admin.config()
+    expected = {f"w{number}.{index}" for number in range(3) for index in range(8)}
+    assert {device.name for device in config.devices} == expected
+    assert set(config.targets[0].groups[0].initiators) == expected
+
+
+def test_sim_state_is_kept(tmp_path: Path) -> None:
+    with Admin(sim=str(tmp_path)) as admin:
+        admin.apply(numbered(1))
+        assert admin.default_file == str(tmp_path / "scst.json")
+        assert not admin.plan(numbered(1))
+    assert {p.name for p in tmp_path.iterdir()} == {"state.json", "lock"}
+    with Admin(sim=str(tmp_path)) as admin:
+        assert not admin.plan(numbered(1))
+        other = Admin(sim=str(tmp_path))
+        other.apply(numbered(2))
+        assert not admin.plan(numbered(2))
+
+
+def test_sim_durable_keeps_each_call(tmp_path: Path) -> None:
+    tree = SimTree(str(tmp_path), durable=True)
+    tree.mkdir("targets/local/t")
+    assert SimTree(str(tmp_path)).list("targets/local") == ["t"]
+
+
+def test_sim_refuses_foreign_state(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text(json.dumps({"format": 99}))
+    with pytest.raises(NotPresent, match=r"state\.json"):
+        SimTree(str(tmp_path))
+    (tmp_path / "file").touch()
+    with pytest.raises(NotPresent):
+        SimTree(str(tmp_path / "file"))
+
+
+def test_sim_parks_when_the_backing_goes(tmp_path: Path) -> None:
+    backing = tmp_path / "b"
+    backing.write_bytes(bytes(MIB))
+    tree = SimTree()
+    admin = Admin(tree=tree, state_dir=str(tmp_path))
+    admin.apply(
+        Config((Device("d", "fileio", path=str(backing)),), (Target("local", "t", luns=(Lun(0, "d"),)),))
+    )
+    backing.unlink()
+    assert tree.read("targets/local/t/luns/0/state") == "parked"
+    assert admin.snapshot().parked == ("d",)
+    backing.write_bytes(bytes(MIB))
+    assert admin.activate("d") == "active"
+
+
+def test_interrupted_apply_is_undone(tmp_path: Path) -> None:
+    tree = SimTree()
+    admin = Admin(tree=tree, state_dir=str(tmp_path))
+
+    def stop(done: int, total: int, operation: Operation) -> None:
+        if operation.text.startswith("commit"):
+            raise KeyboardInterrupt
+
+    target = Target("local", "t", luns=(Lun(0, "d1"),))
+    with pytest.raises(KeyboardInterrupt):
+        admin.apply(Config(numbered(1).devices, (target,)), progress=stop)
+    interrupts = [0]
+
+    def inject(operation: str, path: str, value: str | None) -> int | None:
+        if path == "commit" and not interrupts[0]:
+            interrupts[0] = 1
+            os.kill(os.getpid(), signal.SIGINT)
+        return None
+
+    admin.apply(Config())
+    tree.inject = inject
+    with pytest.raises(ApplyFailed, match="KeyboardInterrupt"):
+        admin.apply(Config(numbered(1).devices, (target,)))
+    assert admin.config() == Config()
+
+
+def test_unstable_trees_are_said_to_be() -> None:
+    tree = SimTree()
+    tree.mkdir("targets/local/t")
+    tree.mkdir("targets/local/t/groups/g")
+    count = [0]
+
+    def inject(operation: str, path: str, value: str | None) -> int | None:
+        if path == "targets/local/t/state":
+            count[0] += 1
+            tree.inject = None
+            tree.mkdir(f"targets/local/t/groups/g/initiators/i{count[0]}")
+            tree.inject = inject
+        return None
+
+    tree.inject = inject
+    with pytest.raises(Unstable):
+        read.snapshot(tree)
+
+
+def test_objects_that_are_not_known(tmp_path: Path) -> None:
+    root = tmp_path / "scst"
+    (root / "devices" / "tape" / "x").mkdir(parents=True)
+    (root / "targets").mkdir()
+    for name, value in (("generation", "1"), ("staged", "0"), ("autocommit", "1")):
+        (root / name).write_text(value + "\n")
+    with pytest.raises(Conflict, match="handler tape"):
+        read.snapshot(RealTree(str(root)))
+
+
+def test_real_tree_notices_a_new_root(tmp_path: Path) -> None:
+    root = tmp_path / "scst"
+    root.mkdir()
+    (root / "version").write_text("1\n")
+    tree = RealTree(str(root))
+    assert not tree.refresh()
+    root.rename(tmp_path / "old")
+    with pytest.raises(NotPresent):
+        tree.refresh()
+    root.mkdir()
+    (root / "version").write_text("2\n")
+    assert tree.read("version") == "1"
+    assert tree.refresh()
+    assert tree.read("version") == "2"
+    tree.close()
+
+
+def test_real_tree_reads_kernel_link_texts(tmp_path: Path) -> None:
+    root = tmp_path / "scst"
+    lun = root / "targets/local/t/luns/0"
+    lun.mkdir(parents=True)
+    (root / "devices/nullio/d").mkdir(parents=True)
+    (lun / "device").symlink_to("../../../../../../scst/devices/nullio/d")
+    tree = RealTree(str(root))
+    assert tree.readlink("targets/local/t/luns/0/device") == "devices/nullio/d"
+    tree.symlink("devices/nullio/d", "targets/local/t/luns/0/other")
+    assert tree.readlink("targets/local/t/luns/0/other") == "devices/nullio/d"
+    tree.close()
+
+
+def test_missing_modules() -> None:
+    config = Config(numbered(1).devices, (Target("local", "t"),))
+    tree = SimTree()
+    assert modules.missing(tree, config) == {}
+    del tree.top.devices.children["nullio"]
+    del tree.top.targets.children["local"]
+    assert modules.missing(tree, config) == {"devices/nullio": "scst_nullio", "targets/local": "scst_local"}
+
+
+@pytest.mark.parametrize(
+    ("script", "said"), [("exit 0", ""), ("echo no such module >&2; exit 1", "no such module")]
+)
+def test_modprobe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str) -> None:
+    program = tmp_path / "modprobe"
+    program.write_text(f'#!/bin/sh\n[ "$1" = -- ] || exit 9\n{script}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if not said:
+        modules.modprobe(["scst"], "here")
+        return
+    with pytest.raises(NotPresent, match=said):
+        modules.modprobe(["scst"], "here")
+    program.unlink()
+    with pytest.raises(NotPresent, match="there is no modprobe"):
+        modules.modprobe(["scst"], "here")
+
+
+def test_every_documented_errno_has_advice() -> None:
+    documented = "EINVAL ERANGE ENAMETOOLONG EEXIST ENODATA ENODEV EBUSY EPERM ENOTEMPTY ESTALE ENOMEM"
+    for name in documented.split():
+        assert ADVICE[getattr(errno, name)]
+    assert all(ADVICE_AT.values())
+
+
+def test_operation_errors_say_everything() -> None:
+    error = OperationError("write", "/x/devices/fileio/d/enabled", "1", errno.EBUSY)
+    assert str(error).startswith("write '1' to /x/devices/fileio/d/enabled: EBUSY (")
+    assert "unmap the LUNs" in error.advice
+    assert error.as_dict()["errno"] == "EBUSY"
+    assert "..." in str(OperationError("write", "/x", "y" * 500, errno.EINVAL))
+
+
+def test_sizes() -> None:
+    assert [render.size_text(n) for n in (0, 512, 1024, 1536, MIB, 1 << 40, 3 << 50)] == [
+        "0 B",
+        "512 B",
+        "1 KiB",
+        "1.5 KiB",
+        "1 MiB",
+        "1.0 TiB",
+        "3.0 PiB",
+    ]
+
+
+def test_show_is_a_tree() -> None:
+    luns = (Lun(0, "d1"), Lun(1, "d2", True))
+    config = Config(
+        (Device("d1", "nullio", size=MIB), Device("d2", "fileio", path="/x", o_direct=True)),
+        (Target("local", "t", rel_tgt_id=1, hosts=("h",), groups=(Group("g", 5, ("a",), luns), Group("e"))),),
+    )
+    root = read.RootState(7, False, True)
+    states = {"d1": "active", "d2": "parked"}
+    lines = list(render.show_lines(read.Snapshot(config, root, states, {("local", "t"): "enabled"})))
+    assert lines == [
+        "devices",
+        "├─ d1  nullio, 1 MiB, active",
+        "└─ d2  fileio, /x, parked, o-direct",
+        "targets",
+        "└─ local/t  enabled, relative id 1",
+        "   ├─ hosts h",
+        "   ├─ group e: nobody",
+        "   │  └─ no LUNs",
+        "   └─ group g (priority 5): a",
+        "      ├─ LUN 0  d1, read-write",
+        "      └─ LUN 1  d2, read-only, parked",
+        "generation 7",
+    ]
+
+
+def test_sessions_are_read_from_sysfs(tmp_path: Path) -> None:
+    assert read_sessions(str(tmp_path / "none")) == []
+    values = {
+        "target": "local/t1",
+        "initiator": "iqn:a",
+        "group": "",
+        "luns": "0 d1 rw\n5 d2 ro",
+        "commands": "7",
+        "read_bytes": "4096",
+        "write_bytes": "0",
+    }
+    for number in (10, 9):
+        (tmp_path / f"session.{number}").mkdir()
+        for name, value in values.items():
+            (tmp_path / f"session.{number}" / name).write_text(value + "\n")
+    (tmp_path / "session.11").mkdir()
+    (tmp_path / "device.d1").mkdir()
+    luns = (SessionLun(0, "d1", False), SessionLun(5, "d2", True))
+    expected = [Session(f"session.{n}", "local/t1", "iqn:a", "", luns, 7, 4096, 0) for n in (9, 10)]
+    assert read_sessions(str(tmp_path)) == expected
+    assert "read 4 KiB" in "\n".join(render.session_lines(expected))
+
+
+def test_importing_does_nothing_heavy() -> None:
+    """Start-up time is part of the interface; what only some commands need is imported by them."""
+    code = "import sys, pyscstadmin.cli as c; c.parser(); print(*sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.split()
+    for heavy in ("jsonschema", "pyudev", "configshell", "rich", "subprocess", "json", "pyscstadmin.sim"):
+        assert heavy not in found
