@@ -22,7 +22,8 @@ static void scst_target_free(struct kref *kref)
 
 	if (drv->free)
 		drv->free(tgt);
-	ida_free(&scst_target_ids, tgt->rel_tgt_id);
+	if (!tgt->retired)
+		ida_free(&scst_target_ids, tgt->rel_tgt_id);
 	scst_target_dirs_free(tgt);
 	kfree(tgt);
 	module_put(drv->owner);
@@ -131,9 +132,11 @@ static void scst_target_retire_work(struct work_struct *work)
 	scst_target_put(tgt);
 }
 
-/* The target's directory is gone.  Never waits. */
+/* The target's directory is gone, and its identifier free for the next one.  Never waits. */
 void scst_target_retire(struct scst_target *tgt)
 {
+	tgt->retired = true;
+	ida_free(&scst_target_ids, tgt->rel_tgt_id);
 	scst_target_get(tgt);
 	queue_work(scst_retire_wq, &tgt->retire_work);
 }

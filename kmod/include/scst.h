@@ -176,6 +176,7 @@ struct scst_target {
 	struct kref kref;
 	struct mutex enable_lock;	/* serialises enable and disable; outside the config mutex */
 	bool enabled;
+	bool retired;			/* its directory is gone */
 	u16 rel_tgt_id;
 
 	/* The wanted and the published access; under the config mutex, see commit.c. */

@@ -435,6 +435,23 @@ static int local_host_check_name(const char *name)
 	return 0;
 }
 
+/* Names that differ by case only are the same initiator to every group. */
+static int local_host_add(struct local_target *lt, struct local_host *host)
+{
+	const char *name = config_item_name(&host->item);
+	struct local_host *other;
+	int ret = 0;
+
+	mutex_lock(&local_lock);
+	list_for_each_entry(other, &lt->hosts, entry)
+		if (!strcasecmp(config_item_name(&other->item), name))
+			ret = -EEXIST;
+	if (!ret)
+		list_add_tail(&host->entry, &lt->hosts);
+	mutex_unlock(&local_lock);
+	return ret;
+}
+
 static struct config_item *local_host_make(struct config_group *group, const char *name)
 {
 	struct local_target *lt = container_of(group, struct local_target, hosts_group);
@@ -454,9 +471,11 @@ static struct config_item *local_host_make(struct config_group *group, const cha
 	INIT_WORK(&host->rescan_work, local_rescan_work);
 	scst_target_get(&lt->tgt);
 	config_item_init_type_name(&host->item, name, &local_host_type);
-	mutex_lock(&local_lock);
-	list_add_tail(&host->entry, &lt->hosts);
-	mutex_unlock(&local_lock);
+	ret = local_host_add(lt, host);
+	if (ret) {
+		config_item_put(&host->item);
+		return ERR_PTR(ret);
+	}
 	local_host_queue(host);
 	return &host->item;
 }
