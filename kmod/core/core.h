@@ -264,6 +264,9 @@ void scst_ua_device(struct scst_device *dev, enum scst_ua ua, const struct scst_
 /* --- device.c, target.c, session.c ------------------------------------------------------- */
 
 void scst_device_setup(struct scst_device *dev, const struct scst_handler *handler, const char *name);
+void scst_retire_begin(void);
+void scst_retire_end(void);
+int scst_retire_wait(void);
 int scst_device_init_ref(struct scst_device *dev);
 int scst_device_set_enabled(struct scst_device *dev, bool on);
 int scst_device_set_active(struct scst_device *dev, bool on);

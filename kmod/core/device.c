@@ -15,9 +15,29 @@
 LIST_HEAD(scst_devices);
 struct workqueue_struct *scst_retire_wq;
 
-/* Devices whose directory is gone and whose backing is about to be closed. */
+/*
+ * Devices and targets whose directory is gone, while their backing, sessions and class device are on the way
+ * out.  Whoever enables one of the same name, or on the same backing, waits for that.
+ */
 static atomic_t scst_retiring;
 static DECLARE_WAIT_QUEUE_HEAD(scst_retired);
+
+void scst_retire_begin(void)
+{
+	atomic_inc(&scst_retiring);
+}
+
+void scst_retire_end(void)
+{
+	if (atomic_dec_and_test(&scst_retiring))
+		wake_up_all(&scst_retired);
+}
+
+/* Return: 0, or -ERESTARTSYS if killed. */
+int scst_retire_wait(void)
+{
+	return wait_event_killable(scst_retired, !atomic_read(&scst_retiring));
+}
 
 static const char *const scst_device_states[] = {
 	[SCST_DEVICE_DISABLED]	= "disabled",
@@ -215,9 +235,8 @@ int scst_device_set_enabled(struct scst_device *dev, bool on)
 {
 	int ret = 0;
 
-	/* A device that was removed a moment ago may still be about to close the same backing. */
 	if (on)
-		ret = wait_event_killable(scst_retired, !atomic_read(&scst_retiring));
+		ret = scst_retire_wait();
 	ret = ret ?: mutex_lock_killable(&dev->lock);
 	if (ret)
 		return ret;
@@ -311,8 +330,7 @@ static void scst_device_retire_work(struct work_struct *work)
 	scst_device_set_state(dev, SCST_DEVICE_DISABLED);
 	mutex_unlock(&dev->lock);
 	scst_device_put(dev);
-	if (atomic_dec_and_test(&scst_retiring))
-		wake_up_all(&scst_retired);
+	scst_retire_end();
 }
 
 /* Under scst_config_mutex; with its own reference, which the work drops. */
@@ -320,7 +338,7 @@ static void scst_device_retire_unused(struct scst_device *dev)
 {
 	if (dev->dead && !dev->lun_links) {
 		scst_device_get(dev);
-		atomic_inc(&scst_retiring);
+		scst_retire_begin();
 		queue_work(scst_retire_wq, &dev->retire_work);
 	}
 }

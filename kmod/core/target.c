@@ -77,8 +77,9 @@ static void scst_target_disable(struct scst_target *tgt)
  */
 int scst_target_set_enabled(struct scst_target *tgt, bool on)
 {
-	int ret = mutex_lock_killable(&tgt->enable_lock);
+	int ret = on ? scst_retire_wait() : 0;
 
+	ret = ret ?: mutex_lock_killable(&tgt->enable_lock);
 	if (ret)
 		return ret;
 	if (on && !tgt->enabled)
@@ -130,6 +131,7 @@ static void scst_target_retire_work(struct work_struct *work)
 	scst_access_free(tgt);
 	mutex_unlock(&scst_config_mutex);
 	scst_target_put(tgt);
+	scst_retire_end();
 }
 
 /* The target's directory is gone, and its identifier free for the next one.  Never waits. */
@@ -138,6 +140,7 @@ void scst_target_retire(struct scst_target *tgt)
 	tgt->retired = true;
 	ida_free(&scst_target_ids, tgt->rel_tgt_id);
 	scst_target_get(tgt);
+	scst_retire_begin();
 	queue_work(scst_retire_wq, &tgt->retire_work);
 }
 
