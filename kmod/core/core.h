@@ -292,6 +292,7 @@ void scst_abort_session(struct scst_session *sess);
 
 /* --- spc.c vpd.c mode.c sbc.c: command sets ----------------------------------------------- */
 
+u8 scst_spc_peripheral(const struct scst_device *dev);
 void scst_spc_test_unit_ready(struct scst_cmd *cmd);
 void scst_spc_request_sense(struct scst_cmd *cmd);
 void scst_spc_inquiry(struct scst_cmd *cmd);

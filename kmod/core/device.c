@@ -88,7 +88,7 @@ void scst_device_put(struct scst_device *dev)
 
 /* --- the backing -------------------------------------------------------------------------------- */
 
-/* Last command out: the backing may be closed.  Nothing else touches it until `drained`. */
+/* Last command out: the backing may be closed, unless it was closed because there was none. */
 static void scst_device_drained(struct percpu_ref *ref)
 {
 	struct scst_device *dev = container_of(ref, struct scst_device, active_ref);
@@ -100,8 +100,11 @@ static void scst_device_close_work(struct work_struct *work)
 {
 	struct scst_device *dev = container_of(work, struct scst_device, close_work);
 
-	dev->handler->close(dev);
+	if (!dev->closed)
+		dev->handler->close(dev);
+	dev->closed = false;
 	complete_all(&dev->drained);
+	scst_device_put(dev);
 }
 
 /* Under dev->lock, dev is active.  The backing is closed when dev->drained completes. */
@@ -110,8 +113,33 @@ static void scst_device_park(struct scst_device *dev, int error)
 	WRITE_ONCE(dev->state, SCST_DEVICE_PARKED);
 	dev->open_error = error;
 	reinit_completion(&dev->drained);
+	scst_device_get(dev);
 	percpu_ref_kill(&dev->active_ref);
 	scst_device_event(dev, "parked");
+}
+
+static bool scst_device_unused(struct scst_device *dev)
+{
+	bool unused;
+
+	spin_lock_bh(&dev->nexus_lock);
+	unused = list_empty(&dev->nexuses);
+	spin_unlock_bh(&dev->nexus_lock);
+	return unused;
+}
+
+/*
+ * Under dev->lock, dev is active and can't get LUNs.  Without a nexus there is no command, so that the backing
+ * need not wait for the grace period in which active_ref dies.
+ */
+static void scst_device_park_unlinked(struct scst_device *dev)
+{
+	bool unused = scst_device_unused(dev);
+
+	dev->closed = unused;
+	scst_device_park(dev, 0);
+	if (unused)
+		dev->handler->close(dev);
 }
 
 static bool scst_errno_is_absent(int error)
@@ -124,7 +152,7 @@ static bool scst_errno_is_absent(int error)
 static int scst_device_check_backing(struct scst_device *dev, u8 old_shift)
 {
 	if (!dev->nblocks)
-		return -ENODATA;
+		return -EINVAL;
 	if (old_shift && dev->block_shift != old_shift) {
 		pr_warn("device %s: its backing has %u-byte blocks now, %u before; not activated\n",
 			dev->name, 1U << dev->block_shift, 1U << old_shift);
@@ -176,6 +204,7 @@ static int scst_device_enable(struct scst_device *dev)
 {
 	int ret = dev->handler->check(dev);
 
+	ret = ret ?: wait_for_completion_killable(&dev->drained);
 	if (ret)
 		return ret;
 	dev->d_sense = false;
@@ -213,8 +242,9 @@ static int scst_device_disable(struct scst_device *dev)
 	if (ret)
 		return ret;
 	if (state == SCST_DEVICE_ACTIVE)
-		scst_device_park(dev, 0);
-	ret = wait_for_completion_killable(&dev->drained);
+		scst_device_park_unlinked(dev);
+	if (!dev->closed)
+		ret = wait_for_completion_killable(&dev->drained);
 	scst_device_set_state(dev, ret ? SCST_DEVICE_PARKED : SCST_DEVICE_DISABLED);
 	if (!ret)
 		scst_sysfs_remove(&dev->classdev);
@@ -248,6 +278,15 @@ int scst_device_set_enabled(struct scst_device *dev, bool on)
 
 /* --- active ---------------------------------------------------------------------------------------- */
 
+/* Who looked while the device was parked may have found no use for the LUN. */
+static void scst_device_notify(struct scst_nexus *nexus, void *unused)
+{
+	const struct scst_target_driver *drv = nexus->sess->tgt->driver;
+
+	if (drv->luns_changed)
+		drv->luns_changed(nexus->sess);
+}
+
 /* Under dev->lock. */
 static int scst_device_activate(struct scst_device *dev)
 {
@@ -257,6 +296,7 @@ static int scst_device_activate(struct scst_device *dev)
 	if (ret)
 		return ret;
 	WRITE_ONCE(dev->state, SCST_DEVICE_ACTIVE);
+	scst_device_for_each_nexus(dev, scst_device_notify, NULL);
 	scst_device_event(dev, "active");
 	return 0;
 }
@@ -284,6 +324,7 @@ int scst_device_set_active(struct scst_device *dev, bool on)
 	} else if (!on) {
 		if (dev->state == SCST_DEVICE_ACTIVE)
 			scst_device_park(dev, 0);
+		dev->open_error = 0;
 		ret = wait_for_completion_killable(&dev->drained);
 	}
 	mutex_unlock(&dev->lock);

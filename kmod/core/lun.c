@@ -84,6 +84,26 @@ u64 scst_session_lun_cookie(struct scst_session *sess, u32 lun)
 }
 EXPORT_SYMBOL_GPL(scst_session_lun_cookie);
 
+/**
+ * scst_session_lun_ready() - is there an active device behind a LUN?
+ * @sess: the session
+ * @lun: logical unit number
+ *
+ * Any context.
+ */
+bool scst_session_lun_ready(struct scst_session *sess, u32 lun)
+{
+	const struct scst_view_entry *entry;
+	bool ready;
+
+	rcu_read_lock();
+	entry = scst_view_find(rcu_dereference(sess->view), lun);
+	ready = entry && READ_ONCE(entry->nexus->dev->state) == SCST_DEVICE_ACTIVE;
+	rcu_read_unlock();
+	return ready;
+}
+EXPORT_SYMBOL_GPL(scst_session_lun_ready);
+
 /* --- nexuses ---------------------------------------------------------------------------------- */
 
 static void scst_nexus_free(struct scst_nexus *nexus)

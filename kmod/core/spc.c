@@ -8,6 +8,7 @@
 
 #define INQUIRY_LEN		74
 #define INQUIRY_NO_LUN		0x7f	/* qualifier 3, type 1Fh: there can be no unit here */
+#define INQUIRY_NOT_CONNECTED	0x20	/* qualifier 1: the unit's device is not connected now */
 #define VERSION_SPC4		0x06
 #define VERSION_DESC_SAM5	0x00a0
 #define VERSION_DESC_SPC4	0x0460
@@ -64,6 +65,18 @@ void scst_spc_request_sense(struct scst_cmd *cmd)
 	scst_cmd_reply(cmd, buf, len);
 }
 
+/*
+ * Peripheral qualifier and device type (SPC-4 6.6.2); @dev is NULL for an absent logical unit.  A parked unit
+ * says that its device is not connected, so that an initiator which finds it does not wait for a disk that may
+ * be late by days (Linux spins up for 100 s under the device's lock).
+ */
+u8 scst_spc_peripheral(const struct scst_device *dev)
+{
+	if (!dev)
+		return INQUIRY_NO_LUN;
+	return READ_ONCE(dev->state) == SCST_DEVICE_ACTIVE ? TYPE_DISK : INQUIRY_NOT_CONNECTED | TYPE_DISK;
+}
+
 static void scst_spc_pad(u8 *field, const char *text, unsigned int size)
 {
 	memset(field, ' ', size);
@@ -74,7 +87,7 @@ static void scst_spc_pad(u8 *field, const char *text, unsigned int size)
 static void scst_inquiry_standard(const struct scst_device *dev, u8 *buf)
 {
 	memset(buf, 0, INQUIRY_LEN);
-	buf[0] = dev ? TYPE_DISK : INQUIRY_NO_LUN;
+	buf[0] = scst_spc_peripheral(dev);
 	buf[2] = VERSION_SPC4;
 	buf[3] = 0x10 | 0x02;		/* HISUP, response data format */
 	buf[4] = INQUIRY_LEN - 5;

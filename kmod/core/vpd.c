@@ -239,7 +239,7 @@ unsigned int scst_vpd_page(const struct scst_device *dev, const struct scst_targ
 		if (scst_vpd_rows[i].page != page)
 			continue;
 		scst_vpd_rows[i].fill(&vpd);
-		buf[0] = dev ? TYPE_DISK : 0x7f;
+		buf[0] = scst_spc_peripheral(dev);
 		buf[1] = page;
 		put_unaligned_be16(vpd.len, buf + 2);
 		return VPD_HEADER + vpd.len;

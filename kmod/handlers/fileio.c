@@ -504,8 +504,7 @@ static void fileio_close(struct scst_device *dev)
 {
 	struct fileio_device *fd = to_fileio(dev);
 
-	/* A kernel thread's fput() takes effect later, but who parks a device may want to unmount now. */
-	__fput_sync(fd->file);
+	scst_fput(fd->file);
 	fd->file = NULL;
 }
 

@@ -76,6 +76,18 @@ typedef enum scsi_qc_status scsi_qc_status_t;
 #include <linux/unaligned.h>
 #endif
 
+/*
+ * Not a matter of versions: a kernel thread's last fput() takes effect some time later, but who parks a device
+ * expects its backing to be free.  In a system call it takes effect before that returns.
+ */
+static inline void scst_fput(struct file *file)
+{
+	if (current->flags & PF_KTHREAD)
+		__fput_sync(file);
+	else
+		fput(file);
+}
+
 /* Until 6.3: a folio that is not there is NULL, not an error pointer. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 static inline struct folio *scst_filemap_get_folio(struct address_space *mapping, pgoff_t index)
@@ -105,14 +117,7 @@ static inline struct block_device *file_bdev(struct file *bdev_file)
 	return I_BDEV(bdev_file->f_mapping->host);
 }
 
-/* A kernel thread's last fput() takes effect some time later; the claim must be gone now. */
-static inline void bdev_fput(struct file *bdev_file)
-{
-	if (current->flags & PF_KTHREAD)
-		__fput_sync(bdev_file);
-	else
-		fput(bdev_file);
-}
+#define bdev_fput	scst_fput
 
 static inline struct file *bdev_file_open_by_path(const char *path, blk_mode_t mode, void *holder,
 						  const struct blk_holder_ops *hops)

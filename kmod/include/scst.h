@@ -144,8 +144,8 @@ struct scst_cmd {
  *	Any context including softirq, must not sleep.
  * @release: the command is the driver's again; nothing of the core refers to it.  Any context.
  * @tmf_done: tmf->response is valid; the request is the driver's again.  Process context.
- * @luns_changed: the LUNs the session sees have changed (a unit attention is pending
- *	as well).  Optional.  Process context under the core's configuration mutex: must not wait.
+ * @luns_changed: the LUNs the session sees have changed, or one has become ready (a unit attention
+ *	is pending as well).  Optional.  Under a spinlock: must not sleep.
  */
 struct scst_target_driver {
 	struct module *owner;
@@ -233,6 +233,7 @@ struct scst_session *scst_session_register(struct scst_target *tgt, const char *
 					   void *driver_data);
 void scst_session_unregister(struct scst_session *sess);
 u64 scst_session_lun_cookie(struct scst_session *sess, u32 lun);
+bool scst_session_lun_ready(struct scst_session *sess, u32 lun);
 
 /* --- commands ------------------------------------------------------------------------ */
 
@@ -406,7 +407,8 @@ struct scst_device {
 	struct config_group group;
 	struct config_group id_group;
 	struct kref kref;
-	struct completion drained;	/* the backing is closed */
+	struct completion drained;	/* active_ref is dead and the backing closed */
+	bool closed;			/* the backing is closed before active_ref is dead */
 	struct work_struct close_work;
 	struct work_struct lost_work;
 	struct work_struct retire_work;

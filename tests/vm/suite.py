@@ -80,8 +80,11 @@ def vm_part() -> Part:
         "test",
         f"--out={out}",
         f"--timeout={VM_SECONDS}",
+        "--env=SCST_REAL=1",
+        "--env=SCST_BLOCKDEV=/dev/vda",
         "--",
         "tests/vm/guest",
+        "tests/sim",
     )
     return Part("vm", command, out / "junit.xml")
 

@@ -253,16 +253,28 @@ static const struct scsi_host_template local_template = {
 	.this_id		= -1,
 };
 
+/* Found while its device was parked, it has no disk driver yet; whoever has it open keeps it. */
+static void local_connect(struct scsi_device *sdev)
+{
+	sdev->inq_periph_qual = SCSI_INQ_PQ_CON;
+	if (device_attach(&sdev->sdev_gendev) < 0)
+		sdev_printk(KERN_WARNING, sdev, "no disk driver\n");
+}
+
 /* What the initiator has found, compared with what it would find now. */
-static void local_remove_stale(struct local_host *host)
+static void local_refresh(struct local_host *host)
 {
 	struct scsi_device *sdev;
 
 	shost_for_each_device(sdev, host->shost) {
-		u64 cookie = scst_session_lun_cookie(host->sess, local_lun(sdev));
+		u32 lun = local_lun(sdev);
+		u64 cookie = scst_session_lun_cookie(host->sess, lun);
 
 		if (sdev->hostdata != (void *)(uintptr_t)cookie)
 			scsi_remove_device(sdev);
+		else if (sdev->inq_periph_qual == SCSI_INQ_PQ_NOT_CON &&
+			 scst_session_lun_ready(host->sess, lun))
+			local_connect(sdev);
 	}
 }
 
@@ -272,7 +284,7 @@ static void local_rescan_work(struct work_struct *work)
 
 	down_read(&host->users);
 	if (host->ready) {
-		local_remove_stale(host);
+		local_refresh(host);
 		scsi_scan_target(&host->shost->shost_gendev, 0, 0, SCAN_WILD_CARD, SCSI_SCAN_MANUAL);
 	}
 	up_read(&host->users);
