@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What to do about devices whose backing came or went. Pure: states in, actions out.
+
+* A parked device is activated when its backing is there. One that was parked on request (`active` written 0:
+  no error is recorded) stays parked until somebody activates it.
+* An active device is reopened when the disk it holds is gone, which the kernel notices by itself only at the
+  next command. Reopening finds the disk that took its place, or parks the device with the reason recorded.
+* An attempt that failed is repeated at once when the backing is another one than before (another disk, a file
+  that grew), else with growing delays: whoever holds a disk exclusively gives no sign when he lets go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["ABSENT", "Action", "Attempt", "Backing", "Decision", "Do", "Seen", "decide", "noted"]
+
+FIRST_DELAY = 1.0
+LONGEST_DELAY = 30.0
+
+WANTED_KIND = {"blockio": "block", "fileio": "file"}
+
+
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """What is at a device's path now.
+
+    `kind`: absent, file, block, or other. `identity` differs whenever another disk or file is there, or a
+    file changed its size. `settled_in`: seconds until a file that is being written counts as complete.
+    """
+
+    kind: str
+    identity: str = ""
+    settled_in: float = 0.0
+
+
+ABSENT = Backing("absent")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A device as it is now. `error`: the errno's name of the last opening, '' after a success or a request.
+
+    `lost`: the disk that this active device holds does not exist any more.
+    """
+
+    name: str
+    handler: str
+    state: str
+    path: str
+    error: str = ""
+    backing: Backing = ABSENT
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A failed attempt to open a backing: which, how often so far, and when to try again (seconds)."""
+
+    identity: str
+    count: int
+    due: float
+
+
+class Do(Enum):
+    """Kinds of actions."""
+
+    ACTIVATE = "activate"
+    REOPEN = "reopen"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What to do with one device."""
+
+    do: Do
+    name: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Actions to take now, and when to look again even if nothing happens (None: no need)."""
+
+    actions: tuple[Action, ...] = ()
+    due: float | None = None
+
+
+def decide(devices: Iterable[Seen], attempts: Mapping[str, Attempt], now: float) -> Decision:
+    """What to do now. `attempts`: the failures so far, by device; `now`: seconds on any steady clock."""
+    actions = []
+    dues = []
+    for seen in devices:
+        due = _due(seen, attempts.get(seen.name), now)
+        if due is None:
+            continue
+        if due <= now:
+            do = Do.REOPEN if seen.state == "active" else Do.ACTIVATE
+            actions.append(Action(do, seen.name, seen.backing.identity))
+        else:
+            dues.append(due)
+    return Decision(tuple(actions), min(dues, default=None))
+
+
+def _due(seen: Seen, failed: Attempt | None, now: float) -> float | None:
+    """When to act on a device; None for not at all."""
+    if seen.state == "active":
+        wanted = seen.lost
+    else:
+        there = seen.backing.kind == WANTED_KIND.get(seen.handler)
+        wanted = seen.state == "parked" and bool(seen.error) and there
+    if not wanted:
+        return None
+    if failed is not None and failed.identity == seen.backing.identity:
+        return failed.due
+    return now if seen.state == "active" else now + seen.backing.settled_in
+
+
+def noted(before: Attempt | None, identity: str, now: float) -> Attempt:
+    """The record of one more failure with the backing of this identity."""
+    count = before.count + 1 if before is not None and before.identity == identity else 1
+    # The exponent is bounded so that the delay stays a number however long this goes on.
+    return Attempt(identity, count, now + min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(count - 1, 16)))

@@ -1,0 +1,511 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The shell, on a simulated tree."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pyscstadmin.admin import Admin
+from pyscstadmin.cli import main
+from pyscstadmin.model import Config, Device, Group, Lun, Target
+from pyscstadmin.shell import Shell
+from pyscstadmin.shell_session import Session
+
+A, B = "iqn.2026-11.com.example:a", "iqn.2026-11.com.example:b"
+
+
+@pytest.fixture
+def admin(tmp_path: Path) -> Iterator[Admin]:
+    with Admin(sim=str(tmp_path / "sim")) as made:
+        yield made
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def shell(admin: Admin, said: list[str]) -> Shell:
+    return Shell(Session(admin, said.append))
+
+
+@pytest.fixture
+def do(shell: Shell, said: list[str]) -> Callable[..., list[str]]:
+    """Carry out lines that must succeed; returns what the last one said."""
+
+    def run(*lines: str) -> list[str]:
+        for line in lines:
+            said.clear()
+            assert shell.execute(line) is None, line
+        return said
+
+    return run
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "disk one.img"
+    path.write_bytes(bytes(1 << 20))
+    return path
+
+
+@pytest.fixture
+def served(do: Callable[..., list[str]], image: Path) -> None:
+    """A device, a target with hosts, and a group for each of two initiators; nothing is mapped."""
+    do(
+        f"/devices/fileio create disk1 '{image}'",
+        "/targets/local create t1",
+        f"/targets/local/t1/hosts create {A} {B}",
+        f"/targets/local/t1/groups create readers {A}",
+        f"/targets/local/t1/groups create writers {B}",
+    )
+
+
+# As a new user would.
+
+
+def test_a_new_user_maps_a_disk_to_one_host_read_only_and_to_another_read_write(
+    shell: Shell, admin: Admin, image: Path, do: Callable[..., list[str]]
+) -> None:
+    """In under ten commands, each of them found by help and Tab."""
+    lines = [
+        f"/devices/fileio create disk1 '{image}'",
+        "/targets/local create t1",
+        "cd /targets/local/t1",
+        f"groups create readers {A}",
+        f"groups create writers {B}",
+        "map disk1 group=readers read_only=yes",
+        "map disk1 group=writers",
+        "save",
+    ]
+    help_text = "\n".join(do("help"))
+    for words in ("/devices/blockio create disk1", "map disk1 group=", "\n  save"):
+        assert words in help_text
+    assert "create NAME PATH" in "\n".join(do("/devices/fileio help create"))
+    assert len(lines) < 10
+    for line in lines:
+        assert findable(shell, line), line
+        do(line)
+    decisions = {name: admin.explain("t1", name).luns for name in (A, B, "iqn.other")}
+    assert decisions == {A: (Lun(0, "disk1", True),), B: (Lun(0, "disk1"),), "iqn.other": ()}
+    saved = json.loads(Path(admin.default_file).read_text())
+    assert saved["devices"]["fileio"]["disk1"]["path"] == str(image)
+
+
+def findable(shell: Shell, line: str) -> bool:
+    """Whether Tab leads to every word of a line, but for those the user invents."""
+    words = line.split(" ")
+    create = words.index("create") if "create" in words else len(words)
+    at = 0
+    for number, word in enumerate(words):
+        typed = 1 if word.startswith("/") else 0
+        while number <= create and typed < len(word):
+            offers = [one.rstrip() for one in shell.complete(line[: at + typed])]
+            offers += [one.rstrip("/") for one in offers]  # what is below need not be gone into
+            fitting = [len(one) for one in offers if word.startswith(one) and len(one) > typed]
+            assert fitting, (line[: at + typed], offers)
+            typed = max(fitting)
+        at += len(word) + 1
+    return True
+
+
+# The tree.
+
+
+@pytest.mark.usefixtures("served")
+def test_everything_is_in_the_tree(do: Callable[..., list[str]]) -> None:
+    do("/targets/local/t1 map disk1 group=readers read_only=yes")
+    text = "\n".join(do("ls"))
+    for part in ("disk1", "t1", "readers", "writers", "initiators", "hosts", A, "[host0]", "disk1, read-"):
+        assert part in text
+    assert f"{A} on local/t1, group readers: 0=disk1(ro)" in text
+    assert len(do("ls / depth=1")) == 4
+
+
+@pytest.mark.usefixtures("served")
+def test_going_about(shell: Shell, do: Callable[..., list[str]]) -> None:
+    assert do("cd /targets/local", "t1", "pwd") == ["/targets/local/t1"]
+    assert do("cd groups/readers", "pwd") == ["/targets/local/t1/groups/readers"]
+    assert shell.prompt() == "/targets/local/t1/groups/readers> "
+    assert do("cd ../writers", "pwd") == ["/targets/local/t1/groups/writers"]
+    do("delete")
+    assert do("pwd") == ["/targets/local/t1/groups"]
+    assert do("cd", "pwd") == ["/"]
+
+
+@pytest.mark.usefixtures("served")
+def test_place_that_another_program_removed_is_left(
+    shell: Shell, admin: Admin, do: Callable[..., list[str]]
+) -> None:
+    do("cd /targets/local/t1/groups/readers")
+    with Admin(sim=admin.sim) as other:
+        other.remove_target("t1")
+    assert do("pwd") == ["/targets/local"]
+
+
+def test_patterns_are_places(do: Callable[..., list[str]], admin: Admin, served: None) -> None:
+    do("/targets/local/t1/groups create all * !iqn.b* @x", "cd /targets/local/t1/groups/all/initiators")
+    do("* delete", "!iqn.b* delete", "./@x delete")
+    found = admin.config().target("local", "t1")
+    assert found is not None
+    group = found.group("all")
+    assert group is not None
+    assert group.initiators == ()
+
+
+# Commands.
+
+
+@pytest.mark.usefixtures("served")
+def test_map_and_unmap(do: Callable[..., list[str]], admin: Admin) -> None:
+    do("/devices/nullio create n1 1M", "/devices/nullio create n2 4K block_size=4096")
+    do("map disk1 target=t1 group=readers", "map n1 target=t1 group=readers", "map n2 target=local/t1")
+    do("cd /targets/local/t1/groups/readers", "map n2 lun=9", "map n2 lun=1 replace=yes read_only=yes")
+    config = admin.config().target("local", "t1")
+    assert config is not None
+    assert config.luns == (Lun(0, "n2"),)
+    assert config.group("readers") == Group(
+        "readers", initiators=(A,), luns=(Lun(0, "disk1"), Lun(1, "n2", True), Lun(9, "n2"))
+    )
+    do("unmap disk1", "unmap 9", "luns/1 set read_only=no", "luns delete 1", "/ unmap n2 target=t1")
+    config = admin.config().target("local", "t1")
+    assert config is not None
+    assert all(not luns for _, luns in config.lun_sets())
+
+
+@pytest.mark.usefixtures("served")
+def test_settings(do: Callable[..., list[str]], admin: Admin, image: Path) -> None:
+    assert f"path='{image}'" in do("/devices/fileio/disk1 get")
+    assert do("/devices/fileio/disk1 get state o_direct") == ["state=active", "o_direct=no"]
+    do("/devices/fileio/disk1 set o_direct=yes serial=S1 product='the product'")
+    found = admin.config().device("disk1")
+    assert found is not None
+    assert (found.o_direct, found.id.serial, found.id.product) == (True, "S1", "the product")
+    do("/targets/local/t1 set rel_tgt_id=7 auto_rescan=no", "/targets/local/t1/groups/readers set priority=3")
+    target = admin.config().target("local", "t1")
+    assert target is not None
+    assert (target.rel_tgt_id, target.auto_rescan, target.groups[0].priority) == (7, False, 3)
+
+
+@pytest.mark.usefixtures("served")
+def test_enable_disable_delete(do: Callable[..., list[str]], admin: Admin) -> None:
+    do("/targets/local/t1 disable", "/devices/fileio/disk1 disable")
+    target, device = admin.config().target("local", "t1"), admin.config().device("disk1")
+    assert target is not None
+    assert device is not None
+    assert (target.enabled, device.enabled) == (False, False)
+    do("/targets/local/t1 enable", "/devices/fileio/disk1 enable")
+    assert do("/devices/fileio/disk1 deactivate") == ["disk1: parked"]
+    assert do("status")[1] == "disk1: parked on request; `activate` opens it"
+    assert do("/devices/fileio/disk1 activate") == ["disk1: active"]
+    do(f"/targets/local/t1/hosts delete {A} {B}", "/targets/local/t1/groups delete readers")
+    do("/targets/local delete t1", "/devices/fileio delete disk1")
+    assert admin.config() == Config()
+
+
+@pytest.mark.usefixtures("served")
+def test_files(do: Callable[..., list[str]], admin: Admin, tmp_path: Path) -> None:
+    file = tmp_path / "my config.json"
+    before = admin.config()
+    assert do(f"save '{file}'") == [f"{file}: saved"]
+    assert do("clear confirm=yes") != ["nothing to do"]
+    assert "operations, impact on sessions:" in do(f"plan '{file}'")[-1]
+    do(f"apply '{file}'")
+    assert admin.config() == before
+    assert do(f"restore '{file}'") == ["nothing to do"]
+    assert do("save", "status")[-1] == f"saved in {admin.default_file}"
+    do("/devices/nullio create n 1M")
+    assert do("status")[-1] == f"changed since it was saved in {admin.default_file}"
+
+
+@pytest.mark.usefixtures("served")
+def test_explain(do: Callable[..., list[str]]) -> None:
+    assert do(f"explain {A}")[0] == f"{A} on local/t1: group readers"
+    assert do("cd /targets/local/t1/groups", "explain iqn.x")[0] == "iqn.x on local/t1: the target's own LUNs"
+    do("/targets/local create t2")
+    assert do("explain iqn.x")[0] == "iqn.x on local/t1: the target's own LUNs"
+
+
+@pytest.mark.usefixtures("served")
+def test_every_command_of_every_place_has_help(shell: Shell, do: Callable[..., list[str]]) -> None:
+    do("/targets/local/t1 map disk1 group=readers")
+    todo = [shell.here]
+    seen = set()
+    while todo:
+        node = todo.pop()
+        todo.extend(node.children)
+        for command in node.list_commands():
+            if (type(node), command) not in seen:
+                text = do(f"{node.path.rstrip('/')}/ help {command}")
+                assert len(text[0]) > 10, command
+                assert text[0].endswith("."), (command, text[0])
+                seen.add((type(node), command))
+    assert len({kind for kind, _ in seen}) == 17
+
+
+# Errors.
+
+
+@pytest.mark.usefixtures("served")
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("mpa disk1", 2, "did you mean map?"),
+        ("map disk1", 2, "target"),
+        ("map disk1 target=t2", 1, "no target t2"),
+        ("map disk1 target=local/t2", 1, "did you mean local/t1?"),
+        ("map disk1 target=t1 group=reader", 1, "reader"),
+        ("map disk2 target=t1", 1, "did you mean disk1?"),
+        ("map disk1 target=t1 read_only=maybe", 2, "not yes or no"),
+        ("map disk1 target=t1 lun=01", 2, "leading zeroes"),
+        ("map disk1 target=t1 lun=16384", 2, "0-16383"),
+        ("map disk1 target=t1 lun=1 lun=2", 2, "given twice"),
+        ("map disk1 target=t1 colour=red", 2, "colour"),
+        ("map disk1 t1 g 1 no no extra", 2, "parameters"),
+        ("unmap 5 target=t1", 1, "no LUN 5"),
+        ("ls /target", 2, "did you mean targets?"),
+        ("ls depth=x", 2, "levels"),
+        ("cd nowhere", 2, "nowhere"),
+        ("/devices/fileio create .x /a", 2, "'.x' must be"),
+        ("/devices/fileio create x a", 2, "absolute"),
+        ("/devices/fileio create x", 2, "path"),
+        ("/devices/fileio create x /a block=1", 2, "did you mean block_size?"),
+        ("/devices/fileio create disk1 /a", 1, "disk1"),
+        ("/devices/nullio create x 1X", 2, "number of bytes"),
+        ("/devices/nullio create x 1000", 1, "EINVAL"),
+        ("/devices/fileio/disk1 set serial=", 2, "empty"),
+        ("/devices/fileio/disk1 set", 2, "say what to set"),
+        ("/devices/fileio/disk1 get colour", 2, "no setting colour"),
+        ("/devices/fileio/disk1 set block_size=513", 1, "ERANGE"),
+        ("/targets/local create t1", 1, "exists"),
+        ("/targets/local/t1/groups create g 'a b'", 2, "without blank"),
+        ("/targets/local/t1/groups/readers/initiators create " + A.upper(), 2, "there already"),
+        ("/targets/local/t1/hosts create iqn.*", 2, "exact name"),
+        ("/targets/local/t1/hosts delete", 2, "say which"),
+        ("apply -", 2, "standard input"),
+        ("apply /nonexistent", 2, "No such file"),
+        ("clear", 2, "confirm=yes"),
+        ("help nonsense", 2, "nonsense"),
+        ("create 'x", 2, "not closed"),
+        ("save /proc/nonexistent/x", 1, "save"),
+    ],
+)
+def test_errors_say_what_where_and_what_to_do(
+    shell: Shell, admin: Admin, line: str, code: int, words: str
+) -> None:
+    before = admin.config()
+    failure = shell.execute(line)
+    assert failure is not None
+    assert words in failure.message
+    assert failure.exit_code == code
+    assert admin.config() == before
+
+
+def test_error_of_the_shell_itself_is_no_traceback(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: Session) -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(Session, "status", broken)
+    failure = shell.execute("status")
+    assert failure is not None
+    assert "ZeroDivisionError: a fault" in failure.message
+    assert capsys.readouterr().err == ""
+
+
+def test_without_control_plane(tmp_path: Path) -> None:
+    with Admin(str(tmp_path / "nowhere"), state_dir=str(tmp_path)) as admin:
+        shell = Shell(Session(admin, lambda line: None))
+        for line in ("ls", "status", "map a target=t", "save"):
+            failure = shell.execute(line)
+            assert failure is not None
+            assert failure.exit_code == 5
+        assert shell.execute("help") is None
+        assert shell.execute("cd /targets") is None
+
+
+# Completion.
+
+
+@pytest.fixture
+def tab(shell: Shell, served: None, do: Callable[..., list[str]]) -> Callable[[str], list[str]]:
+    do("/targets/local/t1 map disk1 group=readers lun=3")
+    return shell.complete
+
+
+def test_completion_of_commands_and_places(tab: Callable[[str], list[str]]) -> None:
+    assert {"ls ", "map ", "devices/", "targets/"} <= set(tab(""))
+    assert tab("sta") == ["status "]
+    assert tab("/targets/l") == ["/targets/local/"]
+    assert tab("cd /targets/local/") == ["/targets/local/t1/"]
+    assert tab("/targets/local/t1/groups cr") == ["create "]
+    assert tab("help ma") == ["map "]
+    assert tab("ls 'x") == tab("nonsense ") == tab("/none/") == tab("ls\x00") == []
+
+
+def test_completion_of_values(tab: Callable[[str], list[str]], tmp_path: Path) -> None:
+    assert tab("map d") == ["disk1 "]
+    assert tab("map disk1 target=") == ["target=local/t1 "]
+    assert tab("map disk1 target=t1 group=re") == ["group=readers "]
+    assert tab("map disk1 target=t1 group=readers lun=") == ["lun=0 "]
+    assert tab("map disk1 target=t1 read_only=") == ["read_only=no ", "read_only=yes "]
+    assert {"group=", "lun=", "read_only="} <= set(tab("map disk1 target=t1 "))
+    assert "target=" not in tab("map disk1 target=t1 t")
+    assert set(tab("/targets/local/t1/groups/readers unmap ")) == {"3 ", "disk1 "}
+    assert tab("/targets/local/t1/groups create x ") == [f"{A} ", f"{B} ", "priority="]
+    assert tab("/targets/local/t1/groups/readers/initiators create ") == [f"{B} "]
+    assert tab("/targets/local/t1/groups delete r") == ["readers "]
+    assert tab("/devices/fileio delete ") == ["disk1 "]
+    assert tab("/devices/fileio/disk1 set o_") == ["o_direct="]
+    assert tab("/devices/fileio/disk1 get ser") == ["serial "]
+    assert tab(f"/devices/fileio create x {tmp_path}/s") == [f"{tmp_path}/sim/"]
+    assert tab(f"/devices/fileio create x {tmp_path}/d") == [f"'{tmp_path}/disk one.img' "]
+    assert tab(f"/devices/blockio create x {tmp_path}/d") == []
+    assert tab("/devices/blockio create x /dev/nul") == []
+    folders = [one for one in tab("/devices/blockio create x ") if not one.endswith("=")]
+    assert folders
+    assert all(one.startswith("/dev/") and one.endswith("/") for one in folders)
+    assert tab(f"apply {tmp_path}/sim/sta") == [f"{tmp_path}/sim/state.json "]
+
+
+# The command.
+
+
+def test_lines_of_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sim = ["--sim", str(tmp_path / "sim"), "shell"]
+    two = "/targets/local create t\nmap n target=t"
+    assert main([*sim, "-c", "/devices/nullio create n 1M", "-c", two]) == 0
+    out = capsys.readouterr().out
+    assert out == "n is LUN 0 for initiators that no group claims of t, read-write\n"
+    assert main([*sim, "-c", "/devices/fileio create late /nonexistent/x"]) == 3
+    assert main([*sim, "-c", "pwd", "-c", "nonsense", "-c", "clear confirm=yes"]) == 2
+    assert capsys.readouterr().err.startswith("scstadmin: line 2: no command nonsense")
+    with Admin(sim=sim[1]) as admin:
+        assert len(admin.config().devices) == 2
+
+
+def test_script_stops_at_the_first_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "script"
+    create = "/devices/nullio create n 1M\n"
+    file.write_text(f"# makes a device\n{create}\n{create}clear confirm=yes\n")
+    assert main(["--sim", str(tmp_path / "sim"), "--json", "shell", str(file)]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["line"], report["exit_code"]) == (4, 1)
+    with Admin(sim=str(tmp_path / "sim")) as admin:
+        assert admin.config().devices != ()
+
+
+def test_exit_ends_a_script(tmp_path: Path) -> None:
+    assert main(["--sim", str(tmp_path / "sim"), "shell", "-c", "exit", "-c", "nonsense"]) == 0
+
+
+@pytest.mark.parametrize("arguments", [["-c", "ls", "file"], ["/nonexistent"], ["-x"]])
+def test_wrong_usage(tmp_path: Path, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--sim", str(tmp_path / "sim"), "shell", *arguments])
+    assert ended.value.code == 2
+
+
+def test_script_from_standard_input(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pyscstadmin", "--sim", str(tmp_path / "sim"), "shell"]
+    text = "/devices/nullio create n 1M\nls /devices\n"
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 MiB, active" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+# At a terminal.
+
+
+class Terminal:
+    """The shell at a pseudo terminal."""
+
+    def __init__(self, sim: Path) -> None:
+        environment = os.environ | {"TERM": "dumb", "XDG_STATE_HOME": str(sim.parent / "state")}
+        self.fd, inner = pty.openpty()
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "pyscstadmin", "--sim", str(sim)],
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(inner)
+        self.text = ""
+
+    def expect(self, words: str) -> str:
+        """Read until these words; returns what came before. Fails after a minute."""
+        end = time.monotonic() + 60
+        while words not in self.text:
+            ready = select.select([self.fd], [], [], max(0.0, end - time.monotonic()))[0]
+            assert ready, f"no {words!r} in {self.text!r}"
+            self.text += os.read(self.fd, 4096).decode()
+        before, _, self.text = self.text.partition(words)
+        return before
+
+    def type(self, text: str) -> None:
+        """Type."""
+        os.write(self.fd, text.encode())
+
+    def close(self) -> int:
+        """The exit status."""
+        try:
+            return self.child.wait(60)
+        finally:
+            self.child.kill()
+            os.close(self.fd)
+
+
+def test_a_person_at_a_terminal(tmp_path: Path) -> None:
+    """Bare scstadmin on a terminal: prompt, Tab, an error, control-C, and the end of input."""
+    terminal = Terminal(tmp_path / "sim")
+    terminal.expect("/> ")
+    terminal.type("dev\tnul\tcr\tn 1M\n")
+    terminal.expect("devices/nullio create n 1M")
+    terminal.expect("/> ")
+    terminal.type("nonsense\n")
+    terminal.expect("no command nonsense at /")
+    terminal.expect("/> ")
+    terminal.type("half a line\x03")
+    terminal.expect("/> ")
+    terminal.type("cd devices/nullio/n\n")
+    terminal.expect("/devices/nullio/n> ")
+    terminal.type("get size\n")
+    terminal.expect("size=1048576")
+    terminal.expect("/devices/nullio/n> ")
+    terminal.type("\x04")
+    assert terminal.close() == 0
+    history = tmp_path / "state/scstadmin/history"
+    assert "devices/nullio create n 1M" in history.read_text()
+    assert history.stat().st_mode & 0o777 == 0o600
+
+
+def test_many_objects_are_quick(admin: Admin, do: Callable[..., list[str]]) -> None:
+    """Places are made as they are looked at: a command in a large configuration does not build all of it."""
+    devices = tuple(Device(f"n{number}", "nullio", size=1 << 20) for number in range(1000))
+    luns = tuple(Lun(number, f"n{number}") for number in range(1000))
+    groups = tuple(Group(f"g{number}", initiators=(f"i{number}",), luns=luns[:20]) for number in range(50))
+    wanted = Target("local", "t1", luns=luns, groups=groups)
+    admin.create_target(Target("local", "t1"))
+    admin.edit(lambda config: type(config)(devices, (wanted,)))
+    do("/targets/local/t1 get")
+    start = time.process_time()
+    do("/targets/local/t1/groups/g7/luns/3 get")
+    assert time.process_time() - start < 1.0
