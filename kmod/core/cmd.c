@@ -159,13 +159,16 @@ static void scst_cmd_execute_work(struct work_struct *work)
 		scst_cmd_execute(cmd);
 }
 
-/* Go on in process context. */
+/*
+ * Go on in process context.  A workqueue runs so many at a time: a device whose commands wait for their backing
+ * has one of its own, so that when they hang, the others' don't.
+ */
 void scst_cmd_to_thread(struct scst_cmd *cmd, work_func_t fn)
 {
 	if (!test_bit(SCST_CMD_TRACKED, &cmd->flags))
 		scst_cmd_track(cmd);
 	INIT_WORK(&cmd->work, fn);
-	queue_work(scst_cmd_wq, &cmd->work);
+	queue_work(cmd->dev->wq ?: scst_cmd_wq, &cmd->work);
 }
 
 /**

@@ -70,6 +70,8 @@ static void scst_device_free(struct kref *kref)
 
 	if (handler->free)
 		handler->free(dev);
+	if (dev->wq)
+		destroy_workqueue(dev->wq);
 	percpu_ref_exit(&dev->active_ref);
 	kfree(dev);
 	module_put(handler->owner);
@@ -199,12 +201,25 @@ static void scst_device_set_state(struct scst_device *dev, enum scst_device_stat
 	mutex_unlock(&scst_config_mutex);
 }
 
+/*
+ * For as long as the device lives.  With a rescuer, since commands may be on the way of freeing memory, and on the
+ * submitter's CPU, where a worker is woken without an interrupt to another.
+ */
+static int scst_device_alloc_wq(struct scst_device *dev)
+{
+	if (dev->wq || dev->handler->flags & SCST_HANDLER_DIRECT)
+		return 0;
+	dev->wq = alloc_workqueue("scst/%s", WQ_MEM_RECLAIM, 0, dev->name);
+	return dev->wq ? 0 : -ENOMEM;
+}
+
 /* Under dev->lock. */
 static int scst_device_enable(struct scst_device *dev)
 {
 	int ret = dev->handler->check(dev);
 
 	ret = ret ?: wait_for_completion_killable(&dev->drained);
+	ret = ret ?: scst_device_alloc_wq(dev);
 	if (ret)
 		return ret;
 	dev->d_sense = false;

@@ -14,10 +14,7 @@ static void scst_workqueues_destroy(void)
 		destroy_workqueue(scst_cmd_wq);
 }
 
-/*
- * Commands may be on the way of freeing memory, so they have a rescuer.  They stay on the submitter's CPU:
- * a worker there is woken without an interrupt to another.  What may wait long has queues of its own.
- */
+/* Commands of devices without a queue of their own; task management and what is on its way out wait elsewhere. */
 static int scst_workqueues_create(void)
 {
 	scst_cmd_wq = alloc_workqueue("scst", WQ_MEM_RECLAIM, 0);

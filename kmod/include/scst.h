@@ -394,6 +394,7 @@ struct scst_device {
 	bool swp;		/* mode page 0Ah */
 	bool stopped;		/* START STOP UNIT */
 	bool read_only;
+	struct workqueue_struct *wq;	/* where execute() may block, NULL for SCST_HANDLER_DIRECT */
 
 	struct mutex lock;	/* settings and state below; taken outside the config mutex */
 	enum scst_device_state state;
