@@ -55,6 +55,7 @@ def python_part(name: str, folders: Sequence[str]) -> Part:
 def parts() -> list[Part]:
     """The suite, quick parts first."""
     suite = [Part("ruff", (PYTHON, "-m", "ruff", "check", ".")), Part("mypy", (PYTHON, "-m", "mypy"))]
+    suite += hba_types()
     for name, folders in (
         ("unit", present("tests/unit", "tests/vm/unit")),
         ("sim", present("tests/sim")),
@@ -65,9 +66,18 @@ def parts() -> list[Part]:
     suite.append(Part("modules-strict", (PYTHON, "-m", "tests.vm", "check")))
     suite.append(python_part("vm-selftest", ["tests/vm/selftest"]))
     suite.append(vm_part())
+    suite.append(Part("demo", (PYTHON, "-m", "tests.vm.demo")))
     if present("tests/hba/run.py"):
-        suite.append(Part("hba", (PYTHON, "tests/hba/run.py")))
+        suite.append(Part("hba", (PYTHON, "tests/hba/run.py", "vm")))
     return suite
+
+
+def hba_types() -> list[Part]:
+    """Type check of tests/hba, whose package is called hba."""
+    if not present("tests/hba"):
+        return []
+    options = ("--strict", "--config-file=", "--cache-dir=build/mypy-hba", "-p", "hba")
+    return [Part("mypy-hba", ("env", "MYPYPATH=tests", PYTHON, "-m", "mypy", *options))]
 
 
 def vm_part() -> Part:

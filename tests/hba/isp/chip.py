@@ -1,0 +1,480 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The host interface all chips share: mailboxes, events, interrupts, rings.
+
+Registers are in the subclasses.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ..fc.media import AnyMedium
+from ..fc.nport import NPort
+from ..loop import Loop, Timer
+from ..vfio.dma import DmaFault, Segment
+from ..vfio.pci import ConfigSpace
+from ..vfio.protocol import IRQ_INTX, IRQ_MSI, IRQ_MSIX, REGION_CONFIG
+from ..vfio.server import Bus
+from .models import Model, Settings
+
+log = logging.getLogger("hba.isp")
+
+ENTRY = 64
+SIGNATURE_PLACE = 60
+MAILBOXES = 32
+
+EVENT_ROM_OK, EVENT_ROM_FAILED, EVENT_MAILBOX_OK, EVENT_MAILBOX_FAILED = 0x01, 0x02, 0x10, 0x11
+EVENT_ASYNC, EVENT_RESPONSE, EVENT_FAST_CTIO, EVENT_ATIO = 0x12, 0x13, 0x17, 0x1C
+
+ASYNC_RESET, ASYNC_SYSTEM_ERROR, ASYNC_REQUEST_ERROR, ASYNC_RESPONSE_ERROR = 0x8001, 0x8002, 0x8003, 0x8004
+ASYNC_LIP, ASYNC_LOOP_UP, ASYNC_LOOP_DOWN, ASYNC_LIP_RESET = 0x8010, 0x8011, 0x8012, 0x8013
+ASYNC_PORT_UPDATE, ASYNC_RSCN, ASYNC_CTIO_DONE, ASYNC_POINT_TO_POINT = 0x8014, 0x8015, 0x8021, 0x8030
+
+COMPLETE, INVALID_COMMAND, COMMAND_ERROR, PARAMETER_ERROR = 0x4000, 0x4001, 0x4005, 0x4006
+PORT_ID_USED, LOOP_ID_USED, NOT_LOGGED_IN = 0x4007, 0x4008, 0x400A
+
+MailboxDone = Callable[[int, Mapping[int, int]], None]
+"""Completes a mailbox command: status and the other out mailboxes by number."""
+EntryDone = Callable[[bytes], None]
+"""Takes a completed 64-byte entry."""
+
+
+def long_address(m: list[int]) -> int:
+    """64-bit address in mailboxes 6, 7, 2 and 3."""
+    return m[6] << 48 | m[7] << 32 | m[2] << 16 | m[3]
+
+
+class Event(NamedTuple):
+    """Something the host is interrupted for."""
+
+    code: int
+    mailbox0: int
+    mailboxes: Mapping[int, int]
+
+
+class Tracer(Protocol):
+    """Receives everything that crosses the host interface."""
+
+    def mailbox(self, chip: Chip, inputs: list[int], status: int, outputs: Mapping[int, int]) -> None:
+        """A mailbox command and its result."""
+
+    def entry(self, chip: Chip, direction: str, data: bytes) -> None:
+        """A queue entry: ``>`` from the driver, ``<`` to it, ``<a`` to its ATIO queue."""
+
+    def event(self, chip: Chip, event: Event) -> None:
+        """An event that is presented to the host."""
+
+    def note(self, chip: Chip, text: str) -> None:
+        """Anything else worth a line: resets, faults."""
+
+
+class Firmware(Protocol):
+    """What a chip needs from its firmware model."""
+
+    @property
+    def port(self) -> NPort:
+        """The physical port."""
+
+    def reset(self) -> None:
+        """Everything stops."""
+
+    def mailbox(self, inputs: list[int], done: MailboxDone) -> None:
+        """Execute a mailbox command."""
+
+    def busy(self) -> bool:
+        """Commands of the host are active."""
+
+    def requests(self, index: int) -> None:
+        """The host moved the request queue's in-pointer."""
+
+    def interrupts_on(self) -> None:
+        """The host enabled interrupts."""
+
+    def cable_changed(self) -> None:
+        """`Chip.cable` changed."""
+
+
+class Ring:
+    """A circular queue of 64-byte entries in host memory."""
+
+    __slots__ = ("base", "index", "length")
+
+    def __init__(self, base: int = 0, length: int = 0) -> None:
+        self.base, self.length, self.index = base, length, 0
+
+    def advance(self) -> int:
+        """Address of the current entry; the index moves on."""
+        address = self.base + self.index * ENTRY
+        self.index = (self.index + 1) % self.length
+        return address
+
+
+@dataclass(slots=True)
+class ChipFaults:
+    """Misbehaviour of one chip, changed by tests at any time."""
+
+    lose: int = 0
+    """So many of the next completions (status entries, CTIOs) never reach the host."""
+    delay: float = 0.0
+    """Seconds every completion comes late."""
+    dma_rate: float = 0.0
+    """Bytes per second of data DMA; 0 for no limit."""
+    queue_full: int = 0
+    """So many of the next commands find no resources at this target and get TASK SET FULL."""
+    lost: int = 0
+
+    def any(self) -> bool:
+        """Something is to go wrong with completions."""
+        return self.lose > 0 or self.delay > 0 or self.dma_rate > 0
+
+
+class Chip:
+    """One PCI function.  Subclasses add the register file and call the methods here."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        medium: AnyMedium,
+        model: Model,
+        settings: Settings,
+        name: str,
+        tracer: Tracer | None = None,
+    ) -> None:
+        self.loop, self.medium, self.model, self.settings = loop, medium, model, settings
+        self._name = name
+        self.tracer = tracer
+        self.bus = Bus()
+        self.config = ConfigSpace(model.pci)
+        self._regions: dict[int, int] = {REGION_CONFIG: 256}
+        self._irqs: dict[int, tuple[int, int]] = {IRQ_INTX: (7, 1)}
+        self.firmware: Firmware
+        self.faults = ChipFaults()
+        self.cable = True
+        self.dead = False
+        """Surprise removal: registers read all ones and writes do nothing."""
+        self.epoch = 0
+        self.mailbox_in = [0] * MAILBOXES
+        self.mailbox_out = [0] * MAILBOXES
+        self.current: Event | None = None
+        self._queue: deque[Event] = deque()
+        self._held = False
+        self._announcement: Timer | None = None
+        self.coalesce = 0.0
+        """Seconds for which completions are collected before an interrupt while commands are active."""
+        self.interrupts = False
+        self.running = False
+        """Firmware runs (as against the boot ROM)."""
+        self.request = Ring()
+        self.response = Ring()
+
+    @property
+    def port(self) -> NPort:
+        """The board's Fibre Channel port."""
+        return self.firmware.port
+
+    # Device interface of the vfio-user server.
+
+    @property
+    def name(self) -> str:
+        """Name in log lines and traces."""
+        return self._name
+
+    @property
+    def regions(self) -> Mapping[int, int]:
+        """See vfio Device."""
+        return self._regions
+
+    @property
+    def irqs(self) -> Mapping[int, tuple[int, int]]:
+        """See vfio Device."""
+        return self._irqs
+
+    def attached(self, bus: Bus) -> None:
+        """See vfio Device."""
+        self.bus = bus
+        self.dead = False
+        self.config.reset()
+        self.power_on()
+
+    def detached(self) -> None:
+        """See vfio Device: for the fabric the port goes away."""
+        self.bus = Bus()
+        self.power_on()
+
+    def reset(self) -> None:
+        """See vfio Device."""
+        self.power_on()
+
+    def irq_unmasked(self, index: int) -> None:
+        """See vfio Device: INTx is a level, so raise it again if it is still asserted."""
+        if index == IRQ_INTX and self.current is not None and self.interrupts:
+            self.bus.trigger(IRQ_INTX)
+
+    def read(self, region: int, offset: int, count: int) -> bytes:
+        """See vfio Device."""
+        if self.dead:
+            return b"\xff" * count
+        if region == REGION_CONFIG:
+            return self.config.read(offset, count)
+        return self.read_register(offset, count)
+
+    def write(self, region: int, offset: int, data: bytes) -> None:
+        """See vfio Device."""
+        if self.dead:
+            return
+        if region == REGION_CONFIG:
+            self.config.write(offset, data)
+        else:
+            self.write_register(offset, data)
+
+    def read_register(self, offset: int, count: int) -> bytes:
+        """Read registers."""
+        raise NotImplementedError
+
+    def write_register(self, offset: int, data: bytes) -> None:
+        """Write registers."""
+        raise NotImplementedError
+
+    # Reset.
+
+    def power_on(self) -> None:
+        """State after power-on or a chip reset; whatever the firmware was doing is void."""
+        self.epoch += 1
+        self.mailbox_in = [0] * MAILBOXES
+        self.mailbox_out = [0] * MAILBOXES
+        self._queue.clear()
+        self.current = None
+        self._held = False
+        if self._announcement is not None:
+            self._announcement.cancel()
+            self._announcement = None
+        self.coalesce = 0.0
+        self.interrupts = False
+        self.running = False
+        self.request, self.response = Ring(), Ring()
+        self.reset_registers()
+        self.firmware.reset()
+        self.note("reset")
+
+    def reset_registers(self) -> None:
+        """Initial register values."""
+
+    def after(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call later, unless the chip is reset before."""
+        epoch = self.epoch
+        self.loop.call_later(seconds, lambda: call() if epoch == self.epoch else None)
+
+    def note(self, text: str) -> None:
+        """A line in the trace."""
+        if self.tracer is not None:
+            self.tracer.note(self, text)
+
+    # Mailboxes.
+
+    def doorbell(self) -> None:
+        """The host set the interrupt to the RISC: a mailbox command is waiting."""
+        inputs = list(self.mailbox_in)
+        epoch = self.epoch
+
+        def done(status: int, outputs: Mapping[int, int]) -> None:
+            if epoch != self.epoch:
+                return
+            if self.tracer is not None:
+                self.tracer.mailbox(self, inputs, status, outputs)
+            ok = status == COMPLETE
+            if self.running:
+                code = EVENT_MAILBOX_OK if ok else EVENT_MAILBOX_FAILED
+            else:
+                code = EVENT_ROM_OK if ok else EVENT_ROM_FAILED
+            self.post(Event(code, status, outputs))
+
+        self.firmware.mailbox(inputs, done)
+
+    # Events.
+
+    def post(self, event: Event) -> None:
+        """Queue an event for the host."""
+        if self.current is None and not self._held:
+            self._present(event)
+        else:
+            self._queue.append(event)
+
+    def hold(self) -> None:
+        """The event is taken, but the next one has to wait for `unhold`."""
+        self._held = True
+        self.current = None
+
+    def unhold(self) -> None:
+        """The next event may come."""
+        self._held = False
+        self.acknowledge()
+
+    def async_event(self, code: int, *mailboxes: int) -> None:
+        """Queue an asynchronous event with mailboxes 1 and up."""
+        self.post(Event(EVENT_ASYNC, code, dict(enumerate(mailboxes, 1))))
+
+    def _present(self, event: Event) -> None:
+        self.current = event
+        out = self.mailbox_out
+        for number, value in event.mailboxes.items():
+            out[number] = value & 0xFFFF
+        if event.code <= EVENT_ASYNC:
+            out[0] = event.mailbox0
+        self.event_presented(event)
+        if self.tracer is not None:
+            self.tracer.event(self, event)
+        if self.interrupts:
+            self.raise_interrupt()
+
+    def event_presented(self, event: Event) -> None:
+        """Hook of register files without a host status register."""
+
+    def raise_interrupt(self) -> None:
+        """Interrupt the host by the best means it has installed.
+
+        MSI-X vector 0 serves every event.  Vector 1 stays silent: its handler in the in-tree driver
+        acknowledges whatever is presented, also after a poll has taken the queue entries, and so would lose
+        another event.
+        """
+        bus = self.bus
+        if not bus.trigger(IRQ_MSIX) and not bus.trigger(IRQ_MSI):
+            bus.trigger(IRQ_INTX)
+
+    def acknowledge(self) -> None:
+        """The host is done with the event presented; the next one follows."""
+        self.current = None
+        queue = self._queue
+        while queue and self.current is None:
+            event = queue.popleft()
+            if not (event.code == EVENT_RESPONSE and self.response_drained()):
+                self._present(event)
+
+    def response_drained(self) -> bool:
+        """The host has taken everything out of the response queue."""
+        return False
+
+    def enable_interrupts(self, on: bool) -> None:
+        """The host switched interrupts."""
+        turned_on = on and not self.interrupts
+        self.interrupts = on
+        if turned_on:
+            if self.current is not None:
+                self.raise_interrupt()
+            self.firmware.interrupts_on()
+
+    # Queues.
+
+    def respond(self, entry: bytes, *, hurry: bool = True) -> None:
+        """Put an entry on the response queue and tell the host; without ``hurry`` after `coalesce` s."""
+        if not self.response.length:
+            return
+        if self.tracer is not None:
+            self.tracer.entry(self, "<", entry)
+        try:
+            self.publish(self.response.advance(), entry)
+        except DmaFault as err:
+            self.transfer_error(ASYNC_RESPONSE_ERROR, err)
+            return
+        self.response_moved()
+        if hurry:
+            self._announce_responses()
+        elif self._announcement is None:
+            self._announcement = self.loop.call_later(self.coalesce, self._announce_responses)
+
+    def _announce_responses(self) -> None:
+        if self._announcement is not None:
+            self._announcement.cancel()
+            self._announcement = None
+        if not any(event.code == EVENT_RESPONSE for event in self._queue):
+            self.post(Event(EVENT_RESPONSE, 0, {}))
+
+    def publish(self, address: int, entry: bytes) -> None:
+        """Write a queue entry, its last word last: by that word a running host recognises a new entry."""
+        write = self.bus.dma.write
+        write(address, entry[:SIGNATURE_PLACE])
+        write(address + SIGNATURE_PLACE, entry[SIGNATURE_PLACE:])
+
+    def complete(self, entry: bytes, moved: int = 0) -> None:
+        """`respond` for the end of an I/O that moved so many bytes; subject to `faults`."""
+        faults = self.faults
+        if not faults.any():
+            self.respond(entry, hurry=not self.coalesce or not self.firmware.busy())
+            return
+        if faults.lose > 0:
+            faults.lose -= 1
+            faults.lost += 1
+            self.note(f"completion lost, handle {int.from_bytes(entry[4:8], 'little'):#x}")
+            return
+        late = faults.delay + (moved / faults.dma_rate if faults.dma_rate else 0.0)
+        self.after(late, lambda: self.respond(entry))
+
+    def response_moved(self) -> None:
+        """The response queue's in-pointer moved; subclasses show it in a register."""
+
+    def fetch(self, index: int) -> list[bytes]:
+        """Entries up to the host's new in-pointer, continuations joined to their first entry."""
+        ring = self.request
+        entries: list[bytes] = []
+        if not ring.length or index >= ring.length:
+            return entries
+        read = self.bus.dma.read
+        try:
+            while ring.index != index:
+                entry = read(ring.advance(), ENTRY)
+                for _ in range(entry[1] - 1):
+                    if ring.index == index:
+                        break
+                    entry += read(ring.advance(), ENTRY)
+                entries.append(entry)
+        except DmaFault as err:
+            self.transfer_error(ASYNC_REQUEST_ERROR, err)
+        if self.tracer is not None:
+            for entry in entries:
+                self.tracer.entry(self, ">", entry)
+        return entries
+
+    def store(self, segments: Sequence[Segment], data: bytes) -> int | None:
+        """Write to a scatter list.
+
+        The number of bytes, or None (and a line in the trace) after a DMA fault.
+        """
+        try:
+            return self.bus.dma.scatter(segments, 0, data)
+        except DmaFault as err:
+            self.note(f"data transfer: {err}")
+            return None
+
+    def transfer_error(self, code: int, error: DmaFault) -> None:
+        """A queue could not be reached in host memory."""
+        log.warning("%s: %s", self.name, error)
+        self.note(f"queue transfer error: {error}")
+        self.async_event(code, 1)
+
+    # What tests do to a board.
+
+    def plug(self, connected: bool) -> None:
+        """Connect or pull the cable."""
+        if connected != self.cable:
+            self.cable = connected
+            self.note("cable connected" if connected else "cable pulled")
+            self.firmware.cable_changed()
+
+    def system_error(self) -> None:
+        """Firmware crash: the port leaves the fabric and the host is told with event 8002."""
+        self.note("firmware system error")
+        self.epoch += 1
+        self.firmware.reset()
+        self._queue.clear()
+        self.response = Ring()
+        self.async_event(ASYNC_SYSTEM_ERROR, 0x1234, 0x5678, 0)
+
+    def remove(self) -> None:
+        """Surprise removal: no register answers any more."""
+        self.dead = True
+        self.epoch += 1
+        self.firmware.reset()
+        self._queue.clear()

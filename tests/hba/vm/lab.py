@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a test in VMs works with: beds, machines and their cleaning-up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..boards import TestBed
+from ..fc.disk import RamDisk
+from ..fc.media import AnyMedium
+from ..fc.scripted import ScriptedTarget
+from ..isp.chip import Chip
+from ..loop import Loop
+from ..trace import PcapTrace, TextTrace
+from ..vfio.server import Endpoint
+from . import initramfs
+from .machine import Machine
+from .packages import Kernel, Tools
+
+TARGET_WWPN = 0x5006016000000001
+DISK_SIZE = 64 << 20
+
+
+class CheckFailed(Exception):
+    """A test found something other than expected; the message says what."""
+
+
+def check(condition: bool, text: str) -> None:
+    """CheckFailed with a text unless the condition holds."""
+    if not condition:
+        raise CheckFailed(text)
+
+
+class Lab:
+    """One test's world: a loop, a bed with boards, machines."""
+
+    def __init__(self, tools: Tools, kernel: Kernel, archive: bytes, record: Path | None = None) -> None:
+        """``record``: path without suffix for ``.txt`` and ``.pcapng`` records."""
+        self.loop = Loop()
+        self.tools, self.kernel, self._archive = tools, kernel, archive
+        self._files = []
+        tracer = None
+        if record is not None:
+            text = record.with_name(record.name + ".txt").open("w")
+            self._files.append(text)
+            tracer = TextTrace(text)
+        self.bed = TestBed(self.loop, tracer=tracer)
+        if record is not None:
+            dump = record.with_name(record.name + ".pcapng").open("wb")
+            self._files.append(dump)  # type: ignore[arg-type]
+            self.bed.medium.wire.sink = PcapTrace(dump)
+        self.machines: list[Machine] = []
+        self.started = time.monotonic()
+
+    @property
+    def medium(self) -> AnyMedium:
+        """The switch."""
+        return self.bed.medium
+
+    def board(self, model: str, **settings: str | int) -> Chip:
+        """One more board."""
+        return self.bed.add_board(model, **settings)  # type: ignore[arg-type]
+
+    def target(self, disks: int = 1, wwpn: int = TARGET_WWPN, size: int = DISK_SIZE) -> ScriptedTarget:
+        """A scripted target port with RAM disks, online."""
+        units = {lun: RamDisk(size, f"HBA{lun:04d}") for lun in range(disks)}
+        target = ScriptedTarget(self.loop, self.bed.medium, wwpn, units)
+        target.plug()
+        return target
+
+    def boot(
+        self, endpoints: Sequence[Endpoint] | None = None, *, memory: int = 512, append: str = ""
+    ) -> Machine:
+        """Boot a machine with the bed's boards (or some of them) and wait for its shell."""
+        boards = self.bed.endpoints if endpoints is None else endpoints
+        machine = Machine(
+            self.loop, self.tools, self.kernel, self._archive, boards, memory=memory, append=append
+        )
+        self.machines.append(machine)
+        machine.wait_ready()
+        return machine
+
+    def close(self, *, keep: bool) -> None:
+        """Stop everything; ``keep``: leave consoles on disk."""
+        for machine in self.machines:
+            machine.stop()
+            if not keep:
+                machine.clean()
+        self.bed.close()
+        for file in self._files:
+            file.close()
+        self.loop.close()
+
+
+def make_archive(tools: Tools, kernel: Kernel) -> bytes:
+    """The initial RAM disk all tests of a kernel share."""
+    return initramfs.build(tools, kernel)

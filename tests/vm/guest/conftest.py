@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Fixtures of the kernel's tests."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.vm import guest_plugin
+from tests.vm.guest import tree
+
+
+def wipe() -> None:
+    """Nothing configured, nothing staged."""
+    tree.fail_commit(0)
+    tree.set_autocommit(True)
+    guest_plugin.wipe()
+    assert not guest_plugin.configured()
+
+
+@pytest.fixture
+def clean_tree() -> Iterator[None]:
+    """The test may leave what it likes in configfs; a test that counts objects sees only its own."""
+    leaked = guest_plugin.leaked_counters()
+    assert not leaked, f"an earlier test left objects: {leaked}"
+    yield
+    wipe()
+    leaked = guest_plugin.leaked_counters()
+    assert not leaked, f"objects left: {leaked}"
+
+
+@pytest.fixture(scope="module")
+def file_tree() -> Iterator[None]:
+    """For files whose tests share one configuration."""
+    yield
+    wipe()
+
+
+@pytest.fixture(scope="module")
+def ext4(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in a file system that knows direct I/O; 400 MiB in memory."""
+    folder = tmp_path_factory.mktemp("ext4")
+    image, mount = folder / "image", folder / "mount"
+    mount.mkdir()
+    with image.open("wb") as file:
+        file.truncate(400 << 20)
+    guest_plugin.command("modprobe", "loop")
+    guest_plugin.command("mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", str(image))
+    guest_plugin.command("mount", "-t", "ext4", "-o", "loop", str(image), str(mount))
+    yield mount
+    wipe()
+    guest_plugin.leaked_counters()
+    guest_plugin.command("umount", str(mount))
+    image.unlink()
+
+
+@pytest.fixture
+def make_file(ext4: Path) -> Iterator[Callable[[str, int], Path]]:
+    """Make files with reproducible random content; arguments: name, MiB. They go with the test."""
+    made = []
+
+    def make(name: str, mebibytes: int) -> Path:
+        path = ext4 / name
+        path.write_bytes(random.Random(name).randbytes(mebibytes << 20))
+        made.append(path)
+        return path
+
+    yield make
+    for path in made:
+        path.unlink(missing_ok=True)

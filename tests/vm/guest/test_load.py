@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The modules load and unload, again and again."""
+
+from __future__ import annotations
+
+from tests.vm import guest_plugin
+
+
+def test_all_modules_are_loaded() -> None:
+    assert sorted(guest_plugin.loaded_modules()) == guest_plugin.built_modules() != []
+
+
+def test_unload_and_load_five_times() -> None:
+    for _ in range(5):
+        assert guest_plugin.left_behind() == []
+        for name in guest_plugin.built_modules():
+            guest_plugin.command("modprobe", name)
