@@ -8,6 +8,7 @@
 # make lint      ruff, mypy, all compiler warnings and sparse
 # make modules [KDIR=/lib/modules/.../build]        build the modules for a kernel, into build/kmod/<release>
 # make install [DESTDIR=] modules for the running kernel (or KDIR), scstadmin, udev rules and units
+# make test-hba  the emulated QLogic HBA: unit tests, and all scenarios in virtual machines
 # make test-kernels  lint of the modules against newer kernels
 
 SHELL := /bin/bash
@@ -19,7 +20,7 @@ DESTDIR ?=
 PREFIX ?= /usr/local
 INSTALL_KDIR = $(or $(KDIR),/lib/modules/$(shell uname -r)/build)
 
-.PHONY: all demo test unit vm shell bench lint lint-python lint-kernel test-kernels modules install setup clean
+.PHONY: all demo test test-hba unit vm shell bench lint lint-python lint-kernel test-kernels modules install setup clean
 
 all: modules
 
@@ -31,6 +32,10 @@ demo: setup
 
 test: setup
 	@$(PY) -m tests.vm.suite
+
+test-hba: setup
+	@$(PY) tests/hba/run.py unit
+	@$(PY) tests/hba/run.py vm
 
 unit:
 	@$(SETUP) python

@@ -68,7 +68,7 @@ def parts() -> list[Part]:
     suite.append(vm_part())
     suite.append(Part("demo", (PYTHON, "-m", "tests.vm.demo")))
     if present("tests/hba/run.py"):
-        suite.append(Part("hba", (PYTHON, "tests/hba/run.py", "vm")))
+        suite.append(Part("hba", (PYTHON, "tests/hba/run.py", "vm", "2432")))
     return suite
 
 

@@ -278,12 +278,13 @@ def test_hanging_files_do_not_stop_others(mapper: Mapper, tmp_path: Path, make_f
         (mount / name).write_bytes(bytes(4 << 20))
     guest_plugin.command("sync")
     Path("/proc/sys/vm/drop_caches").write_text("3")
+    units: list[Unit] = []
     try:
         devices = [tree.fileio(name, mount / name) for name in names]
         healthy = tree.fileio("healthy", make_file("healthy", 1))
         first, second = serve(*devices, healthy)
         nodes = [host.sg(lun) for host in (first, second) for lun in range(len(names))]
-        units = [Unit(node) for node in nodes for _ in range(FDS_PER_UNIT)]
+        units += [Unit(node) for node in nodes for _ in range(FDS_PER_UNIT)]
         with Unit(second.sg(len(names))) as bystander:
             for unit in (*units, bystander):
                 unit.attentions()
@@ -300,12 +301,12 @@ def test_hanging_files_do_not_stop_others(mapper: Mapper, tmp_path: Path, make_f
             in_time = len(done)
             mapper.resume()
             writer.join(30)
-            for unit in units:
-                tree.wait_for("what hung to end", unit.idle, 30)
-                unit.close()
-            assert in_time == BYSTANDER_WRITES, f"{in_time} writes to a healthy file in {HEALTHY_SECONDS} s"
+        assert in_time == BYSTANDER_WRITES, f"{in_time} writes to a healthy file in {HEALTHY_SECONDS} s"
     finally:
         mapper.resume()
+        for unit in units:
+            tree.wait_for("what hung to end", unit.idle, 30)
+            unit.close()
         guest_plugin.wipe()
         guest_plugin.command("umount", str(mount))
 
