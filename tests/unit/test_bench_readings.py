@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Parsing of the kernel's counters, of perf's reports, and of the host's load."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from bench import hostload, profile
+from bench.guest.record import other_load
+from bench.guest.window import Reading, counters, fio_command, rates
+from bench.pattern import Pattern
+from bench.vm import Part
+from bench.vm import command as vm_command
+
+STAT = b"cpu  10 1 20 300 5 2 3 0 0 0\ncpu0 5 0 10 150 2 1 1 0 0 0\nintr 1000 1 2 3\nctxt 500\nbtime 1\n"
+DISK = b"  100 0 800 7 50 0 400 9 0 1 2\n"
+
+
+def test_counters() -> None:
+    found = counters(Reading(2_000_000_000, STAT, DISK), tick=10_000.0)
+    assert (found.time, found.commands, found.sectors) == (2.0, 150, 1200)
+    assert (found.cpu, found.idle) == (360_000.0, 3_050_000.0)
+    assert (found.switches, found.interrupts) == (500, 1000)
+
+
+def test_rates() -> None:
+    later = Reading(
+        3_000_000_000,
+        STAT.replace(b"cpu  10 ", b"cpu  30 ").replace(b"ctxt 500", b"ctxt 700"),
+        b"  200 0 1600 7 50 0 400 9 0 1 2\n",
+    )
+    found = rates(Reading(2_000_000_000, STAT, DISK), later, tick=10_000.0)
+    assert (found["iops"], found["switches"], found["interrupts"]) == (100, 2, 0)
+    assert found["mb_s"] == pytest.approx(800 * 512 / 1e6)
+    assert found["cpu_us"] == pytest.approx(2000)
+
+
+def test_idle_disk_is_an_error() -> None:
+    reading = Reading(1, STAT, DISK)
+    with pytest.raises(RuntimeError, match="no command ended"):
+        rates(reading, reading, 1.0)
+
+
+def test_fio_command() -> None:
+    words = fio_command("sdb", Pattern("randread", 4096, 32, 2), 1.5, 64)
+    assert {"--filename=/dev/sdb", "--iodepth=32", "--numjobs=2", "--runtime=1500ms", "--size=64m"} <= set(
+        words
+    )
+
+
+def test_family() -> None:
+    parents = {1: 0, 10: 1, 11: 10, 12: 11, 20: 1, 21: 20}
+    assert hostload.family(parents, 10) == {10, 11, 12}
+    assert hostload.family(parents, 99) == {99}
+
+
+def test_time_of_ended_and_new_processes() -> None:
+    assert hostload.grown({1: 100, 2: 50}, {1: 130, 3: 5}) == 35
+
+
+def test_processes(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7/stat").write_text("7 (a (b) c) S 3 0 0 0 0 0 0 0 0 0 11 22 0 0\n")
+    (tmp_path / "8").mkdir()  # ended since
+    (tmp_path / "self").mkdir()
+    assert hostload.processes(tmp_path) == {7: (3, 33)}
+
+
+def test_own_process_is_found() -> None:
+    assert os.getpid() in hostload.own_ticks(os.getpid())
+
+
+def test_watch_writes_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hostload, "PERIOD_SECONDS", 0.01)
+    file = tmp_path / "load"
+    with hostload.watched(file):
+        end = time.monotonic() + 10
+        while file.read_text().count("\n") < 2:
+            assert time.monotonic() < end, "the watcher writes nothing"
+    for line in file.read_text().splitlines():
+        stamp, load = map(float, line.split())
+        assert stamp > 0
+        assert load >= 0
+
+
+def test_load_of_the_last_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "hostload"
+    monkeypatch.setattr("bench.guest.record.HOST_LOAD", file)
+    assert other_load(1.0) == 0.0
+    file.write_text("100.00 2.0\n100.50 0.2\n101.00 0.4\n")
+    assert other_load(0.9) == pytest.approx(0.3)
+
+
+REPORT = """
+    60.00%  [k] copy_page                    -      -
+    20.00%  [k] copy_page                    -      -
+    10.00%  [.] get_io_u                     -      -
+    some heading
+"""
+
+
+def test_perf_report() -> None:
+    shares = profile.parse_report(REPORT)
+    assert shares == {"copy_page": pytest.approx(80 / 90), "user:get_io_u": pytest.approx(10 / 90)}
+    assert profile.parse_report("nothing") == {}
+
+
+def test_profile_difference() -> None:
+    found = profile.difference({"a": 100.0, "b": 10.0, "c": 1.0}, {"b": 60.0, "c": 1.0}, 2).splitlines()
+    assert [line.split()[1:4:2] for line in found[2:]] == [["a", "+100"], ["b", "-50"]]
+
+
+def test_profile_top() -> None:
+    lines = profile.top({"small": 1.0, "large": 2000.0}, 1).splitlines()
+    assert len(lines) == 3
+    assert lines[2].split() == ["|", "large", "|", "2,000", "|"]
+
+
+@pytest.mark.parametrize("icount", [True, False])
+def test_vm_command(icount: bool) -> None:
+    words = vm_command(Part("x", "bench.guest.cells", ("instructions",), icount, 5), Path("/out"))
+    assert ("--icount" in words) is icount
+    assert words[words.index("--") + 1 :] == ["python", "-m", "bench.guest.cells", "instructions"]

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Tables, verdicts, the README and the command line, from results on file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import __main__ as command
+from bench import table
+from bench.pattern import BACKENDS, INSTRUCTIONS, THROUGHPUT, Pattern, floor
+from bench.samples import Result, Sample, aggregate, dumps
+from bench.verdict import CONTROL_LIMITS, INSTRUCTION_LIMITS, Requirement, judged, requirements
+
+SINGLE = Pattern("randread", 4096, 1)
+
+
+def io_samples() -> list[Sample]:
+    """Every cell, with ours twice as good as LIO and a little worse than the floor."""
+    found: list[Sample] = []
+    for backend in BACKENDS:
+        systems = ["scst", "lio", *([floor(backend)[0]] if backend != "file" else [])]
+        for system in systems:
+            lio, ours = system == "lio", system == "scst"
+            for pattern in INSTRUCTIONS:
+                cost = 20_000.0 if lio else 10_000.0 if ours else 9_000.0
+                found.append(Sample("instructions", backend, str(pattern), "instructions", system, 0, cost))
+            for pattern in THROUGHPUT:
+                values = {"iops": 5e4 if lio else 1e5 if ours else 1.1e5, "switches": 3.0 if lio else 0.05}
+                values |= {"cpu_us": 10.0, "mb_s": 100.0, "host_other_cpus": 0.1}
+                found += [
+                    Sample("throughput", backend, str(pattern), metric, system, 0, value)
+                    for metric, value in values.items()
+                ]
+    return found
+
+
+def good() -> list[Result]:
+    """Results that meet everything."""
+    samples = io_samples()
+    for scale, factor in (("100x10", 1.0), ("100x50", 5.0)):
+        for metric, limit in CONTROL_LIMITS.items():
+            samples.append(Sample("control", "api", scale, metric, "scst", 0, limit * factor * 0.9))
+            samples.append(Sample("control", "command", scale, metric, "scst", 0, limit * factor * 2))
+            samples.append(Sample("control", "api", scale, metric, "rtslib", 0, limit * 40))
+    samples.append(Sample("setup", "", "6.1", "cpus", "vm", 0, 2))
+    samples.append(Sample("setup", "null", "6.1", "hardware_queues", "lio", 0, 1))
+    return aggregate(samples)
+
+
+def spoil(bench: str, backend: str, pattern: object, metric: str, system: str, value: float) -> list[Result]:
+    """The good results with one median replaced."""
+    place = (bench, backend, str(pattern), metric, system)
+    found = good()
+    assert any((r.bench, r.backend, r.pattern, r.metric, r.system) == place for r in found)
+    return [
+        replace(r, median=value) if (r.bench, r.backend, r.pattern, r.metric, r.system) == place else r
+        for r in found
+    ]
+
+
+def missed(results: list[Result]) -> list[Requirement]:
+    return [requirement for requirement in requirements(results) if not requirement.met]
+
+
+def test_good_results_meet_everything() -> None:
+    assert missed(good()) == []
+    assert len(requirements(good())) == 3 + 5 + 27 + 8
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_too_many_instructions(backend: str) -> None:
+    limit = INSTRUCTION_LIMITS[backend]
+    assert missed(spoil("instructions", backend, SINGLE, "instructions", "scst", limit)) == []
+    (found,) = missed(spoil("instructions", backend, SINGLE, "instructions", "scst", limit + 1))
+    assert (found.word, backend in found.what) == ("MISSED", True)
+
+
+@pytest.mark.parametrize("pattern", [pattern for pattern in THROUGHPUT if "read" in pattern.access])
+def test_too_many_switches(pattern: Pattern) -> None:
+    (found,) = missed(spoil("throughput", "null", pattern, "switches", "scst", 0.16))
+    assert found.value == pytest.approx(0.11)
+
+
+def test_fewer_switches_than_the_floor() -> None:
+    assert missed(spoil("throughput", "null", SINGLE, "switches", "scsi_debug", 2.0)) == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("pattern", THROUGHPUT)
+def test_slower_than_lio(backend: str, pattern: Pattern) -> None:
+    (found,) = missed(spoil("throughput", backend, pattern, "iops", "scst/lio", 0.99))
+    assert found.what == f"IOPS / LIO's, {backend}, {pattern}"
+
+
+def test_twice_lio_at_queue_depth_one() -> None:
+    spoiled = spoil("throughput", "null", SINGLE, "iops", "scst/lio", 1.9)
+    assert len(missed(spoiled)) == 1
+    deeper = replace(SINGLE, depth=32)
+    assert missed(spoil("throughput", "null", deeper, "iops", "scst/lio", 1.9)) == []
+
+
+@pytest.mark.parametrize("metric", CONTROL_LIMITS)
+def test_slow_control_plane(metric: str) -> None:
+    limit = CONTROL_LIMITS[metric]
+    assert len(missed(spoil("control", "api", "100x10", metric, "scst", limit * 1.01))) == 1
+    assert missed(spoil("control", "api", "100x50", metric, "scst", limit * 5.9)) == []
+    assert len(missed(spoil("control", "api", "100x50", metric, "scst", limit * 6.1))) == 1
+
+
+def test_what_was_not_measured_is_not_met() -> None:
+    assert {requirement.word for requirement in requirements([])} == {"not measured"}
+    assert len(missed([])) == len(requirements([]))
+
+
+def test_judged_by_part() -> None:
+    assert {requirement.bench for requirement in judged(good(), ["control"])} == {"control"}
+
+
+def test_report_holds_every_cell() -> None:
+    text = table.report(good())
+    for backend in BACKENDS:
+        for pattern in THROUGHPUT:
+            assert sum(line.startswith(f"| {backend:7} | {pattern!s:19}") for line in text.splitlines()) >= 2
+    assert "100x50 = 5,000" in text
+    assert "hardware queues: lio 1" in text
+    assert "2.00" in text
+
+
+def test_report_of_one_part() -> None:
+    text = table.report([result for result in good() if result.bench == "control"])
+    assert "Instructions" not in text
+    assert "Control plane" in text
+    assert table.report([]).strip() == ""
+
+
+def test_summary() -> None:
+    lines = table.summary(good()).splitlines()[2:]
+    assert len(lines) == 3 * 3 + 3 * 3 + 3 + 2 * len(CONTROL_LIMITS)
+    assert [word.strip() for word in lines[0].split("|")[1:-1]] == [
+        "instructions per command",
+        "null, randread 4k qd1 j1",
+        "10,000",
+        "20,000",
+        "9,000",
+        "0.50",
+    ]
+    assert table.summary([]).count("\n") == 1
+
+
+def test_rows_are_aligned() -> None:
+    lines = table.markdown(("a", "long name"), [["xyz", "1"], ["", "12,345"]], 1).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[2].endswith("         1 |")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (17477.3, "17,477"),
+        (99.96, "100.0"),
+        (12.34, "12.3"),
+        (1.005, "1.00"),
+        (0.1, "0.10"),
+        (0.01234, "0.012"),
+        (0, "0.000"),
+    ],
+)
+def test_numbers(value: float, text: str) -> None:
+    assert table.number(value) == text
+
+
+def test_range_only_where_it_says_something() -> None:
+    result = Result("", "", "", "", "", 10_000.2, 10_000.1, 10_000.4, 3)
+    assert table.span(result) == "10,000"
+    assert table.span(replace(result, max=10_009)) == "10,000 (10,000-10,009)"
+    assert table.span(None) == "-"
+
+
+def test_readme_markers() -> None:
+    text = f"head\n{table.BEGIN}\nold\n{table.END}\ntail\n"
+    new = table.replace_between(text, "new\n", Path("README.md"))
+    assert new == f"head\n{table.BEGIN}\nnew\n{table.END}\ntail\n"
+    assert table.replace_between(new, "new\n", Path("README.md")) == new
+
+
+@pytest.mark.parametrize("text", ["", table.BEGIN, f"{table.END} {table.BEGIN}"])
+def test_readme_without_markers(text: str) -> None:
+    with pytest.raises(ValueError, match=r"README\.md.*bench:begin"):
+        table.replace_between(text, "new", Path("README.md"))
+
+
+def run(arguments: list[str], results: list[Result], tmp_path: Path) -> int:
+    file = tmp_path / "results.json"
+    file.write_text(dumps(results))
+    return command.main([*arguments, "--results", str(file)])
+
+
+def test_table_of_good_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--table"], good(), tmp_path) == 0
+    assert "43 of 43 required figures met" in capsys.readouterr().out
+
+
+def test_table_of_bad_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--table"], spoil("throughput", "blk", SINGLE, "iops", "scst/lio", 0.5), tmp_path) == 1
+    assert "MISSED" in capsys.readouterr().out
+
+
+def test_disturbed_results_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--table"], good(), tmp_path) == 0
+    assert "disturbed" not in capsys.readouterr().out
+    assert run(["--table"], spoil("throughput", "blk", SINGLE, "host_other_cpus", "scst", 0.7), tmp_path) == 0
+    assert "throughput: others used up to 0.7 CPUs" in capsys.readouterr().out
+
+
+def test_table_without_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--table", "--results", str(tmp_path / "none.json")]) == 2
+    assert "none.json" in capsys.readouterr().err
+
+
+def test_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Title\n{table.BEGIN}\n{table.END}\nend\n")
+    monkeypatch.setattr(command, "README", readme)
+    assert run(["--readme"], good(), tmp_path) == 0
+    assert "| instructions per command " in readme.read_text()
+    assert readme.read_text().endswith("end\n")
