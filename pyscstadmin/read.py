@@ -124,11 +124,11 @@ def _devices(tree: View, states: dict[str, str]) -> list[Device]:
 
 
 def _device(view: View, handler: str, name: str, state: str) -> Device:
-    values = {
-        setting.name: setting.from_text(view.read(f"{name}/{setting.name}"))
-        for setting in HANDLERS[handler].settings
-    }
-    identity = Identity(*(view.read(f"{name}/id/{attribute}") for attribute in IDENTITY))
+    settings = HANDLERS[handler].settings
+    paths = [f"{name}/{setting.name}" for setting in settings] + [f"{name}/id/{part}" for part in IDENTITY]
+    texts = view.read_many(paths)
+    values = {setting.name: setting.from_text(text) for setting, text in zip(settings, texts, strict=False)}
+    identity = Identity(*texts[len(settings) :])
     return Device(name, handler, state != "disabled", id=identity, **values)  # type: ignore[arg-type]
 
 
@@ -199,7 +199,9 @@ def _group(view: View, parent: str, name: str) -> Group:
 
 def _luns(view: View, path: str) -> tuple[Lun, ...]:
     with view.at(path) as luns:
-        return tuple(Lun(int(n), _linked(luns, n), luns.read(f"{n}/read_only") == "1") for n in luns.list(""))
+        numbers = luns.list("")
+        bits = luns.read_many([f"{number}/read_only" for number in numbers])
+        return tuple(Lun(int(n), _linked(luns, n), bit == "1") for n, bit in zip(numbers, bits, strict=True))
 
 
 def _linked(view: View, number: str) -> str:

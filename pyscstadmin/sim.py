@@ -65,6 +65,10 @@ class SimView:
         """The value of an attribute."""
         return str(self._run("read", path, None, self._read))
 
+    def read_many(self, paths: Sequence[str]) -> Sequence[str]:
+        """The values of several attributes."""
+        return [self.read(path) for path in paths]
+
     def write(self, path: str, value: str) -> None:
         """Store a value."""
         data = os.fsencode(value) or b"\n"
