@@ -93,14 +93,18 @@ def wait_for_go(line: int) -> None:
         pass
 
 
-def enter_root(job: dict[str, Any]) -> None:
-    """Make the host's root, writable through a tmpfs overlay, the root of this process and its children."""
+def enter_root(job: dict[str, Any]) -> int:
+    """Make the host's root, writable through a tmpfs overlay, the root of this process and its children.
+
+    Returns a descriptor of the repository as the host shares it, read-only.
+    """
     mount("host", "/host", "9p", MS_RDONLY | MS_NOATIME, P9_OPTIONS + ",cache=loose")
     mount("tmpfs", "/rw", "tmpfs", 0, "size=50%")
     os.mkdir("/rw/upper")
     os.mkdir("/rw/work")
     # overlayfs refuses a lower folder inside another one; a second mount of the same files is not "inside".
     mount("repo", "/repo", "9p", MS_RDONLY | MS_NOATIME, P9_OPTIONS + ",cache=loose")
+    shared = os.open("/repo", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     lower = ":".join([*(f"/repo/{layer}" for layer in job["layers"]), "/host"])
     mount("overlay", NEW_ROOT, "overlay", MS_NOATIME, f"lowerdir={lower},upperdir=/rw/upper,workdir=/rw/work")
     for name in ("/dev", "/proc", "/sys"):
@@ -111,9 +115,10 @@ def enter_root(job: dict[str, Any]) -> None:
     mount(".", "/", "", MS_MOVE)
     os.chroot(".")
     os.chdir("/")
+    return shared
 
 
-def mount_rest(job: dict[str, Any]) -> None:
+def mount_rest(job: dict[str, Any], shared: int) -> None:
     """The small file systems every job expects, and the repository at the path it has on the host."""
     mount("tmpfs", "/run", "tmpfs", MS_NOSUID, "mode=755")
     os.makedirs("/run/lock", exist_ok=True)
@@ -123,8 +128,9 @@ def mount_rest(job: dict[str, Any]) -> None:
     mount("debugfs", "/sys/kernel/debug", "debugfs")
     mount("configfs", "/sys/kernel/config", "configfs")
     repo = job["repo"]
+    # These two hide what the host has there. A share can be mounted once, so this is that mount again.
     if repo.startswith(("/tmp/", "/run/")):
-        mount("repo", repo, "9p", MS_RDONLY | MS_NOATIME, P9_OPTIONS + ",cache=loose")
+        mount(f"/proc/self/fd/{shared}", repo, "", MS_BIND)
 
 
 def write(path: str, text: str) -> None:
@@ -269,8 +275,8 @@ def serve(marks: dict[str, float]) -> int:
     """Everything after the host said go. Returns the job's exit status."""
     mount("out", "/out", "9p", MS_NOATIME, P9_OPTIONS)
     job: dict[str, Any] = json.loads(Path("/out/job.json").read_text())
-    enter_root(job)
-    mount_rest(job)
+    shared = enter_root(job)
+    mount_rest(job, shared)
     set_up_kernel(job)
     copier = copy_kernel_log()
     if job["udev"]:
