@@ -483,7 +483,10 @@ def test_a_person_at_a_terminal(tmp_path: Path) -> None:
     terminal.type("nonsense\n")
     terminal.expect("no command nonsense at /")
     terminal.expect("/> ")
-    terminal.type("half a line\x03")
+    # Echoed by the line editor, so that it is the line editor that gets the control-C.
+    terminal.type("half a line")
+    terminal.expect("half a line")
+    terminal.type("\x03")
     terminal.expect("/> ")
     terminal.type("cd devices/nullio/n\n")
     terminal.expect("/devices/nullio/n> ")
