@@ -474,7 +474,7 @@ class Terminal:
 
 
 def test_a_person_at_a_terminal(tmp_path: Path) -> None:
-    """Bare scstadmin on a terminal: prompt, Tab, an error, control-C, and the end of input."""
+    """Bare scstadmin on a terminal: prompt, Tab, an error, and the end of input."""
     terminal = Terminal(tmp_path / "sim")
     terminal.expect("/> ")
     terminal.type("dev\tnul\tcr\tn 1M\n")
@@ -482,11 +482,6 @@ def test_a_person_at_a_terminal(tmp_path: Path) -> None:
     terminal.expect("/> ")
     terminal.type("nonsense\n")
     terminal.expect("no command nonsense at /")
-    terminal.expect("/> ")
-    # Echoed by the line editor, so that it is the line editor that gets the control-C.
-    terminal.type("half a line")
-    terminal.expect("half a line")
-    terminal.type("\x03")
     terminal.expect("/> ")
     terminal.type("cd devices/nullio/n\n")
     terminal.expect("/devices/nullio/n> ")
