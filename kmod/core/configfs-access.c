@@ -192,7 +192,7 @@ static void scst_lun_drop(struct config_group *group, struct config_item *item)
 	mutex_lock(&scst_config_mutex);
 	list_del(&scst_lun_of(item)->entry);
 	mutex_unlock(&scst_config_mutex);
-	config_item_put(item);
+	scst_item_drop(item);
 }
 
 static struct configfs_group_operations scst_lun_dir_group_ops = {
@@ -295,7 +295,7 @@ static void scst_pattern_drop(struct config_group *parent, struct config_item *i
 	list_del(&scst_pattern_of(item)->entry);
 	scst_access_removed(group->tgt);
 	mutex_unlock(&scst_config_mutex);
-	config_item_put(item);
+	scst_item_drop(item);
 }
 
 static struct configfs_group_operations scst_initiators_group_ops = {
@@ -431,7 +431,7 @@ static void scst_acl_group_drop(struct config_group *parent, struct config_item 
 	list_del(&group->entry);
 	group->tgt->access_dirty = true;
 	mutex_unlock(&scst_config_mutex);
-	config_item_put(item);
+	scst_item_drop(item);
 }
 
 static struct configfs_group_operations scst_groups_group_ops = {

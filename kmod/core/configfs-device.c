@@ -438,7 +438,7 @@ static struct config_group *scst_device_make(struct config_group *group, const c
 static void scst_device_drop(struct config_group *group, struct config_item *item)
 {
 	scst_device_retire(scst_device_of(item));
-	config_item_put(item);
+	scst_item_drop(item);
 }
 
 static struct configfs_group_operations scst_handler_group_ops = {

@@ -133,7 +133,7 @@ static struct config_group *scst_target_make(struct config_group *group, const c
 static void scst_target_drop(struct config_group *group, struct config_item *item)
 {
 	scst_target_retire(scst_target_of(item));
-	config_item_put(item);
+	scst_item_drop(item);
 }
 
 static struct configfs_group_operations scst_driver_group_ops = {

@@ -4,6 +4,7 @@
  */
 #include "core.h"
 #include <linux/ctype.h>
+#include <linux/dcache.h>
 
 /* --- syntax ------------------------------------------------------------------------------------- */
 
@@ -29,6 +30,25 @@ int scst_name_check(const char *name, size_t max, const char *more)
 	return 0;
 }
 EXPORT_SYMBOL_GPL(scst_name_check);
+
+/**
+ * scst_item_drop() - end of a configfs drop_item operation: the directory's reference goes
+ * @item: the item whose directory is being removed
+ *
+ * symlink(2) takes a reference to the item it points to as long as the item's dentry is hashed, and the VFS
+ * unhashes it only after rmdir(2) has dropped the last reference. Hence it is unhashed here; a lookup of the name
+ * then waits for the parent's lock, that is, for the end of the removal. Items whose mkdir(2) failed half way
+ * may have no dentry.
+ *
+ * Context: process context, under the parent's inode lock. @item may be gone afterwards.
+ */
+void scst_item_drop(struct config_item *item)
+{
+	if (item->ci_dentry)
+		d_drop(item->ci_dentry);
+	config_item_put(item);
+}
+EXPORT_SYMBOL_GPL(scst_item_drop);
 
 /* Whole words only: kstrtobool() would take "nonsense" for no. */
 int scst_parse_bool(const char *page, bool *value)

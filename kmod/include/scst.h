@@ -434,6 +434,7 @@ static inline struct scst_device *scst_device_of(struct config_item *item)
 }
 
 int scst_name_check(const char *name, size_t max, const char *more);
+void scst_item_drop(struct config_item *item);
 int scst_parse_bool(const char *page, bool *value);
 int scst_device_store_path(struct scst_device *dev, char **where, const char *page, size_t count);
 int scst_device_store_bool(struct scst_device *dev, bool *where, const char *page);

@@ -501,7 +501,7 @@ static void local_host_drop(struct config_group *group, struct config_item *item
 	host->dead = true;
 	mutex_unlock(&local_lock);
 	local_host_queue(host);
-	config_item_put(item);
+	scst_item_drop(item);
 }
 
 static struct configfs_group_operations local_hosts_group_ops = {

@@ -439,3 +439,23 @@ def wait_child(pid: int, seconds: float) -> int:
         time.sleep(0.05)
     os.kill(pid, signal.SIGKILL)
     return -1
+
+
+def test_link_to_what_is_being_removed(tmp_path: Path) -> None:
+    """Links find their device or do not, while it comes and goes: configfs does not keep it for them."""
+    device = Device("nullio", "fleeting")
+    luns = Target("t").make().luns.path
+
+    def come_and_go(source: random.Random, folder: Path) -> None:
+        quietly(device.make)
+        quietly(device.enable)
+        quietly(device.remove)
+
+    def link(source: random.Random, folder: Path) -> None:
+        lun = luns / str(source.randrange(100))
+        quietly(lun.mkdir)
+        quietly(lambda: (lun / "device").symlink_to(device.path))
+        quietly((lun / "device").unlink)
+
+    pids = [child(work, seed, tmp_path, RACE_SECONDS) for seed, work in enumerate((come_and_go, link, link))]
+    assert [wait_child(pid, RACE_SECONDS + 60) for pid in pids] == [0, 0, 0], "a process died or hung"
