@@ -35,8 +35,8 @@ KEPT_STATES = 6
 
 CMDLINE = (
     "console=ttyS0 loglevel=5 log_buf_len=16M panic=-1 panic_print=0x20 oops=panic mitigations=off nokaslr "
-    "audit=0 selinux=0 apparmor=0 net.ifnames=0 clocksource=tsc tsc=reliable no_timer_check cryptomgr.notests "
-    "random.trust_cpu=on 8250.nr_uarts=2 raid=noautodetect modprobe.blacklist=evbug"
+    "audit=0 selinux=0 apparmor=0 net.ifnames=0 clocksource=tsc tsc=reliable no_timer_check "
+    "cryptomgr.notests random.trust_cpu=on 8250.nr_uarts=2 raid=noautodetect modprobe.blacklist=evbug"
 )
 SYSCTL: dict[str, int] = {
     "kernel.hung_task_timeout_secs": 30,
