@@ -464,18 +464,34 @@ class Terminal:
         """Type."""
         os.write(self.fd, text.encode())
 
-    def close(self) -> int:
-        """The exit status."""
-        try:
-            return self.child.wait(60)
-        finally:
-            self.child.kill()
-            os.close(self.fd)
+    def wait_asleep(self) -> None:
+        """Until it waits for a key."""
+        end = time.monotonic() + 60
+        while "\nState:\tS" not in Path(f"/proc/{self.child.pid}/status").read_text():
+            assert time.monotonic() < end, "does not wait for a key"
+            time.sleep(0.01)
+
+    def status(self) -> int:
+        """The exit status, once it has ended."""
+        return self.child.wait(60)
+
+    def close(self) -> None:
+        """End it if it has not ended."""
+        self.child.kill()
+        self.child.wait()
+        os.close(self.fd)
 
 
-def test_a_person_at_a_terminal(tmp_path: Path) -> None:
-    """Bare scstadmin on a terminal: prompt, Tab, an error, and the end of input."""
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """Bare scstadmin on a terminal."""
     terminal = Terminal(tmp_path / "sim")
+    yield terminal
+    terminal.close()
+
+
+def test_a_person_at_a_terminal(terminal: Terminal, tmp_path: Path) -> None:
+    """Prompt, Tab, an error, control-C, and the end of input."""
     terminal.expect("/> ")
     terminal.type("dev\tnul\tcr\tn 1M\n")
     terminal.expect("devices/nullio create n 1M")
@@ -483,13 +499,19 @@ def test_a_person_at_a_terminal(tmp_path: Path) -> None:
     terminal.type("nonsense\n")
     terminal.expect("no command nonsense at /")
     terminal.expect("/> ")
+    # Python's line editor notices a signal only while it waits for a key.
+    terminal.type("half a line")
+    terminal.expect("half a line")
+    terminal.wait_asleep()
+    terminal.type("\x03")
+    terminal.expect("/> ")
     terminal.type("cd devices/nullio/n\n")
     terminal.expect("/devices/nullio/n> ")
     terminal.type("get size\n")
     terminal.expect("size=1048576")
     terminal.expect("/devices/nullio/n> ")
     terminal.type("\x04")
-    assert terminal.close() == 0
+    assert terminal.status() == 0
     history = tmp_path / "state/scstadmin/history"
     assert "devices/nullio create n 1M" in history.read_text()
     assert history.stat().st_mode & 0o777 == 0o600
