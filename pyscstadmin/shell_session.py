@@ -169,4 +169,3 @@ class Session:
         except OSError as error:
             return f"{path}: {os.strerror(error.errno or 0)}"
         return f"saved in {path}" if same else f"changed since it was saved in {path}"
-

@@ -19,8 +19,7 @@ class Wrong(Exception):
 
 
 def tool(*argv: str, status: int | None = 0) -> str:
-    """Run a program; returns its output. Raises `Wrong` with it when the exit status is another (None: any).
-    """
+    """Run a program; returns its output. Raises `Wrong` with it when the exit status differs (None: any)."""
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if status is not None and done.returncode != status:
         raise Wrong(f"{' '.join(argv)}: status {done.returncode}: {done.stdout.strip()[-600:]}")
