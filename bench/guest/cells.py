@@ -8,10 +8,12 @@ Writes samples to ``/out/samples.jsonl`` and a line per cell to standard output.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,94 +21,107 @@ from pathlib import Path
 from bench.guest import systems
 from bench.guest.record import Recorder, other_load
 from bench.guest.systems import Disk
-from bench.guest.window import Reading, rates, tick_us, windows
+from bench.guest.window import Reading, Section, Shape, measured, rates, tick_us
 from bench.hostload import QUIET
 from bench.pattern import INSTRUCTIONS, THROUGHPUT, Pattern
 from bench.samples import Sample
 
 TRIES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a cell is measured: windows per run of fio, times in seconds, size of what is accessed."""
-
-    bench: str
-    windows: int
-    settle: float
-    seconds: float
-    size_mib: int
-
-
-PLANS = {
-    "instructions": Plan("instructions", windows=3, settle=0.05, seconds=0.08, size_mib=64),
-    "throughput": Plan("throughput", windows=1, settle=0.2, seconds=0.8, size_mib=256),
-    "multiqueue": Plan("multiqueue", windows=1, settle=0.2, seconds=0.8, size_mib=256),
+# Undisturbed is 0 idle time where instructions are counted, and a quiet host elsewhere.
+SHAPES = {
+    "instructions": Shape(count=3, settle=0.05, seconds=0.08, slack=0.1, size_mib=64),
+    "throughput": Shape(count=1, settle=0.2, seconds=0.8, slack=0.3, size_mib=256),
+    "multiqueue": Shape(count=1, settle=0.2, seconds=0.8, slack=0.3, size_mib=256),
 }
 
 
-class Budget:
-    """Seconds left for repeating disturbed runs."""
+@dataclass(slots=True)
+class Cell:
+    """A pattern on the disks of one backend, and the least disturbed readings of all of them so far."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    pattern: Pattern
+    disks: list[Disk]
+    readings: dict[str, list[Reading]]
+    disturbance: float = math.inf
 
-    def spend(self, since: float) -> None:
-        """Take off what has passed."""
-        self.seconds -= time.monotonic() - since
-
-
-def busy_run(disk: Disk, pattern: Pattern, plan: Plan) -> list[Reading]:
-    """Readings of a run without idle time, which would count as instructions. RuntimeError: none was."""
-    for _ in range(TRIES):
-        readings = windows(disk.name, pattern, plan.windows, plan.settle, plan.seconds, plan.size_mib)
-        if rates(readings[0], readings[-1], tick_us())["idle_us"] == 0:
-            return readings
-    raise RuntimeError(
-        f"{disk.name}, {pattern}: the CPU was idle in {TRIES} runs, so instructions cannot be counted"
-    )
+    def offer(self, readings: dict[str, list[Reading]], disturbance: float) -> None:
+        """Keep what was measured together, if it is better and complete."""
+        if all(readings.values()) and disturbance < self.disturbance:
+            self.readings, self.disturbance = readings, disturbance
 
 
-def quiet_run(disk: Disk, pattern: Pattern, plan: Plan, budget: Budget) -> tuple[list[Reading], float]:
-    """Readings of one run and the host's other load in it; a disturbed run is repeated within the budget."""
-    found: list[tuple[float, list[Reading]]] = []
-    while True:
+class Meter:
+    """Measures cells, repeating disturbed ones while the *budget* (seconds) lasts."""
+
+    def __init__(self, bench: str, budget: float) -> None:
+        self.bench = bench
+        self.counting = bench == "instructions"
+        self.shape = SHAPES[bench]
+        self._budget = budget
+
+    def measure(self, cells: Sequence[Cell]) -> None:
+        """Fill the cells. RuntimeError if one cannot be measured."""
         start = time.monotonic()
-        readings = windows(disk.name, pattern, plan.windows, plan.settle, plan.seconds, plan.size_mib)
-        found.append((other_load(plan.windows * plan.seconds), readings))
-        if len(found) > 1:
-            budget.spend(start)
-        if found[-1][0] <= QUIET or len(found) == TRIES or budget.seconds <= 0:
-            load, best = min(found, key=lambda run: run[0])
-            return best, load
+        self._pass(cells)
+        each = (time.monotonic() - start) / len(cells)
+        for _ in range(TRIES - 1):
+            disturbed = [cell for cell in cells if cell.disturbance > (0 if self.counting else QUIET)]
+            again = disturbed[: len(disturbed) if self.counting else max(0, int(self._budget / each))]
+            if again:
+                self._pass(again)
+                self._budget -= each * len(again)
+        for cell in cells:
+            if not cell.readings or (self.counting and cell.disturbance):
+                raise RuntimeError(
+                    f"{cell.pattern} on {cell.disks[0].backend}: disturbed in all of {TRIES} runs"
+                )
+
+    def _pass(self, cells: Sequence[Cell]) -> None:
+        """Measure all disks of the cells once, each cell's one after the other."""
+        sections = [Section(disk.name, cell.pattern) for cell in cells for disk in cell.disks]
+        with closing(measured(sections, self.shape)) as found:
+            for cell in cells:
+                readings: dict[str, list[Reading]] = {}
+                worst = 0.0
+                for disk in cell.disks:
+                    _, readings[disk.name] = next(found)
+                    worst = max(worst, self._disturbance(readings[disk.name]))
+                cell.offer(readings, worst)
+
+    def _disturbance(self, readings: Sequence[Reading]) -> float:
+        """How disturbed a run was that has just ended."""
+        if not self.counting:
+            return other_load(self.shape.count * self.shape.seconds)
+        return rates(readings[0], readings[-1], tick_us())["idle_us"] if readings else math.inf
 
 
-def measure(recorder: Recorder, disk: Disk, pattern: Pattern, plan: Plan, turn: int, budget: Budget) -> None:
-    """Measure one system in one cell; *turn* counts the rounds."""
-    counting = plan.bench == "instructions"
-    readings, load = (
-        (busy_run(disk, pattern, plan), 0.0) if counting else quiet_run(disk, pattern, plan, budget)
-    )
-    for number, (before, after) in enumerate(pairwise(readings), turn * plan.windows):
-        values = rates(before, after, tick_us())
-        if counting:
-            # In this machine the clock counts instructions, a nanosecond each.
-            values = {"instructions": 1e9 / values["iops"], "switches": values["switches"]}
-        else:
-            values |= {"host_other_cpus": load}
-        for metric, value in values.items():
-            recorder.add(Sample(plan.bench, disk.backend, str(pattern), metric, disk.system, number, value))
+def samples(cell: Cell, meter: Meter, turn: int) -> Iterator[Sample]:
+    """The values of a measured cell; *turn* counts the rounds."""
+    for disk in cell.disks:
+        for number, (before, after) in enumerate(
+            pairwise(cell.readings[disk.name]), turn * meter.shape.count
+        ):
+            values = rates(before, after, tick_us())
+            if meter.counting:
+                # In this machine the clock counts instructions, a nanosecond each.
+                values = {"instructions": 1e9 / values["iops"], "switches": values["switches"]}
+            else:
+                values |= {"host_other_cpus": cell.disturbance}
+            for metric, value in values.items():
+                yield Sample(meter.bench, disk.backend, str(cell.pattern), metric, disk.system, number, value)
 
 
-def sweep(recorder: Recorder, disks: Sequence[Disk], plan: Plan, turn: int, budget: Budget) -> None:
-    """Measure every cell once; every other turn with the systems in reverse, so that drift cancels."""
-    patterns = INSTRUCTIONS if plan.bench == "instructions" else THROUGHPUT
+def sweep(recorder: Recorder, disks: Sequence[Disk], meter: Meter, turn: int) -> None:
+    """Measure every cell; every other turn with the systems in reverse, so that drift cancels."""
+    patterns = INSTRUCTIONS if meter.counting else THROUGHPUT
     for backend in dict.fromkeys(disk.backend for disk in disks):
-        cell = [disk for disk in disks if disk.backend == backend]
-        for pattern in patterns:
-            for disk in cell if turn % 2 == 0 else reversed(cell):
-                measure(recorder, disk, pattern, plan, turn, budget)
-            recorder.say(f"{plan.bench}, round {turn + 1}: {backend}, {pattern}")
+        order = [disk for disk in disks if disk.backend == backend][:: 1 if turn % 2 == 0 else -1]
+        cells = [Cell(pattern, order, {}) for pattern in patterns]
+        meter.measure(cells)
+        for cell in cells:
+            for sample in samples(cell, meter, turn):
+                recorder.add(sample)
+        recorder.say(f"{meter.bench}, round {turn + 1}: {backend}")
 
 
 def note_setup(recorder: Recorder, disks: Sequence[Disk]) -> None:
@@ -121,21 +136,22 @@ def note_setup(recorder: Recorder, disks: Sequence[Disk]) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m bench.guest.cells")
-    parser.add_argument("bench", choices=PLANS)
+    parser.add_argument("bench", choices=SHAPES)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--retries", type=float, default=30.0, metavar="SECONDS", help="for disturbed runs")
+    parser.add_argument("--retries", type=float, default=40.0, metavar="SECONDS", help="for disturbed runs")
     options = parser.parse_args(arguments)
-    plan = PLANS[options.bench]
+    meter = Meter(options.bench, options.retries)
     recorder = Recorder()
-    if plan.bench == "multiqueue":
-        disks = [disk for disk in systems.setup(plan.size_mib, os.cpu_count()) if disk.backend == "null"]
+    if options.bench == "multiqueue":
+        disks = [
+            disk for disk in systems.setup(meter.shape.size_mib, os.cpu_count()) if disk.backend == "null"
+        ]
     else:
-        disks = systems.setup(plan.size_mib)
-    if plan.bench == "throughput":
+        disks = systems.setup(meter.shape.size_mib)
+    if options.bench == "throughput":
         note_setup(recorder, disks)
-    budget = Budget(0.0 if plan.bench == "instructions" else options.retries)
     for turn in range(options.rounds):
-        sweep(recorder, disks, plan, turn, budget)
+        sweep(recorder, disks, meter, turn)
     return 0
 
 

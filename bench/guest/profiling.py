@@ -16,9 +16,18 @@ from itertools import pairwise
 from pathlib import Path
 
 from bench.guest import systems
-from bench.guest.cells import PLANS
+from bench.guest.cells import SHAPES
 from bench.guest.record import OUT
-from bench.guest.window import rates, running, tick_us, windows
+from bench.guest.window import (
+    FIRST_COMMANDS,
+    Section,
+    ended_commands,
+    measured,
+    rates,
+    running,
+    tick_us,
+    wait_started,
+)
 from bench.pattern import Pattern
 
 DATA = "/tmp/bench-perf.data"
@@ -41,10 +50,12 @@ def perf(*words: str) -> str:
 
 def profile(disk: systems.Disk, pattern: Pattern) -> float:
     """Sample one cell; returns its instructions per command, measured without perf."""
-    plan = PLANS["instructions"]
-    readings = windows(disk.name, pattern, plan.windows, plan.settle, plan.seconds, plan.size_mib)
+    shape, section = SHAPES["instructions"], Section(disk.name, pattern)
+    ((_, readings),) = measured([section], shape)
     costs = [1e9 / rates(before, after, tick_us())["iops"] for before, after in pairwise(readings)]
-    with running(disk.name, pattern, 20 * SECONDS, plan.size_mib):
+    before_start = ended_commands(disk.name)
+    with running([section], 20 * SECONDS, shape.size_mib) as fio:
+        wait_started(fio, disk.name, before_start + FIRST_COMMANDS)
         sleep = ("--", "sleep", str(SECONDS))
         perf("record", "-q", "-a", "-e", "cpu-clock", "-c", str(PERIOD), "-o", DATA, *sleep)
     report = perf("report", "-i", DATA, "--sort", "symbol", "--stdio", "-q")
@@ -55,7 +66,7 @@ def profile(disk: systems.Disk, pattern: Pattern) -> float:
 def main(arguments: Sequence[str]) -> int:
     """Entry point."""
     pattern, wanted = Pattern.parse(arguments[0]), arguments[1:]
-    disks = {f"{disk.system}-{disk.backend}": disk for disk in systems.setup(PLANS["instructions"].size_mib)}
+    disks = {f"{disk.system}-{disk.backend}": disk for disk in systems.setup(SHAPES["instructions"].size_mib)}
     for name, value in SETTINGS:
         systems.write(Path("/proc/sys/kernel", name), value)
     costs: dict[str, float] = {}

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.pattern import Pattern
 
@@ -21,6 +23,32 @@ START_SECONDS = 10_000.0
 FIRST_COMMANDS = 50
 POLL_SECONDS = 0.02
 PAGE = 4096
+
+
+class Section(NamedTuple):
+    """Something for fio to do: a disk (kernel name) and a pattern."""
+
+    disk: str
+    pattern: Pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """*count* windows of *seconds*, the first *settle* seconds after a section's begin; MiB accessed.
+
+    *slack*: seconds that a section lasts longer, for readings that come late.
+    """
+
+    count: int
+    settle: float
+    seconds: float
+    slack: float
+    size_mib: int
+
+    @property
+    def duration(self) -> float:
+        """Length of a section."""
+        return self.settle + self.count * self.seconds + self.slack
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,41 +111,37 @@ def rates(first: Reading, last: Reading, tick: float) -> dict[str, float]:
     }
 
 
-def fio_command(disk: str, pattern: Pattern, seconds: float, size_mib: int) -> list[str]:
-    """The command line of fio; all offsets stay below *size_mib*.
+def fio_command(sections: Sequence[Section], seconds: float, size_mib: int) -> list[str]:
+    """The command line of fio: one section after the other, each *seconds* long, on the first *size_mib*.
 
     Large blocks are read into huge pages: with others the number of segments per command, and with it the
     cost, would depend on how contiguous the pages of that run happen to be.
     """
-    # fmt: off
-    return [
-        "fio", "--name=bench", f"--filename=/dev/{disk}", "--direct=1", "--ioengine=libaio", "--thread",
-        f"--rw={pattern.access}", f"--bs={pattern.block}", f"--iodepth={pattern.depth}",
-        f"--numjobs={pattern.jobs}", "--time_based", f"--runtime={round(seconds * 1000)}ms",
-        f"--size={size_mib}m", "--gtod_reduce=1", "--norandommap", "--randrepeat=1", "--group_reporting",
-        "--minimal", *(["--iomem=shmhuge"] if pattern.block > PAGE else []),
-    ]
-    # fmt: on
+    fixed = "fio --thread --direct=1 --ioengine=libaio --gtod_reduce=1 --norandommap --randrepeat=1 --minimal"
+    words = [*fixed.split(), "--group_reporting", f"--size={size_mib}m"]
+    words += ["--time_based", f"--runtime={round(seconds * 1000)}ms"]
+    for number, (disk, pattern) in enumerate(sections):
+        words += [
+            f"--name=section{number}",
+            "--stonewall",
+            f"--filename=/dev/{disk}",
+            f"--rw={pattern.access}",
+        ]
+        words += [f"--bs={pattern.block}", f"--iodepth={pattern.depth}", f"--numjobs={pattern.jobs}"]
+        words += ["--iomem=shmhuge" if pattern.block > PAGE else "--iomem=malloc"]
+    return words
 
 
 @contextmanager
-def running(disk: str, pattern: Pattern, seconds: float, size_mib: int) -> Iterator[None]:
-    """fio at work for at most *seconds*: entered when the first commands have ended; ends fio when left.
-
-    Raises RuntimeError with fio's words when it does not start, or ends before this block does.
-    """
-    first = ended_commands(disk) + FIRST_COMMANDS
-    command = fio_command(disk, pattern, seconds, size_mib)
+def running(sections: Sequence[Section], seconds: float, size_mib: int) -> Iterator[subprocess.Popen[str]]:
+    """fio at work on all sections, *seconds* each; it is ended when the block is left."""
+    command = fio_command(sections, seconds, size_mib)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as fio:
         try:
-            wait_started(fio, disk, first)
-            yield
-            still = fio.poll() is None
+            yield fio
         finally:
             fio.terminate()
-            output = fio.communicate()[0]
-    if not still:
-        raise RuntimeError(f"fio on {disk} ended inside the window: {output[-500:]}")
+            fio.communicate()
 
 
 def ended_commands(disk: str) -> int:
@@ -136,18 +160,35 @@ def wait_started(fio: subprocess.Popen[str], disk: str, commands: int) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def windows(
-    disk: str, pattern: Pattern, count: int, settle: float, seconds: float, size_mib: int
-) -> list[Reading]:
-    """Run fio; *count* + 1 readings *seconds* apart, the first *settle* after the first commands."""
-    # fio is ended early, so the slack costs nothing; it covers a slow reading.
-    with running(disk, pattern, settle + count * seconds + 5, size_mib):
-        time.sleep(settle)
-        readings = [take(disk)]
-        for _ in range(count):
-            time.sleep(seconds)
-            readings.append(take(disk))
-    return readings
+def measured(
+    sections: Sequence[Section], shape: Shape
+) -> Generator[tuple[Section, list[Reading]], None, None]:
+    """Run fio once over all sections; yields the readings of each, none if it ended inside a window.
+
+    Neighbours must use different disks: a section has begun when its disk does commands.
+    """
+    if any(one.disk == other.disk for one, other in pairwise(sections)):
+        raise ValueError("two sections in a row use the same disk")
+    before = ended_commands(sections[0].disk)
+    with running(sections, shape.duration, shape.size_mib) as fio:
+        for number, section in enumerate(sections):
+            wait_started(fio, section.disk, before + FIRST_COMMANDS)
+            readings = take_windows(section.disk, shape)
+            if number + 1 < len(sections):
+                before = ended_commands(sections[number + 1].disk)
+            yield section, readings
+
+
+def take_windows(disk: str, shape: Shape) -> list[Reading]:
+    """Readings of a disk at work, none if it was not at work to the end."""
+    time.sleep(shape.settle)
+    readings = [take(disk)]
+    for _ in range(shape.count):
+        time.sleep(shape.seconds)
+        readings.append(take(disk))
+    commands = ended_commands(disk)
+    time.sleep(POLL_SECONDS)
+    return readings if ended_commands(disk) > commands else []
 
 
 def tick_us() -> float:

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bench import hostload, profile
+from bench.guest import cells
+from bench.guest.cells import SHAPES, Cell, Meter
 from bench.guest.record import other_load
-from bench.guest.window import Reading, counters, fio_command, rates
+from bench.guest.systems import Disk
+from bench.guest.window import Reading, Section, Shape, counters, fio_command, measured, rates
 from bench.pattern import Pattern
 from bench.vm import Part
 from bench.vm import command as vm_command
@@ -46,10 +50,87 @@ def test_idle_disk_is_an_error() -> None:
 
 
 def test_fio_command() -> None:
-    words = fio_command("sdb", Pattern("randread", 4096, 32, 2), 1.5, 64)
-    assert {"--filename=/dev/sdb", "--iodepth=32", "--numjobs=2", "--runtime=1500ms", "--size=64m"} <= set(
-        words
-    )
+    sections = [
+        Section("sdb", Pattern("randread", 4096, 32, 2)),
+        Section("sdc", Pattern("read", 256 << 10, 4)),
+    ]
+    words = fio_command(sections, 1.5, 64)
+    first, second = words.index("--name=section0"), words.index("--name=section1")
+    assert {"--runtime=1500ms", "--size=64m"} <= set(words[:first])
+    wanted = {"--filename=/dev/sdb", "--iodepth=32", "--numjobs=2", "--iomem=malloc", "--stonewall"}
+    assert wanted <= set(words[first:second])
+    assert {"--filename=/dev/sdc", "--bs=262144", "--iomem=shmhuge", "--stonewall"} <= set(words[second:])
+
+
+def test_neighbours_use_different_disks() -> None:
+    section = Section("sdb", Pattern("randread", 4096, 1))
+    with pytest.raises(ValueError, match="same disk"):
+        next(measured([section, section], SHAPES["throughput"]))
+
+
+class Host:
+    """Stands for fio and the kernel: each run takes the next of the given host loads, one per disk."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, loads: list[float]) -> None:
+        self.runs: list[list[Section]] = []
+        self._loads = iter(loads)
+        monkeypatch.setattr(cells, "measured", self.measured)
+        monkeypatch.setattr(cells, "other_load", lambda seconds: next(self._loads))
+
+    def measured(self, sections: list[Section], shape: Shape) -> Iterator[tuple[Section, list[Reading]]]:
+        self.runs.append(sections)
+        for section in sections:
+            marker = len(self.runs) * 1_000_000_000
+            yield section, [Reading(marker, STAT, DISK), Reading(marker + 1, STAT, DISK)]
+
+
+def two_cells() -> list[Cell]:
+    disks = [Disk("lio", "null", "sda"), Disk("scst", "null", "sdb")]
+    return [Cell(Pattern("randread", 4096, depth), disks, {}) for depth in (1, 32)]
+
+
+def test_quiet_cells_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    host, found = Host(monkeypatch, [0.0, 0.1, 0.2, 0.0]), two_cells()
+    Meter("throughput", 100.0).measure(found)
+    assert [len(run) for run in host.runs] == [4]
+    assert [cell.disturbance for cell in found] == [0.1, 0.2]
+
+
+def test_a_disturbed_cell_is_repeated_with_all_its_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    host, found = Host(monkeypatch, [0, 0, 0, 0.9, 0.5, 0.0, 0.0, 0.7]), two_cells()
+    Meter("throughput", 1e9).measure(found)
+    assert [[section.pattern.depth for section in run] for run in host.runs] == [
+        [1, 1, 32, 32],
+        [32, 32],
+        [32, 32],
+    ]
+    assert found[1].disturbance == 0.5
+    assert {readings[0].nanoseconds for readings in found[1].readings.values()} == {2_000_000_000}
+
+
+def test_no_repetition_without_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    host, found = Host(monkeypatch, [0.9] * 4), two_cells()
+    Meter("throughput", 0.0).measure(found)
+    assert len(host.runs) == 1
+    assert found[0].disturbance == 0.9
+
+
+def test_idle_time_is_no_instruction_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    def idle(sections: list[Section], shape: Shape) -> Iterator[tuple[Section, list[Reading]]]:
+        later = Reading(2, STAT.replace(b"20 300", b"20 301"), DISK.replace(b"  100", b"  200"))
+        for section in sections:
+            yield section, [Reading(1, STAT, DISK), later]
+
+    monkeypatch.setattr(cells, "measured", idle)
+    with pytest.raises(RuntimeError, match="disturbed in all of 3 runs"):
+        Meter("instructions", 0.0).measure(two_cells())
+
+
+def test_cut_off_windows_are_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "measured", lambda sections, shape: ((section, []) for section in sections))
+    monkeypatch.setattr(cells, "other_load", lambda seconds: 0.0)
+    with pytest.raises(RuntimeError, match="randread 4k qd1 j1 on null"):
+        Meter("throughput", 1e9).measure(two_cells())
 
 
 def test_family() -> None:

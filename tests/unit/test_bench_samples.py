@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.pattern import INSTRUCTIONS, THROUGHPUT, Pattern
@@ -26,6 +26,7 @@ def by_system(samples: list[Sample], backend: str = "null") -> dict[str, Result]
     return {result.system: result for result in aggregate(samples) if result.backend == backend}
 
 
+@settings(deadline=None)
 @given(st.lists(VALUES, min_size=1))
 def test_summary_is_of_the_values(values: list[float]) -> None:
     result = summarize(("b", "k", "p", "m"), "scst", values)
@@ -67,6 +68,7 @@ def test_pairs_fall_back_to_medians() -> None:
     assert paired({}, {0: 1.0}) == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.builds(Result, *[st.text()] * 5, VALUES, VALUES, VALUES, st.integers(1, 99))))
 def test_file_round_trip(results: list[Result]) -> None:
     once = loads(dumps(results))
