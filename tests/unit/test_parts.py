@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,15 @@ def test_sim_parks_when_the_backing_goes(tmp_path: Path) -> None:
     assert admin.activate("d") == "active"
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """control-C raises, also where the tests run as a job in the background, in which it is ignored."""
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, old)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_apply_is_undone(tmp_path: Path) -> None:
     tree = SimTree()
     admin = Admin(tree=tree, state_dir=str(tmp_path))
