@@ -9,7 +9,7 @@
 # make modules [KDIR=/lib/modules/.../build]        build the modules for a kernel, into build/kmod/<release>
 # make install [DESTDIR=] modules for the running kernel (or KDIR), scstadmin, udev rules and units
 # make test-hba  the emulated QLogic HBA: unit tests, and all scenarios in virtual machines
-# make test-kernels  lint of the modules against newer kernels
+# make test-kernels  the modules built for newer kernels, and the emulated HBA under the drivers of all of them
 
 SHELL := /bin/bash
 SETUP := tests/vm/setup.sh
@@ -18,6 +18,7 @@ VM := $(PY) -m tests.vm
 KDIR ?=
 DESTDIR ?=
 PREFIX ?= /usr/local
+HBA_BOARDS := 2432 2532 2312 2300
 INSTALL_KDIR = $(or $(KDIR),/lib/modules/$(shell uname -r)/build)
 
 .PHONY: all demo test test-hba unit vm shell bench lint lint-python lint-kernel test-kernels modules install setup clean
@@ -63,6 +64,7 @@ lint-kernel: setup
 test-kernels:
 	@$(SETUP) kernels
 	@$(PY) -m tests.vm.kernels
+	@$(PY) tests/hba/run.py vm $(HBA_BOARDS) --kernel 6.1 --kernel 6.12 --kernel 7.3
 
 modules: setup
 	@$(VM) build $(if $(KDIR),--kdir $(KDIR))

@@ -19,6 +19,7 @@ REPO = Path(__file__).resolve().parents[2]
 JUNIT = REPO / "build/junit"
 PYTHON = sys.executable
 VM_SECONDS = 3000
+HBA_BOARDS = ("2432", "2532", "2312", "2300")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def parts() -> list[Part]:
     suite.append(vm_part())
     suite.append(Part("demo", (PYTHON, "-m", "tests.vm.demo")))
     if present("tests/hba/run.py"):
-        suite.append(Part("hba", (PYTHON, "tests/hba/run.py", "vm", "2432")))
+        suite.append(Part("hba", (PYTHON, "tests/hba/run.py", "vm", *HBA_BOARDS)))
     return suite
 
 
