@@ -209,7 +209,7 @@ static int scst_device_alloc_wq(struct scst_device *dev)
 {
 	if (dev->wq || dev->handler->flags & SCST_HANDLER_DIRECT)
 		return 0;
-	dev->wq = alloc_workqueue("scst/%s", WQ_MEM_RECLAIM, 0, dev->name);
+	dev->wq = alloc_workqueue("scst/%s", SCST_WQ_PERCPU | WQ_MEM_RECLAIM, 0, dev->name);
 	return dev->wq ? 0 : -ENOMEM;
 }
 

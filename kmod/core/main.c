@@ -17,7 +17,7 @@ static void scst_workqueues_destroy(void)
 /* Commands of devices without a queue of their own; task management and what is on its way out wait elsewhere. */
 static int scst_workqueues_create(void)
 {
-	scst_cmd_wq = alloc_workqueue("scst", WQ_MEM_RECLAIM, 0);
+	scst_cmd_wq = alloc_workqueue("scst", SCST_WQ_PERCPU | WQ_MEM_RECLAIM, 0);
 	scst_retire_wq = alloc_workqueue("scst_retire", WQ_UNBOUND, 0);
 	scst_tmf_wq = alloc_workqueue("scst_tmf", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (scst_cmd_wq && scst_retire_wq && scst_tmf_wq)

@@ -86,6 +86,7 @@ static void blockio_submit(struct bio *bio)
 	struct bio_list *bio_list = current->bio_list;
 	struct blk_plug *plug = current->plug;
 
+	scst_plug_forget_time();
 	current->bio_list = NULL;
 	current->plug = NULL;
 	submit_bio(bio);

@@ -10,6 +10,7 @@
 #include <linux/file.h>
 #include <linux/pagemap.h>
 #include <linux/version.h>
+#include <linux/workqueue.h>
 
 /* Until 6.12: the architecture's header. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
@@ -29,6 +30,24 @@
 #else
 #define SCST_UEVENT_CONST const
 #endif
+
+/* Until 6.17: a workqueue is bound to CPUs unless it says otherwise; stable kernels before know the flag, too. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
+#define SCST_WQ_PERCPU	0
+#else
+#define SCST_WQ_PERCPU	WQ_PERCPU
+#endif
+
+/* From 6.9 on a plug keeps the time, and a task that has it in its plug says so until it is scheduled. */
+static inline void scst_plug_forget_time(void)
+{
+#ifdef PF_BLOCK_TS
+	if (current->flags & PF_BLOCK_TS) {
+		current->plug->cur_ktime = 0;
+		current->flags &= ~PF_BLOCK_TS;
+	}
+#endif
+}
 
 /* Until 6.16: binary attributes, their callbacks and tables are not const. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
@@ -67,13 +86,6 @@ typedef enum scsi_qc_status scsi_qc_status_t;
 /* Until 6.14: the callback that sees a new SCSI device first had another name. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 14, 0)
 #define sdev_init	slave_alloc
-#endif
-
-/* Until 6.12: the header was the architecture's. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
-#include <asm/unaligned.h>
-#else
-#include <linux/unaligned.h>
 #endif
 
 /*

@@ -104,8 +104,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _model(text: str) -> str:
+    # argparse does not take "choices" together with "none at all".
+    if text not in MODELS:
+        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(MODELS)}")
+    return text
+
+
 def _add_boot(boot: argparse.ArgumentParser) -> None:
-    boot.add_argument("model", nargs="+", choices=MODELS, help="one board per model named")
+    boot.add_argument("model", nargs="*", type=_model, help=f"one board per model named: {', '.join(MODELS)}")
     script = boot.add_mutually_exclusive_group(required=True)
     script.add_argument("-c", "--command", help="the script itself")
     script.add_argument("--script", type=argparse.FileType("r"), help="a file with the script")

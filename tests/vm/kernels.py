@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Builds the modules, with all warnings and sparse, against the headers of newer Debian kernels.
+"""Builds the modules for newer Debian kernels, with all warnings and sparse, and uses them on each.
 
 Headers and the compiler that belongs to them are unpacked (mmdebstrap) into the cache folder; the machine's
 own package sources are neither used nor changed. The build runs in there with chroot, in a mount namespace of
-its own, so that nothing stays mounted; objtool and gcc need /proc. Environment: SCST_CACHE, and
+its own, so that nothing stays mounted; objtool and gcc need /proc. The modules run in the virtual machine of
+the emulated HBA (tests/hba), without an HBA; smoke.sh says what they do there. Environment: SCST_CACHE, and
 SCST_DEBIAN_MIRROR (default http://deb.debian.org/debian).
 """
 
@@ -22,18 +23,23 @@ MIRROR = "http://deb.debian.org/debian"
 PACKAGES = ("make", "sparse", "binutils")
 
 
+HBA = (sys.executable, str(machine.REPO / "tests/hba/run.py"))
+SMOKE = machine.REPO / "tests/vm/smoke.sh"
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A kernel and where its headers come from."""
+    """A kernel, where its headers come from, and what tests/hba calls it."""
 
     name: str
     suites: tuple[str, ...]
     headers: str
+    kernel: str
 
 
 SERIES = (
-    Series("trixie", ("trixie",), "linux-headers-amd64"),
-    Series("trixie-backports", ("trixie", "trixie-backports"), "linux-headers-amd64/trixie-backports"),
+    Series("trixie", ("trixie",), "linux-headers-amd64", "6.12"),
+    Series("trixie-backports", ("trixie", "trixie-backports"), "linux-headers-amd64/trixie-backports", "7.3"),
 )
 
 
@@ -111,6 +117,21 @@ def check(root: Path, release: str) -> str:
     return kmodbuild.judge(done.returncode, done.stdout.replace("/srv/scst/", ""))
 
 
+def smoke(series: Series, root: Path, release: str) -> bool:
+    """Use the modules just built in a machine; whether all went well. Raises BuildError without a machine."""
+    setup = subprocess.run(
+        [*HBA, "setup", "--kernel", series.kernel], stdout=subprocess.PIPE, text=True, check=False
+    )
+    booted = setup.stdout.split()[-1] if setup.returncode == 0 else "none"
+    if booted != release:
+        raise kmodbuild.BuildError(
+            f"the headers in {root} are of {release}, the kernel to boot is {booted}: remove the older one"
+        )
+    modules = [f"--module={path}" for path in sorted((root / "srv/scst/kmod").glob("*.ko"))]
+    boot = [*HBA, "boot", "--kernel", series.kernel, f"--script={SMOKE}", *modules]
+    return subprocess.run(boot, check=False).returncode == 0
+
+
 def main() -> int:
     """Entry point: all series; exit status 1 when one of them complains."""
     bad = 0
@@ -120,10 +141,11 @@ def main() -> int:
             release = headers(root)
             output = check(root, release)
             how = "" if sparse_serves(root, release) else " (without sparse: it is too old for these headers)"
+            print(f"kernel {release}: {output or 'no warnings'}{how}", flush=True)
+            bad += bool(output) or not smoke(series, root, release)
         except kmodbuild.BuildError as error:
-            release, output, how = series.name, f"{error}\n", ""
-        print(f"kernel {release}: {output or 'no warnings'}{how}", flush=True)
-        bad += bool(output)
+            print(f"kernel {series.name}: {error}", flush=True)
+            bad += 1
     return 1 if bad else 0
 
 

@@ -26,6 +26,8 @@ MODULES = (
     "ext4",
     "tcm_qla2xxx",
     "target_core_file",
+    "configfs",
+    "loop",
 )
 
 
