@@ -192,16 +192,46 @@ class Firmware2x:
     def link_changed(self, up: bool) -> None:
         """See PortUser."""
         self.ready = up
-        if up and self.chip.interrupts:
-            self._announce_link()
-        elif up:
-            self._link_news = True
+        if up:
+            self._log_in_around(self._link_is_up)
         elif self._initialised:
             self._link_news = False
             self.ids.clear()
             self.initiator.reset()
             self.targets.link_lost()
             self.chip.async_event(host.ASYNC_LOOP_DOWN, 0, 0, 0)
+
+    def _link_is_up(self) -> None:
+        if self.chip.interrupts:
+            self._announce_link()
+        else:
+            self._link_news = True
+
+    def _log_in_around(self, finished: Callable[[], None]) -> None:
+        """On a loop an initiator's firmware logs in to all ports by itself, before it says that the loop is up."""
+        initiator = self.nport.topology == "loop" and self.nport.service & fc.ROLE_INITIATOR
+        self._log_in_next([al_pa for al_pa in self.chip.medium.ports if initiator], finished)
+
+    def _log_in_next(self, waiting: list[int], finished: Callable[[], None]) -> None:
+        if not self.nport.online:
+            return
+        if not waiting:
+            finished()
+            return
+        port_id, *rest = waiting
+        remote = self.nport.remotes.get(port_id)
+        if port_id == self.nport.port_id or (remote is not None and remote.plogi):
+            self._log_in_next(rest, finished)
+            return
+
+        def answered(outcome: Outcome, payload: bytes) -> None:
+            if outcome is Outcome.DONE:
+                self.ids[LOOP_ORDER.index(port_id)] = port_id
+                self.nport.process_login(port_id, lambda *_: self._log_in_next(rest, finished))
+            else:
+                self._log_in_next(rest, finished)
+
+        self.nport.login(port_id, answered)
 
     def _announce_link(self) -> None:
         chip = self.chip
@@ -253,8 +283,7 @@ class Firmware2x:
         if self.target:
             self.targets.lip_reset()
         self.chip.async_event(host.ASYNC_LIP if kind == "lip" else host.ASYNC_LIP_RESET, 0xF7F7)
-        if self.chip.interrupts:
-            self._announce_link()
+        self._log_in_around(self._link_is_up)
 
     # Loop ids.
 
@@ -499,7 +528,8 @@ class Firmware2x:
             data += bytes((al_pa, 0, 0, loop_id)) + (
                 struct.pack("<H", loop_id) if self.chip.model.family is Family.ISP2300 else b""
             )
-        self.chip.bus.dma.write(long_address(m), data)
+        # The one command of this family with its address in other mailboxes.
+        self.chip.bus.dma.write(m[3] << 48 | m[6] << 32 | m[1] << 16 | m[2], data)
         done(COMPLETE, {1: len(others)})
 
     # Entries that carry other commands.

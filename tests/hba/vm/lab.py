@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..boards import TestBed
 from ..fc.disk import RamDisk
-from ..fc.media import AnyMedium
+from ..fc.media import AnyMedium, ArbitratedLoop
 from ..fc.scripted import ScriptedTarget
 from ..isp.chip import Chip
 from ..loop import Loop
@@ -56,8 +56,14 @@ class Lab:
 
     @property
     def medium(self) -> AnyMedium:
-        """The switch."""
+        """The switch, or the loop."""
         return self.bed.medium
+
+    def use_loop(self) -> None:
+        """A loop instead of the switch; before the first board."""
+        sink = self.bed.medium.wire.sink
+        self.bed.medium = ArbitratedLoop(self.loop)
+        self.bed.medium.wire.sink = sink
 
     def board(self, model: str, **settings: str | int) -> Chip:
         """One more board."""

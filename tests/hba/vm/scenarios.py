@@ -142,6 +142,29 @@ def isp2200(lab: Lab) -> None:
     _attach_and_verify(lab, "2200")
 
 
+@scenario("2312-loop")
+def isp2312_loop(lab: Lab) -> None:
+    """ISP2312 on an arbitrated loop; a LIP in the middle."""
+    _on_loop(lab, "2312")
+
+
+@scenario("2200-loop")
+def isp2200_loop(lab: Lab) -> None:
+    """ISP2200: the same."""
+    _on_loop(lab, "2200")
+
+
+def _on_loop(lab: Lab, model: str) -> None:
+    from .faultruns import during_verify
+
+    lab.use_loop()
+    machine, chip, _, disk = _attach_and_verify(lab, model)
+    port_type = machine.run(f"cat /sys/class/fc_host/$(host_by_wwn {chip.settings.wwpn:016x})/port_type")
+    check("NLPort" in port_type or "LPort" in port_type, f"the driver sees {port_type.strip()}, not a loop")
+    during_verify(lab, machine, disk, lambda: lab.medium.disturb(chip.port))
+    log_is_clean(machine)
+
+
 @scenario("2432-intx")
 def isp2432_intx(lab: Lab) -> None:
     """ISP2432 with a level interrupt only."""
