@@ -208,7 +208,7 @@ class Firmware2x:
             self._link_news = True
 
     def _log_in_around(self, finished: Callable[[], None]) -> None:
-        """On a loop an initiator's firmware logs in to all ports by itself, before it says that the loop is up."""
+        """A loop initiator's firmware logs in to all ports before it says that the loop is up."""
         initiator = self.nport.topology == "loop" and self.nport.service & fc.ROLE_INITIATOR
         self._log_in_next([al_pa for al_pa in self.chip.medium.ports if initiator], finished)
 
