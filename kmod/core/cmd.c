@@ -23,6 +23,9 @@ static void scst_cmd_track(struct scst_cmd *cmd)
 	__set_bit(SCST_CMD_TRACKED, &cmd->flags);
 	spin_lock_irqsave(&track->lock, irq);
 	list_add_tail(&cmd->track, &track->cmds);
+	/* A reset that came after the command was admitted may have looked at the list already. */
+	if (unlikely(READ_ONCE(cmd->nexus->attention) & BIT(SCST_UA_RESET)))
+		set_bit(SCST_CMD_ABORTED, &cmd->flags);
 	spin_unlock_irqrestore(&track->lock, irq);
 }
 
@@ -191,7 +194,10 @@ void scst_cmd_to_handler(struct scst_cmd *cmd, enum scst_action action)
 		return;
 	}
 	scst_cmd_track(cmd);
-	scst_cmd_execute(cmd);
+	if (unlikely(scst_cmd_aborted(cmd)))
+		scst_cmd_respond(cmd);
+	else
+		scst_cmd_execute(cmd);
 }
 
 /* --- address and admit ----------------------------------------------------------------------- */

@@ -74,14 +74,17 @@ static int scst_lun_dir_prepare(struct scst_lun_dir *dir)
 	if (!set)
 		return -ENOMEM;
 	kref_init(&set->kref);
+	/* First, for it is what entry[] is checked against. */
+	set->nr = nr;
+	nr = 0;
 	list_for_each_entry(item, &dir->luns, entry) {
 		if (!item->dev)
 			continue;
 		scst_device_get(item->dev);
 		item->dev->lun_links++;
-		set->entry[set->nr].dev = item->dev;
-		set->entry[set->nr].lun = item->lun;
-		set->entry[set->nr++].read_only = item->read_only;
+		set->entry[nr].dev = item->dev;
+		set->entry[nr].lun = item->lun;
+		set->entry[nr++].read_only = item->read_only;
 	}
 	atomic_inc(&scst_objects[SCST_OBJ_LUNSETS]);
 	dir->next_set = set;

@@ -75,6 +75,9 @@ static int scst_lun_link(struct scst_lun_item *lun, struct scst_device *dev)
 {
 	int ret;
 
+	/* symlink(2) lets go of the directory while it looks for the target. */
+	if (list_empty(&lun->entry))
+		return -ENOENT;
 	if (lun->dev)
 		return -EEXIST;
 	if (dev->dead || dev->state == SCST_DEVICE_DISABLED)
@@ -190,7 +193,7 @@ static struct config_item *scst_lun_make(struct config_group *group, const char 
 static void scst_lun_drop(struct config_group *group, struct config_item *item)
 {
 	mutex_lock(&scst_config_mutex);
-	list_del(&scst_lun_of(item)->entry);
+	list_del_init(&scst_lun_of(item)->entry);
 	mutex_unlock(&scst_config_mutex);
 	scst_item_drop(item);
 }

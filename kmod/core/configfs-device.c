@@ -539,7 +539,7 @@ void scst_handler_unregister(const struct scst_handler *handler)
 	list_del(&dir->entry);
 	mutex_unlock(&scst_handlers_lock);
 	/* The work that dropped the last device may still be returning from the handler. */
-	flush_workqueue(scst_retire_wq);
+	scst_retire_flush();
 	kfree(dir);
 }
 EXPORT_SYMBOL_GPL(scst_handler_unregister);

@@ -223,7 +223,7 @@ void scst_target_driver_unregister(const struct scst_target_driver *drv)
 	configfs_unregister_group(&dir->group);
 	list_del(&dir->entry);
 	mutex_unlock(&scst_drivers_lock);
-	flush_workqueue(scst_retire_wq);
+	scst_retire_flush();
 	flush_workqueue(scst_tmf_wq);
 	kfree(dir);
 }

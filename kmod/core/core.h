@@ -33,6 +33,7 @@ extern struct list_head scst_targets;
 extern struct list_head scst_devices;
 extern struct workqueue_struct *scst_cmd_wq;
 extern struct workqueue_struct *scst_retire_wq;
+extern struct workqueue_struct *scst_release_wq;
 
 /* --- cdb.c: the opcode table ---------------------------------------------------------- */
 
@@ -265,6 +266,7 @@ void scst_ua_device(struct scst_device *dev, enum scst_ua ua, const struct scst_
 
 void scst_device_setup(struct scst_device *dev, const struct scst_handler *handler, const char *name);
 void scst_retire_begin(void);
+void scst_retire_flush(void);
 void scst_retire_end(void);
 int scst_retire_wait(void);
 int scst_device_init_ref(struct scst_device *dev);

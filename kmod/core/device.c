@@ -13,7 +13,12 @@
 #include <linux/wait.h>
 
 LIST_HEAD(scst_devices);
+/*
+ * What is on its way out waits on the first queue, for work on the second, which waits for nothing: on one queue,
+ * which runs so many at a time, those who wait could keep what they wait for from running.
+ */
 struct workqueue_struct *scst_retire_wq;
+struct workqueue_struct *scst_release_wq;
 
 /*
  * Devices and targets whose directory is gone, while their backing, sessions and class device are on the way
@@ -31,6 +36,13 @@ void scst_retire_end(void)
 {
 	if (atomic_dec_and_test(&scst_retiring))
 		wake_up_all(&scst_retired);
+}
+
+/* Until all that is on its way out now is gone. */
+void scst_retire_flush(void)
+{
+	flush_workqueue(scst_retire_wq);
+	flush_workqueue(scst_release_wq);
 }
 
 /* Return: 0, or -ERESTARTSYS if killed. */
@@ -95,7 +107,7 @@ static void scst_device_drained(struct percpu_ref *ref)
 {
 	struct scst_device *dev = container_of(ref, struct scst_device, active_ref);
 
-	queue_work(scst_retire_wq, &dev->close_work);
+	queue_work(scst_release_wq, &dev->close_work);
 }
 
 static void scst_device_close_work(struct work_struct *work)
@@ -109,10 +121,14 @@ static void scst_device_close_work(struct work_struct *work)
 	scst_device_put(dev);
 }
 
-/* Under dev->lock, dev is active.  The backing is closed when dev->drained completes. */
+/*
+ * Under dev->lock, dev is active, or was and is claimed as disabled.  The backing is closed when dev->drained
+ * completes.
+ */
 static void scst_device_park(struct scst_device *dev, int error)
 {
-	WRITE_ONCE(dev->state, SCST_DEVICE_PARKED);
+	if (dev->state != SCST_DEVICE_DISABLED)
+		WRITE_ONCE(dev->state, SCST_DEVICE_PARKED);
 	dev->open_error = error;
 	reinit_completion(&dev->drained);
 	scst_device_get(dev);
@@ -158,7 +174,6 @@ static int scst_device_check_backing(struct scst_device *dev, u8 old_shift)
 	if (old_shift && dev->block_shift != old_shift) {
 		pr_warn("device %s: its backing has %u-byte blocks now, %u before; not activated\n",
 			dev->name, 1U << dev->block_shift, 1U << old_shift);
-		dev->block_shift = old_shift;
 		return -EINVAL;
 	}
 	return 0;
@@ -169,8 +184,11 @@ static int scst_device_open(struct scst_device *dev)
 {
 	u8 old_shift = dev->state == SCST_DEVICE_DISABLED ? 0 : dev->block_shift;
 	u64 old_blocks = dev->nblocks;
-	int ret = dev->handler->open(dev);
+	int ret;
 
+	/* What was said of the backing before does not hold for this one. */
+	WRITE_ONCE(dev->lost, false);
+	ret = dev->handler->open(dev);
 	if (!ret) {
 		ret = scst_device_check_backing(dev, old_shift);
 		if (ret)
@@ -179,6 +197,7 @@ static int scst_device_open(struct scst_device *dev)
 	dev->open_error = ret;
 	if (ret) {
 		dev->nblocks = old_blocks;
+		dev->block_shift = old_shift;
 		return ret;
 	}
 	dev->size = dev->nblocks << dev->block_shift;
@@ -202,14 +221,14 @@ static void scst_device_set_state(struct scst_device *dev, enum scst_device_stat
 }
 
 /*
- * For as long as the device lives.  With a rescuer, since commands may be on the way of freeing memory, and on the
- * submitter's CPU, where a worker is woken without an interrupt to another.
+ * For as long as the device lives.  On the submitter's CPU, where a worker is woken without an interrupt to
+ * another.  Without a rescuer, as in the loop driver: file systems wait in writes for work that has none either.
  */
 static int scst_device_alloc_wq(struct scst_device *dev)
 {
 	if (dev->wq || dev->handler->flags & SCST_HANDLER_DIRECT)
 		return 0;
-	dev->wq = alloc_workqueue("scst/%s", SCST_WQ_PERCPU | WQ_MEM_RECLAIM, 0, dev->name);
+	dev->wq = alloc_workqueue("scst/%s", SCST_WQ_PERCPU, 0, dev->name);
 	return dev->wq ? 0 : -ENOMEM;
 }
 
@@ -351,7 +370,7 @@ static void scst_device_lost_work(struct work_struct *work)
 	struct scst_device *dev = container_of(work, struct scst_device, lost_work);
 
 	mutex_lock(&dev->lock);
-	if (dev->state == SCST_DEVICE_ACTIVE) {
+	if (dev->state == SCST_DEVICE_ACTIVE && READ_ONCE(dev->lost)) {
 		pr_warn("device %s: its backing is gone; parked until it comes back\n", dev->name);
 		scst_device_park(dev, -ENODEV);
 	}
@@ -367,6 +386,7 @@ static void scst_device_lost_work(struct work_struct *work)
  */
 void scst_device_lost(struct scst_device *dev)
 {
+	WRITE_ONCE(dev->lost, true);
 	scst_device_get(dev);
 	if (!queue_work(scst_retire_wq, &dev->lost_work))
 		scst_device_put(dev);

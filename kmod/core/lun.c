@@ -133,7 +133,7 @@ static void scst_nexus_release(struct percpu_ref *ref)
 {
 	struct scst_nexus *nexus = container_of(ref, struct scst_nexus, ref);
 
-	queue_work(scst_retire_wq, &nexus->free_work);
+	queue_work(scst_release_wq, &nexus->free_work);
 }
 
 /* Under scst_config_mutex. */

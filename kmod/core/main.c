@@ -10,6 +10,8 @@ static void scst_workqueues_destroy(void)
 		destroy_workqueue(scst_tmf_wq);
 	if (scst_retire_wq)
 		destroy_workqueue(scst_retire_wq);
+	if (scst_release_wq)
+		destroy_workqueue(scst_release_wq);
 	if (scst_cmd_wq)
 		destroy_workqueue(scst_cmd_wq);
 }
@@ -20,7 +22,8 @@ static int scst_workqueues_create(void)
 	scst_cmd_wq = alloc_workqueue("scst", SCST_WQ_PERCPU | WQ_MEM_RECLAIM, 0);
 	scst_retire_wq = alloc_workqueue("scst_retire", WQ_UNBOUND, 0);
 	scst_tmf_wq = alloc_workqueue("scst_tmf", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (scst_cmd_wq && scst_retire_wq && scst_tmf_wq)
+	scst_release_wq = alloc_workqueue("scst_release", WQ_UNBOUND, 0);
+	if (scst_cmd_wq && scst_retire_wq && scst_tmf_wq && scst_release_wq)
 		return 0;
 	scst_workqueues_destroy();
 	return -ENOMEM;
@@ -53,7 +56,7 @@ static void __exit scst_exit(void)
 {
 	scst_configfs_exit();
 	/* Targets and groups are freed by work that their directories left behind. */
-	flush_workqueue(scst_retire_wq);
+	scst_retire_flush();
 	scst_debugfs_exit();
 	scst_sysfs_exit();
 	scst_workqueues_destroy();

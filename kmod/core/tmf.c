@@ -91,15 +91,16 @@ static enum scst_tmf_response scst_tmf_abort(struct scst_session *sess, struct s
 
 /*
  * SAM-5 6.3.3: commands of all initiators, mode parameters back to their defaults, everybody is told: before
- * waiting, because the reset has happened for whatever comes from here on.
+ * waiting, because the reset has happened for whatever comes from here on, and before looking for commands, so
+ * that one which was admitted earlier and gets on its list later finds that it was told.
  */
 static void scst_tmf_reset_device(struct scst_device *dev)
 {
+	scst_ua_device(dev, SCST_UA_RESET, NULL);
 	scst_tmf_scan_device(dev, true);
 	dev->wce = dev->volatile_cache;
 	dev->d_sense = false;
 	dev->swp = false;
-	scst_ua_device(dev, SCST_UA_RESET, NULL);
 	wait_event_idle(scst_quiet, !scst_tmf_scan_device(dev, false));
 }
 

@@ -573,7 +573,7 @@ static int __init fileio_init(void)
 {
 	int ret;
 
-	fileio_wq = alloc_workqueue("scst_fileio", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	fileio_wq = alloc_workqueue("scst_fileio", WQ_UNBOUND, 0);
 	if (!fileio_wq)
 		return -ENOMEM;
 	ret = scst_handler_register(&fileio_handler);

@@ -38,6 +38,13 @@
 #define SCST_WQ_PERCPU	WQ_PERCPU
 #endif
 
+/* Until 6.2: what a timed-out SCSI command's fate is called. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#define scsi_timeout_action	blk_eh_timer_return
+#define SCSI_EH_RESET_TIMER	BLK_EH_RESET_TIMER
+#define SCSI_EH_NOT_HANDLED	BLK_EH_DONE
+#endif
+
 /* From 6.9 on a plug keeps the time, and a task that has it in its plug says so until it is scheduled. */
 static inline void scst_plug_forget_time(void)
 {

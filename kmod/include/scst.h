@@ -410,6 +410,7 @@ struct scst_device {
 	struct kref kref;
 	struct completion drained;	/* active_ref is dead and the backing closed */
 	bool closed;			/* the backing is closed before active_ref is dead */
+	bool lost;		/* the backing that was opened last is gone */
 	struct work_struct close_work;
 	struct work_struct lost_work;
 	struct work_struct retire_work;

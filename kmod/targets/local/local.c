@@ -16,8 +16,9 @@
 #include <linux/ctype.h>
 #include <linux/module.h>
 #include <linux/rcupdate.h>
-#include <linux/rwsem.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <scsi/scsi.h>
 #include <scsi/scsi_cmnd.h>
@@ -48,10 +49,11 @@ struct local_host {
 	struct Scsi_Host *shost;	/* while logged in, under local_login_lock */
 	struct scst_session *sess;
 	bool dead;			/* its directory is gone, under local_lock */
-	struct rw_semaphore users;	/* rescans and resets; logging out waits for them */
-	bool ready;			/* they may begin, under users */
+	spinlock_t lock;		/* the two below */
+	unsigned int users;		/* rescans and resets; logging out waits for them */
+	bool ready;			/* they may begin */
 	int host_no;			/* -1: logged out */
-	wait_queue_head_t returned;	/* error handling waits for a command */
+	wait_queue_head_t returned;	/* a command or a user */
 	struct work_struct work;	/* log in or out after mkdir or rmdir */
 	struct work_struct rescan_work;
 };
@@ -75,6 +77,44 @@ static struct local_target *local_target_of(struct scst_target *tgt)
 static struct local_host *local_host_of(struct Scsi_Host *shost)
 {
 	return *(struct local_host **)shost_priv(shost);
+}
+
+/* --- users of a session: none begins while it is logged out, and none waits for that to end ---------- */
+
+static bool local_use(struct local_host *host)
+{
+	bool ready;
+
+	spin_lock(&host->lock);
+	ready = host->ready;
+	host->users += ready;
+	spin_unlock(&host->lock);
+	return ready;
+}
+
+static void local_unuse(struct local_host *host)
+{
+	spin_lock(&host->lock);
+	if (!--host->users)
+		wake_up_all(&host->returned);
+	spin_unlock(&host->lock);
+}
+
+static void local_set_ready(struct local_host *host, bool ready)
+{
+	spin_lock(&host->lock);
+	WRITE_ONCE(host->ready, ready);
+	spin_unlock(&host->lock);
+}
+
+static bool local_used(struct local_host *host)
+{
+	bool used;
+
+	spin_lock(&host->lock);
+	used = host->users;
+	spin_unlock(&host->lock);
+	return used;
 }
 
 /* --- commands ------------------------------------------------------------------------------------ */
@@ -105,7 +145,6 @@ static int local_init_cmd_priv(struct Scsi_Host *shost, struct scsi_cmnd *scmd)
 
 	lc->busy = false;
 	lc->cmd.cdb = scmd->cmnd;
-	lc->cmd.can_sleep = true;
 	lc->cmd.tag = (uintptr_t)scmd;
 	return 0;
 }
@@ -118,6 +157,8 @@ static scsi_qc_status_t local_queuecommand(struct Scsi_Host *shost, struct scsi_
 	scst_cmd_init(cmd, local_host_of(shost)->sess);
 	cmd->cdb_len = scmd->cmd_len;
 	cmd->lun = local_lun(scmd->device);
+	/* A worker of the block layer may be the one that a backing needs to go on. */
+	cmd->can_sleep = !(current->flags & PF_WQ_WORKER);
 	cmd->dir = scmd->sc_data_direction;
 	cmd->sense = scmd->sense_buffer;
 	cmd->sg = scsi_sglist(scmd);
@@ -204,10 +245,10 @@ static int local_reset(struct scsi_cmnd *scmd, enum scst_tmf_function fn)
 	struct local_host *host = local_host_of(scmd->device->host);
 	int ret = FAILED;
 
-	down_read(&host->users);
-	if (host->ready)
+	if (local_use(host)) {
 		ret = local_tmf(scmd, fn);
-	up_read(&host->users);
+		local_unuse(host);
+	}
 	return ret;
 }
 
@@ -219,6 +260,16 @@ static int local_eh_device_reset(struct scsi_cmnd *scmd)
 static int local_eh_target_reset(struct scsi_cmnd *scmd)
 {
 	return local_reset(scmd, SCST_TMF_TARGET_RESET);
+}
+
+/*
+ * A command that takes too long is aborted once.  What the SCSI layer would do next (or at once, where an
+ * administrator has set a deadline) is take the command back, whether or not the target still moves its data.
+ */
+static enum scsi_timeout_action local_eh_timed_out(struct scsi_cmnd *scmd)
+{
+	return scmd->eh_eflags || scmd->device->host->eh_deadline != -1 ? SCSI_EH_RESET_TIMER :
+									  SCSI_EH_NOT_HANDLED;
 }
 
 /* --- the SCSI host ----------------------------------------------------------------------------------- */
@@ -239,6 +290,7 @@ static const struct scsi_host_template local_template = {
 	SCST_HOST_MAY_BLOCK
 	.queuecommand		= local_queuecommand,
 	.init_cmd_priv		= local_init_cmd_priv,
+	.eh_timed_out		= local_eh_timed_out,
 	.eh_abort_handler	= local_eh_abort,
 	.eh_device_reset_handler = local_eh_device_reset,
 	.eh_target_reset_handler = local_eh_target_reset,
@@ -282,19 +334,11 @@ static void local_rescan_work(struct work_struct *work)
 {
 	struct local_host *host = container_of(work, struct local_host, rescan_work);
 
-	down_read(&host->users);
-	if (host->ready) {
-		local_refresh(host);
-		scsi_scan_target(&host->shost->shost_gendev, 0, 0, SCAN_WILD_CARD, SCSI_SCAN_MANUAL);
-	}
-	up_read(&host->users);
-}
-
-static void local_set_ready(struct local_host *host, bool ready)
-{
-	down_write(&host->users);
-	WRITE_ONCE(host->ready, ready);
-	up_write(&host->users);
+	if (!local_use(host))
+		return;
+	local_refresh(host);
+	scsi_scan_target(&host->shost->shost_gendev, 0, 0, SCAN_WILD_CARD, SCSI_SCAN_MANUAL);
+	local_unuse(host);
 }
 
 static void local_luns_changed(struct scst_session *sess)
@@ -313,7 +357,8 @@ static struct Scsi_Host *local_shost_alloc(struct local_host *host)
 	if (!shost)
 		return NULL;
 	*(struct local_host **)shost_priv(shost) = host;
-	shost->max_id = 1;
+	/* Nobody may find a device before the host is set up. */
+	shost->max_id = 0;
 	shost->max_lun = LOCAL_MAX_LUN;
 	shost->max_channel = 0;
 	shost->max_cmd_len = SCST_MAX_CDB;
@@ -340,6 +385,7 @@ static int local_login(struct local_host *host)
 	if (ret)
 		goto out_session;
 	scst_host_set_blocking(shost);
+	shost->max_id = 1;
 	host->shost = shost;
 	WRITE_ONCE(host->host_no, shost->host_no);
 	local_set_ready(host, true);
@@ -360,6 +406,7 @@ static void local_logout(struct local_host *host)
 	if (!host->shost)
 		return;
 	local_set_ready(host, false);
+	wait_event_idle(host->returned, !local_used(host));
 	scsi_remove_host(host->shost);
 	WRITE_ONCE(host->host_no, -1);
 	scst_session_unregister(host->sess);
@@ -478,7 +525,7 @@ static struct config_item *local_host_make(struct config_group *group, const cha
 	host->lt = lt;
 	host->host_no = -1;
 	init_waitqueue_head(&host->returned);
-	init_rwsem(&host->users);
+	spin_lock_init(&host->lock);
 	INIT_WORK(&host->work, local_host_work);
 	INIT_WORK(&host->rescan_work, local_rescan_work);
 	scst_target_get(&lt->tgt);
@@ -499,8 +546,9 @@ static void local_host_drop(struct config_group *group, struct config_item *item
 	mutex_lock(&local_lock);
 	list_del(&host->entry);
 	host->dead = true;
-	mutex_unlock(&local_lock);
+	/* Queued with the same lock held: who does not find it on the list any more finds it on the queue. */
 	local_host_queue(host);
+	mutex_unlock(&local_lock);
 	scst_item_drop(item);
 }
 
@@ -602,11 +650,11 @@ static int local_enable(struct scst_target *tgt)
 
 static void local_disable(struct scst_target *tgt)
 {
-	/* Hosts whose directories went a moment ago are sessions of the target until they are logged out. */
-	flush_workqueue(local_wq);
 	mutex_lock(&local_login_lock);
 	local_logout_all(local_target_of(tgt));
 	mutex_unlock(&local_login_lock);
+	/* Hosts whose directories went a moment ago are sessions of the target until they are logged out. */
+	flush_workqueue(local_wq);
 }
 
 static const struct scst_target_driver local_driver = {

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.usefixtures("clean_tree")
 
 COMMITS = 1000
 MOST_STEPS = 200
+MANY_DEVICES = 600
 MAPS = ([0, 1], [0, 300])
 
 
@@ -390,3 +391,18 @@ def test_counters_return_to_zero_after_use(setting: Setting) -> None:
     setting.target.path.rmdir()
     setting.device.remove()
     assert guest_plugin.leaked_counters() == {}
+
+
+def test_many_devices_go_at_once() -> None:
+    """More devices than a workqueue runs items at a time lose their last LUN in one commit."""
+    target = Target("t").make()
+    devices = [tree.nullio(f"n{number}") for number in range(MANY_DEVICES)]
+    for number, device in enumerate(devices):
+        target.luns.map(number, device)
+    target.enable()
+    with tree.staging():
+        target.luns.clear()
+        for device in devices:
+            device.remove()
+    tree.wait_for("the devices to be gone", lambda: tree.objects()["devices"] == 0, 30)
+    assert tree.nullio("n0").state == "active"

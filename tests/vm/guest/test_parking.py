@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.vm import guest_plugin
 from tests.vm.guest import scsi, tree
 from tests.vm.guest.fio import Fio
 from tests.vm.guest.scsi import Unit
@@ -38,6 +39,21 @@ def serve(*devices: Device, auto_rescan: bool = True) -> Initiator:
 
 
 # --- late backing ---
+
+
+def test_late_backing_says_how_large_its_blocks_are(make_file: MakeFile) -> None:
+    """A loop device without a file is no backing, and its present block size says nothing."""
+    guest_plugin.command("modprobe", "loop")
+    node = Path(guest_plugin.command("losetup", "--find").strip())
+    device = tree.blockio("late", node)
+    assert (device.state, device.get("error")) == ("parked", "ENOMEDIUM")
+    guest_plugin.command("losetup", "--sector-size", "4096", str(node), str(make_file("late", 1)))
+    try:
+        device.activate()
+        assert (device.state, tree.read(tree.CLASS / "device.late/block_size")) == ("active", "4096")
+    finally:
+        device.enable(False)
+        guest_plugin.command("losetup", "--detach", str(node))
 
 
 def test_enable_without_file_parks(tmp_path: Path) -> None:

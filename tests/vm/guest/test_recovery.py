@@ -155,8 +155,13 @@ def test_timeout_abort_and_repeat(handler: str, mapper: Mapper, tmp_path: Path) 
             guest_plugin.command("umount", str(mount))
 
 
-def hang_and_resume(mapper: Mapper, host: Initiator, folder: Path) -> None:
-    """fio with verification across a hang of three timeouts."""
+def test_hang_after_hang(mapper: Mapper, tmp_path: Path) -> None:
+    """I/O that was aborted and repeated hangs again: nobody takes it back from the target a second time."""
+    hang_and_resume(mapper, serve(tree.blockio("slow", mapper.node))[0], tmp_path, again=True)
+
+
+def hang_and_resume(mapper: Mapper, host: Initiator, folder: Path, again: bool = False) -> None:
+    """fio with verification across a hang of three timeouts, or two of them."""
     disk = host.disk(0)
     set_timeout(disk, TIMEOUT)
     counter = Path("/sys/block", disk.name, "device/iotmo_cnt")
@@ -166,6 +171,12 @@ def hang_and_resume(mapper: Mapper, host: Initiator, folder: Path) -> None:
         time.sleep(TIMEOUT)
         assert load.running
         mapper.resume()
+        if again:
+            mapper.suspend()
+            time.sleep(4 * TIMEOUT)
+            assert load.running
+            assert outstanding(host, 0) > 0
+            mapper.resume()
         result = load.stop()
     assert result.writes > 0
 
@@ -258,6 +269,26 @@ def test_logout_and_disable_wait_for_the_back_end(mapper: Mapper) -> None:
         mapper.resume()
         reader.join(20)
         assert not reader.is_alive()
+
+
+def test_unmapped_while_it_hangs_again(mapper: Mapper) -> None:
+    """A read, aborted and repeated, hangs again while its LUN goes: it ends when the back end lets go."""
+    host, _ = serve(tree.blockio("slow", mapper.node))
+    disk = host.disk(0)
+    set_timeout(disk, TIMEOUT)
+    counter = Path("/sys/block", disk.name, "device/iotmo_cnt")
+    mapper.suspend()
+    command = ["dd", f"if={disk}", "of=/dev/null", "bs=4k", "count=1", "iflag=direct"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as reader:
+        tree.wait_for("the initiator to lose patience", lambda: counter_has_moved(counter), 5 * TIMEOUT)
+        mapper.resume()
+        mapper.suspend()
+        time.sleep(2 * TIMEOUT)
+        host.target.luns.unmap(0)
+        time.sleep(3 * TIMEOUT)
+        mapper.resume()
+        reader.wait(30)
+    assert host.view() == ""
 
 
 def write_blocks(unit: Unit, done: list[int]) -> None:
