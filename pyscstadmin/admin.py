@@ -18,16 +18,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyscstadmin import modules, read
 from pyscstadmin.acl import Decision, decide
-from pyscstadmin.apply import Outcome, Progress, execute, failures, locked
+from pyscstadmin.apply import Failure, Outcome, Progress, execute, failures, locked
 from pyscstadmin.cfs import RealTree, Tree
-from pyscstadmin.errors import Conflict, NotPresent, OperationError, PendingChanges
-from pyscstadmin.layout import CLASS_ROOT, DRIVERS, ROOT, device_dir, group_dir, target_dir
+from pyscstadmin.errors import Conflict, NotPresent, OperationError, PartlyApplied, PendingChanges
+from pyscstadmin.layout import CLASS_ROOT, DRIVERS, IDENTITY, ROOT, device_dir, group_dir, target_dir
 from pyscstadmin.model import Config, Device, Group, Lun, Target
-from pyscstadmin.plan import Plan, plan, settle
+from pyscstadmin.plan import Operation, Plan, plan, settle
 from pyscstadmin.read import RootState, Snapshot
 from pyscstadmin.sessions import Session, read_sessions
 
@@ -134,23 +134,26 @@ class Admin:
         return simulated.sessions() if simulated is not None else read_sessions(self.class_root)
 
     def explain(self, target: str, initiator: str) -> Decision:
-        """What an initiator sees on a target, and why."""
+        """What an initiator sees on a target, and why: by what the tree shows (see `settled`). A LUN without
+        device is not seen.
+        """
         key = self.target_key(target)
         found = read.target(self.tree, *key)
         if found is None:
             raise Conflict(f"there is no target {target}")
-        return decide(found, initiator)
+        decision = decide(found, initiator)
+        return replace(decision, luns=tuple(lun for lun in decision.luns if lun.device))
+
+    def settled(self) -> bool:
+        """Whether what the tree shows is in force, with nothing staged."""
+        return read.root_state(self.tree).settled
 
     def target_key(self, target: str) -> Key:
         """(driver, name) of a target given as `DRIVER/NAME` or `NAME`. Raises `Conflict` if there is none."""
         driver, slash, name = target.partition("/")
         candidates = [(driver, name)] if slash else [(known, target) for known in DRIVERS]
         found = [key for key in candidates if self._exists(f"{target_dir(*key)}/state")]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise Conflict(f"several drivers have a target {target}: say DRIVER/{target}")
-        raise Conflict(f"there is no target {target}{_hint(target, self._target_names())}")
+        return found[0] if len(found) == 1 else _no_single(target, len(found), self._target_names())
 
     def _target_names(self) -> list[str]:
         tree = self.tree
@@ -177,8 +180,7 @@ class Admin:
             shot = self.snapshot()
             steps = plan(shot.config, wanted, settled=shot.root.settled)
             outcome = self._execute(steps, shot, settle(shot.config, wanted), keep_going, progress)
-            self._note(failures(outcome))
-        return outcome
+            return self._noting(outcome)
 
     def restore(self, wanted: Config, *, progress: Progress | None = None) -> Outcome:
         """Apply everything that can be applied."""
@@ -196,15 +198,17 @@ class Admin:
     def save(self, path: str | None = None, *, force: bool = False) -> bool:
         """Write the configuration to a file (default: `default_file`); False if it holds it already.
 
-        Raises `SaveRefused` when the present state is degraded and not `force`.
+        Holds the lock: what is saved is never the middle of another's change. Raises `SaveRefused` when the
+        present state is degraded and not `force`.
         """
         from pyscstadmin.save import degraded, save  # brings the whole file format, which few calls need
 
-        shot = self.snapshot()
-        reasons = [*self._noted(), *degraded(shot.config)]
-        if not shot.root.settled:
-            reasons.append("changes are staged that are not in force")
-        return save(shot.config, path or self.default_file, degraded=reasons, force=force)
+        with self._writing():
+            shot = self.snapshot()
+            reasons = [*self._noted(), *degraded(shot.config)]
+            if not shot.root.settled:
+                reasons.append("changes are staged that are not in force")
+            return save(shot.config, path or self.default_file, degraded=reasons, force=force)
 
     # Devices.
 
@@ -221,12 +225,16 @@ class Admin:
             return self._slice(Config((device,)), Config())
 
     def change_device(self, name: str, **settings: Any) -> Outcome:
-        """Change settings of a device. While it changes, its LUNs are away."""
+        """Change settings of a device, also parts of its identity (`serial="S1"`); what is not given stays.
+        While it changes, its LUNs are away.
+        """
 
         def change(config: Config) -> Config:
-            self._device(name)
-            devices = (replace(d, **settings) if d.name == name else d for d in config.devices)
-            return replace(config, devices=tuple(devices))
+            old = config.device(name)
+            if old is None:
+                raise _no_device(name, [device.name for device in config.devices])
+            new = _changed_device(old, settings)
+            return replace(config, devices=tuple(new if d is old else d for d in config.devices))
 
         return self.edit(change)
 
@@ -251,27 +259,35 @@ class Admin:
 
     def create_target(self, target: Target) -> Outcome:
         """Create a target with everything in it."""
-        if self._exists(f"{target_dir(*target.key)}/state"):
-            raise Conflict(f"target {target.driver}/{target.name} exists already")
+
+        def change(config: Config) -> Config:
+            if config.target(*target.key):
+                raise Conflict(f"target {target.driver}/{target.name} exists already")
+            return replace(config, targets=(*config.targets, target))
+
         with self._writing(Config((), (target,))):
-            return self._edit_locked(lambda config: replace(config, targets=(*config.targets, target)))
+            return self._edit_locked(change)
 
     def remove_target(self, target: str) -> Outcome:
         """Remove a target with everything in it; its sessions end."""
-        key = self.target_key(target)
-        return self.edit(lambda c: replace(c, targets=tuple(t for t in c.targets if t.key != key)))
+
+        def change(config: Config) -> Config:
+            gone = _find_target(config, target)
+            return replace(config, targets=tuple(t for t in config.targets if t is not gone))
+
+        return self.edit(change)
 
     def change_target(self, target: str, **settings: Any) -> Outcome:
         """Change settings of a target: `enabled`, `rel_tgt_id`, `auto_rescan`, `hosts`, `luns`, `groups`."""
         return self._edit_target(target, lambda found: replace(found, **settings))
 
-    def add_host(self, target: str, initiator: str) -> Outcome:
-        """Make a SCSI host on this machine that logs in under an initiator name (driver local)."""
-        return self._edit_target(target, lambda t: replace(t, hosts=_with(t.hosts, initiator)))
+    def add_host(self, target: str, *initiators: str) -> Outcome:
+        """Make SCSI hosts on this machine that log in under these initiator names (driver local)."""
+        return self._edit_target(target, lambda t: replace(t, hosts=_with(t.hosts, initiators)))
 
-    def remove_host(self, target: str, initiator: str) -> Outcome:
-        """Remove such a host."""
-        return self._edit_target(target, lambda t: replace(t, hosts=_less(t.hosts, initiator)))
+    def remove_host(self, target: str, *initiators: str) -> Outcome:
+        """Remove such hosts."""
+        return self._edit_target(target, lambda t: replace(t, hosts=_less(t.hosts, initiators)))
 
     def create_group(self, target: str, group: Group) -> Outcome:
         """Create a group with everything in it."""
@@ -296,13 +312,13 @@ class Admin:
         """Change `priority`, `initiators` or `luns` of a group."""
         return self._edit_group(target, group, lambda found: replace(found, **settings))
 
-    def add_initiator(self, target: str, group: str, pattern: str) -> Outcome:
-        """Add an initiator name or pattern to a group."""
-        return self._edit_group(target, group, lambda g: replace(g, initiators=_with(g.initiators, pattern)))
+    def add_initiator(self, target: str, group: str, *patterns: str) -> Outcome:
+        """Add initiator names or patterns to a group: all of them, or none."""
+        return self._edit_group(target, group, lambda g: replace(g, initiators=_with(g.initiators, patterns)))
 
-    def remove_initiator(self, target: str, group: str, pattern: str) -> Outcome:
-        """Remove an initiator name or pattern from a group."""
-        return self._edit_group(target, group, lambda g: replace(g, initiators=_less(g.initiators, pattern)))
+    def remove_initiator(self, target: str, group: str, *patterns: str) -> Outcome:
+        """Remove initiator names or patterns from a group: all of them, or none."""
+        return self._edit_group(target, group, lambda g: replace(g, initiators=_less(g.initiators, patterns)))
 
     # LUNs. These read only what they touch, so they cost the same however much is configured.
 
@@ -320,35 +336,79 @@ class Admin:
 
         `replace`: take the number even if another device has it, in one step for the initiators.
         """
-        with self._writing():
-            key = self._place(target, group)
-            old = read.lun(self.tree, *key, group, number)
-            new = Lun(number, device, read_only)
-            if old == new:
-                return False
+        new = Lun(number, device, read_only)
+
+        def change(old: Lun | None) -> Lun:
             if old is not None and old.device not in ("", device) and not replace:
                 raise Conflict(f"LUN {number} is {old.device} already: unmap it first, or ask to replace it")
-            self._set_lun(key, group, old, new)
-        return True
+            return new
 
-    def unmap(self, target: str, number: int, *, group: str = "", missing_ok: bool = False) -> bool:
-        """Take a LUN away. One that is not there is a `Conflict`, or False with `missing_ok`."""
+        return self._edit_lun(target, number, group, change)
+
+    def change_lun(
+        self,
+        target: str,
+        number: int,
+        *,
+        group: str = "",
+        device: str | None = None,
+        read_only: bool | None = None,
+    ) -> bool:
+        """Change what is given of a LUN that is there; False if it is so already."""
+
+        def change(old: Lun | None) -> Lun:
+            if old is None:
+                raise _no_lun(target, group, number)
+            if device == "":
+                raise Conflict("a LUN needs a device; unmap it to take it away")
+            kept = old.read_only if read_only is None else read_only
+            return Lun(number, old.device if device is None else device, kept)
+
+        return self._edit_lun(target, number, group, change)
+
+    def unmap(
+        self,
+        target: str,
+        number: int,
+        *,
+        group: str = "",
+        missing_ok: bool = False,
+        device: str | None = None,
+    ) -> bool:
+        """Take a LUN away. One that is not there is a `Conflict`, or False with `missing_ok`.
+
+        `device`: only if the LUN is this one; another is a `Conflict`.
+        """
+
+        def change(old: Lun | None) -> None:
+            if old is None and not missing_ok:
+                raise _no_lun(target, group, number)
+            if old is not None and device not in (None, old.device):
+                raise Conflict(f"LUN {number} is {old.device or 'no device'} now, not {device}")
+
+        return self._edit_lun(target, number, group, change)
+
+    def _edit_lun(
+        self, target: str, number: int, group: str, change: Callable[[Lun | None], Lun | None]
+    ) -> bool:
+        """Make a LUN what `change` says of what it is under the lock; False if it is that already."""
         with self._writing():
+            # The generation first: whatever others change after this is noticed.
+            root = read.root_state(self.tree)
             key = self._place(target, group)
             old = read.lun(self.tree, *key, group, number)
-            if old is None:
-                if missing_ok:
-                    return False
-                raise Conflict(f"there is no LUN {number} in {target}{' group ' + group if group else ''}")
-            self._set_lun(key, group, old, None)
+            new = change(old)
+            if old == new:
+                return False
+            self._set_lun(root, key, group, old, new)
         return True
 
-    def _set_lun(self, key: Key, group: str, old: Lun | None, new: Lun | None) -> None:
+    def _set_lun(self, root: RootState, key: Key, group: str, old: Lun | None, new: Lun | None) -> None:
         devices = {lun.device for lun in (old, new) if lun is not None and lun.device}
         slices = tuple(Device(name, self._handler(name)[0]) for name in devices)
         enabled = self.tree.read(f"{target_dir(*key)}/state") != "disabled"
         before, after = (Config(slices, (_around(key, group, lun, enabled),)) for lun in (old, new))
-        self._slice(before, after)
+        self._slice(before, after, root)
 
     def _place(self, target: str, group: str) -> Key:
         key = self.target_key(target)
@@ -373,6 +433,8 @@ class Admin:
             self._locked = True
             try:
                 yield tree
+            except PartlyApplied as error:
+                raise self._noted_as_left(error) from error.cause
             finally:
                 self._locked = False
                 tree.flush()
@@ -416,9 +478,12 @@ class Admin:
                     continue
         return found
 
-    def _slice(self, old: Config, new: Config) -> Outcome:
-        """Change a part of the configuration that was just read, knowing nothing of the rest."""
-        root = read.root_state(self.tree)
+    def _slice(self, old: Config, new: Config, root: RootState | None = None) -> Outcome:
+        """Change a part of the configuration that was just read, knowing nothing of the rest.
+
+        `root`: from before it was read, where it is of what the generation counts.
+        """
+        root = root or read.root_state(self.tree)
         _must_be_settled(root)
         steps = plan(old, new)
         outcome = execute(self.tree, steps, root.generation)
@@ -432,10 +497,12 @@ class Admin:
         return self._execute(plan(shot.config, wanted), shot, settle(shot.config, wanted))
 
     def _edit_target(self, target: str, change: Callable[[Target], Target]) -> Outcome:
-        key = self.target_key(target)
-        return self.edit(
-            lambda c: replace(c, targets=tuple(change(t) if t.key == key else t for t in c.targets))
-        )
+        def change_one(config: Config) -> Config:
+            old = _find_target(config, target)
+            new = change(old)
+            return replace(config, targets=tuple(new if t is old else t for t in config.targets))
+
+        return self.edit(change_one)
 
     def _edit_group(self, target: str, group: str, change: Callable[[Group], Group]) -> Outcome:
         def change_target(found: Target) -> Target:
@@ -449,7 +516,7 @@ class Admin:
         if found is None:
             tree = self.tree
             known = [device for handler in tree.list("devices") for device in tree.list(f"devices/{handler}")]
-            raise Conflict(f"there is no device {name}{_hint(name, known)}")
+            raise _no_device(name, known)
         return found
 
     def _device(self, name: str) -> Device:
@@ -458,26 +525,69 @@ class Admin:
         assert found is not None
         return found
 
-    # The note about a degraded restore.
+    # The note about what went wrong, which `save` heeds.
 
     @property
     def _note_path(self) -> str:
         return os.path.join(self.state_dir, "degraded")
 
+    def _noting(self, outcome: Outcome) -> Outcome:
+        """Note what an apply left out, or that it left out nothing; a note that cannot be made is left out,
+        too.
+        """
+        try:
+            self._note([f"left out by the last restore: {line}" for line in failures(outcome)])
+        except OperationError as error:
+            missing = Failure(Operation("note for `save` what was left out", self._note_path, ()), error)
+            return replace(outcome, failed=(*outcome.failed, missing))
+        return outcome
+
+    def _noted_as_left(self, error: PartlyApplied) -> PartlyApplied:
+        """Note what could not be undone; returns the error, which says so if that fails."""
+        failed = [f"left behind by a change that failed ({error.doing}): {line}" for line in error.left]
+        try:
+            self._note([*self._noted(), *failed])
+        except OperationError as fault:
+            return PartlyApplied(error.doing, error.cause, [*error.left, f"no note for `save`: {fault}"])
+        return error
+
     def _note(self, lines: Sequence[str]) -> None:
-        text = "".join(f"{line}\n" for line in lines)
-        if text:
-            with open(self._note_path, "w", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(text)
-        elif os.path.exists(self._note_path):
-            os.unlink(self._note_path)
+        try:
+            if lines:
+                with open(self._note_path, "w", encoding="utf-8", errors="surrogateescape") as file:
+                    file.writelines(f"{line}\n" for line in lines)
+            elif os.path.exists(self._note_path):
+                os.unlink(self._note_path)
+        except OSError as error:
+            operation = "write" if lines else "unlink"
+            raise OperationError(operation, self._note_path, None, error.errno or 0) from error
 
     def _noted(self) -> list[str]:
         try:
             with open(self._note_path, encoding="utf-8", errors="surrogateescape") as file:
-                return [f"left out by the last restore: {line.rstrip()}" for line in file]
+                return [line.rstrip("\n") for line in file]
         except OSError:
             return []
+
+    # The watcher.
+
+    def reopen(self, handler: str, name: str, *, state: str, error: str, path: str) -> bool:
+        """Open the backing of a device that is still as it was seen: False, and nothing done, if it is not.
+
+        For a caller who decided without the lock: if somebody parked the device on request meanwhile, removed
+        it or gave it another path, that stands. An active device is parked first, in one hold of the lock.
+        Raises `OperationError` with the error of the open, which the device shows as well.
+        """
+        directory = device_dir(handler, name)
+        with self._writing() as tree:
+            if read.find_handler(tree, name) != (handler, state):
+                return False
+            if (tree.read(f"{directory}/error"), tree.read(f"{directory}/path")) != (error, path):
+                return False
+            if state == "active":
+                tree.write(f"{directory}/active", "0")
+            tree.write(f"{directory}/active", "1")
+        return True
 
 
 def _simulated(tree: Tree) -> SimTree | None:
@@ -491,6 +601,34 @@ def _simulated(tree: Tree) -> SimTree | None:
 def _must_be_settled(root: RootState) -> None:
     if not root.settled:
         raise PendingChanges
+
+
+def _find_target(config: Config, name: str) -> Target:
+    """The target of a configuration given as `DRIVER/NAME` or `NAME`. Raises `Conflict` if there is none."""
+    found = [target for target in config.targets if name in (target.name, f"{target.driver}/{target.name}")]
+    known = [f"{target.driver}/{target.name}" for target in config.targets]
+    return found[0] if len(found) == 1 else _no_single(name, len(found), known)
+
+
+def _no_single(target: str, count: int, known: list[str]) -> NoReturn:
+    if count:
+        raise Conflict(f"several drivers have a target {target}: say DRIVER/{target}")
+    raise Conflict(f"there is no target {target}{_hint(target, known)}")
+
+
+def _no_device(name: str, known: list[str]) -> Conflict:
+    return Conflict(f"there is no device {name}{_hint(name, known)}")
+
+
+def _no_lun(target: str, group: str, number: int) -> Conflict:
+    return Conflict(f"there is no LUN {number} in {target}{' group ' + group if group else ''}")
+
+
+def _changed_device(device: Device, settings: Mapping[str, Any]) -> Device:
+    """The device with these settings; parts of the identity may stand among them."""
+    parts = {name: value for name, value in settings.items() if name in IDENTITY}
+    changed = replace(device, **{name: value for name, value in settings.items() if name not in IDENTITY})
+    return replace(changed, id=replace(changed.id, **parts)) if parts else changed
 
 
 def _group(target: Target, name: str) -> Group:
@@ -509,16 +647,20 @@ def _around(key: Key, group: str, lun: Lun | None, enabled: bool) -> Target:
     return Target(*key, enabled, luns=luns)
 
 
-def _with(members: tuple[str, ...], name: str) -> tuple[str, ...]:
-    if any(member.lower() == name.lower() for member in members):
-        raise Conflict(f"{name} is there already (case does not matter)")
-    return (*members, name)
+def _with(members: tuple[str, ...], names: Sequence[str]) -> tuple[str, ...]:
+    known = {member.lower() for member in members}
+    for name in names:
+        if name.lower() in known:
+            raise Conflict(f"{name} is there already (case does not matter)")
+        known.add(name.lower())
+    return (*members, *names)
 
 
-def _less(members: tuple[str, ...], name: str) -> tuple[str, ...]:
-    if name not in members:
-        raise Conflict(f"{name} is not there{_hint(name, members)}")
-    return tuple(member for member in members if member != name)
+def _less(members: tuple[str, ...], names: Sequence[str]) -> tuple[str, ...]:
+    for name in names:
+        if name not in members:
+            raise Conflict(f"{name} is not there{_hint(name, members)}")
+    return tuple(member for member in members if member not in names)
 
 
 def _hint(word: str, known: list[str] | tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyscstadmin import __version__
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pyscstadmin.apply import Outcome, Progress
     from pyscstadmin.plan import Operation
 
-__all__ = ["admin_of", "emit", "main", "parser"]
+__all__ = ["Parser", "admin_of", "agreed", "emit", "main", "parser"]
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -26,9 +27,53 @@ _EPILOG = """exit codes: 0 done, or nothing to do; 1 refused or failed, nothing 
 input, nothing touched; 3 done, but devices are parked; 4 partly applied; 5 no control plane"""
 
 
+class WrongUsage(Exception):
+    """The command line is not understood."""
+
+    def __init__(self, parser: argparse.ArgumentParser, message: str) -> None:
+        self.parser = parser
+        self.message = message
+        super().__init__(message)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that leaves it to `main` how to say what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `WrongUsage`."""
+        raise WrongUsage(self, message)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    args = _parse(list(sys.argv[1:] if argv is None else argv))
+    """Run the command line; returns the exit code. Wrong usage exits, as argparse does, but with `--json`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    _prepare_streams()
+    try:
+        return _run(_parse(words))
+    except WrongUsage as error:
+        if not _asks_json(words):
+            argparse.ArgumentParser.error(error.parser, error.message)
+        args = argparse.Namespace(json=True)
+        emit(args, {"error": "WrongUsage", "message": error.message, "exit_code": 2})
+        return 2
+
+
+def _prepare_streams() -> None:
+    """Whatever the locale is, any name can be printed; streams that the caller has closed are empty."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _asks_json(words: Sequence[str]) -> bool:
+    """Whether `--json` was given, perhaps shortened, in words that could not be parsed."""
+    options = words[: words.index("--")] if "--" in words else words
+    return any(len(word) > 2 and "--json".startswith(word) for word in options)
+
+
+def _run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = int(args.run(args))
@@ -37,12 +82,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ScstError as error:
         return _report(args, error)
     except KeyboardInterrupt:
-        print("scstadmin: interrupted, nothing changed", file=sys.stderr)
+        # An apply undoes what it did, and says so. What is interrupted here may be done by then, or not.
+        return _report(args, ScstError("interrupted; `scstadmin show` says how things are now"))
+    except OSError as error:
+        # A reader that has gone is no fault worth a word; a full disk is.
+        if not isinstance(error, BrokenPipeError):
+            with suppress(OSError):
+                print(f"scstadmin: {error}", file=sys.stderr)
+        _drop_output()
         return 1
-    except BrokenPipeError:
-        # The reader has gone; keep the interpreter from complaining about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+
+
+def _drop_output() -> None:
+    """Keep the interpreter from trying again to write, and complaining, at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
@@ -51,11 +104,15 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 def _report(args: argparse.Namespace, error: ScstError) -> int:
-    if args.json:
-        emit(args, error.as_dict())
-    else:
-        for line in str(error).splitlines():
-            print(f"scstadmin: {line}", file=sys.stderr)
+    try:
+        if args.json:
+            emit(args, error.as_dict())
+        else:
+            for line in str(error).splitlines():
+                print(f"scstadmin: {line}", file=sys.stderr)
+        sys.stdout.flush()
+    except OSError:  # the exit code stands, whether anybody reads the rest or not
+        _drop_output()
     return error.exit_code
 
 
@@ -109,7 +166,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     common = _common()
-    top = argparse.ArgumentParser(
+    top = Parser(
         "scstadmin",
         description="Administer the scst SCSI target. Without a command, on a terminal: the shell.",
         epilog=_EPILOG,
@@ -140,9 +197,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _common() -> argparse.ArgumentParser:
+def _common() -> Parser:
     """Options that may stand before or after the command; absent ones leave no attribute."""
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--json", action="store_true", help="print one JSON document, errors included")
     common.add_argument(
         "--sim", metavar="DIR", help="use a simulated tree kept in DIR, instead of the kernel"
@@ -262,13 +319,23 @@ def _clear(args: argparse.Namespace) -> int:
 
     with admin_of(args) as admin:
         if not args.yes:
-            if not sys.stdin.isatty():
-                parser().error("clear needs --yes when the input is no terminal")
+            if args.json or not sys.stdin.isatty():
+                when = "with --json" if args.json else "when the input is no terminal"
+                parser().error(f"clear needs --yes {when}")
             counts = config_counts(admin.config())
-            if input(f"Remove {counts}? All sessions end. [y/N] ").strip().lower() not in ("y", "yes"):
+            if not agreed(f"Remove {counts}? All sessions end. [y/N] "):
                 print("nothing changed")
                 return 1
         return _finish(args, admin.clear(progress=_progress(args)))
+
+
+def agreed(question: str) -> bool:
+    """Ask the person at the terminal; the end of input is no consent."""
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        return False
 
 
 def _progress(args: argparse.Namespace) -> Progress | None:
@@ -304,7 +371,10 @@ def _save(args: argparse.Namespace) -> int:
         if args.file == "-":
             from pyscstadmin.schema import dumps
 
-            sys.stdout.write(dumps(admin.config()))
+            # The file format is UTF-8, whatever the terminal is.
+            sys.stdout.flush()
+            sys.stdout.buffer.write(dumps(admin.config()).encode())
+            sys.stdout.buffer.flush()
             return 0
         path = args.file or admin.default_file
         written = admin.save(path, force=args.force)
@@ -327,10 +397,13 @@ def _explain(args: argparse.Namespace) -> int:
         if len(found) != 1:
             raise Conflict(f"{args.file} has {'several targets' if found else 'no target'} {args.target}")
         decision = decide(found[0], args.initiator)
-    else:
-        with admin_of(args) as admin:
-            decision = admin.explain(args.target, args.initiator)
-    emit(args, asdict(decision), decision_lines(decision, args.target))
+        emit(args, asdict(decision), decision_lines(decision, args.target))
+        return 0
+    with admin_of(args) as admin:
+        decision = admin.explain(args.target, args.initiator)
+        settled = admin.settled()
+    data = {**asdict(decision), "settled": settled}
+    emit(args, data, decision_lines(decision, args.target, settled=settled))
     return 0
 
 

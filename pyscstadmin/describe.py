@@ -20,8 +20,8 @@ __all__ = ["json_schema", "text"]
 _DEVICE_NAME = r"^[A-Za-z0-9_:][A-Za-z0-9_.:-]{0,63}$"
 _TARGET_NAME = r"^[A-Za-z0-9_:+@,][A-Za-z0-9_.:+@,-]{0,222}$"
 _LUN_NUMBER = r"^(0|[1-9][0-9]{0,4})$"
-_INITIATOR = r'^["-)+-.0->@-~]{1,223}$'
-_PATTERN = r'^!?["-.0-~]{1,223}$'
+_INITIATOR = r'^(?!\.{1,2}$)["-)+-.0->@-~]{1,223}$'
+_PATTERN = r'^(?!\.{1,2}$)!?["-.0-~]{1,223}$'
 
 Schema = dict[str, Any]
 

@@ -8,6 +8,7 @@ sentence.
 from __future__ import annotations
 
 import errno
+import os
 import re
 from typing import NamedTuple
 
@@ -67,6 +68,8 @@ def check_pattern(text: str) -> Fault | None:
         return Fault(errno.EINVAL, "must be printable ASCII characters without blank and /")
     if text == "!" or "!" in text[1:]:
         return Fault(errno.EINVAL, "must have a ! at the start only, with something after it")
+    if text in (".", ".."):
+        return Fault(errno.EEXIST, "names a directory that is always there; . and .. cannot be initiators")
     return None
 
 
@@ -92,8 +95,16 @@ def check_lun(text: str) -> Fault | None:
 
 
 def check_path(text: str) -> Fault | None:
-    """Backing paths: absolute, at most 4094 bytes, no control characters; empty means not set."""
-    if len(text.encode(errors="surrogateescape")) > PATH_MAX:
+    """Backing paths: absolute, at most 4094 bytes, no control characters; empty means not set.
+
+    A character that no file name can have is refused: which that are, is a matter of the locale.
+    """
+    try:
+        data = os.fsencode(text)
+    except UnicodeEncodeError as error:
+        what = f"{text[error.start]!a}, which file names cannot have in this locale ({error.encoding})"
+        return Fault(errno.EINVAL, f"must not contain {what}")
+    if len(data) > PATH_MAX:
         return Fault(errno.ENAMETOOLONG, f"longer than {PATH_MAX} bytes")
     if text and not text.startswith("/"):
         return Fault(errno.EINVAL, "must be an absolute path")

@@ -3,14 +3,15 @@
 
 Order, and why:
 
-1. new devices are made and enabled, new targets are made (still disabled): nobody sees them;
+1. new devices are made and enabled, new targets are made (still disabled): nobody sees them; targets that are
+   to be disabled are, before anybody sees what they are to show then;
 2. all changes of access are staged and come into force with one commit;
 3. only then what no longer serves anybody goes: hosts, targets, devices;
 4. fixed settings of targets change (disabled for it), hosts appear, targets are enabled last.
 
-A device whose fixed settings change has to leave its LUNs for a moment. Only then is there a second commit,
-which brings them back. Each operation consists of acts, one kernel call each, and each act knows the acts
-that undo it.
+A device whose fixed settings change has to leave its LUNs for a moment, and so has one whose disk another
+device gets. Only then is there a second commit, which brings them back. Each operation consists of acts, one
+kernel call each, and each act knows the acts that undo it.
 """
 
 from __future__ import annotations
@@ -51,6 +52,10 @@ __all__ = [
     "plan",
     "settle",
 ]
+
+
+# The handler that the kernel opens the backing for exclusively.
+_EXCLUSIVE = "blockio"
 
 
 class Impact(IntEnum):
@@ -160,12 +165,23 @@ def inverse(act: Act) -> tuple[Act, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One step a person recognises; `path` is the object it is about."""
+    """One step a person recognises; `path` is the object it is about.
+
+    The rest is for executions that leave out what is refused. `parts`: the same acts as smaller steps that
+    can be left out one by one. `target`: the directory of the target whose access it changes, or would open.
+    `claims`: it decides which group an initiator belongs to, so without it all operations of this target are
+    left out: its initiators could see what is not meant for them. `replaces`: the directory of the device
+    that stays when this one is left out.
+    """
 
     text: str
     path: str
     acts: tuple[Act, ...]
     impact: Impact = Impact.NONE
+    parts: tuple[Operation, ...] = ()
+    target: str = ""
+    claims: bool = False
+    replaces: str = ""
 
     def describe(self) -> str:
         """One line for people."""
@@ -213,20 +229,20 @@ def settle(current: Config, wanted: Config) -> Config:
     """`wanted` with every "keep what it has" filled in from `current`."""
     devices = {device.name: device for device in current.devices}
     targets = {target.key: target for target in current.targets}
+    asked = {target.rel_tgt_id for target in wanted.targets}
     return Config(
         tuple(_settle_device(devices.get(device.name), device) for device in wanted.devices),
-        tuple(_settle_target(targets.get(target.key), target) for target in wanted.targets),
+        tuple(_settle_target(targets.get(target.key), target, asked) for target in wanted.targets),
     )
 
 
 def _settle_device(current: Device | None, wanted: Device) -> Device:
     if current is None:
         return wanted
-    old = (
-        current.id
-        if current.handler == wanted.handler
-        else Identity(serial=current.id.serial, naa=current.id.naa)
-    )
+    old = current.id
+    if current.handler != wanted.handler and old.product == current.handler:
+        # Nobody chose that: the kernel derives it from the handler.
+        old = replace(old, product=None)
     values = {name: getattr(wanted.id, name) for name in IDENTITY}
     if None not in values.values():
         return wanted
@@ -234,8 +250,8 @@ def _settle_device(current: Device | None, wanted: Device) -> Device:
     return replace(wanted, id=Identity(**filled))
 
 
-def _settle_target(current: Target | None, wanted: Target) -> Target:
-    if current is None or wanted.rel_tgt_id is not None:
+def _settle_target(current: Target | None, wanted: Target, asked: set[int | None]) -> Target:
+    if current is None or wanted.rel_tgt_id is not None or current.rel_tgt_id in asked:
         return wanted
     return replace(wanted, rel_tgt_id=current.rel_tgt_id)
 
@@ -252,21 +268,27 @@ class _Planner:
         }
         self.old_paths = {device.name: device_dir(device.handler, device.name) for device in current.devices}
         self.new_paths = {device.name: device_dir(device.handler, device.name) for device in wanted.devices}
+        self.takers = _takers(self.old_devices, self.new_devices)
+        self.givers = {name for givers in self.takers.values() for name in givers}
 
     def operations(self) -> Iterator[Operation]:
         """All operations, in order."""
-        restarted = {name for name in self.old_devices if self._restarts(name)}
+        off = self.givers.union(name for name in self.old_devices if self._restarts(name))
         # What is staged hides which devices are in use by what is in force.
-        detached = restarted & self.in_use if self.settled else restarted
-        without = {key: _without(target, detached) for key, target in self.new_targets.items()}
-        access = list(self._access(self.old_targets, without))
-        yield from self._early_devices(detached)
+        detached = off & self.in_use if self.settled else off
+        away = detached.union(name for name, givers in self.takers.items() if givers & detached)
+        between = self._between(away)
+        access = list(self._access(self.old_targets, between))
+        yield from self._released(self.givers - detached)
+        yield from self._early_devices(away)
         yield from self._new_targets()
+        yield from self._closed_targets()
         if access or detached or not self.settled:
             yield from _committed(access, self.settled)
-        for name in sorted(detached):
+        yield from self._released(self.givers & detached)
+        for name in sorted(away):
             yield from self._restart(name)
-        back = list(self._access(without, self.new_targets))
+        back = list(self._access(between, self.new_targets)) if away else ()
         if back:
             yield from _committed(back, True)
         yield from self._removed_hosts()
@@ -283,29 +305,40 @@ class _Planner:
         old, new = self.old_devices[name], self.new_devices.get(name)
         return new is not None and old.enabled and replace(new, enabled=True) != old
 
-    def _early_devices(self, detached: set[str]) -> Iterator[Operation]:
+    def _early_devices(self, away: set[str]) -> Iterator[Operation]:
         for name, new in self.new_devices.items():
             old = self.old_devices.get(name)
-            if old is None:
-                yield _create_device(new)
-            elif name in detached or old == new:
+            if name in away or old == new:
                 continue
-            elif self._restarts(name) or not old.enabled:
+            if old is None or self._restarts(name) or not old.enabled:
                 yield from self._restart(name)
 
+    def _released(self, names: set[str]) -> Iterator[Operation]:
+        """Devices let go of their disks, before any other device opens one of these."""
+        for name in sorted(names):
+            old, new = self.old_devices[name], self.new_devices.get(name)
+            if new is None:
+                yield _remove_device(old)
+            elif name in self.takers:
+                yield _switch_device(replace(old, enabled=False))
+            else:
+                yield _become(old, new)
+
     def _restart(self, name: str) -> Iterator[Operation]:
-        old, new = self.old_devices[name], self.new_devices[name]
-        if old.handler != new.handler:
-            yield _remove_device(old)
+        """Make a device what it is to be, if `_released` has not."""
+        old, new = self.old_devices.get(name), self.new_devices.get(name)
+        if new is None or (name in self.givers and name not in self.takers):
+            return
+        if old is None:
             yield _create_device(new)
-        elif replace(old, enabled=new.enabled) == new:
-            yield _switch_device(new)
         else:
-            yield _change_device(old, new)
+            yield _become(replace(old, enabled=False) if name in self.givers else old, new)
 
     def _late_devices(self) -> Iterator[Operation]:
         for name, old in self.old_devices.items():
             new = self.new_devices.get(name)
+            if name in self.givers:
+                continue
             if new is None:
                 yield _remove_device(old)
             elif old.enabled and not new.enabled and not self._restarts(name):
@@ -318,8 +351,16 @@ class _Planner:
     ) -> Iterator[Operation]:
         for key in sorted({*before, *after}):
             bare = Target(*key, enabled=False)
-            old = self.old_targets.get(key, bare)
-            yield from self._target_access(before.get(key, bare), after.get(key, bare), _noticed(old))
+            impact = _noticed(self.old_targets.get(key, bare), self.new_targets.get(key))
+            yield from self._target_access(before.get(key, bare), after.get(key, bare), impact)
+
+    def _between(self, away: set[str]) -> dict[tuple[str, str], Target]:
+        """The wanted targets without the LUNs of these devices."""
+        if not away:
+            return self.new_targets
+        return {
+            key: _without(target, away, self.old_targets.get(key)) for key, target in self.new_targets.items()
+        }
 
     def _target_access(self, old: Target, new: Target, impact: Impact) -> Iterator[Operation]:
         yield from self._luns(new, "", old.luns, new.luns, impact)
@@ -341,24 +382,24 @@ class _Planner:
     ) -> Iterator[Operation]:
         if old == new:
             return
+        root, where = target_dir(*target.key), _place(target, group)
         place = f"{set_dir(target.driver, target.name, group)}/luns"
         before = {lun.number: lun for lun in old}
         after = {lun.number: lun for lun in new}
         for number, lun in before.items():
             if number not in after:
-                text = f"unmap LUN {number} ({lun.device}) of {_place(target, group)}"
-                yield Operation(text, f"{place}/{number}", tuple(self._lun_off(place, lun)), impact)
+                acts = tuple(self._lun_off(place, lun))
+                yield Operation(_unmap_text(lun, where), f"{place}/{number}", acts, impact, target=root)
         for number, lun in after.items():
             if number not in before:
-                mode = ", read-only" if lun.read_only else ""
-                text = f"map {lun.device} as LUN {number} of {_place(target, group)}{mode}"
-                yield Operation(text, f"{place}/{number}", tuple(self._lun_on(place, lun)), impact)
+                acts = tuple(self._lun_on(place, lun))
+                yield Operation(_map_text(lun, where), f"{place}/{number}", acts, impact, target=root)
             elif before[number] != lun:
-                yield self._change_lun(
-                    f"{place}/{number}", before[number], lun, _place(target, group), impact
-                )
+                yield self._change_lun(target, group, before[number], lun, impact)
 
-    def _change_lun(self, path: str, old: Lun, new: Lun, where: str, impact: Impact) -> Operation:
+    def _change_lun(self, target: Target, group: str, old: Lun, new: Lun, impact: Impact) -> Operation:
+        root, where = target_dir(*target.key), _place(target, group)
+        path = f"{set_dir(target.driver, target.name, group)}/luns/{new.number}"
         acts: list[Act] = []
         moved = old.device != new.device
         if moved and old.device:
@@ -370,7 +411,15 @@ class _Planner:
         change = f"from {old.device or 'nothing'} to {new.device or 'nothing'}" if moved else ""
         if old.read_only != new.read_only:
             change += (", " if change else "to ") + ("read-only" if new.read_only else "read-write")
-        return Operation(f"change LUN {new.number} of {where} {change}", path, tuple(acts), impact)
+        parts: tuple[Operation, ...] = ()
+        if moved and old.device and new.device:
+            # Who is not to see the old device any more does not, even if the new one cannot be had.
+            parts = (
+                Operation(_unmap_text(old, where), path, tuple(acts[:-1]), impact, target=root),
+                Operation(_map_text(new, where), path, tuple(acts[-1:]), impact, target=root),
+            )
+        text = f"change LUN {new.number} of {where} {change}"
+        return Operation(text, path, tuple(acts), impact, parts, root)
 
     def _lun_on(self, place: str, lun: Lun) -> Iterator[Act]:
         path = f"{place}/{lun.number}"
@@ -398,10 +447,12 @@ class _Planner:
         if group.priority != PRIORITY_DEFAULT:
             acts.append(Write(f"{path}/priority", str(group.priority)))
         acts.extend(Mkdir(f"{path}/initiators/{name}") for name in group.initiators)
-        for lun in group.luns:
-            acts.extend(self._lun_on(f"{path}/luns", lun))
         text = f"create group {group.name} of {_place(target)}: {_count(group)}"
-        return Operation(text, path, tuple(acts), impact)
+        # Whom a group claims goes before what it shows: claimed and shown nothing is safer than not claimed.
+        head = Operation(text, path, tuple(acts), impact, (), target_dir(*target.key), claims=True)
+        luns = tuple(self._luns(target, group.name, (), group.luns, impact))
+        acts.extend(act for lun in luns for act in lun.acts)
+        return replace(head, acts=tuple(acts), parts=(head, *luns))
 
     def _remove_group(self, target: Target, group: Group, impact: Impact) -> Operation:
         path = group_dir(target.driver, target.name, group.name)
@@ -411,23 +462,24 @@ class _Planner:
         acts.extend(Rmdir(f"{path}/initiators/{name}") for name in group.initiators)
         changed = group.priority != PRIORITY_DEFAULT
         acts.append(Rmdir(path, (Write(f"{path}/priority", str(group.priority)),) if changed else ()))
-        return Operation(
-            f"remove group {group.name} of {_place(target)}: {_count(group)}", path, tuple(acts), impact
-        )
+        text = f"remove group {group.name} of {_place(target)}: {_count(group)}"
+        return Operation(text, path, tuple(acts), impact, (), target_dir(*target.key), claims=True)
 
     def _change_group(self, target: Target, old: Group, new: Group, impact: Impact) -> Iterator[Operation]:
         path = group_dir(target.driver, target.name, new.name)
         where = _place(target, new.name)
+
+        def claim(text: str, act: Act) -> Operation:
+            return Operation(text, path, (act,), impact, (), target_dir(*target.key), claims=True)
+
         if old.priority != new.priority:
             act = Write(f"{path}/priority", str(new.priority), str(old.priority))
-            yield Operation(f"set priority of {where} to {new.priority}", path, (act,), impact)
+            yield claim(f"set priority of {where} to {new.priority}", act)
         before, after = set(old.initiators), set(new.initiators)
         for name in sorted(before - after):
-            yield Operation(
-                f"remove {name} from {where}", path, (Rmdir(f"{path}/initiators/{name}"),), impact
-            )
+            yield claim(f"remove {name} from {where}", Rmdir(f"{path}/initiators/{name}"))
         for name in sorted(after - before):
-            yield Operation(f"add {name} to {where}", path, (Mkdir(f"{path}/initiators/{name}"),), impact)
+            yield claim(f"add {name} to {where}", Mkdir(f"{path}/initiators/{name}"))
         yield from self._luns(target, new.name, old.luns, new.luns, impact)
 
     # Targets.
@@ -439,6 +491,12 @@ class _Planner:
             path = target_dir(*key)
             writes = _setting_writes(path, DRIVERS[new.driver].settings, new)
             yield Operation(f"create target {_place(new)}", path, (Mkdir(path), *writes))
+
+    def _closed_targets(self) -> Iterator[Operation]:
+        for key, new in self.new_targets.items():
+            old = self.old_targets.get(key)
+            if old is not None and old.enabled and not new.enabled:
+                yield replace(_disable_target(new), target=target_dir(*key), claims=True)
 
     def _removed_hosts(self) -> Iterator[Operation]:
         for key, old in self.old_targets.items():
@@ -454,8 +512,9 @@ class _Planner:
             old = self.old_targets.get(key)
             for host in new.hosts:
                 if old is None or host not in old.hosts:
-                    path = f"{target_dir(*key)}/hosts/{host}"
-                    yield Operation(f"create host {host} of {_place(new)}", path, (Mkdir(path),))
+                    root = target_dir(*key)
+                    path = f"{root}/hosts/{host}"
+                    yield Operation(f"create host {host} of {_place(new)}", path, (Mkdir(path),), target=root)
 
     def _removed_targets(self) -> Iterator[Operation]:
         for key, old in self.old_targets.items():
@@ -479,9 +538,8 @@ class _Planner:
             changes = tuple(_setting_changes(path, DRIVERS[new.driver].settings, old, new))
             if changes:
                 yield Operation(f"change {_changed(changes)} of target {_place(new)}", path, changes)
-            if old.enabled and (not new.enabled or old.rel_tgt_id != new.rel_tgt_id):
-                off = _switch(path, False)
-                yield Operation(f"disable target {_place(new)}", path, (off,), Impact.SESSION_DROP)
+            if old.enabled and new.enabled and old.rel_tgt_id != new.rel_tgt_id:
+                yield _disable_target(new)
         yield from self._relative_ids()
 
     def _relative_ids(self) -> Iterator[Operation]:
@@ -510,7 +568,9 @@ class _Planner:
             on = old is not None and old.enabled and old.rel_tgt_id == new.rel_tgt_id
             if new.enabled and not on:
                 path = target_dir(*key)
-                yield Operation(f"enable target {_place(new)}", path, (_switch(path, True),))
+                # One that is up already shows nothing more by coming back; the others would.
+                opens = "" if old is not None and old.enabled else path
+                yield Operation(f"enable target {_place(new)}", path, (_switch(path, True),), target=opens)
 
 
 def _committed(operations: Sequence[Operation], clean: bool) -> Iterator[Operation]:
@@ -519,6 +579,44 @@ def _committed(operations: Sequence[Operation], clean: bool) -> Iterator[Operati
     yield Operation("stage changes of access", "autocommit", (Begin(clean),))
     yield from operations
     yield Operation("commit the changes of access", "commit", (Commit(), End()), impact)
+
+
+def _takers(old: dict[str, Device], new: dict[str, Device]) -> dict[str, set[str]]:
+    """Devices that open a disk -> the others that have it open now and let go of it.
+
+    The kernel opens disks for one device only, so these have to be off before. Two paths are the same disk
+    here only if they are the same text: others would have to be looked up, and mean something else tomorrow.
+    """
+    holders: dict[str, set[str]] = {}
+    for device in old.values():
+        after = new.get(device.name)
+        if _holds(device) and not (after is not None and _holds(after) and after.path == device.path):
+            holders.setdefault(device.path, set()).add(device.name)
+    taken = {
+        device.name: holders.get(device.path, set()) - {device.name}
+        for device in new.values()
+        if _holds(device) and old.get(device.name) != device
+    }
+    return {name: givers for name, givers in taken.items() if givers}
+
+
+def _holds(device: Device) -> bool:
+    return device.handler == _EXCLUSIVE and device.enabled
+
+
+def _become(old: Device, new: Device) -> Operation:
+    """Make an existing device that serves nobody what is wanted."""
+    if old.handler != new.handler:
+        return _move_device(old, new)
+    if replace(old, enabled=new.enabled) == new:
+        return _switch_device(new)
+    return _change_device(old, new)
+
+
+def _move_device(old: Device, new: Device) -> Operation:
+    gone, made = _remove_device(old), _create_device(new)
+    text = f"move device {_label(old)} to {_label(new)}"
+    return Operation(text, made.path, (*gone.acts, *made.acts), replaces=gone.path)
 
 
 def _create_device(device: Device) -> Operation:
@@ -590,6 +688,11 @@ def _changed(writes: Iterable[Write]) -> str:
     return ", ".join(write.path.rsplit("/", 1)[-1] for write in writes)
 
 
+def _disable_target(target: Target) -> Operation:
+    path = target_dir(*target.key)
+    return Operation(f"disable target {_place(target)}", path, (_switch(path, False),), Impact.SESSION_DROP)
+
+
 def _switch(path: str, on: bool) -> Write:
     return Write(f"{path}/enabled", _bit(on), _bit(not on))
 
@@ -598,19 +701,26 @@ def _bit(value: bool) -> str:
     return "1" if value else "0"
 
 
-def _noticed(target: Target) -> Impact:
-    """What the sessions of a target notice of a change of its access."""
-    return Impact.UNIT_ATTENTION if target.enabled else Impact.NONE
+def _noticed(old: Target, new: Target | None) -> Impact:
+    """What the sessions of a target notice of a change of its access. One to be disabled has none by then."""
+    stays = new is None or new.enabled
+    return Impact.UNIT_ATTENTION if old.enabled and stays else Impact.NONE
 
 
-def _without(target: Target, devices: set[str]) -> Target:
-    """The target with the LUNs of these devices unmapped."""
+def _without(target: Target, devices: set[str], old: Target | None) -> Target:
+    """The target with the LUNs of these devices unmapped. Those that the old one does not have come later."""
+    numbers = {group: {lun.number for lun in luns} for group, luns in old.lun_sets()} if old else {}
 
-    def strip(luns: tuple[Lun, ...]) -> tuple[Lun, ...]:
-        return tuple(replace(lun, device="") if lun.device in devices else lun for lun in luns)
+    def strip(group: str, luns: tuple[Lun, ...]) -> tuple[Lun, ...]:
+        there = numbers.get(group, set())
+        return tuple(
+            replace(lun, device="") if lun.device in devices else lun
+            for lun in luns
+            if lun.device not in devices or lun.number in there
+        )
 
-    groups = tuple(replace(group, luns=strip(group.luns)) for group in target.groups)
-    return replace(target, luns=strip(target.luns), groups=groups)
+    groups = tuple(replace(group, luns=strip(group.name, group.luns)) for group in target.groups)
+    return replace(target, luns=strip("", target.luns), groups=groups)
 
 
 def _assigned(
@@ -640,6 +750,15 @@ def _label(device: Device) -> str:
 
 def _place(target: Target, group: str = "") -> str:
     return f"{target.driver}/{target.name}" + (f" group {group}" if group else "")
+
+
+def _map_text(lun: Lun, where: str) -> str:
+    mode = ", read-only" if lun.read_only else ""
+    return f"map {lun.device} as LUN {lun.number} of {where}{mode}"
+
+
+def _unmap_text(lun: Lun, where: str) -> str:
+    return f"unmap LUN {lun.number} ({lun.device}) of {where}"
 
 
 def _count(group: Group) -> str:

@@ -15,6 +15,7 @@ from pyscstadmin.cfs import View
 from pyscstadmin.errors import Conflict, OperationError, Unstable
 from pyscstadmin.layout import DRIVERS, HANDLERS, IDENTITY, device_dir, set_dir
 from pyscstadmin.model import Config, Device, Group, Identity, Lun, Target
+from pyscstadmin.names import PRIORITY_DEFAULT
 
 __all__ = [
     "Access",
@@ -23,6 +24,7 @@ __all__ = [
     "device",
     "find_handler",
     "lun",
+    "other_link",
     "root_state",
     "snapshot",
     "target",
@@ -76,23 +78,29 @@ def snapshot(tree: View, known: Snapshot | None = None) -> Snapshot:
 
     With `known`, access is taken from there instead of being read, if both then and now no changes are staged
     and the generation is the same: every change that initiators could notice moves it. What they could not,
-    LUNs without device and groups coming and going empty, shows in the names, which are compared. Devices and
-    targets are always read, for nothing counts their changes. The caller drops `known` when the tree was
-    replaced (`Tree.refresh`).
+    LUNs without device and groups coming and going empty, shows in the names and the priorities of empty
+    groups, which are compared. Devices and targets are always read, for nothing counts their changes. The
+    caller drops `known` when the tree was replaced (`Tree.refresh`).
 
     Raises `Unstable` when the tree does not hold still, `Conflict` for objects this version does not know.
     """
+    missing: list[OperationError] = []
     for _ in range(_ATTEMPTS):
         before = root_state(tree)
         reuse = known is not None and before.settled and known.root == before
         try:
             found = _whole(tree, before, known.access() if known and reuse else None)
         except OperationError as error:
-            if error.errno == errno.ENOENT and root_state(tree) != before:
-                continue
-            raise
+            # What was there when its directory was listed is gone. That of devices and targets moves nothing.
+            if error.errno != errno.ENOENT:
+                raise
+            missing.append(error)
+            continue
         if root_state(tree) == before:
             return found
+    if len(missing) == _ATTEMPTS and len({error.path for error in missing}) == 1:
+        # Not on the move, but not there: a setting that this kernel module does not have.
+        raise missing[-1]
     raise Unstable(_ATTEMPTS)
 
 
@@ -185,6 +193,11 @@ def _still(
         return False
     sets = [(f"{name}/luns", own)]
     sets += [(f"{name}/groups/{group.name}/luns", group.luns) for group in known_groups]
+    for group in known_groups:
+        # Emptied, it may have been removed and made again, which nobody notices; but not with this priority.
+        bare = not group.initiators and not group.luns and group.priority != PRIORITY_DEFAULT
+        if bare and view.read(f"{name}/groups/{group.name}/priority") != str(group.priority):
+            return False
     for path, luns in sets:
         if not all(lun.device for lun in luns) or {str(lun.number) for lun in luns} != set(view.list(path)):
             return False
@@ -211,9 +224,16 @@ def _linked(view: View, number: str) -> str:
     except OperationError as error:
         if error.errno != errno.ENOENT:
             raise
-    # The kernel does not see a link's name. One made by hand may have another.
-    others = [name for name in view.list(number) if name not in ("read_only", "state")]
-    return view.readlink(f"{number}/{others[0]}").rsplit("/", 1)[-1] if others else ""
+    other = other_link(view, number)
+    return view.readlink(f"{number}/{other}").rsplit("/", 1)[-1] if other else ""
+
+
+def other_link(view: View, lun: str) -> str:
+    """The name of a LUN's link that was made by hand under another name than `device`; '' if there is none.
+
+    The kernel does not see a link's name.
+    """
+    return next((name for name in view.list(lun) if name not in ("device", "read_only", "state")), "")
 
 
 def find_handler(tree: View, name: str) -> tuple[str, str] | None:

@@ -107,8 +107,8 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield "nothing to do"
 
 
-def decision_lines(decision: Decision, target: str) -> Iterator[str]:
-    """Who sees what, and why."""
+def decision_lines(decision: Decision, target: str, *, settled: bool = True) -> Iterator[str]:
+    """Who sees what, and why. `settled` False: changes of access are staged, and `decision` counts them."""
     through = f"group {decision.group}" if decision.group else "the target's own LUNs"
     yield f"{decision.initiator} on {target}: {through}"
     yield f"  {decision.reason}"
@@ -117,6 +117,8 @@ def decision_lines(decision: Decision, target: str) -> Iterator[str]:
     for verdict in decision.verdicts:
         if not verdict.chosen:
             yield f"  group {verdict.group} (priority {verdict.priority}): {verdict.reason}"
+    if not settled:
+        yield "with staged changes not in force: `sessions` says what is seen until they are committed"
 
 
 def session_lines(sessions: Iterable[Session]) -> Iterator[str]:

@@ -6,12 +6,14 @@ unasked.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
-from pyscstadmin.errors import InvalidInput, OperationError, SaveRefused
-from pyscstadmin.model import Config
-from pyscstadmin.schema import dumps, load_file
+from pyscstadmin.errors import Conflict, InvalidInput, OperationError, SaveRefused
+from pyscstadmin.model import Config, Lun, Target
+from pyscstadmin.schema import dumps, load_file, loads
 
 __all__ = ["HISTORY", "degraded", "save"]
 
@@ -22,18 +24,23 @@ def save(config: Config, path: str, *, degraded: Sequence[str] = (), force: bool
     """Write the configuration to `path`, mode 0600; the file replaced stays as `path.1`, older ones up to
     `path.9`.
 
-    At every moment `path` is the old file or the new one, whole. False: it holds this configuration already.
-    Raises `SaveRefused` when there are reasons to call the state degraded and not `force`, `OperationError`.
+    At every moment `path` is the old file or the new one, whole. A link stays one: the file it points at is
+    replaced. False: it holds this configuration already. Raises `SaveRefused` when there are reasons to call
+    the state degraded and not `force`, `Conflict` when the file would not say what is configured or `path` is
+    no file, `OperationError`.
     """
-    data = dumps(config).encode()
+    text = dumps(config)
+    data = text.encode()
     try:
-        present = _present(path)
+        real = _file(path)
+        present = _present(real)
         if present == data:
             return False
-        reasons = [*degraded, *_emptied(config, path, present)]
+        reasons = [*degraded, *_emptied(config, real, present)]
         if reasons and not force:
             raise SaveRefused(path, reasons)
-        _replace(path, data, keep=present is not None)
+        _check_readable(config, text, path)
+        _replace(real, data, keep=present is not None)
     except OSError as error:
         raise OperationError("save", path, None, error.errno or 0) from error
     return True
@@ -64,6 +71,38 @@ def _emptied(config: Config, path: str, present: bytes | None) -> list[str]:
     return [f"nothing is configured, and {path} holds a configuration"] if old != config else []
 
 
+def _check_readable(config: Config, text: str, path: str) -> None:
+    """Read the text back: a file that says something else is worse than none. Raises `Conflict`."""
+    try:
+        same = loads(text, path) == replace(config, targets=tuple(map(_with_devices, config.targets)))
+    except InvalidInput as error:
+        raise Conflict(f"{path} not written, it could not be restored: {error}") from error
+    if not same:
+        raise Conflict(
+            f"{path} not written: read back, it would be another configuration; please report this"
+        )
+
+
+def _with_devices(target: Target) -> Target:
+    """The target without the LUNs that have no device, which are not saved."""
+
+    def kept(luns: tuple[Lun, ...]) -> tuple[Lun, ...]:
+        return tuple(lun for lun in luns if lun.device)
+
+    groups = tuple(replace(group, luns=kept(group.luns)) for group in target.groups)
+    return replace(target, luns=kept(target.luns), groups=groups)
+
+
+def _file(path: str) -> str:
+    """The file that a path means, following links. Raises `Conflict` if something else is there."""
+    real = os.path.realpath(path)
+    with suppress(FileNotFoundError):
+        mode = os.stat(real).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise Conflict(f"{path} is not a file: give one, or - for the standard output")
+    return real
+
+
 def _present(path: str) -> bytes | None:
     try:
         with open(path, "rb") as file:
@@ -73,23 +112,34 @@ def _present(path: str) -> bytes | None:
 
 
 def _replace(path: str, data: bytes, keep: bool) -> None:
-    directory = os.path.dirname(os.path.abspath(path))
+    directory = os.path.dirname(path)
     os.makedirs(directory, exist_ok=True)
-    temporary = f"{path}.new"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    temporary = _written(path, data)
+    try:
+        if keep:
+            _shift(path)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _sync_directory(directory)
+
+
+def _written(path: str, data: bytes) -> str:
+    """Write a file beside `path` under a name that nobody else uses; returns the name."""
+    from tempfile import mkstemp
+
+    fd, temporary = mkstemp(".new", f"{os.path.basename(path)}.", os.path.dirname(path))
     try:
         os.fchmod(fd, 0o600)
         _write_all(fd, data)
         os.fsync(fd)
-    except OSError:
+    except BaseException:
         os.unlink(temporary)
         raise
     finally:
         os.close(fd)
-    if keep:
-        _shift(path)
-    os.rename(temporary, path)
-    _sync_directory(directory)
+    return temporary
 
 
 def _write_all(fd: int, data: bytes) -> None:

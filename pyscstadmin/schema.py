@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from pyscstadmin.check import Checker, Finding
 from pyscstadmin.errors import InvalidInput, Problem
 from pyscstadmin.layout import DRIVERS, HANDLERS, IDENTITY, Value
-from pyscstadmin.locate import dotted, locate
+from pyscstadmin.locate import Places, dotted, locate
 from pyscstadmin.model import Config, Device, Group, Lun, Target
 from pyscstadmin.names import PRIORITY_DEFAULT
 
@@ -27,6 +27,12 @@ __all__ = ["SIZE_CAP", "VERSION", "dumps", "load_file", "loads", "to_data"]
 VERSION = 1
 SIZE_CAP = 8 * 1024 * 1024
 _SHOWN = 100
+# No number of a configuration is nearly as long, and converting one of millions of digits takes minutes.
+_DIGITS = 1000
+_STRING = r'"(?:[^"\\]|\\.)*"'
+# A list or object without others in it. Strings come first, so that none is taken apart.
+_SHORT = re.compile(rf'{_STRING}|([\[{{])\s+((?:{_STRING}|[^\[\]{{}}"])*?)\s+([\]}}])')
+_ATOM = re.compile(rf'{_STRING}|([^\s\[\]{{}},:"]+)', re.DOTALL)
 
 
 def load_file(path: str) -> Config:
@@ -80,18 +86,33 @@ def loads(text: str, source: str = "<text>") -> Config:
 
 def _parse(text: str, source: str, pairs: Any) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=pairs, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=pairs, parse_constant=_no_constant, parse_int=_number)
     except json.JSONDecodeError as error:
         problem = Problem(f"not JSON: {error.msg}", "", error.lineno, error.colno)
         raise InvalidInput(source, [problem]) from error
     except RecursionError:
         raise InvalidInput(source, [Problem("nested too deeply for a configuration")]) from None
     except ValueError as error:
-        raise InvalidInput(source, [Problem(f"not JSON: {error}")]) from error
+        raise InvalidInput(source, [Problem(f"not JSON: {error}", "", *_odd_place(text))]) from error
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
+
+
+def _number(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _odd_place(text: str) -> tuple[int, int]:
+    """Line and column of the first constant or number that is refused above; everything before it is JSON."""
+    for match in _ATOM.finditer(text):
+        atom = match[1] or ""
+        if atom in ("NaN", "Infinity", "-Infinity") or (len(atom) > _DIGITS and atom.lstrip("-").isdigit()):
+            return Places(text).line_column(match.start())
+    return 0, 0
 
 
 def _explained(text: str, source: str, findings: list[Finding]) -> InvalidInput:
@@ -127,11 +148,13 @@ def dumps(config: Config) -> str:
     except UnicodeEncodeError:  # a path with bytes that are not UTF-8: keep them, escaped
         text = json.dumps(data, indent=2)
     # A LUN or a short list on one line reads better, and halves the file.
-    return re.sub(r"([\[{])\s+([^\[\]{}]*?)\s+([\]}])", _inline, text) + "\n"
+    return _SHORT.sub(_inline, text) + "\n"
 
 
 def _inline(match: re.Match[str]) -> str:
     opening, inner, closing = match.groups()
+    if opening is None:
+        return match.group()
     flat = re.sub(r"\n\s*", " ", inner)
     if len(flat) > 72:
         return match.group()

@@ -20,6 +20,7 @@ from pyscstadmin.errors import NotPresent, ScstError
 from pyscstadmin.shell_line import LineError, parse
 
 if TYPE_CHECKING:
+    from pyscstadmin.cli import Parser
     from pyscstadmin.shell_session import Session
 
 __all__ = ["Failure", "Shell", "run"]
@@ -152,10 +153,10 @@ def run(args: argparse.Namespace) -> int:
         return interact(shell) if lines is None else script(shell, lines, args)
 
 
-def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        "scstadmin shell", description="The interactive shell. Its command `help` explains it."
-    )
+def _parser() -> Parser:
+    from pyscstadmin.cli import Parser
+
+    made = Parser("scstadmin shell", description="The interactive shell. Its command `help` explains it.")
     made.add_argument(
         "-c",
         dest="lines",
@@ -177,16 +178,31 @@ def _source(own: argparse.Namespace) -> Iterator[Iterable[str] | None]:
     if own.lines is not None:
         if own.file is not None:
             _parser().error("-c and a file exclude each other")
-        yield [line for text in own.lines for line in text.splitlines()]
+        yield [line for text in own.lines for line in text.split("\n")]
     elif own.file is not None and own.file != "-":
         try:
-            file = open(own.file, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+            file = open(own.file, **_as_names())  # noqa: SIM115
         except OSError as error:
             _parser().error(f"{own.file}: {os.strerror(error.errno or 0)}")
         with file:
             yield file
+    elif own.file == "-" or not sys.stdin.isatty():
+        if hasattr(sys.stdin, "reconfigure"):
+            sys.stdin.reconfigure(**_as_names())
+        yield sys.stdin
     else:
-        yield sys.stdin if own.file == "-" or not sys.stdin.isatty() else None
+        yield None
+
+
+def _as_names() -> dict[str, Any]:
+    """How to read a script: as names are read everywhere else, so that each byte finds its way back into the
+    path it belongs to. Only a newline ends a line.
+    """
+    return {
+        "encoding": sys.getfilesystemencoding(),
+        "errors": sys.getfilesystemencodeerrors(),
+        "newline": "\n",
+    }
 
 
 def script(shell: Shell, lines: Iterable[str], args: argparse.Namespace) -> int:

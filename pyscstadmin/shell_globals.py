@@ -87,6 +87,14 @@ class Globals:
         mode = "read-only" if flags["read_only"] else "read-write"
         self.say(f"{device} is LUN {number} for {whom} of {target}, {mode}")
 
+    def unmap(self, place: tuple[str, str], lun: str) -> None:
+        """Take a LUN away, given its number or its device."""
+        target, group = place
+        number = self.session.lun_number(place, lun)
+        # By its device: if the number has another one by now, it is not what was meant.
+        device = None if names.check_lun(lun) is None else lun
+        self.admin.unmap(target, number, group=group, device=device)
+
     def _number(self, target: str, group: str, device: str) -> int:
         """The first free number; the one the device has already would make a second LUN of it."""
         for lun in self.session.luns(target, group):
@@ -150,7 +158,8 @@ class Globals:
         from pyscstadmin.render import decision_lines
 
         target = target or self._only_target()
-        for line in decision_lines(self.admin.explain(target, initiator), target):
+        decision = self.admin.explain(target, initiator)
+        for line in decision_lines(decision, target, settled=self.admin.settled()):
             self.say(line)
 
     def _only_target(self) -> str:
@@ -246,9 +255,11 @@ class Globals:
         self._finish(self.admin.clear())
 
     def _agreed(self, what: str) -> bool:
+        from pyscstadmin.cli import agreed
+
         if not self.shell.interactive or not sys.stdin.isatty():
             return False
-        return input(f"Remove {what}? All sessions end. [y/N] ").strip().lower() in ("y", "yes")
+        return agreed(f"Remove {what}? All sessions end. [y/N] ")
 
     def _finish(self, outcome: Outcome) -> None:
         count = len(outcome.done)

@@ -193,7 +193,7 @@ class Anywhere(Node):
 
         unmap NUMBER target=TARGET [group=GROUP]      or the name of the device, if it is one LUN only
         """
-        self.admin.unmap(target, self.session.lun_number(Place(target, group), lun), group=group)
+        self.unmap(Place(target, group), lun)
 
 
 class Mappable(Node):
@@ -208,8 +208,7 @@ class Mappable(Node):
 
         unmap NUMBER        or the name of the device, if it is one LUN only
         """
-        place = self.place()
-        self.admin.unmap(place.target, self.session.lun_number(place, lun), group=place.group)
+        self.unmap(self.place(), lun)
 
 
 class GroupMap(Mappable):

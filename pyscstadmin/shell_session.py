@@ -7,11 +7,12 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 
+from pyscstadmin import read
 from pyscstadmin.admin import Admin
 from pyscstadmin.apply import Outcome, failures
 from pyscstadmin.errors import Conflict, NotPresent, OperationError
 from pyscstadmin.layout import device_dir, target_dir
-from pyscstadmin.model import Config, Lun
+from pyscstadmin.model import Config, Device, Lun
 from pyscstadmin.names import LUN_MAX, check_lun, is_exact
 from pyscstadmin.read import Snapshot
 from pyscstadmin.render import config_counts
@@ -22,13 +23,14 @@ __all__ = ["Session"]
 
 
 class Session:
-    """One run of the shell. `exit_code` is the worst that happened so far: 0, 3 (parked) or 4 (left out)."""
+    """One run of the shell."""
 
     def __init__(self, admin: Admin, say: Callable[[str], None] = print) -> None:
         self.admin = admin
         self.say = say
         self.snapshot: Snapshot | None = None
-        self.exit_code = 0
+        self._left_out = False
+        self._parked: set[str] = set()
         self._logins: list[Login] | None = None
 
     def refresh(self) -> None:
@@ -65,23 +67,39 @@ class Session:
             return self.admin.tree.read(f"{target_dir(driver, name)}/hosts/{initiator}/host")
         return ""
 
-    def parked_because(self, name: str) -> str:
+    def parked_because(self, device: Device) -> str:
         """A line about a parked device."""
-        device = self.config.device(name) or self.admin.config().device(name)
-        if device is None:
-            return f"{name}: parked"
-        error = self.admin.tree.read(f"{device_dir(device.handler, name)}/error")
+        error = self.admin.tree.read(f"{device_dir(device.handler, device.name)}/error")
         if not error:
-            return f"{name}: parked on request; `activate` opens it"
-        return f"{name}: parked, waits for {device.path} ({error})"
+            return f"{device.name}: parked on request; `activate` opens it"
+        return f"{device.name}: parked, waits for {device.path} ({error})"
 
     def report(self, outcome: Outcome) -> None:
         """Say what is not as it was asked for."""
-        self.exit_code = max(self.exit_code, outcome.exit_code)
+        self._left_out = self._left_out or bool(outcome.failed)
+        self._parked.update(outcome.parked)
         for name in outcome.parked:
-            self.say(self.parked_because(name))
+            # The snapshot is from before the change.
+            device = read.device(self.admin.tree, name)
+            self.say(self.parked_because(device) if device is not None else f"{name}: parked")
         for line in failures(outcome):
             self.say(f"left out: {line}")
+
+    @property
+    def exit_code(self) -> int:
+        """The worst of what was done, as it is now: 4 if something was left out, 3 if a device that a command
+        found parked still is, else 0.
+        """
+        if self._left_out:
+            return 4
+        return 3 if any(self._waits(name) for name in self._parked) else 0
+
+    def _waits(self, name: str) -> bool:
+        try:
+            found = read.find_handler(self.admin.tree, name)
+        except NotPresent:
+            return False
+        return found is not None and found[1] == "parked"
 
     # LUNs.
 
@@ -151,7 +169,7 @@ class Session:
         lines = [f"{counts}, generation {shot.root.generation}"]
         if not shot.root.settled:
             lines.append("changes are staged that are not in force")
-        lines += [self.parked_because(name) for name in shot.parked]
+        lines += [self.parked_because(device) for device in config.devices if device.name in shot.parked]
         lines += [
             f"{driver}/{name}: {state}"
             for (driver, name), state in sorted(shot.target_states.items())

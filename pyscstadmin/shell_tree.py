@@ -7,10 +7,10 @@ All changes go through `Admin`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from pyscstadmin import names
+from pyscstadmin.apply import Outcome
 from pyscstadmin.layout import DRIVERS, HANDLERS, IDENTITY, Setting
 from pyscstadmin.model import Device, Group, Identity, Lun, Target
 from pyscstadmin.render import config_counts, size_text
@@ -75,8 +75,9 @@ class Handler(Anywhere):
         """Make a device from texts."""
         checked(names.check_device_name(name), name)
         values = self.converted(given, {**device_kinds(self.name), "enabled": "bool"})
-        device = Device(name, self.name, **_device_fields(values, Identity()))
-        self.report(self.admin.create_device(device))
+        check_identity(values)
+        parts = {part: values.pop(part) for part in IDENTITY if part in values}
+        self.report(self.admin.create_device(Device(name, self.name, id=Identity(**parts), **values)))
 
     def ui_command_delete(self, device: str) -> None:
         """Remove a device. It must not be a LUN of anything."""
@@ -118,13 +119,11 @@ def device_kinds(handler: str) -> dict[str, str]:
     return {**kinds, **dict.fromkeys(IDENTITY, "text")}
 
 
-def _device_fields(values: Mapping[str, Any], identity: Identity) -> dict[str, Any]:
-    """The values as fields of the model: identification sits in a value of its own."""
-    own = {name: value for name, value in values.items() if name not in IDENTITY}
-    ids = {name: value for name, value in values.items() if name in IDENTITY}
-    for name, value in ids.items():
-        checked(_ID_CHECKS[name](value), value)
-    return {**own, "id": replace(identity, **ids)} if ids else own
+def check_identity(values: Mapping[str, Any]) -> None:
+    """Check the parts of an identity among these settings. Raises `UsageError`."""
+    for name, check in _ID_CHECKS.items():
+        if name in values:
+            checked(check(values[name]), values[name])
 
 
 _ID_CHECKS = {
@@ -167,10 +166,10 @@ class DeviceNode(Node):
         return {"state": self.state, **own, **identity}
 
     def change(self, values: dict[str, Any]) -> None:
-        fields = _device_fields(values, self.device.id)
-        if "path" in fields:
-            checked(names.check_path(fields["path"]), fields["path"])
-        self.report(self.admin.change_device(self.name, **fields))
+        check_identity(values)
+        if "path" in values:
+            checked(names.check_path(values["path"]), values["path"])
+        self.report(self.admin.change_device(self.name, **values))
 
     def ui_command_enable(self) -> None:
         """Register the device, so that it can be a LUN. Without its backing it is parked."""
@@ -296,8 +295,7 @@ class TargetNode(Mappable):
 
         unmap NUMBER [group=GROUP]      or the name of the device, if it is one LUN only
         """
-        place = Place(self.full_name, group)
-        self.admin.unmap(place.target, self.session.lun_number(place, lun), group=group)
+        self.unmap(Place(self.full_name, group), lun)
 
     def ui_command_enable(self) -> None:
         """Open the target to initiators."""
@@ -358,15 +356,7 @@ class LunNode(Node):
         return {"device": self.lun.device, "read_only": self.lun.read_only}
 
     def change(self, values: dict[str, Any]) -> None:
-        wanted = replace(self.lun, **values)
-        self.admin.map(
-            self.owner.target,
-            wanted.number,
-            wanted.device,
-            group=self.owner.group,
-            read_only=wanted.read_only,
-            replace=True,
-        )
+        self.admin.change_lun(self.owner.target, self.lun.number, group=self.owner.group, **values)
 
     def ui_command_delete(self) -> None:
         """Take this LUN away (as `unmap`)."""
@@ -457,8 +447,8 @@ class NameList(Node):
         """The names."""
         raise NotImplementedError
 
-    def update(self, members: tuple[str, ...]) -> None:
-        """Make these the names."""
+    def change_names(self, added: tuple[str, ...] = (), removed: tuple[str, ...] = ()) -> Outcome:
+        """Add or remove names. What is there is looked up anew: others may have changed it meanwhile."""
         raise NotImplementedError
 
     def summary(self) -> tuple[str, bool | None]:
@@ -477,7 +467,7 @@ class NameList(Node):
             known.add(name.lower())
         if not given:
             raise UsageError("say which: create INITIATOR ...")
-        self.update((*self.members(), *given))
+        self.report(self.change_names(added=given))
 
     def ui_command_delete(self, *initiator: str) -> None:
         """Remove names, all that are given or none.
@@ -488,7 +478,7 @@ class NameList(Node):
             raise UsageError("say which: delete INITIATOR ...")
         for name in initiator:
             self.get_child(name)
-        self.update(tuple(name for name in self.members() if name not in initiator))
+        self.report(self.change_names(removed=initiator))
 
 
 class Initiators(NameList):
@@ -501,8 +491,11 @@ class Initiators(NameList):
     def members(self) -> tuple[str, ...]:
         return self.owner.group.initiators
 
-    def update(self, members: tuple[str, ...]) -> None:
-        self.report(self.admin.change_group(self.owner.target_name, self.owner.name, initiators=members))
+    def change_names(self, added: tuple[str, ...] = (), removed: tuple[str, ...] = ()) -> Outcome:
+        place = (self.owner.target_name, self.owner.name)
+        if added:
+            return self.admin.add_initiator(*place, *added)
+        return self.admin.remove_initiator(*place, *removed)
 
     def ui_command_create(self, *initiator: str) -> None:
         """Add initiators to the group.
@@ -524,8 +517,10 @@ class Hosts(NameList):
     def members(self) -> tuple[str, ...]:
         return self.owner.target.hosts
 
-    def update(self, members: tuple[str, ...]) -> None:
-        self.report(self.admin.change_target(self.owner.full_name, hosts=members))
+    def change_names(self, added: tuple[str, ...] = (), removed: tuple[str, ...] = ()) -> Outcome:
+        if added:
+            return self.admin.add_host(self.owner.full_name, *added)
+        return self.admin.remove_host(self.owner.full_name, *removed)
 
     def note(self, name: str) -> tuple[str, bool | None]:
         number = self.session.host_number(self.owner.full_name, name)

@@ -167,7 +167,7 @@ class Device(Item):
             raise Refused(errno.EINVAL)
         self._look()
         if not on:
-            self.active = False
+            self.active, self.error = False, ""
         elif not self.active:
             self._open()
 

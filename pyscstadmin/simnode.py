@@ -89,8 +89,8 @@ class Node:
         return {}
 
     def has(self, name: str) -> bool:
-        """Whether anything of that name is in this directory."""
-        return name in self.children or name in self.links or name in self.attributes()
+        """Whether anything of that name is in this directory. `.` and `..` are in each."""
+        return name in (".", "..") or name in self.children or name in self.links or name in self.attributes()
 
     def child(self, name: str) -> Node | Link | str:
         """What is in this directory under a name."""

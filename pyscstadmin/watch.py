@@ -2,7 +2,8 @@
 """`scstadmin watch`: devices follow their backing, without a command typed.
 
 One loop: wait for signs, look at everything, decide, act, report what changed. Looking at everything each
-time costs a few reads per device and makes lost signs harmless.
+time costs a few reads per device and makes lost signs harmless. Looking and deciding take no lock;
+`Admin.reopen`, which acts, does, and leaves a device alone that is not as it was seen any more.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from pyscstadmin.errors import NotPresent, OperationError, ScstError, errno_name
+from pyscstadmin.errors import LockTimeout, NotPresent, OperationError, ScstError, errno_name
 from pyscstadmin.watch_look import Eyes
-from pyscstadmin.watch_plan import Action, Attempt, Do, Seen, decide, noted
+from pyscstadmin.watch_plan import Action, Attempt, Do, Seen, decide, in_turn, noted
 from pyscstadmin.watch_signs import Folders, Mounts, Uevents, nearest_folder, wait
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ __all__ = ["Event", "Watcher", "run"]
 # systems, links changed deep inside a path); and in quiet times, for an event the kernel could not deliver.
 RECHECK = 5.0
 IDLE_RECHECK = 60.0
+
+# Seconds between the end of a look and the next one, however many signs there are: a file that is written
+# to all the time gives thousands of them. The first sign after a quiet time is not held back.
+PAUSE = 0.2
+
+# Seconds to wait for the lock before asking whether to go on.
+LOCK_SLICE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,31 +65,30 @@ Report = Callable[[Event], None]
 
 
 class Watcher:
-    """Does the work of one look; `report` gets the events. Times are those of `time.monotonic`."""
+    """Does the work of one look; `report` gets the events. Times are those of `time.monotonic`.
+
+    `proceed` is asked before each action, and while the lock is waited for: False ends the round.
+    """
 
     def __init__(self, admin: Admin, report: Report) -> None:
         self.admin = admin
         self.report = report
+        self.proceed: Callable[[], bool] = lambda: True
         self.seen: dict[str, Seen] = {}
         self.present = True
         self._eyes = Eyes()
         self._attempts: dict[str, Attempt] = {}
         self._told: dict[str, tuple[str, str]] = {}
-        self._reopening: set[str] = set()
+        self._last = ""  # who had the last turn
+        self._locked_out = False
 
     def look(self) -> float | None:
         """Look, act, report; returns when to look again at the latest. Raises `OperationError`."""
         try:
-            devices = self._devices()
+            devices = self._look_and_act()
         except NotPresent:
             self._absent()
             return time.monotonic() + RECHECK
-        decision = decide(devices, self._attempts, time.monotonic())
-        for action in decision.actions:
-            self._act(action)
-        if decision.actions:
-            devices = self._devices()
-            self._note_relapses(decision.actions, devices)
         self._changes(devices)
         now = time.monotonic()
         # The actions took time and may have uncovered more: what is due by now must not wait for a sign.
@@ -97,18 +104,22 @@ class Watcher:
         """Directories in which an awaited file, or a directory on its path, will appear."""
         return {nearest_folder(seen.path) for seen in self.awaited if seen.handler == "fileio"}
 
+    def _look_and_act(self) -> list[Seen]:
+        """The devices as they are after the actions."""
+        devices = self._devices()
+        actions = decide(devices, self._attempts, time.monotonic()).actions
+        if actions:
+            done = self._round(in_turn(actions, self._last), {seen.name: seen for seen in devices})
+            devices = self._devices()
+            self._note_relapses(done, devices)
+        return devices
+
     def _devices(self) -> list[Seen]:
         found = self._eyes.look(self.admin.tree)
         if not self.present:
             self.present = True
             self.report(Event("present", "the control plane is there"))
-        names = {seen.name for seen in found if seen.state == "parked"}
-        self._reopening &= names
-        # Parked by us on the way to reopening it: no error is recorded, but nobody asked for it.
-        return [
-            replace(seen, error="ENODEV") if seen.name in self._reopening and not seen.error else seen
-            for seen in found
-        ]
+        return found
 
     def _absent(self) -> None:
         if self.present:
@@ -117,20 +128,69 @@ class Watcher:
             self._attempts.clear()
             self.report(Event("absent", "no control plane; waiting for it"))
 
-    def _act(self, action: Action) -> None:
+    def _round(self, actions: Sequence[Action], seen: Mapping[str, Seen]) -> list[Action]:
+        """One action after the other; returns those that were tried.
+
+        All of them together wait for the lock no longer than one writer may. Who has no turn because of that
+        is among the first at the next look.
+        """
+        limit = self.admin.lock_timeout
+        deadline = time.monotonic() + limit
+        done: list[Action] = []
+        try:
+            for action in actions:
+                if not self.proceed():
+                    break
+                self._last = action.name
+                if self._act(action, seen[action.name], deadline):
+                    done.append(action)
+        except LockTimeout as held:
+            self._report_lock(held.path)
+        finally:
+            self.admin.lock_timeout = limit
+        return done
+
+    def _report_lock(self, path: str) -> None:
+        """Once per time that it is held."""
+        if not self._locked_out:
+            self._locked_out = True
+            self.report(
+                Event("locked", f"{path}: others hold the lock; devices wait until it is free", path=path)
+            )
+
+    def _act(self, action: Action, seen: Seen, deadline: float) -> bool:
+        """Whether anything was tried. Raises `LockTimeout`."""
         name = action.name
         try:
-            if action.do is Do.REOPEN:
-                self.admin.deactivate(name)
-                self._reopening.add(name)
-            self.admin.activate(name)
-            self._reopening.discard(name)
+            tried = self._reopen(seen, deadline)
+        except LockTimeout:
+            raise
         except ScstError as error:
             self._failed(action, error)
+            tried = True
         else:
-            self._attempts.pop(name, None)
-            self._told.pop(name, None)
-        self._eyes.forget(name)
+            if tried:
+                self._attempts.pop(name, None)
+                self._told.pop(name, None)
+            # Either opened just now or changed by somebody: what it holds is to be found out.
+            self._eyes.forget(name)
+        self._locked_out = False
+        return tried
+
+    def _reopen(self, seen: Seen, deadline: float) -> bool:
+        """`Admin.reopen`, waiting for the lock in slices, so that a request to stop is heard meanwhile."""
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            self.admin.lock_timeout = min(LOCK_SLICE, left)
+            try:
+                return self.admin.reopen(
+                    seen.handler, seen.name, state=seen.state, error=seen.error, path=seen.path
+                )
+            except LockTimeout:
+                if not self.proceed():
+                    return False
+                if left <= LOCK_SLICE:
+                    raise
 
     def _failed(self, action: Action, error: ScstError) -> None:
         name = action.name
@@ -183,8 +243,11 @@ class Loop:
 
     def __init__(self, watcher: Watcher, service: Service) -> None:
         self.watcher = watcher
+        self.watcher.proceed = self._proceed
         self.service = service
         self.stopping = False
+        self._ready = False
+        self._looked = time.monotonic()
         self._uevents = Uevents()
         self._mounts = Mounts()
         self._folders = Folders()
@@ -199,6 +262,7 @@ class Loop:
         with self._signals():
             due = self._look()
             self.service.ready(self._status())
+            self._ready = True
             while not self.stopping:
                 self._wait(due)
                 if not self.stopping:
@@ -213,11 +277,16 @@ class Loop:
 
     def _look(self) -> float | None:
         due = self.watcher.look()
-        folders = self.watcher.folders()
-        if folders != self._folders.watched:
-            self._folders.follow(folders)
-            due = self.watcher.look()  # what appeared before the directory was watched
+        if self._folders.follow(self.watcher.folders()):
+            due = time.monotonic()  # for what appeared before the directory was watched
+        self._looked = time.monotonic()
         return due
+
+    def _proceed(self) -> bool:
+        """Between two actions: a round of many takes long, and is alive."""
+        if self._ready:
+            self.service.alive(self._status())
+        return not self.stopping
 
     def _wait(self, due: float | None) -> None:
         poller = select.poll()
@@ -225,11 +294,21 @@ class Loop:
             poller.register(source.fileno(), select.POLLIN)
         poller.register(self._mounts.fileno(), select.POLLPRI)
         wait(poller, self._patience(due))
+        self._pause()
+        # Only now: a sign that comes after this wakes the next wait, so the last of many is never lost.
         overflows = self._uevents.overflows
         self._uevents.drain()
         self._folders.drain()
         if self._uevents.overflows != overflows:
             self.watcher.report(Event("overflow", "events were lost; looking at everything"))
+
+    def _pause(self) -> None:
+        """Let signs gather, unless the last look is long ago. Only a request to stop ends it early."""
+        left = self._looked + PAUSE - time.monotonic()
+        if left > 0:
+            poller = select.poll()
+            poller.register(self._wake.fileno(), select.POLLIN)
+            wait(poller, left)
 
     def _patience(self, due: float | None) -> float:
         awaiting = self.watcher.awaited or not self.watcher.present
@@ -244,7 +323,7 @@ class Loop:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Stop at SIGTERM and SIGINT, between two looks, never within one."""
+        """Stop at SIGTERM and SIGINT: between two actions, or while waiting, never within an action."""
         old_fd = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         old = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:

@@ -11,11 +11,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["ABSENT", "Action", "Attempt", "Backing", "Decision", "Do", "Seen", "decide", "noted"]
+__all__ = ["ABSENT", "Action", "Attempt", "Backing", "Decision", "Do", "Seen", "decide", "in_turn", "noted"]
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 30.0
@@ -116,6 +116,11 @@ def _due(seen: Seen, failed: Attempt | None, now: float) -> float | None:
     if failed is not None and failed.identity == seen.backing.identity:
         return failed.due
     return now if seen.state == "active" else now + seen.backing.settled_in
+
+
+def in_turn(actions: Sequence[Action], last: str) -> tuple[Action, ...]:
+    """The actions by name, beginning after the device `last`, so that a round cut short begins elsewhere."""
+    return tuple(sorted(actions, key=lambda action: (action.name <= last, action.name)))
 
 
 def noted(before: Attempt | None, identity: str, now: float) -> Attempt:

@@ -118,8 +118,11 @@ class Folders:
         """The descriptor to poll."""
         return self._fd
 
-    def follow(self, folders: Iterable[str]) -> None:
-        """Watch these directories and no others. One that cannot be watched is left to the re-checks."""
+    def follow(self, folders: Iterable[str]) -> bool:
+        """Watch these directories and no others; returns whether any was not watched before.
+
+        One that cannot be watched is left to the re-checks.
+        """
         wanted = set(folders)
         numbers: dict[str, int] = {}
         for folder in wanted:
@@ -130,7 +133,9 @@ class Folders:
                 )
         for number in set(self._watched.values()) - set(numbers.values()):
             self._libc.inotify_rm_watch(self._fd, number)  # EINVAL: it went with its directory
+        added = bool(numbers.items() - self._watched.items())
         self._watched = numbers
+        return added
 
     @property
     def watched(self) -> frozenset[str]:

@@ -298,6 +298,93 @@ def test_another_writer_makes_the_commit_stale(
     assert admin.snapshot().root.settled
 
 
+def test_a_lun_that_another_writer_moves_meanwhile_is_not_overwritten(
+    admin: Admin, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who ignores the lock changes a LUN after it was looked at."""
+    admin.apply(settings())
+    read, path = type(tree).read, "targets/local/t1/luns/3"
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: admin.map("t1", 3, "n0", replace=True),
+        lambda: admin.unmap("t1", 3),
+        lambda: admin.change_lun("t1", 3, read_only=True),
+    )
+    for change in changes:
+
+        def racing(self: Tree, name: str) -> str:
+            if name == "devices/nullio/n1/state":
+                monkeypatch.undo()
+                tree.unlink(f"{path}/device")
+                tree.symlink("devices/fileio/late", f"{path}/device")
+            return read(self, name)
+
+        monkeypatch.setattr(type(tree), "read", racing)
+        with pytest.raises(ApplyFailed, match="ESTALE"):
+            change()
+        assert admin.config().target("local", "t1").luns == (Lun(3, "late"),)  # type: ignore[union-attr]
+        assert admin.snapshot().root.settled
+        admin.apply(settings())
+
+
+def test_change_lun(admin: Admin) -> None:
+    admin.apply(settings())
+    assert admin.change_lun("t1", 3, read_only=True)
+    assert not admin.change_lun("t1", 3, device="n1")
+    assert admin.change_lun("t1", 3, device="n0")
+    assert admin.change_lun("t1", 1, group="g0", device="n0", read_only=False)
+    target = admin.config().target("local", "t1")
+    assert target is not None
+    assert target.luns == (Lun(3, "n0", True),)
+    assert target.groups[0].luns == (Lun(0, "n0"), Lun(1, "n0"))
+    for number, device, said in ((4, "n0", "no LUN 4"), (3, "n8", "no device n8"), (3, "", "needs a device")):
+        with pytest.raises(Conflict, match=said):
+            admin.change_lun("t1", number, device=device)
+    with pytest.raises(Conflict, match="LUN 3 is n0 now, not n1"):
+        admin.unmap("t1", 3, device="n1")
+    assert admin.unmap("t1", 3, device="n0")
+
+
+def test_several_names_at_once(admin: Admin) -> None:
+    """All of them, or none."""
+    admin.apply(settings())
+    admin.add_initiator("t1", "g0", "x", "y", "z*")
+    admin.add_host("t1", "x", "y")
+    before = admin.config()
+    calls: tuple[tuple[Callable[[], object], str], ...] = (
+        (lambda: admin.add_initiator("t1", "g0", "v", "Y"), "Y is there already"),
+        (lambda: admin.add_initiator("t1", "g0", "v", "V"), "V is there already"),
+        (lambda: admin.remove_initiator("t1", "g0", "x", "v"), "v is not there"),
+        (lambda: admin.add_host("t1", "v", "X"), "X is there already"),
+        (lambda: admin.remove_host("t1", "x", "v"), "v is not there"),
+    )
+    for call, said in calls:
+        with pytest.raises(Conflict, match=said):
+            call()
+    assert admin.config() == before
+    admin.remove_initiator("t1", "g0", "x", "y", "z*")
+    admin.remove_host("t1", "x", "y")
+    assert not admin.plan(settings())
+
+
+def test_identity_changes_in_part(admin: Admin) -> None:
+    admin.apply(settings())
+    admin.change_device("n1", product="P", eui64="0" * 16)
+    found = admin.config().device("n1")
+    assert found is not None
+    assert found.id == Identity("SCST", "P", "1", "S1", "3" * 16, "0" * 16)
+
+
+def test_explain_leaves_out_what_is_not_seen(admin: Admin, tree: Tree) -> None:
+    admin.apply(settings())
+    tree.mkdir("targets/local/t1/groups/g0/luns/7")
+    assert [lun.number for lun in admin.explain("t1", INITIATOR).luns] == [0, 1]
+    assert admin.settled()
+    tree.write("autocommit", "0")
+    tree.unlink("targets/local/t1/groups/g0/luns/0/device")
+    assert [lun.number for lun in admin.explain("t1", INITIATOR).luns] == [1]
+    assert not admin.settled()
+
+
 def test_changes_by_others_are_noticed(admin: Admin, tree: Tree) -> None:
     """Nothing of what another program changes hides behind the remembered configuration."""
     admin.apply(settings())

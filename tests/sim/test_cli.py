@@ -158,6 +158,56 @@ def test_exit_2_for_wrong_usage(
     assert "usage:" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["apply"],
+        ["clear"],
+        ["nonsense"],
+        ["shell", "-x"],
+        ["map", "n0", "--lun", "x"],
+        ["--sim", "a", "--root", "b"],
+    ],
+)
+def test_wrong_usage_as_json(
+    scstadmin: Run, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert scstadmin("--json", *words) == 2
+    captured = capsys.readouterr()
+    said = json.loads(captured.out)
+    assert (said["error"], said["exit_code"]) == ("WrongUsage", 2)
+    assert said["message"]
+    assert captured.err == ""
+
+
+@pytest.mark.parametrize("answer", ["", "n", None])
+def test_clear_asks(
+    tree: Tree,
+    scstadmin: Run,
+    good: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+    answer: str | None,
+) -> None:
+    """Whatever is no yes is a no, the end of input too."""
+    scstadmin("apply", good)
+
+    def reply(question: str) -> str:
+        assert "All sessions end" in question
+        if answer is None:
+            raise EOFError
+        return answer
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", reply)
+    assert scstadmin("clear") == 1
+    assert "nothing changed" in capsys.readouterr().out
+    assert scstadmin("--json", "clear") == 2
+    assert json.loads(capsys.readouterr().out)["error"] == "WrongUsage"
+    assert now(tree).targets == GOOD.targets
+
+
 # Each: the text, and what the complaint must hold.
 DEVICE = '{"version": 1, "devices": {"nullio": {"n0": {"size": 1048576}}}, "targets": {"local": {"t1": %s}}}'
 BAD = {
@@ -165,9 +215,18 @@ BAD = {
     "not json": ('{"version": 1,\n  nonsense}', ["2:3", "not JSON"]),
     "cut off": ('{"version": 1, "devices": {', ["not JSON"]),
     "two documents": ("{}\n{}", ["2:1", "not JSON"]),
-    "nan": ('{"version": NaN}', ["NaN"]),
+    "nan": ('{"version": NaN}', ["1:13", "NaN is not a JSON value"]),
+    "infinity": ('{"version": 1, "$schema": "NaN",\n "devices": -Infinity}', ["2:13", "-Infinity is not"]),
     "nested": ("[" * 100000, ["nested"]),
-    "huge number": ('{"version": ' + "9" * 5000 + "}", ["not JSON"]),
+    "huge number": ('{"version":\n ' + "9" * 5000 + "}", ["2:2", "not JSON", "5000 digits"]),
+    "huge negative number": ('{"version": -' + "9" * 5000 + "}", ["1:13", "not JSON"]),
+    "huge fraction": ('{"version": ' + "9" * 5000 + ".5}", ["1:13", "must be 1"]),
+    "surrogate": (
+        '{"version": 1, "devices": {"fileio": {"d": {"path": "/\\ud800"}}}}',
+        ["1:53", "must not contain '\\ud800'"],
+    ),
+    "initiator ..": (DEVICE % '{"groups": {"g": {"initiators": [".."]}}}', ["'..' names a directory"]),
+    "host .": (DEVICE % '{"hosts": ["."]}', ["'.' names a directory"]),
     "list": ("[]", ["must be an object"]),
     "null": ("null", ["must be an object, not null"]),
     "no version": ("{}", ['"version" is missing']),
@@ -372,6 +431,27 @@ def test_explain(scstadmin: Run, good: str, capsys: Capture) -> None:
     assert "none of its patterns match" in said
 
 
+def test_explain_what_is_staged(tree: Tree, scstadmin: Run, good: str, capsys: Capture) -> None:
+    words = ["explain", "--initiator", INITIATOR, "--target", "t1"]
+    scstadmin("apply", good)
+    capsys.readouterr()
+    assert scstadmin(*words) == 0
+    assert "staged" not in capsys.readouterr().out
+    tree.refresh()
+    tree.mkdir("targets/local/t1/groups/g/luns/7")
+    tree.write("autocommit", "0")
+    tree.unlink("targets/local/t1/groups/g/luns/0/device")
+    tree.flush()
+    assert scstadmin(*words) == 0
+    said = capsys.readouterr().out
+    assert "LUN 0 " not in said
+    assert "LUN 7" not in said
+    assert "staged changes not in force" in said
+    assert scstadmin("--json", *words) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["settled"], data["luns"]) == (False, [])
+
+
 def test_progress(scstadmin: Run, good: str, capsys: Capture) -> None:
     assert scstadmin("-v", "apply", good) == 0
     said = capsys.readouterr().err
@@ -389,3 +469,73 @@ def test_a_reader_that_goes_away(good: str, tmp_path: Path) -> None:
         said = process.stderr.read()
     assert process.returncode in (0, 1)
     assert said == b""
+
+
+LOCALES = {
+    "strict": {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict"},
+    "latin": {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "latin-1:strict"},
+    "ascii": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""},
+}
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_names_in_every_locale(tmp_path: Path, locale: str) -> None:
+    """What cannot be printed as it is, is printed escaped; a saved file is UTF-8 all the same."""
+    odd = Config((Device("d", "fileio", path=os.fsdecode(b"/nonexistent/\xff")),))
+    wide = Config((Device("d", "fileio", path="/nonexistent/\u65e5\u672c\U0001f4bd"),))
+    (tmp_path / "odd.json").write_text(schema.dumps(odd))
+    (tmp_path / "wide.json").write_text(schema.dumps(wide), encoding="utf-8")
+
+    def run(*words: str) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "pyscstadmin", "--sim", str(tmp_path / "sim"), *words]
+        done = subprocess.run(command, capture_output=True, check=False, env=os.environ | LOCALES[locale])
+        assert b"Traceback" not in done.stderr
+        return done
+
+    for words, code in ((["plan"], 0), (["apply"], 3)):
+        assert run(*words, str(tmp_path / "odd.json")).returncode == code
+    assert b"nonexistent/" in run("show").stdout
+    found = schema.loads(run("save", "-").stdout.decode())
+    assert found.devices[0].path == odd.devices[0].path
+    done = run("apply", str(tmp_path / "wide.json"))
+    if locale == "ascii":  # no file name can have these letters then
+        assert done.returncode == 2
+        assert b"file names cannot have" in done.stderr
+        return
+    assert done.returncode == 3
+    assert b"nonexistent/" in run("show").stdout
+    found = schema.loads(run("save", "-").stdout.decode())
+    assert found.devices[0].path == wide.devices[0].path
+
+
+@pytest.mark.parametrize(
+    ("redirect", "code"), [(">/dev/full", 1), (">&-", 0), ("<&-", 0), (">&- <&- 2>&-", 0), ("| true", 0)]
+)
+@pytest.mark.parametrize("words", ["show", "--json show", "save -"])
+def test_output_that_goes_nowhere(tmp_path: Path, words: str, redirect: str, code: int) -> None:
+    command = f"{sys.executable} -m pyscstadmin --sim {tmp_path}/sim {words} {redirect}"
+    done = subprocess.run(command, shell=True, capture_output=True, check=False)
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr
+    assert b"Exception" not in done.stderr
+    assert (b"No space left" in done.stderr) == (code == 1)
+
+
+def test_exit_code_without_a_reader(tmp_path: Path) -> None:
+    """What goes wrong is said by the exit code, also where nobody reads the rest."""
+    command = [
+        sys.executable,
+        "-m",
+        "pyscstadmin",
+        "--sim",
+        str(tmp_path / "sim"),
+        "--json",
+        "apply",
+        "/none",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (2, b"")

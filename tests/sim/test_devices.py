@@ -408,6 +408,22 @@ def test_blockio_on_a_block_device(tree: Tree, block_device: str) -> None:
     assert tree.read("devices/blockio/b/error") == "EBUSY"
 
 
+def test_parking_on_request_leaves_no_error(tree: Tree, tmp_path: Path) -> None:
+    """What waits for its backing and what was parked by somebody are told apart by this."""
+    backing = tmp_path / "late.img"
+    path = file_device(tree, backing)
+    assert tree.read(f"{path}/error") == "ENOENT"
+    tree.write(f"{path}/active", "0")
+    assert (tree.read(f"{path}/state"), tree.read(f"{path}/error")) == ("parked", "")
+    with refused(errno.ENOENT):
+        tree.write(f"{path}/active", "1")
+    assert tree.read(f"{path}/error") == "ENOENT"
+    backing.write_bytes(bytes(8192))
+    tree.write(f"{path}/active", "1")
+    tree.write(f"{path}/active", "0")
+    assert (tree.read(f"{path}/state"), tree.read(f"{path}/error")) == ("parked", "")
+
+
 def test_disabling_needs_the_luns_gone(tree: Tree, names: Names) -> None:
     with refused(errno.EBUSY):
         tree.write(f"{names.device}/enabled", "0")

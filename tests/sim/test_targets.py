@@ -211,6 +211,15 @@ def test_patterns_refused(tree: Tree, names: Names, name: str) -> None:
         tree.mkdir(f"{names.group}/initiators/{name}")
 
 
+@pytest.mark.parametrize("name", [".", ".."])
+@pytest.mark.parametrize("place", ["groups/g0/initiators", "hosts", "groups", "luns"])
+def test_directories_that_are_always_there(tree: Tree, names: Names, place: str, name: str) -> None:
+    before = set(tree.list(f"{names.target}/{place}"))
+    with refused(errno.EEXIST):
+        tree.mkdir(f"{names.target}/{place}/{name}")
+    assert set(tree.list(f"{names.target}/{place}")) == before
+
+
 @pytest.mark.parametrize("length", [224, 255, 256])
 def test_patterns_too_long(tree: Tree, names: Names, length: int) -> None:
     with refused(errno.ENAMETOOLONG):

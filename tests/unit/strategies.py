@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from pyscstadmin.model import Config, Device, Group, Identity, Lun, Target
 
 MIB = 1 << 20
 NAMES = [f"d{i}" for i in range(6)]
+DISKS = [f"/nonexistent/disk{i}" for i in range(4)]
 
 identities = st.builds(
     Identity,
@@ -76,7 +79,12 @@ def target(name: str, number: int, names: list[str]) -> st.SearchStrategy[Target
 def configs(draw: st.DrawFn) -> Config:
     """A whole configuration that a file could say."""
     names = draw(st.lists(st.sampled_from(NAMES), max_size=4, unique=True))
-    devices = [draw(device(name)) for name in names]
+    disks = draw(st.permutations(DISKS))
+    # A disk is opened for one device only.
+    devices = [
+        replace(found, path=disk) if found.handler == "blockio" else found
+        for found, disk in zip([draw(device(name)) for name in names], disks, strict=False)
+    ]
     target_names = draw(st.lists(st.sampled_from(["t1", "t2", "t3"]), max_size=3, unique=True))
     numbers = draw(st.permutations([1, 2, 3, 4]))
     targets = [draw(target(name, numbers[i], names)) for i, name in enumerate(target_names)]

@@ -28,6 +28,7 @@ from pyscstadmin.errors import (
     LockTimeout,
     NotPresent,
     OperationError,
+    PartlyApplied,
     SaveRefused,
     Unstable,
 )
@@ -72,6 +73,155 @@ def test_save_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert schema.load_file(str(path)) == numbered(1)
     assert save(numbered(2), str(path))
     assert schema.load_file(str(path)) == numbered(2)
+
+
+def test_save_through_a_link(tmp_path: Path) -> None:
+    """The link stays, and the history is beside the file."""
+    link = tmp_path / "etc" / "scst.json"
+    link.parent.mkdir()
+    link.symlink_to("../real.json")
+    assert save(numbered(1), str(link))
+    assert save(numbered(2), str(link))
+    assert link.is_symlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"etc", "real.json", "real.json.1"}
+    assert schema.load_file(str(tmp_path / "real.json")) == numbered(2)
+
+
+def test_save_replaces_files_only(tmp_path: Path) -> None:
+    (tmp_path / "null").symlink_to("/dev/null")
+    os.mkfifo(tmp_path / "fifo")
+    for path in ("null", "fifo"):
+        with pytest.raises(Conflict, match="is not a file"):
+            save(numbered(1), str(tmp_path / path), force=True)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OperationError, match="EISDIR"):
+        save(numbered(1), str(tmp_path / "folder"))
+    (tmp_path / "ring").symlink_to("ring")
+    with pytest.raises(OperationError, match="ELOOP"):
+        save(numbered(1), str(tmp_path / "ring"))
+    assert {path.name for path in tmp_path.iterdir()} == {"null", "fifo", "folder", "ring"}
+    assert os.readlink(tmp_path / "null") == "/dev/null"
+
+
+def test_what_could_not_be_restored_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "scst.json"
+    assert save(numbered(1), str(path))
+    odd = Config((Device("d", "nullio", enabled=False, size=513),))
+    with pytest.raises(Conflict, match="multiple of the block size"):
+        save(odd, str(path), force=True)
+    dumps = schema.dumps
+    monkeypatch.setattr("pyscstadmin.save.dumps", lambda config: dumps(config).replace("d2", "d3"))
+    with pytest.raises(Conflict, match="another configuration"):
+        save(numbered(2), str(path))
+    assert schema.load_file(str(path)) == numbered(1)
+    assert [p.name for p in tmp_path.iterdir()] == ["scst.json"]
+
+
+def test_save_waits_for_a_change_under_way(tmp_path: Path) -> None:
+    """What a file says is never the middle of another's change."""
+    directory = str(tmp_path)
+    with Admin(sim=directory, lock_timeout=0.05) as admin, Admin(sim=directory) as other:
+        other.apply(numbered(1))
+
+        def save_meanwhile(done: int, total: int, operation: Operation) -> None:
+            with pytest.raises(LockTimeout):
+                admin.save()
+
+        other.apply(Config((), (Target("local", "t"),)), progress=save_meanwhile)
+        assert admin.save()
+        assert schema.load_file(admin.default_file) == other.config()
+
+
+def _saver(directory: str, number: int, count: int) -> None:
+    with Admin(sim=directory, lock_timeout=60) as admin:
+        for index in range(count):
+            admin.create_device(Device(f"s{number}.{index}", "nullio", size=MIB))
+            admin.save()
+
+
+def test_concurrent_saves_lose_nothing(tmp_path: Path) -> None:
+    directory = str(tmp_path)
+    context = multiprocessing.get_context("spawn")
+    savers = [context.Process(target=_saver, args=(directory, number, 8)) for number in range(4)]
+    for saver in savers:
+        saver.start()
+    for saver in savers:
+        saver.join(60)
+        assert saver.exitcode == 0
+    assert not [path.name for path in tmp_path.iterdir() if "new" in path.name]
+    files = [tmp_path / "scst.json", *(tmp_path / f"scst.json.{back}" for back in range(1, HISTORY + 1))]
+    counts = [len(schema.load_file(str(path)).devices) for path in files]
+    assert counts[0] == 32
+    assert counts == sorted(set(counts), reverse=True)
+
+
+def spoilt(tmp_path: Path) -> tuple[Admin, SimTree]:
+    """Two targets, saved, of which one is lost in a change that fails and cannot be undone."""
+    tree = SimTree()
+    admin = Admin(tree=tree, state_dir=str(tmp_path / "run"))
+    targets = (Target("local", "t"), Target("local", "u"))
+    admin.apply(Config(numbered(1).devices, targets))
+    admin.save(str(tmp_path / "scst.json"))
+    failed = [False]
+
+    def inject(operation: str, path: str, value: str | None) -> int | None:
+        if (operation, path, value) == ("write", "targets/local/t/rel_tgt_id", "9"):
+            failed[0] = True
+            return errno.ENOMEM
+        return errno.ENOMEM if failed[0] and (operation, path) == ("mkdir", "targets/local/u") else None
+
+    tree.inject = inject
+    return admin, tree
+
+
+@pytest.mark.parametrize("how", ["apply", "edit"])
+def test_what_could_not_be_undone_is_not_saved(tmp_path: Path, how: str) -> None:
+    admin, tree = spoilt(tmp_path)
+    path = tmp_path / "scst.json"
+    before = path.read_bytes()
+    wanted = Config(numbered(1).devices, (Target("local", "t", rel_tgt_id=9),))
+    with pytest.raises(PartlyApplied):
+        admin.apply(wanted) if how == "apply" else admin.edit(lambda config: wanted)
+    tree.inject = None
+    assert len(admin.config().targets) == 1
+    with pytest.raises(SaveRefused, match=r"left behind by a change that failed .*targets/local/u"):
+        admin.save(str(path))
+    assert path.read_bytes() == before
+    assert admin.apply(schema.load_file(str(path))).exit_code == 0
+    assert not admin.save(str(path))
+
+
+def test_a_note_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
+    admin, tree = spoilt(tmp_path)
+    note = tmp_path / "run" / "degraded"
+    note.mkdir()
+    with pytest.raises(PartlyApplied, match=r"no note for `save`: write .*EISDIR"):
+        admin.apply(Config(numbered(1).devices, (Target("local", "t", rel_tgt_id=9),)))
+    tree.inject = None
+    (tmp_path / "folder").mkdir()
+    bad = Device("bad", "fileio", path=str(tmp_path / "folder"))
+    outcome = admin.restore(Config((*numbered(1).devices, bad)))
+    assert outcome.exit_code == 4
+    assert "note for `save`" in outcome.failed[-1].operation.text
+    assert outcome.failed[-1].error.path == str(note)
+
+
+def test_creating_loads_the_core_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = str(tmp_path / "scst")
+    loaded: list[str] = []
+
+    def modprobe(names: Iterator[str], where: str) -> None:
+        loaded.extend(names)
+
+    monkeypatch.setattr("pyscstadmin.admin.ROOT", root)
+    monkeypatch.setattr(modules, "modprobe", modprobe)
+    with Admin(root, state_dir=str(tmp_path)) as admin:
+        with pytest.raises(NotPresent):
+            admin.create_device(Device("d", "nullio", size=MIB))
+        assert loaded == ["scst"]
+        with pytest.raises(NotPresent):
+            admin.create_target(Target("local", "t"))
+        assert loaded == ["scst"] * 2
 
 
 def test_nothing_is_not_saved_over_something(tmp_path: Path) -> None:
@@ -213,8 +363,9 @@ def test_interrupted_apply_is_undone(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     target = Target("local", "t", luns=(Lun(0, "d1"),))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(ApplyFailed, match="KeyboardInterrupt"):
         admin.apply(Config(numbered(1).devices, (target,)), progress=stop)
+    assert admin.config() == Config()
     interrupts = [0]
 
     def inject(operation: str, path: str, value: str | None) -> int | None:
@@ -223,7 +374,6 @@ def test_interrupted_apply_is_undone(tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGINT)
         return None
 
-    admin.apply(Config())
     tree.inject = inject
     with pytest.raises(ApplyFailed, match="KeyboardInterrupt"):
         admin.apply(Config(numbered(1).devices, (target,)))
@@ -247,6 +397,51 @@ def test_unstable_trees_are_said_to_be() -> None:
     tree.inject = inject
     with pytest.raises(Unstable):
         read.snapshot(tree)
+
+
+def test_a_device_that_goes_while_it_is_read(tmp_path: Path) -> None:
+    tree = SimTree()
+    Admin(tree=tree, state_dir=str(tmp_path)).apply(Config((*numbered(1).devices, *numbered(2).devices)))
+
+    def inject(operation: str, path: str, value: str | None) -> int | None:
+        if path == "devices/nullio/d2/size":
+            tree.inject = None
+            tree.rmdir("devices/nullio/d2")
+        return None
+
+    tree.inject = inject
+    assert [device.name for device in read.snapshot(tree).config.devices] == ["d1"]
+    tree.inject = lambda *call: errno.ENOENT if call[1] == "devices/nullio/d1/size" else None
+    with pytest.raises(OperationError, match="ENOENT"):
+        read.snapshot(tree)
+
+
+def test_devices_that_come_and_go_all_the_time() -> None:
+    tree = SimTree()
+    tree.mkdir("devices/nullio/d0")
+
+    def inject(operation: str, path: str, value: str | None) -> int | None:
+        name = path.split("/")[2] if path.endswith("/size") else ""
+        if name:
+            tree.inject = None
+            tree.rmdir(f"devices/nullio/{name}")
+            tree.mkdir(f"devices/nullio/d{int(name[1:]) + 1}")
+            tree.inject = inject
+        return None
+
+    tree.inject = inject
+    with pytest.raises(Unstable):
+        read.snapshot(tree)
+
+
+def test_an_emptied_group_is_made_again(tmp_path: Path) -> None:
+    tree = SimTree()
+    admin = Admin(tree=tree, state_dir=str(tmp_path))
+    admin.apply(Config((), (Target("local", "t", groups=(Group("g", 5),)),)))
+    assert admin.config().targets[0].groups == (Group("g", 5),)
+    tree.rmdir("targets/local/t/groups/g")
+    tree.mkdir("targets/local/t/groups/g")
+    assert admin.config().targets[0].groups == (Group("g"),)
 
 
 def test_objects_that_are_not_known(tmp_path: Path) -> None:

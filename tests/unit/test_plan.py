@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -13,43 +12,12 @@ from hypothesis import strategies as st
 
 from pyscstadmin.apply import execute
 from pyscstadmin.errors import ApplyFailed, PartlyApplied
-from pyscstadmin.model import Config, Device, Group, Identity, Lun, Target
-from pyscstadmin.plan import Begin, Commit, Impact, Plan, inverse, plan, settle
+from pyscstadmin.model import Config, Device, Identity, Lun, Target
+from pyscstadmin.plan import Begin, Commit, Impact, inverse, plan, settle
 from pyscstadmin.read import snapshot
 from pyscstadmin.sim import SimTree
 from tests.unit.strategies import MIB, configs
-
-CHANGING = ("mkdir", "rmdir", "symlink", "unlink", "write")
-
-
-def made(config: Config) -> SimTree:
-    """A tree with a configuration."""
-    tree = SimTree()
-    execute(tree, plan(Config(), config), 1)
-    return tree
-
-
-def go(tree: SimTree, wanted: Config) -> Plan:
-    shot = snapshot(tree)
-    steps = plan(shot.config, wanted, settled=shot.root.settled)
-    execute(tree, steps, shot.root.generation)
-    return steps
-
-
-def dump(tree: SimTree) -> dict[str, Any]:
-    """Everything but the generation, which never goes back, and what cannot come back: runtime state."""
-    data = tree.dump()
-    del data["generation"]
-    for devices in data["devices"].values():
-        for device in devices.values():
-            device["id"] = dict(sorted(device["id"].items()))
-            device["error"] = ""
-    for target in data["targets"].values():
-        target["hosts"] = sorted(target["hosts"])
-        target["groups"] = dict(sorted(target["groups"].items()))
-    data["devices"] = {handler: dict(sorted(found.items())) for handler, found in data["devices"].items()}
-    data["targets"] = dict(sorted(data["targets"].items()))
-    return data
+from tests.unit.trees import CHANGING, dump, everything, exclusive, go, made, mapped
 
 
 @settings(max_examples=40, deadline=None)
@@ -58,6 +26,7 @@ def test_apply_leads_there(old: Config, new: Config) -> None:
     tree = made(old)
     assert snapshot(tree).config == old
     before = snapshot(tree).root.generation
+    tree.inject = exclusive(tree)
     steps = go(tree, new)
     shot = snapshot(tree)
     assert shot.config == new
@@ -87,13 +56,14 @@ def test_undo_restores_the_exact_tree(old: Config, new: Config, data: st.DataObj
     before = dump(tree)
     fail_at = data.draw(st.integers(0, steps.acts))
     count = 0
+    busy = exclusive(tree)
 
     def inject(operation: str, path: str, value: str | None) -> int | None:
         nonlocal count
         if operation not in CHANGING:
             return None
         count += 1
-        return errno.ENOMEM if count == fail_at + 1 else None
+        return errno.ENOMEM if count == fail_at + 1 else busy(operation, path, value)
 
     tree.inject = inject
     try:
@@ -106,57 +76,6 @@ def test_undo_restores_the_exact_tree(old: Config, new: Config, data: st.DataObj
     tree.inject = None
     go(tree, new)
     assert snapshot(tree).config == new
-
-
-def everything() -> tuple[Config, Config]:
-    """Two configurations whose difference has operations of all kinds."""
-    naa = Identity("V", "P", "R", "S", "3" * 16)
-    old = Config(
-        (
-            Device("away", "nullio", size=MIB, id=naa),
-            Device("changed", "nullio", size=MIB, id=naa),
-            Device("moved", "nullio", size=MIB, read_only=True, id=naa),
-            Device("off", "fileio", path="/nonexistent/x", id=naa),
-        ),
-        (
-            Target("local", "gone", True, 1, False, ("h",), (Lun(0, "away", True),)),
-            Target(
-                "local",
-                "kept",
-                True,
-                2,
-                True,
-                ("a", "b"),
-                (Lun(0, "changed"), Lun(1, "away")),
-                (
-                    Group("g1", 5, ("a", "b"), (Lun(0, "moved", True),)),
-                    Group("g2", 100, ("c",), (Lun(3, "off"),)),
-                ),
-            ),
-        ),
-    )
-    new = Config(
-        (
-            Device("changed", "nullio", size=2 * MIB, id=replace(naa, serial="T")),
-            Device("moved", "fileio", path="/nonexistent/y", id=naa),
-            Device("fresh", "nullio", size=MIB, id=naa),
-            Device("off", "fileio", False, path="/nonexistent/x", id=naa),
-        ),
-        (
-            Target("local", "new", True, 2, False, ("n",), (Lun(0, "fresh"),)),
-            Target(
-                "local",
-                "kept",
-                True,
-                1,
-                False,
-                ("b", "c"),
-                (Lun(0, "changed", True), Lun(1, "fresh")),
-                (Group("g1", 6, ("b", "C"), (Lun(0, "moved"), Lun(1, "fresh"))), Group("g3", 1, ("x*",), ())),
-            ),
-        ),
-    )
-    return old, new
 
 
 def test_undo_at_every_act() -> None:
@@ -338,3 +257,121 @@ def test_settle_keeps_what_is_not_said() -> None:
     assert settled.device("d").id == Identity("V", "P", "R", "S", "3" * 16, "")  # type: ignore[union-attr]
     assert settled.target("local", "t").rel_tgt_id == 4  # type: ignore[union-attr]
     assert settled.target("local", "u").rel_tgt_id is None  # type: ignore[union-attr]
+
+
+def test_settle_over_a_change_of_the_handler() -> None:
+    """All of the identity stays but what the kernel derived from the handler."""
+    for product, kept in (("nullio", None), ("chosen", "chosen")):
+        old = Device("d", "nullio", size=MIB, id=Identity("V", product, "R", "S", "3" * 16, "0" * 16))
+        settled = settle(Config((old,)), Config((Device("d", "fileio", path="/x"),)))
+        assert settled.devices[0].id == Identity("V", kept, "R", "S", "3" * 16, "")
+
+
+def test_settle_keeps_no_identifier_that_another_asks_for() -> None:
+    tree = made(Config((), (Target("local", "a", rel_tgt_id=1), Target("local", "c", rel_tgt_id=2))))
+    wanted = Config((), (Target("local", "a"), Target("local", "b", rel_tgt_id=1), Target("local", "c")))
+    go(tree, wanted)
+    found = {target.name: target.rel_tgt_id for target in snapshot(tree).config.targets}
+    assert (found["b"], found["c"]) == (1, 2)
+    assert found["a"] not in (1, 2)
+    assert not plan(snapshot(tree).config, wanted)
+
+
+# Disks that go from one device to another.
+
+
+KNOWN = Identity("V", "P", "R", "S", "3" * 16)
+
+
+def disks(**paths: str) -> tuple[Device, ...]:
+    return tuple(Device(name, "blockio", path=f"/dev/{path}", id=KNOWN) for name, path in paths.items())
+
+
+HANDED = {
+    "rename": (disks(da="a", db="b"), disks(new="a", db="b"), ("da", "db"), ("new", "db")),
+    "swap": (disks(da="a", db="b"), disks(da="b", db="a"), ("da", "db"), ("da", "db")),
+    "ring": (disks(da="a", db="b", dc="c"), disks(da="b", db="c", dc="a"), ("da", "", "dc"), ("db", "da")),
+    "chain": (disks(da="a", db="b", dc="c"), disks(da="b", db="c"), ("da", "db", "dc"), ("da", "db")),
+    "given up": (disks(da="a"), disks(da="z", db="a"), ("da",), ("da", "db")),
+    "disabled": (
+        disks(da="a"),
+        (*disks(db="a"), Device("da", "blockio", False, "/dev/a", id=KNOWN)),
+        ("da",),
+        ("db",),
+    ),
+    "other handler": (
+        disks(da="a"),
+        (*disks(db="a"), Device("da", "nullio", size=MIB, id=KNOWN)),
+        ("da",),
+        ("db", "da"),
+    ),
+    "from another handler": (
+        (*disks(da="a"), Device("db", "nullio", size=MIB, id=KNOWN)),
+        disks(db="a"),
+        ("da", "db"),
+        ("db",),
+    ),
+    "enabled": (
+        (*disks(da="a"), Device("db", "blockio", False, "/dev/a", id=KNOWN)),
+        disks(db="a"),
+        ("da",),
+        ("db",),
+    ),
+}
+
+
+@pytest.mark.parametrize("used", [True, False])
+@pytest.mark.parametrize("case", HANDED)
+def test_disks_change_hands(case: str, used: bool) -> None:
+    first, second, before, after = HANDED[case]
+    old = Config(first, mapped(*before) if used else mapped())
+    new = Config(second, mapped(*after))
+    tree = made(old)
+    tree.inject = exclusive(tree)
+    start = snapshot(tree)
+    steps = go(tree, new)
+    found = snapshot(tree).config
+    assert [(d.name, d.handler, d.path) for d in found.devices] == [
+        (d.name, d.handler, d.path) for d in new.devices
+    ]
+    assert found.targets == new.targets
+    assert not plan(found, new)
+    # The LUNs are away between two commits only if there were any, and the plan says that they are noticed.
+    commits = [operation for operation in steps.operations if operation.path == "commit"]
+    assert len(commits) == (2 if used else 1)
+    assert {operation.impact for operation in commits} == {Impact.UNIT_ATTENTION}
+    go(tree, start.config)
+    assert snapshot(tree).config == start.config
+
+
+@pytest.mark.parametrize("case", HANDED)
+def test_undo_of_disks_that_change_hands(case: str) -> None:
+    first, second, before, after = HANDED[case]
+    old, new = Config(first, mapped(*before)), Config(second, mapped(*after))
+    tree = made(old)
+    state = dump(tree)
+    shot = snapshot(tree)
+    steps = plan(shot.config, new)
+    busy = exclusive(tree)
+    for fail_at in range(steps.acts):
+        count = [0]
+
+        def inject(
+            operation: str, path: str, value: str | None, count: list[int] = count, fail_at: int = fail_at
+        ) -> int | None:
+            count[0] += operation in CHANGING
+            if operation in CHANGING and count[0] == fail_at + 1:
+                return errno.ENOMEM
+            return busy(operation, path, value)
+
+        tree.inject = inject
+        with pytest.raises(ApplyFailed):
+            execute(tree, steps, snapshot(tree).root.generation)
+        assert dump(tree) == state
+
+
+def test_a_disk_that_stays_is_not_restarted() -> None:
+    old = Config(disks(da="a", db="b"), mapped("da", "db"))
+    new = Config((*disks(da="a", db="b", dc="c"),), mapped("da", "db", "dc"))
+    texts = [operation.text for operation in plan(old, new).operations]
+    assert not [text for text in texts if "device blockio/da" in text or "nothing" in text]

@@ -17,7 +17,7 @@ from pyscstadmin import describe, schema
 from pyscstadmin.errors import InvalidInput
 from pyscstadmin.layout import DRIVERS, HANDLERS
 from pyscstadmin.locate import dotted, locate
-from pyscstadmin.model import Config, Device, Lun, Target
+from pyscstadmin.model import Config, Device, Identity, Lun, Target
 from tests.unit.strategies import configs
 
 PUBLISHED = Path(schema.__file__).with_name("schema.json")
@@ -50,9 +50,34 @@ def test_order_is_by_number_and_name() -> None:
     assert schema.dumps(config) == schema.dumps(Config(config.devices[::-1], config.targets[::-1]))
 
 
-@pytest.mark.parametrize("name", ["/srv/ü/日本.img", os.fsdecode(b"/srv/\xff\xfe.img"), "/a {b, c} [d]"])
+TEXTS = ["[ 1 ]", "{  a  }", "x [  y", "z  ] ", '" [ 2 ] "', '\\" { \\', "\\", "{  [  1  ]  }"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/srv/ü/日本.img", os.fsdecode(b"/srv/\xff\xfe.img"), "/a {b, c} [d]", *(f"/srv/my {t}" for t in TEXTS)],
+)
 def test_any_path_survives(name: str) -> None:
-    config = Config((Device("d", "fileio", path=name),))
+    config = Config((Device("d", "fileio", path=name), Device("e", "fileio", path=name)))
+    assert schema.loads(schema.dumps(config)) == config
+
+
+@pytest.mark.parametrize("serial", TEXTS)
+def test_any_serial_survives(serial: str) -> None:
+    devices = (Device(name, "nullio", size=512, id=Identity(serial=serial)) for name in ("d", "e"))
+    config = Config(tuple(devices))
+    assert schema.loads(schema.dumps(config)) == config
+    assert schema.dumps(config).count("{ " + json.dumps("serial")) == 2
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.text('[]{} ",:\\a1', min_size=1, max_size=16), min_size=1, max_size=3))
+def test_texts_with_the_signs_of_json_survive(texts: list[str]) -> None:
+    devices = [
+        Device(f"d{number}", "fileio", path=f"/{text}", id=Identity(product=text, serial=text))
+        for number, text in enumerate(texts)
+    ]
+    config = Config(tuple(devices))
     assert schema.loads(schema.dumps(config)) == config
 
 
@@ -101,6 +126,9 @@ REFUSED_BY_BOTH = [
     {"version": 1, "targets": {"local": {"t": {"hosts": ["a*"]}}}},
     {"version": 1, "targets": {"local": {"t": {"hosts": ["!a"]}}}},
     {"version": 1, "targets": {"local": {"t": {"hosts": ["a/b"]}}}},
+    {"version": 1, "targets": {"local": {"t": {"hosts": [".."]}}}},
+    {"version": 1, "targets": {"local": {"t": {"groups": {"g": {"initiators": ["."]}}}}}},
+    {"version": 1, "targets": {"local": {"t": {"groups": {"g": {"initiators": [".."]}}}}}},
     {"version": 1, "targets": {"local": {"t": {"groups": {"g": {"initiators": ["!!a"]}}}}}},
     {"version": 1, "targets": {"local": {"t": {"groups": {"g": {"initiators": ["a b"]}}}}}},
     {"version": 1, "targets": {"local": {"t": {"groups": {"g": {"initiators": ["!"]}}}}}},
@@ -120,7 +148,12 @@ ACCEPTED_BY_BOTH = [
     {"version": 1},
     {"version": 1, "$schema": "x", "devices": {}, "targets": {}},
     {"version": 1, "devices": {"fileio": {"d": {"enabled": False}}}},
-    {"version": 1, "targets": {"local": {"t+@,": {"groups": {"g": {"initiators": ["!a*", "~?", "a=b>c"]}}}}}},
+    {
+        "version": 1,
+        "targets": {
+            "local": {"t+@,": {"groups": {"g": {"initiators": ["!a*", "~?", "a=b>c", "...", "!..", ".x"]}}}}
+        },
+    },
     {"version": 1, "targets": {"local": {"t": {"hosts": ['"a"', "a=>@b", "#)(+,-.0"]}}}},
 ]
 

@@ -256,6 +256,148 @@ def test_every_command_of_every_place_has_help(shell: Shell, do: Callable[..., l
     assert len({kind for kind, _ in seen}) == 17
 
 
+def test_exit_code_is_that_of_the_end(do: Callable[..., list[str]], shell: Shell, image: Path) -> None:
+    """A device that waited, and came or went, is not parked any more."""
+    create = f"/devices/fileio create late '{image}.late'"
+    do(create)
+    assert shell.session.exit_code == 3
+    do("/devices/fileio/late delete")
+    assert shell.session.exit_code == 0
+    do(create)
+    image.rename(f"{image}.late")
+    do("/devices/fileio/late activate")
+    assert shell.session.exit_code == 0
+    do("/devices/fileio/late deactivate")
+    assert shell.session.exit_code == 3
+
+
+def test_what_a_device_waits_for_is_the_new_path(do: Callable[..., list[str]], served: None) -> None:
+    assert do("/devices/fileio/disk1 set path=/nonexistent/new") == [
+        "disk1: parked, waits for /nonexistent/new (ENOENT)"
+    ]
+    assert "disk1: parked, waits for /nonexistent/new (ENOENT)" in do("status")
+
+
+def test_explain_says_that_changes_are_staged(
+    do: Callable[..., list[str]], admin: Admin, served: None
+) -> None:
+    assert "staged" not in "\n".join(do(f"explain {A}"))
+    admin.tree.write("autocommit", "0")
+    assert "staged changes not in force" in do(f"explain {A}")[-1]
+
+
+# While others change the same things.
+
+
+@pytest.fixture
+def meanwhile(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Admin], object]], None]:
+    """Let another program do something just before the next change takes the lock."""
+
+    def arrange(action: Callable[[Admin], object]) -> None:
+        writing = admin._writing
+
+        def late(*needs: Config | None) -> object:
+            monkeypatch.undo()
+            with Admin(sim=admin.sim) as other:
+                action(other)
+            return writing(*needs)
+
+        monkeypatch.setattr(admin, "_writing", late)
+
+    return arrange
+
+
+Meanwhile = Callable[[Callable[[Admin], object]], None]
+
+
+@pytest.mark.usefixtures("served")
+def test_changes_are_made_to_what_is_there_by_then(
+    do: Callable[..., list[str]], admin: Admin, meanwhile: Meanwhile
+) -> None:
+    do("/devices/nullio create n1 1M", "/devices/nullio create n2 1M", "map n1 target=t1 lun=5")
+    meanwhile(lambda other: other.map("t1", 5, "n2", replace=True))
+    do("/targets/local/t1/luns/5 set read_only=yes")
+    meanwhile(lambda other: other.change_device("n1", product="P"))
+    do("/devices/nullio/n1 set serial=S1")
+    meanwhile(lambda other: other.add_initiator("t1", "readers", "x"))
+    do("/targets/local/t1/groups/readers/initiators create y z")
+    meanwhile(lambda other: other.add_initiator("t1", "writers", "x"))
+    do(f"/targets/local/t1/groups/writers/initiators delete {B}")
+    meanwhile(lambda other: other.add_host("t1", "x"))
+    do(f"/targets/local/t1/hosts delete {A}")
+    config = admin.config()
+    target, device = config.target("local", "t1"), config.device("n1")
+    assert target is not None
+    assert device is not None
+    assert target.luns == (Lun(5, "n2", True),)
+    assert (device.id.serial, device.id.product) == ("S1", "P")
+    assert [group.initiators for group in target.groups] == [(A, "x", "y", "z"), ("x",)]
+    assert target.hosts == (B, "x")
+
+
+@pytest.mark.usefixtures("served")
+@pytest.mark.parametrize(
+    ("line", "action", "words"),
+    [
+        ("unmap n1 target=t1", lambda a: a.map("t1", 5, "n2", replace=True), "LUN 5 is n2 now, not n1"),
+        ("/targets/local/t1/luns/5 set read_only=yes", lambda a: a.unmap("t1", 5), "no LUN 5"),
+        ("/targets/local/t1/hosts create x", lambda a: a.remove_target("t1"), "no target local/t1"),
+        ("/targets/local/t1 delete", lambda a: a.remove_target("t1"), "no target local/t1"),
+        ("/targets/local/t1/hosts create x", lambda a: a.add_host("t1", "X"), "x is there already"),
+        (f"/targets/local/t1/hosts delete {A}", lambda a: a.remove_host("t1", A), f"{A} is not there"),
+        (
+            "/targets/local create t2",
+            lambda a: a.create_target(Target("local", "t2", groups=(Group("g", initiators=("x",)),))),
+            "exists already",
+        ),
+    ],
+)
+def test_what_became_impossible_meanwhile_is_refused(
+    shell: Shell,
+    admin: Admin,
+    do: Callable[..., list[str]],
+    meanwhile: Meanwhile,
+    line: str,
+    action: Callable[[Admin], object],
+    words: str,
+) -> None:
+    do("/devices/nullio create n1 1M", "/devices/nullio create n2 1M", "map n1 target=t1 lun=5")
+    after: list[Config] = []
+
+    def act(other: Admin) -> None:
+        action(other)
+        after.append(other.config())
+
+    meanwhile(act)
+    failure = shell.execute(line)
+    assert failure is not None
+    assert words in failure.message
+    assert failure.exit_code == 1
+    assert [admin.config()] == after
+
+
+@pytest.mark.usefixtures("served")
+def test_shells_that_run_at_once_lose_nothing(admin: Admin) -> None:
+    """Every command that says it is done is done, however many run at the same time."""
+    gone = [f"old{number}" for number in range(4)]
+    admin.add_initiator("t1", "readers", *gone)
+    admin.add_host("t1", *gone)
+    places = ("/targets/local/t1/groups/readers/initiators", "/targets/local/t1/hosts")
+    lines = [f"{place} create new{number}" for place in places for number in range(4)]
+    lines += [f"{place} delete {name}" for place in places for name in gone]
+    assert admin.sim is not None
+    command = [sys.executable, "-m", "pyscstadmin", "--sim", admin.sim, "--lock-timeout", "60", "shell", "-c"]
+    running = [subprocess.Popen([*command, line], stderr=subprocess.PIPE) for line in lines]
+    for line, process in zip(lines, running, strict=True):
+        said = process.communicate(timeout=120)[1]
+        assert (process.returncode, said) == (0, b""), line
+    target = admin.config().target("local", "t1")
+    assert target is not None
+    new = {f"new{number}" for number in range(4)}
+    assert set(target.groups[0].initiators) == {A, *new}
+    assert set(target.hosts) == {A, B, *new}
+
+
 # Errors.
 
 
@@ -298,6 +440,7 @@ def test_every_command_of_every_place_has_help(shell: Shell, do: Callable[..., l
         ("apply -", 2, "standard input"),
         ("apply /nonexistent", 2, "No such file"),
         ("clear", 2, "confirm=yes"),
+        ("/targets/local/t1/groups create g ..", 2, "always there"),
         ("help nonsense", 2, "nonsense"),
         ("create 'x", 2, "not closed"),
         ("save /proc/nonexistent/x", 1, "save"),
@@ -398,6 +541,19 @@ def test_lines_of_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture
         assert len(admin.config().devices) == 2
 
 
+@pytest.mark.parametrize("separator", ["\u2028", "\x85", "\x1c", "\r"])
+@pytest.mark.parametrize("where", ["-c", "file"])
+def test_only_a_newline_ends_a_line(tmp_path: Path, separator: str, where: str) -> None:
+    """Signs that other programs take for the end of a line do not make a command of what follows them."""
+    text = f"/devices/nullio create m 1M\r\n/devices/nullio create n 1M # comment{separator}clear confirm=yes"
+    script = tmp_path / "script"
+    script.write_text(text, newline="")
+    sim = str(tmp_path / "sim")
+    assert main(["--sim", sim, "shell", *(["-c", text] if where == "-c" else [str(script)])]) == 0
+    with Admin(sim=sim) as admin:
+        assert [device.name for device in admin.config().devices] == ["m", "n"]
+
+
 def test_script_stops_at_the_first_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "script"
     create = "/devices/nullio create n 1M\n"
@@ -427,6 +583,29 @@ def test_script_from_standard_input(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "1 MiB, active" in done.stdout
     assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("how", ["-", "script"])
+@pytest.mark.parametrize(
+    "locale",
+    [
+        {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
+def test_script_in_no_encoding(tmp_path: Path, locale: dict[str, str], how: str) -> None:
+    """Bytes of a path stay what they are, in every locale."""
+    path = os.fsencode(tmp_path) + b"/\xff\xfe \xc3\xbc.img"
+    text = b"/devices/fileio create late '" + path + b"'\nls\n"
+    (tmp_path / "script").write_bytes(text)
+    command = [sys.executable, "-m", "pyscstadmin", "--sim", "sim", "shell", how]
+    done = subprocess.run(
+        command, input=text, capture_output=True, check=False, cwd=tmp_path, env=os.environ | locale
+    )
+    assert (done.returncode, done.stderr) == (3, b"")
+    assert b"waits for" in done.stdout
+    with Admin(sim=str(tmp_path / "sim")) as admin:
+        assert os.fsencode(admin.config().devices[0].path) == path
 
 
 # At a terminal.
@@ -515,6 +694,19 @@ def test_a_person_at_a_terminal(terminal: Terminal, tmp_path: Path) -> None:
     history = tmp_path / "state/scstadmin/history"
     assert "devices/nullio create n 1M" in history.read_text()
     assert history.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_end_of_input_is_no_consent(terminal: Terminal) -> None:
+    terminal.expect("/> ")
+    terminal.type("devices/nullio create n 1M\n")
+    terminal.expect("/> ")
+    terminal.type("clear\n")
+    terminal.expect("[y/N] ")
+    terminal.type("\x04")
+    terminal.expect("nothing changed; `clear confirm=yes` does it")
+    terminal.expect("/> ")
+    terminal.type("ls devices/nullio\n")
+    terminal.expect("1 MiB, active")
 
 
 def test_many_objects_are_quick(admin: Admin, do: Callable[..., list[str]]) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -11,18 +12,25 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from threading import Thread, Timer
+from typing import Any
 
 import pytest
 
-from pyscstadmin import watch_look
+from pyscstadmin import watch, watch_look
 from pyscstadmin.admin import Admin
+from pyscstadmin.apply import locked
+from pyscstadmin.cfs import View
 from pyscstadmin.cli import main
+from pyscstadmin.errors import LockTimeout, NotPresent, OperationError
 from pyscstadmin.model import Device
-from pyscstadmin.watch import IDLE_RECHECK, Event, Service, Watcher
+from pyscstadmin.watch import IDLE_RECHECK, PAUSE, Event, Loop, Service, Watcher
 from pyscstadmin.watch_look import SETTLE, Eyes, probe
-from pyscstadmin.watch_plan import ABSENT
+from pyscstadmin.watch_plan import ABSENT, Seen
 from pyscstadmin.watch_signs import Folders, Mounts, nearest_folder
 
 
@@ -131,6 +139,501 @@ def test_control_plane_may_come_and_go(events: list[Event], tmp_path: Path) -> N
     assert [event.event for event in events] == ["absent"]
 
 
+# The lock. Looks are without it, so others come between them and the actions.
+
+
+def awaiting(admin: Admin, folder: Path, count: int) -> None:
+    """Devices f0, f1, ... that are parked, with files that appeared since."""
+    for number in range(count):
+        admin.create_device(Device(f"f{number}", "fileio", path=str(folder / f"{number}.img")))
+    for number in range(count):
+        old_file(folder / f"{number}.img")
+
+
+@contextmanager
+def held(admin: Admin) -> Iterator[None]:
+    """Another writer is at work."""
+    fd = os.open(f"{admin.state_dir}/lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def before_reopen(admin: Admin, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[str], object]) -> None:
+    """Something happens between each decision and its action; it is given the name of the device."""
+    reopen = admin.reopen
+
+    def later(handler: str, name: str, **seen: Any) -> bool:
+        meanwhile(name)
+        return reopen(handler, name, **seen)
+
+    monkeypatch.setattr(admin, "reopen", later)
+
+
+def lose(watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the next reading of the devices, every active one is found to have lost its disk."""
+    look = watcher._eyes.look
+
+    def lost(tree: View) -> list[Seen]:
+        monkeypatch.setattr(watcher._eyes, "look", look)
+        return [replace(seen, lost=seen.state == "active") for seen in look(tree)]
+
+    monkeypatch.setattr(watcher._eyes, "look", lost)
+
+
+def test_held_lock_is_waited_for_once_per_round(
+    admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path
+) -> None:
+    awaiting(admin, tmp_path, 6)
+    admin.lock_timeout = 0.6
+    with held(admin):
+        for _ in range(2):
+            start = time.monotonic()
+            due = watcher.look()
+            assert 0.5 < time.monotonic() - start < 2.0  # not once per device
+            assert due is not None
+            assert due <= time.monotonic()  # the lock is not the devices' fault: no delay for them
+    assert admin.lock_timeout == 0.6
+    # Said once, and as what it is.
+    assert [(event.event, event.path) for event in events if event.event != "state"] == [
+        ("locked", f"{admin.state_dir}/lock")
+    ]
+    watcher.look()
+    assert set(states(watcher).values()) == {"active"}
+
+
+def test_waits_of_one_round_add_up(
+    admin: Admin, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that comes free in between, but late each time."""
+    awaiting(admin, tmp_path, 10)
+    admin.lock_timeout = 0.6
+    waited: list[str] = []
+
+    @contextmanager
+    def slow(path: str, timeout: float) -> Iterator[None]:
+        time.sleep(min(timeout, 0.2))
+        if timeout < 0.2:
+            raise LockTimeout(path, timeout)
+        with locked(path, timeout):
+            yield
+
+    before_reopen(admin, monkeypatch, waited.append)
+    monkeypatch.setattr("pyscstadmin.admin.locked", slow)
+    start = time.monotonic()
+    watcher.look()
+    assert time.monotonic() - start < 1.6
+    assert 1 <= list(states(watcher).values()).count("active") <= 3
+    assert "f4" not in waited
+    for _ in range(10):
+        watcher.look()
+    assert set(states(watcher).values()) == {"active"}
+
+
+def test_round_cut_short_begins_elsewhere_next_time(
+    admin: Admin, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    awaiting(admin, tmp_path, 3)
+    admin.lock_timeout = 0.1
+    tried: list[str] = []
+    before_reopen(admin, monkeypatch, tried.append)
+    with held(admin):
+        for _ in range(4):
+            watcher.look()
+    assert tried == ["f0", "f1", "f2", "f0"]
+
+
+def test_lock_held_again_is_said_again(
+    admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path
+) -> None:
+    admin.lock_timeout = 0.1
+    for _ in range(2):
+        awaiting(admin, tmp_path, 1)
+        with held(admin):
+            watcher.look()
+        watcher.look()
+        admin.remove_device("f0")
+        (tmp_path / "0.img").unlink()
+    assert [event.event for event in events].count("locked") == 2
+
+
+def test_device_parked_on_request_while_the_lock_is_waited_for_stays_parked(
+    admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    awaiting(admin, tmp_path, 2)
+    other = Admin(sim=admin.sim)
+
+    def park(name: str) -> None:
+        if name == "f0":
+            other.activate(name)
+            other.deactivate(name)
+
+    before_reopen(admin, monkeypatch, park)
+    assert watcher.look() is None
+    assert states(watcher) == {"f0": "parked", "f1": "active"}
+    assert [seen.name for seen in watcher.awaited] == []
+    assert "failed" not in {event.event for event in events}
+    other.activate("f0")
+    other.close()
+    watcher.look()
+    assert states(watcher) == {"f0": "active", "f1": "active"}
+
+
+def test_lost_device_parked_on_request_meanwhile_stays_parked(
+    admin: Admin, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin.create_device(Device("da", "fileio", path=str(old_file(tmp_path / "da.img"))))
+    lose(watcher, monkeypatch)
+    with Admin(sim=admin.sim) as other:
+        before_reopen(admin, monkeypatch, other.deactivate)
+        assert watcher.look() is None
+    assert states(watcher) == {"da": "parked"}
+
+
+@pytest.mark.parametrize("change", ["removed", "path"])
+def test_device_that_became_another_is_left_to_the_next_look(
+    admin: Admin,
+    watcher: Watcher,
+    events: list[Event],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+) -> None:
+    awaiting(admin, tmp_path, 1)
+    other = Admin(sim=admin.sim)
+
+    def meanwhile(name: str) -> None:
+        other.remove_device(name)
+        if change == "path":
+            other.create_device(Device(name, "fileio", path=str(tmp_path / "later.img")))
+
+    before_reopen(admin, monkeypatch, meanwhile)
+    assert watcher.look() is None
+    other.close()
+    assert states(watcher) == ({} if change == "removed" else {"f0": "parked"})
+    assert "failed" not in {event.event for event in events}
+
+
+def test_what_was_not_tried_is_not_a_failure(
+    admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's attempt failed meanwhile: ours is due at once, not after the delay of a failure."""
+    awaiting(admin, tmp_path, 1)
+    path = tmp_path / "0.img"
+
+    def meanwhile(name: str) -> None:
+        if admin.tree.read(f"devices/fileio/{name}/error") == "ENOENT":
+            old_file(path, 100)
+            with pytest.raises(OperationError, match="EINVAL"):
+                admin.activate(name)
+            old_file(path)
+
+    before_reopen(admin, monkeypatch, meanwhile)
+    due = watcher.look()
+    assert states(watcher) == {"f0": "parked"}
+    assert due is not None
+    assert due <= time.monotonic()
+    watcher.look()
+    assert states(watcher) == {"f0": "active"}
+    assert "failed" not in {event.event for event in events}
+
+
+def test_lost_device_is_parked_and_opened_in_one_hold_of_the_lock(
+    admin: Admin, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise another writer may come between, and the device stays parked as if on request."""
+    admin.create_device(Device("da", "fileio", path=str(old_file(tmp_path / "da.img"))))
+    lose(watcher, monkeypatch)
+    written: list[tuple[str, str]] = []
+    holds: list[str] = []
+    tree = admin.tree
+    write = tree.write
+
+    def noting(path: str, value: str) -> None:
+        written.append((path, value))
+        write(path, value)
+
+    @contextmanager
+    def once(path: str, timeout: float) -> Iterator[None]:
+        if holds:
+            raise LockTimeout(path, timeout)
+        holds.append(path)
+        with locked(path, timeout):
+            yield
+
+    monkeypatch.setattr(tree, "write", noting)
+    monkeypatch.setattr("pyscstadmin.admin.locked", once)
+    watcher.look()
+    assert written == [("devices/fileio/da/active", "0"), ("devices/fileio/da/active", "1")]
+    assert states(watcher) == {"da": "active"}
+
+
+def test_lost_device_that_cannot_be_opened_again_is_known_to_wait(
+    admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a watcher that was started since: the kernel shows why."""
+    path = old_file(tmp_path / "da.img")
+    admin.create_device(Device("da", "fileio", path=str(path)))
+    lose(watcher, monkeypatch)
+    old_file(path, 100)  # smaller than a block
+    watcher.look()
+    assert states(watcher) == {"da": "parked"}
+    assert [event.error for event in events if event.event == "state"] == ["EINVAL"]
+    old_file(path)
+    with Admin(sim=admin.sim) as other:
+        later = Watcher(other, events.append)
+        later.look()
+        assert states(later) == {"da": "active"}
+
+
+# The loop.
+
+
+class NoUevents:
+    """Uevents on a machine where nothing happens."""
+
+    overflows = 0
+
+    def __init__(self) -> None:
+        self.ends = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self.ends[0].fileno()
+
+    def drain(self) -> int:
+        return 0
+
+
+@pytest.fixture
+def no_uevents(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    source = NoUevents()
+    monkeypatch.setattr(watch, "Uevents", lambda: source)
+    yield
+    for end in source.ends:
+        end.close()
+
+
+class Counting(Watcher):
+    """Notes when it looked."""
+
+    def __init__(self, admin: Admin, report: Callable[[Event], None]) -> None:
+        super().__init__(admin, report)
+        self.looks: list[float] = []
+
+    def look(self) -> float | None:
+        self.looks.append(time.monotonic())
+        return super().look()
+
+
+def stop() -> None:
+    """As systemd does it."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def run_loop(watcher: Watcher, others: Sequence[Thread] = (), service: Service | None = None) -> float:
+    """Run the loop until a signal stops it, 20 s at most; returns how long that took."""
+    loop = Loop(watcher, service or Service({}))
+    limit = Timer(20, stop)
+    started = [limit, *others]
+    start = time.monotonic()
+    try:
+        for thread in started:
+            thread.start()
+        loop.run()
+        return time.monotonic() - start
+    finally:
+        limit.cancel()
+        for thread in started:
+            thread.join()
+        loop.close()
+
+
+@pytest.mark.usefixtures("no_uevents")
+def test_many_signs_make_few_looks_and_the_last_one_counts(
+    admin: Admin, events: list[Event], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image that is awaited lies beside one that is written to all the time."""
+    folder = tmp_path / "images"
+    busy, late = old_file(folder / "busy.img"), folder / "da.img"
+    ready = old_file(tmp_path / "ready.img")
+    admin.create_device(Device("da", "fileio", path=str(late)))
+    times: dict[str, float] = {}
+
+    def report(event: Event) -> None:
+        times[f"{event.device} {event.state}"] = time.monotonic()
+        if event.state == "active":
+            stop()
+
+    def write() -> None:
+        end = time.monotonic() + 2.0
+        with busy.open("r+b", buffering=0) as file:
+            while time.monotonic() < end:
+                file.write(b"x")
+                file.seek(0)
+                time.sleep(0.0005)
+        times["last sign"] = time.monotonic()
+        ready.rename(late)
+
+    watcher = Counting(admin, report)
+    run_loop(watcher, [Thread(target=write)])
+    assert states(watcher) == {"da": "active"}
+    burst = [when for when in watcher.looks if when <= times["last sign"]]
+    assert 3 <= len(burst) <= 2.0 / PAUSE + 2
+    assert times["da active"] - times["last sign"] < 1.0  # 0.2 s on an idle machine
+
+
+@pytest.mark.usefixtures("no_uevents")
+def test_first_sign_after_a_quiet_time_is_not_held_back(
+    admin: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "PAUSE", 1.0)
+    late, ready = tmp_path / "images" / "da.img", old_file(tmp_path / "ready.img")
+    late.parent.mkdir()
+    admin.create_device(Device("da", "fileio", path=str(late)))
+    times: list[float] = []
+
+    def report(event: Event) -> None:
+        if event.state == "active":
+            times.append(time.monotonic())
+            stop()
+
+    def appear() -> None:
+        time.sleep(2.5)  # two looks at the start, and the pause after them
+        times.append(time.monotonic())
+        ready.rename(late)
+
+    run_loop(Counting(admin, report), [Thread(target=appear)])
+    assert times[1] - times[0] < 0.8
+
+
+class Interrupted(Watcher):
+    """Something happens at the end of one look: devices have been read, folders are watched next."""
+
+    def __init__(self, admin: Admin, number: int, happens: Callable[[], object]) -> None:
+        super().__init__(admin, lambda event: stop() if event.state == "active" else None)
+        self.left = number
+        self.happens = happens
+
+    def look(self) -> float | None:
+        due = super().look()
+        self.left -= 1
+        if self.left == 0:
+            self.happens()
+        return due
+
+
+@pytest.mark.usefixtures("no_uevents")
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_comes_during_a_look_makes_another(admin: Admin, tmp_path: Path, number: int) -> None:
+    """In the first, the folder is not watched yet. In the second, the sign must last until the next wait."""
+    folder, ready = tmp_path / "images", old_file(tmp_path / "ready.img")
+    folder.mkdir()
+    admin.create_device(Device("da", "fileio", path=str(folder / "da.img")))
+    watcher = Interrupted(admin, number, lambda: ready.rename(folder / "da.img"))
+    assert run_loop(watcher) < watch.RECHECK - 2
+    assert states(watcher) == {"da": "active"}
+
+
+@pytest.mark.usefixtures("no_uevents")
+def test_directory_made_anew_is_watched(
+    admin: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made anew in the pause between two looks: the name is as before, the directory another."""
+    monkeypatch.setattr(watch, "PAUSE", 0.8)
+    folder, ready = tmp_path / "images", old_file(tmp_path / "ready.img")
+    folder.mkdir()
+    admin.create_device(Device("da", "fileio", path=str(folder / "da.img")))
+
+    def make_anew() -> None:
+        time.sleep(0.4)
+        folder.rmdir()
+        folder.mkdir()
+
+    watcher = Interrupted(admin, 2, lambda: ready.rename(folder / "da.img"))
+    assert run_loop(watcher, [Thread(target=make_anew)]) < watch.RECHECK - 2
+    assert states(watcher) == {"da": "active"}
+
+
+@pytest.mark.usefixtures("no_uevents")
+def test_unwatchable_directory_does_not_make_the_loop_spin(
+    admin: Admin, events: list[Event], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin.create_device(Device("da", "fileio", path=str(tmp_path / "da.img")))
+    watcher = Counting(admin, events.append)
+    monkeypatch.setattr(Folders, "_check", lambda self, result: refuse(result))
+    run_loop(watcher, [Timer(1.5, stop)])
+    assert len(watcher.looks) == 1
+
+
+def refuse(result: int) -> int:
+    """No more watches allowed (fs.inotify.max_user_watches); the first descriptor is inotify's own."""
+    if result > 2:
+        return result
+    raise OSError(28, os.strerror(28))
+
+
+@pytest.mark.usefixtures("no_uevents")
+def test_sigterm_is_heard_between_two_actions(
+    admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    awaiting(admin, tmp_path, 4)
+    before_reopen(admin, monkeypatch, lambda name: stop())
+    run_loop(watcher)
+    assert states(watcher) == {"f0": "active", "f1": "parked", "f2": "parked", "f3": "parked"}
+    assert [event.state for event in events].count("active") == 1
+
+
+@pytest.mark.usefixtures("no_uevents")
+def test_sigterm_is_heard_while_the_lock_is_waited_for(
+    admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    awaiting(admin, tmp_path, 2)
+    with held(admin):
+        assert run_loop(watcher, [Timer(0.5, stop)]) < 2.0
+    assert states(watcher) == {"f0": "parked", "f1": "parked"}
+    assert {event.event for event in events} == {"state"}
+
+
+@pytest.mark.usefixtures("no_uevents")
+def test_long_round_counts_as_alive(
+    admin: Admin, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each action may take long; systemd must not take many of them for a hang."""
+    said: list[str] = []
+
+    class Noting(Service):
+        def ready(self, status: str) -> None:
+            said.append("ready")
+            awaiting(admin, tmp_path, 3)
+            before_reopen(admin, monkeypatch, said.append)
+
+        def alive(self, status: str) -> None:
+            said.append("alive")
+            if "f2" in said:
+                stop()
+
+    admin.create_device(Device("da", "fileio", path=str(tmp_path / "da.img")))
+    admin.create_device(Device("early", "fileio", path=str(tmp_path / "early.img")))
+    old_file(tmp_path / "early.img")  # an action in the first look, before anything may be said
+    run_loop(watcher, service=Noting({}))
+    assert said[:8] == ["ready", "alive", "f0", "alive", "f1", "alive", "f2", "alive"]
+
+
+def test_control_plane_may_go_in_the_middle_of_a_round(
+    admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    awaiting(admin, tmp_path, 1)
+
+    def gone(tree: View) -> list[Seen]:
+        raise NotPresent(admin.root)
+
+    before_reopen(admin, monkeypatch, lambda name: monkeypatch.setattr(watcher._eyes, "look", gone))
+    assert watcher.look() is not None
+    assert [event.event for event in events] == ["absent"]
+
+
 # Facts.
 
 
@@ -188,6 +691,37 @@ def test_active_device_is_lost_when_its_disk_is_gone_or_another(tmp_path: Path) 
     assert not lost()
     tree.values["state"] = "parked"
     assert not lost()
+
+
+class FakeAdmin:
+    """An administration that has such a device only."""
+
+    lock_timeout = 1.0
+
+    def __init__(self, tree: FakeDevices) -> None:
+        self.tree = tree
+        self.reopened: list[dict[str, str]] = []
+
+    def reopen(self, handler: str, name: str, **seen: str) -> bool:
+        self.reopened.append(seen)
+        return True
+
+
+def test_disk_that_took_the_place_of_another_is_opened_once(tmp_path: Path) -> None:
+    node = block_node()
+    status = os.stat(node)
+    number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+    block = FakeBlock(tmp_path / "block")
+    block.put(number, 5)
+    admin = FakeAdmin(FakeDevices(node))
+    watcher = Watcher(admin, lambda event: None)  # type: ignore[arg-type]
+    watcher._eyes = Eyes(str(block.root))
+    watcher.look()
+    assert admin.reopened == []
+    block.put(number, 6)
+    for _ in range(3):
+        watcher.look()
+    assert admin.reopened == [{"state": "active", "error": "", "path": node}]
 
 
 def block_node() -> str:

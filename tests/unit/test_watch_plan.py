@@ -19,6 +19,7 @@ from pyscstadmin.watch_plan import (
     Do,
     Seen,
     decide,
+    in_turn,
     noted,
 )
 
@@ -153,3 +154,11 @@ def test_nothing_is_forgotten_and_nothing_spins(
     again = decide(seen, failed, now)
     assert again.actions == ()
     assert bool(decision.actions) <= (again.due is not None)
+
+
+@pytest.mark.parametrize(
+    ("last", "order"), [("", "abc"), ("a", "bca"), ("b", "cab"), ("bb", "cab"), ("c", "abc"), ("z", "abc")]
+)
+def test_turns_go_round(last: str, order: str) -> None:
+    actions = [Action(Do.ACTIVATE, name, "") for name in "bca"]
+    assert "".join(action.name for action in in_turn(actions, last)) == order
