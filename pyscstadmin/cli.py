@@ -94,8 +94,12 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _drop_output() -> None:
-    """Keep the interpreter from trying again to write, and complaining, at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Keep the interpreter from trying again to write what nobody takes, and complaining, at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
