@@ -294,6 +294,24 @@ class Chip:
 
         self.firmware.mailbox(inputs, done)
 
+    def execute_mailbox(
+        self,
+        handlers: Mapping[int, Callable[[list[int], MailboxDone], None]],
+        inputs: list[int],
+        done: MailboxDone,
+    ) -> None:
+        """Have a firmware's handler execute a mailbox command; unknown ones are refused, as firmware does."""
+        handler = handlers.get(inputs[0])
+        if handler is None:
+            self.note(f"mailbox command {inputs[0]:04x} is unknown")
+            done(INVALID_COMMAND, {})
+            return
+        try:
+            handler(inputs, done)
+        except DmaFault as err:
+            self.note(f"mailbox command {inputs[0]:04x}: {err}")
+            done(PARAMETER_ERROR, {})
+
     # Events.
 
     def post(self, event: Event) -> None:

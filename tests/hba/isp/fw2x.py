@@ -141,16 +141,7 @@ class Firmware2x:
 
     def mailbox(self, inputs: list[int], done: MailboxDone) -> None:
         """See Firmware."""
-        handler = self._mailboxes.get(inputs[0])
-        if handler is None:
-            self.chip.note(f"mailbox command {inputs[0]:04x} is not implemented")
-            done(host.INVALID_COMMAND, {})
-            return
-        try:
-            handler(inputs, done)
-        except DmaFault as err:
-            self.chip.note(f"mailbox command {inputs[0]:04x}: {err}")
-            done(host.PARAMETER_ERROR, {})
+        self.chip.execute_mailbox(self._mailboxes, inputs, done)
 
     def busy(self) -> bool:
         """See Firmware: this generation is never asked to collect completions."""
@@ -165,7 +156,7 @@ class Firmware2x:
         """Execute a queue entry."""
         handler = self.entries.get(entry[0])
         if handler is None:
-            self.chip.note(f"entry type {entry[0]:02x} is not implemented")
+            self.chip.note(f"entry type {entry[0]:02x} is unknown")
             done(entry[:1] + b"\1" + entry[2:3] + bytes((iocb.ENTRY_BAD_TYPE,)) + entry[4:64])
             return
         try:

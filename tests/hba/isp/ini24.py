@@ -91,14 +91,7 @@ def status_entries(
     handle: int, completion: int, response: Response, length: int, moved: int, ox_id: int
 ) -> list[bytes]:
     """The status entry of a command, with continuations for long sense data."""
-    scsi = response.status
     residual = abs(response.residual)
-    if response.residual:
-        scsi |= 0x800 if response.residual > 0 else 0x400
-    if response.info:
-        scsi |= 0x100
-    if response.sense:
-        scsi |= 0x200
     left = max(0, length - moved)
     if completion == iocb.CS_COMPLETE and left:
         completion = iocb.CS_UNDERRUN
@@ -116,7 +109,7 @@ def status_entries(
         0,
         state,
         0,
-        scsi,
+        iocb.scsi_status(response),
         residual,
         len(response.sense),
         len(response.info),

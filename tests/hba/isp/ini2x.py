@@ -62,13 +62,6 @@ class Active2x:
 
 def status_entries(handle: int, completion: int, response: Response, length: int, moved: int) -> list[bytes]:
     """The status entry of a command, with continuations for long sense data."""
-    scsi = response.status
-    if response.residual:
-        scsi |= 0x800 if response.residual > 0 else 0x400
-    if response.info:
-        scsi |= 0x100
-    if response.sense:
-        scsi |= 0x200
     left = max(0, length - moved)
     if completion == iocb.CS_COMPLETE and left:
         completion = iocb.CS_UNDERRUN
@@ -80,7 +73,7 @@ def status_entries(handle: int, completion: int, response: Response, length: int
         0,
         0,
         handle,
-        scsi,
+        iocb.scsi_status(response),
         completion,
         0x1F00,
         0,

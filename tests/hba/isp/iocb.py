@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 
+from ..fc.frames import Response
 from ..vfio.dma import Segment
 
 STATUS, MARKER, STATUS_CONTINUATION = 0x03, 0x04, 0x10
@@ -21,6 +22,18 @@ CS_UNDERRUN, CS_PORT_UNAVAILABLE, CS_LOGGED_OUT, CS_QUEUE_FULL, CS_IOCB_ERROR = 
 ENTRY_BAD_TYPE, ENTRY_BAD_PARAMETER = 0x04, 0x08
 
 _WORDS = {size: (struct.Struct(f"<{size}I"), struct.Struct(f">{size}I")) for size in (2, 4, 5, 6, 7, 15)}
+
+
+def scsi_status(response: Response) -> int:
+    """SCSI status of a status entry, with the bits that say what is valid beside it."""
+    status = response.status
+    if response.residual:
+        status |= 0x800 if response.residual > 0 else 0x400
+    if response.info:
+        status |= 0x100
+    if response.sense:
+        status |= 0x200
+    return status
 
 
 def swap(data: bytes) -> bytes:
