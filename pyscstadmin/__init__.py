@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Administration of the scst kernel modules.
 
-The pure core (`model`, `schema`, `plan`, `acl`, `names`, `layout`) does no I/O; `cfs`, `sim`, `read`,
-`apply`, `save` and `sessions` do I/O and no thinking; `cli`, `render` (and the shell) show. Programs start at
-`pyscstadmin.admin.Admin`. Importing any module has no side effect.
+A room per folder, on floors; a room knows only what is below it. From the ground: `errors`; `config`, what is
+wanted, pure; `kernel` and `store`, which do I/O and no thinking; `sim`, the simulated tree; `admin`, where
+programs start; `cli`, which shows; `shell` and `watch`. Importing any module has no side effect.
 """
 
 from __future__ import annotations

@@ -20,21 +20,21 @@ from difflib import get_close_matches
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pyscstadmin import modules, read
-from pyscstadmin.acl import Decision, decide
-from pyscstadmin.apply import Failure, Outcome, Progress, execute, failures, locked
-from pyscstadmin.cfs import RealTree, Tree
+from pyscstadmin.config.acl import Decision, decide
+from pyscstadmin.config.layout import CLASS_ROOT, DRIVERS, IDENTITY, ROOT, device_dir, group_dir, target_dir
+from pyscstadmin.config.model import Config, Device, Group, Lun, Target
+from pyscstadmin.config.plan import Operation, Plan, plan, settle
 from pyscstadmin.errors import Conflict, NotPresent, OperationError, PartlyApplied, PendingChanges
-from pyscstadmin.layout import CLASS_ROOT, DRIVERS, IDENTITY, ROOT, device_dir, group_dir, target_dir
-from pyscstadmin.model import Config, Device, Group, Lun, Target
-from pyscstadmin.plan import Operation, Plan, plan, settle
-from pyscstadmin.read import RootState, Snapshot
-from pyscstadmin.sessions import Session, read_sessions
+from pyscstadmin.kernel import modules, read
+from pyscstadmin.kernel.apply import Failure, Outcome, Progress, execute, failures, locked
+from pyscstadmin.kernel.cfs import RealTree, Tree
+from pyscstadmin.kernel.read import RootState, Snapshot
+from pyscstadmin.kernel.sessions import Session, read_sessions
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from pyscstadmin.sim import SimTree
+    from pyscstadmin.sim.tree import SimTree
 
 __all__ = ["Admin"]
 
@@ -107,7 +107,7 @@ class Admin:
     def _open(self) -> Tree:
         if self.sim is None:
             return RealTree(self.root)
-        from pyscstadmin.sim import SimTree
+        from pyscstadmin.sim.tree import SimTree
 
         return SimTree(self.sim)
 
@@ -201,7 +201,10 @@ class Admin:
         Holds the lock: what is saved is never the middle of another's change. Raises `SaveRefused` when the
         present state is degraded and not `force`.
         """
-        from pyscstadmin.save import degraded, save  # brings the whole file format, which few calls need
+        from pyscstadmin.store.save import (  # brings the whole file format, which few calls need
+            degraded,
+            save,
+        )
 
         with self._writing():
             shot = self.snapshot()
@@ -594,7 +597,7 @@ def _simulated(tree: Tree) -> SimTree | None:
     """The tree, if it is a simulated one."""
     import sys
 
-    module = sys.modules.get("pyscstadmin.sim")
+    module = sys.modules.get("pyscstadmin.sim.tree")
     return tree if module is not None and isinstance(tree, module.SimTree) else None
 
 

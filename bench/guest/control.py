@@ -22,8 +22,9 @@ from bench.guest.systems import modprobe
 from bench.samples import Sample
 from bench.scale import Scale
 from pyscstadmin.admin import Admin
-from pyscstadmin.model import Config, Device, Group, Lun, Target
-from pyscstadmin.schema import dumps, load_file
+from pyscstadmin.config.model import Config, Device, Group, Lun, Target
+from pyscstadmin.config.schema import dumps
+from pyscstadmin.store.load import load_file
 
 TARGET = "local/bench"
 FILE = Path("/tmp/bench.json")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from pyscstadmin.__main__ import main
 from pyscstadmin.admin import Admin
-from pyscstadmin.cfs import RealTree, Tree
-from pyscstadmin.cli import main
-from pyscstadmin.layout import DRIVERS, ROOT
-from pyscstadmin.sim import SimTree
+from pyscstadmin.config.layout import DRIVERS, ROOT
+from pyscstadmin.kernel.cfs import RealTree, Tree
+from pyscstadmin.sim.tree import SimTree
 from tests.sim.support import Names, wipe
 
 REAL = os.environ.get("SCST_REAL") == "1"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from pyscstadmin.cfs import Tree
 from pyscstadmin.errors import OperationError
+from pyscstadmin.kernel.cfs import Tree
 
 INITIATOR = "iqn.2026-11.com.example:a"
 OTHER = "iqn.2026-11.com.example:b"

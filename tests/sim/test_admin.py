@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pyscstadmin import schema
 from pyscstadmin.admin import Admin
-from pyscstadmin.cfs import Tree
+from pyscstadmin.config import schema
+from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.errors import ApplyFailed, Conflict, OperationError, PendingChanges
-from pyscstadmin.model import Config, Device, Group, Identity, Lun, Target
-from pyscstadmin.read import snapshot
+from pyscstadmin.kernel.cfs import Tree
+from pyscstadmin.kernel.read import snapshot
+from pyscstadmin.store.load import load_file
 from tests.sim.support import INITIATOR, OTHER, null_device
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.json"))
@@ -257,7 +258,7 @@ def test_restore_leaves_out_what_fails(admin: Admin, tmp_path: Path) -> None:
     assert path.read_text() == "{}"
     admin.apply(wanted)
     admin.save(str(path))
-    assert schema.load_file(str(path)) == admin.config()
+    assert load_file(str(path)) == admin.config()
 
 
 def test_apply_converges_after_a_crash(admin: Admin, tree: Tree) -> None:
@@ -408,7 +409,7 @@ def test_changes_by_others_are_noticed(admin: Admin, tree: Tree) -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples(admin: Admin, path: Path) -> None:
-    wanted = schema.load_file(str(path))
+    wanted = load_file(str(path))
     assert admin.apply(wanted).exit_code in (0, 3)
     assert not admin.plan(wanted)
     assert schema.loads(schema.dumps(admin.config())) == admin.config()
@@ -416,7 +417,7 @@ def test_examples(admin: Admin, path: Path) -> None:
 
 def test_example_of_the_readme(admin: Admin) -> None:
     """A sees Da and Db read-write; B sees Db read-only and Dc read-write, on the same target."""
-    admin.apply(schema.load_file(str(next(path for path in EXAMPLES if path.stem == "two-initiators"))))
+    admin.apply(load_file(str(next(path for path in EXAMPLES if path.stem == "two-initiators"))))
     views = {s.initiator: [(x.number, x.device, x.read_only) for x in s.luns] for s in admin.sessions()}
     assert views == {
         INITIATOR: [(0, "Da", False), (1, "Db", False)],

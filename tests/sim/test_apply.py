@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from pyscstadmin import schema
 from pyscstadmin.admin import Admin
-from pyscstadmin.cfs import Tree
+from pyscstadmin.config import schema
+from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
+from pyscstadmin.config.plan import Operation
 from pyscstadmin.errors import ApplyFailed
-from pyscstadmin.model import Config, Device, Group, Identity, Lun, Target
-from pyscstadmin.plan import Operation
-from pyscstadmin.read import snapshot
+from pyscstadmin.kernel.cfs import Tree
+from pyscstadmin.kernel.read import snapshot
 from tests.sim.support import INITIATOR, OTHER
 
 MIB = 1 << 20

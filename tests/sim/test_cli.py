@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from pyscstadmin import schema
-from pyscstadmin.cfs import Tree
-from pyscstadmin.model import Config, Device, Group, Lun, Target
-from pyscstadmin.read import snapshot
+from pyscstadmin.config import schema
+from pyscstadmin.config.model import Config, Device, Group, Lun, Target
+from pyscstadmin.kernel.cfs import Tree
+from pyscstadmin.kernel.read import snapshot
 from tests.sim.support import INITIATOR
 
 Run = Callable[..., int]
@@ -124,7 +124,7 @@ def test_exit_4_for_what_is_left_out(scstadmin: Run, tmp_path: Path, capsys: Cap
 
 
 def test_exit_5_without_control_plane(tmp_path: Path, capsys: Capture) -> None:
-    from pyscstadmin.cli import main
+    from pyscstadmin.__main__ import main
 
     assert main(["--root", str(tmp_path / "none"), "show"]) == 5
     assert main(["--json", "--root", str(tmp_path / "none"), "clear", "--yes"]) == 5

@@ -8,9 +8,9 @@ import itertools
 
 import pytest
 
-from pyscstadmin.cfs import Tree
 from pyscstadmin.errors import OperationError
-from pyscstadmin.sim import SimTree
+from pyscstadmin.kernel.cfs import Tree
+from pyscstadmin.sim.tree import SimTree
 from tests.sim.support import INITIATOR, Names, refused
 
 FIXED = (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pyscstadmin.cfs import Tree
+from pyscstadmin.kernel.cfs import Tree
 from tests.sim.support import FALSE, NOT_BOOLEAN, NOT_NUMBER, TOO_LARGE, TRUE, Names, null_device, refused
 
 HANDLERS = ("blockio", "fileio", "nullio")

@@ -7,7 +7,7 @@ import errno
 
 import pytest
 
-from pyscstadmin.cfs import Tree
+from pyscstadmin.kernel.cfs import Tree
 from tests.sim.support import FALSE, NOT_BOOLEAN, NOT_NUMBER, TOO_LARGE, TRUE, Names, generation, refused
 
 

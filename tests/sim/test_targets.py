@@ -7,8 +7,8 @@ import errno
 
 import pytest
 
-from pyscstadmin import read
-from pyscstadmin.cfs import Tree
+from pyscstadmin.kernel import read
+from pyscstadmin.kernel.cfs import Tree
 from tests.sim.support import (
     FALSE,
     INITIATOR,

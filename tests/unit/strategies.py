@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from pyscstadmin.model import Config, Device, Group, Identity, Lun, Target
+from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 
 MIB = 1 << 20
 NAMES = [f"d{i}" for i in range(6)]

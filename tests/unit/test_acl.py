@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyscstadmin.acl import decide, matches
-from pyscstadmin.model import Group, Lun, Target
+from pyscstadmin.config.acl import decide, matches
+from pyscstadmin.config.model import Group, Lun, Target
 
 letters = st.text("abAB*?", min_size=1, max_size=8)
 initiators = st.text("abAB", min_size=1, max_size=8)

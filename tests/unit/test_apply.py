@@ -12,12 +12,12 @@ from types import FrameType
 
 import pytest
 
-from pyscstadmin.apply import execute
+from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
+from pyscstadmin.config.plan import Impact, plan
 from pyscstadmin.errors import ApplyFailed, PartlyApplied
-from pyscstadmin.model import Config, Device, Group, Identity, Lun, Target
-from pyscstadmin.plan import Impact, plan
-from pyscstadmin.read import snapshot
-from pyscstadmin.sim import SimTree
+from pyscstadmin.kernel.apply import execute
+from pyscstadmin.kernel.read import snapshot
+from pyscstadmin.sim.tree import SimTree
 from tests.unit.strategies import MIB
 from tests.unit.trees import CHANGING, dump, everything, go, made, mapped
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyscstadmin.acl import decide, matches
-from pyscstadmin.model import Group, Target
+from pyscstadmin.config.acl import decide, matches
+from pyscstadmin.config.model import Group, Target
 
 REPO = Path(__file__).resolve().parents[2]
 ALPHABET = "abAB.:*?"

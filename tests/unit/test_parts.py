@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from pyscstadmin import modules, read, render, schema
 from pyscstadmin.admin import Admin
-from pyscstadmin.apply import locked
-from pyscstadmin.cfs import RealTree
+from pyscstadmin.cli import render
+from pyscstadmin.config import schema
+from pyscstadmin.config.model import Config, Device, Group, Lun, Target
+from pyscstadmin.config.plan import Operation
 from pyscstadmin.errors import (
     ADVICE,
     ADVICE_AT,
@@ -32,11 +33,13 @@ from pyscstadmin.errors import (
     SaveRefused,
     Unstable,
 )
-from pyscstadmin.model import Config, Device, Group, Lun, Target
-from pyscstadmin.plan import Operation
-from pyscstadmin.save import HISTORY, save
-from pyscstadmin.sessions import Session, SessionLun, read_sessions
-from pyscstadmin.sim import SimTree
+from pyscstadmin.kernel import modules, read
+from pyscstadmin.kernel.apply import locked
+from pyscstadmin.kernel.cfs import RealTree
+from pyscstadmin.kernel.sessions import Session, SessionLun, read_sessions
+from pyscstadmin.sim.tree import SimTree
+from pyscstadmin.store.load import load_file
+from pyscstadmin.store.save import HISTORY, save
 
 MIB = 1 << 20
 
@@ -51,9 +54,9 @@ def test_save_keeps_history(tmp_path: Path) -> None:
         assert save(numbered(number), str(path))
         assert not save(numbered(number), str(path))
     last = HISTORY + 3
-    assert schema.load_file(str(path)) == numbered(last)
+    assert load_file(str(path)) == numbered(last)
     for back in range(1, HISTORY + 1):
-        assert schema.load_file(f"{path}.{back}") == numbered(last - back)
+        assert load_file(f"{path}.{back}") == numbered(last - back)
     assert len(list(tmp_path.iterdir())) == HISTORY + 1
     assert {p.stat().st_mode & 0o777 for p in tmp_path.iterdir()} == {0o600}
 
@@ -70,9 +73,9 @@ def test_save_survives_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(OperationError, match="ENOSPC"):
         save(numbered(2), str(path))
     monkeypatch.undo()
-    assert schema.load_file(str(path)) == numbered(1)
+    assert load_file(str(path)) == numbered(1)
     assert save(numbered(2), str(path))
-    assert schema.load_file(str(path)) == numbered(2)
+    assert load_file(str(path)) == numbered(2)
 
 
 def test_save_through_a_link(tmp_path: Path) -> None:
@@ -84,7 +87,7 @@ def test_save_through_a_link(tmp_path: Path) -> None:
     assert save(numbered(2), str(link))
     assert link.is_symlink()
     assert {path.name for path in tmp_path.iterdir()} == {"etc", "real.json", "real.json.1"}
-    assert schema.load_file(str(tmp_path / "real.json")) == numbered(2)
+    assert load_file(str(tmp_path / "real.json")) == numbered(2)
 
 
 def test_save_replaces_files_only(tmp_path: Path) -> None:
@@ -110,10 +113,10 @@ def test_what_could_not_be_restored_is_not_saved(tmp_path: Path, monkeypatch: py
     with pytest.raises(Conflict, match="multiple of the block size"):
         save(odd, str(path), force=True)
     dumps = schema.dumps
-    monkeypatch.setattr("pyscstadmin.save.dumps", lambda config: dumps(config).replace("d2", "d3"))
+    monkeypatch.setattr("pyscstadmin.store.save.dumps", lambda config: dumps(config).replace("d2", "d3"))
     with pytest.raises(Conflict, match="another configuration"):
         save(numbered(2), str(path))
-    assert schema.load_file(str(path)) == numbered(1)
+    assert load_file(str(path)) == numbered(1)
     assert [p.name for p in tmp_path.iterdir()] == ["scst.json"]
 
 
@@ -129,7 +132,7 @@ def test_save_waits_for_a_change_under_way(tmp_path: Path) -> None:
 
         other.apply(Config((), (Target("local", "t"),)), progress=save_meanwhile)
         assert admin.save()
-        assert schema.load_file(admin.default_file) == other.config()
+        assert load_file(admin.default_file) == other.config()
 
 
 def _saver(directory: str, number: int, count: int) -> None:
@@ -150,7 +153,7 @@ def test_concurrent_saves_lose_nothing(tmp_path: Path) -> None:
         assert saver.exitcode == 0
     assert not [path.name for path in tmp_path.iterdir() if "new" in path.name]
     files = [tmp_path / "scst.json", *(tmp_path / f"scst.json.{back}" for back in range(1, HISTORY + 1))]
-    counts = [len(schema.load_file(str(path)).devices) for path in files]
+    counts = [len(load_file(str(path)).devices) for path in files]
     assert counts[0] == 32
     assert counts == sorted(set(counts), reverse=True)
 
@@ -187,7 +190,7 @@ def test_what_could_not_be_undone_is_not_saved(tmp_path: Path, how: str) -> None
     with pytest.raises(SaveRefused, match=r"left behind by a change that failed .*targets/local/u"):
         admin.save(str(path))
     assert path.read_bytes() == before
-    assert admin.apply(schema.load_file(str(path))).exit_code == 0
+    assert admin.apply(load_file(str(path))).exit_code == 0
     assert not admin.save(str(path))
 
 
@@ -230,7 +233,7 @@ def test_nothing_is_not_saved_over_something(tmp_path: Path) -> None:
     assert save(numbered(1), str(path))
     with pytest.raises(SaveRefused, match="--force"):
         save(Config(), str(path))
-    assert schema.load_file(str(path)) == numbered(1)
+    assert load_file(str(path)) == numbered(1)
     assert save(Config(), str(path), force=True)
     path.write_text("something else")
     with pytest.raises(SaveRefused):
@@ -262,7 +265,7 @@ def test_a_degraded_state_is_not_saved(tmp_path: Path) -> None:
             admin.save(str(path))
     assert not path.exists()
     assert admin.save(str(path), force=True)
-    schema.load_file(str(path))
+    load_file(str(path))
 
 
 def test_lock_times_out(tmp_path: Path) -> None:
@@ -588,9 +591,10 @@ def test_sessions_are_read_from_sysfs(tmp_path: Path) -> None:
 
 def test_importing_does_nothing_heavy() -> None:
     """Start-up time is part of the interface; what only some commands need is imported by them."""
-    code = "import sys, pyscstadmin.cli as c; c.parser(); print(*sys.modules)"
+    code = "import sys, pyscstadmin.__main__ as m; m.cli.parser(m.FACES); print(*sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     ).stdout.split()
-    for heavy in ("jsonschema", "pyudev", "configshell", "rich", "subprocess", "json", "pyscstadmin.sim"):
+    rooms = ("pyscstadmin.sim", "pyscstadmin.shell", "pyscstadmin.watch")
+    for heavy in ("jsonschema", "pyudev", "configshell", "rich", "subprocess", "json", *rooms):
         assert heavy not in found

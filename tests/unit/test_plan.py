@@ -10,12 +10,12 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from pyscstadmin.apply import execute
+from pyscstadmin.config.model import Config, Device, Identity, Lun, Target
+from pyscstadmin.config.plan import Begin, Commit, Impact, inverse, plan, settle
 from pyscstadmin.errors import ApplyFailed, PartlyApplied
-from pyscstadmin.model import Config, Device, Identity, Lun, Target
-from pyscstadmin.plan import Begin, Commit, Impact, inverse, plan, settle
-from pyscstadmin.read import snapshot
-from pyscstadmin.sim import SimTree
+from pyscstadmin.kernel.apply import execute
+from pyscstadmin.kernel.read import snapshot
+from pyscstadmin.sim.tree import SimTree
 from tests.unit.strategies import MIB, configs
 from tests.unit.trees import CHANGING, dump, everything, exclusive, go, made, mapped
 

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyscstadmin import describe, schema
+from pyscstadmin.cli import describe
+from pyscstadmin.config import schema
+from pyscstadmin.config.layout import DRIVERS, HANDLERS
+from pyscstadmin.config.locate import dotted, locate
+from pyscstadmin.config.model import Config, Device, Identity, Lun, Target
 from pyscstadmin.errors import InvalidInput
-from pyscstadmin.layout import DRIVERS, HANDLERS
-from pyscstadmin.locate import dotted, locate
-from pyscstadmin.model import Config, Device, Identity, Lun, Target
+from pyscstadmin.store.load import load_file
 from tests.unit.strategies import configs
 
 PUBLISHED = Path(schema.__file__).with_name("schema.json")
@@ -97,14 +99,14 @@ def test_every_setting_is_a_field_of_the_model() -> None:
 
 def test_the_published_schema_is_up_to_date() -> None:
     assert PUBLISHED.read_text() == describe.text(), (
-        "run python -m pyscstadmin.describe > pyscstadmin/schema.json"
+        "run python -m pyscstadmin.cli.describe > pyscstadmin/config/schema.json"
     )
     jsonschema.Draft202012Validator.check_schema(json.loads(PUBLISHED.read_text()))
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.json")), ids=lambda path: path.stem)
 def test_examples(path: Path) -> None:
-    config = schema.load_file(str(path))
+    config = load_file(str(path))
     jsonschema.validate(json.loads(path.read_text()), json.loads(PUBLISHED.read_text()))
     assert schema.loads(schema.dumps(config)) == config
 

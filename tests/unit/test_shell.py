@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from pyscstadmin.__main__ import main
 from pyscstadmin.admin import Admin
-from pyscstadmin.cli import main
-from pyscstadmin.model import Config, Device, Group, Lun, Target
-from pyscstadmin.shell import Shell
-from pyscstadmin.shell_session import Session
+from pyscstadmin.config.model import Config, Device, Group, Lun, Target
+from pyscstadmin.shell.main import Shell
+from pyscstadmin.shell.session import Session
 
 A, B = "iqn.2026-11.com.example:a", "iqn.2026-11.com.example:b"
 

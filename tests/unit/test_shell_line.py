@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyscstadmin.shell_line import Line, LineError, parse, quote, split, to_bool, to_size, unfinished
+from pyscstadmin.shell.line import Line, LineError, parse, quote, split, to_bool, to_size, unfinished
 
 PRINTABLE = st.text(st.characters(exclude_categories=("Cc", "Cs")))
 

@@ -21,17 +21,17 @@ from typing import Any
 
 import pytest
 
-from pyscstadmin import watch, watch_look
+from pyscstadmin.__main__ import main
 from pyscstadmin.admin import Admin
-from pyscstadmin.apply import locked
-from pyscstadmin.cfs import View
-from pyscstadmin.cli import main
+from pyscstadmin.config.model import Device
 from pyscstadmin.errors import LockTimeout, NotPresent, OperationError
-from pyscstadmin.model import Device
-from pyscstadmin.watch import IDLE_RECHECK, PAUSE, Event, Loop, Service, Watcher
-from pyscstadmin.watch_look import SETTLE, Eyes, probe
-from pyscstadmin.watch_plan import ABSENT, Seen
-from pyscstadmin.watch_signs import Folders, Mounts, nearest_folder
+from pyscstadmin.kernel.apply import locked
+from pyscstadmin.kernel.cfs import View
+from pyscstadmin.watch import look, loop
+from pyscstadmin.watch.look import SETTLE, Eyes, probe
+from pyscstadmin.watch.loop import IDLE_RECHECK, PAUSE, RECHECK, Event, Loop, Service, Watcher
+from pyscstadmin.watch.plan import ABSENT, Seen
+from pyscstadmin.watch.signs import Folders, Mounts, nearest_folder
 
 
 @pytest.fixture
@@ -409,7 +409,7 @@ class NoUevents:
 @pytest.fixture
 def no_uevents(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     source = NoUevents()
-    monkeypatch.setattr(watch, "Uevents", lambda: source)
+    monkeypatch.setattr(loop, "Uevents", lambda: source)
     yield
     for end in source.ends:
         end.close()
@@ -488,7 +488,7 @@ def test_many_signs_make_few_looks_and_the_last_one_counts(
 def test_first_sign_after_a_quiet_time_is_not_held_back(
     admin: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "PAUSE", 1.0)
+    monkeypatch.setattr(loop, "PAUSE", 1.0)
     late, ready = tmp_path / "images" / "da.img", old_file(tmp_path / "ready.img")
     late.parent.mkdir()
     admin.create_device(Device("da", "fileio", path=str(late)))
@@ -532,7 +532,7 @@ def test_what_comes_during_a_look_makes_another(admin: Admin, tmp_path: Path, nu
     folder.mkdir()
     admin.create_device(Device("da", "fileio", path=str(folder / "da.img")))
     watcher = Interrupted(admin, number, lambda: ready.rename(folder / "da.img"))
-    assert run_loop(watcher) < watch.RECHECK - 2
+    assert run_loop(watcher) < RECHECK - 2
     assert states(watcher) == {"da": "active"}
 
 
@@ -541,7 +541,7 @@ def test_directory_made_anew_is_watched(
     admin: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Made anew in the pause between two looks: the name is as before, the directory another."""
-    monkeypatch.setattr(watch, "PAUSE", 0.8)
+    monkeypatch.setattr(loop, "PAUSE", 0.8)
     folder, ready = tmp_path / "images", old_file(tmp_path / "ready.img")
     folder.mkdir()
     admin.create_device(Device("da", "fileio", path=str(folder / "da.img")))
@@ -552,7 +552,7 @@ def test_directory_made_anew_is_watched(
         folder.mkdir()
 
     watcher = Interrupted(admin, 2, lambda: ready.rename(folder / "da.img"))
-    assert run_loop(watcher, [Thread(target=make_anew)]) < watch.RECHECK - 2
+    assert run_loop(watcher, [Thread(target=make_anew)]) < RECHECK - 2
     assert states(watcher) == {"da": "active"}
 
 
@@ -749,7 +749,7 @@ def test_partition_has_the_sequence_of_its_disk(tmp_path: Path) -> None:
     (tmp_path / "disk" / "diskseq").write_text("9\n")
     (part / "size").write_text("8\n")
     (tmp_path / "8:1").symlink_to(part)
-    assert watch_look._disk("8:1", str(tmp_path)) == "8:1/9"
+    assert look._disk("8:1", str(tmp_path)) == "8:1/9"
 
 
 def test_probe_tells_kinds_apart(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyscstadmin.watch_plan import (
+from pyscstadmin.watch.plan import (
     ABSENT,
     LONGEST_DELAY,
     Action,

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from pyscstadmin.apply import execute
-from pyscstadmin.model import Config, Device, Group, Identity, Lun, Target
-from pyscstadmin.plan import Plan, plan
-from pyscstadmin.read import snapshot
-from pyscstadmin.sim import SimTree
+from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
+from pyscstadmin.config.plan import Plan, plan
+from pyscstadmin.kernel.apply import execute
+from pyscstadmin.kernel.read import snapshot
+from pyscstadmin.sim.tree import SimTree
 from tests.unit.strategies import MIB
 
 Inject = Callable[[str, str, "str | None"], "int | None"]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from pyscstadmin.admin import Admin
-from pyscstadmin.shell import Failure, Shell
-from pyscstadmin.shell_session import Session
+from pyscstadmin.shell.main import Failure, Shell
+from pyscstadmin.shell.session import Session
 
 A, B = "iqn.2026-11.com.example:a", "iqn.2026-11.com.example:b"
 LIMIT = 20.0

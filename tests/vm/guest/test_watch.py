@@ -22,7 +22,7 @@ import pytest
 import pyudev
 
 from pyscstadmin.admin import Admin
-from pyscstadmin.model import Device, Group, Lun, Target
+from pyscstadmin.config.model import Device, Group, Lun, Target
 from tests.vm import guest_plugin
 from tests.vm.guest_plugin import PluggedDisk, command
 

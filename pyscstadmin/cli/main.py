@@ -1,0 +1,473 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The `scstadmin` command. Exit codes and output are a contract: docs/scstadmin.md.
+
+The commands `watch` and `shell` stand above the command line and are handed to it (`Faces`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pyscstadmin import __version__
+from pyscstadmin.errors import ScstError
+
+if TYPE_CHECKING:
+    from pyscstadmin.admin import Admin
+    from pyscstadmin.config.plan import Operation
+    from pyscstadmin.kernel.apply import Outcome, Progress
+
+__all__ = ["Faces", "Parser", "admin_of", "agreed", "emit", "main", "parser"]
+
+Command = Callable[[argparse.Namespace], int]
+# What carries out `watch` and `shell`; `args.rest` has the arguments that are left for it.
+Faces = Mapping[str, Command]
+
+_EPILOG = """exit codes: 0 done, or nothing to do; 1 refused or failed, nothing changed; 2 wrong usage or
+input, nothing touched; 3 done, but devices are parked; 4 partly applied; 5 no control plane"""
+
+
+class WrongUsage(Exception):
+    """The command line is not understood."""
+
+    def __init__(self, parser: argparse.ArgumentParser, message: str) -> None:
+        self.parser = parser
+        self.message = message
+        super().__init__(message)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that leaves it to `main` how to say what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `WrongUsage`."""
+        raise WrongUsage(self, message)
+
+
+def main(argv: Sequence[str] | None, faces: Faces) -> int:
+    """Run the command line; returns the exit code. Wrong usage exits, as argparse does, but with `--json`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    _prepare_streams()
+    try:
+        return _run(_parse(words, faces))
+    except WrongUsage as error:
+        if not _asks_json(words):
+            argparse.ArgumentParser.error(error.parser, error.message)
+        args = argparse.Namespace(json=True)
+        emit(args, {"error": "WrongUsage", "message": error.message, "exit_code": 2})
+        return 2
+
+
+def _prepare_streams() -> None:
+    """Whatever the locale is, any name can be printed; streams that the caller has closed are empty."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _asks_json(words: Sequence[str]) -> bool:
+    """Whether `--json` was given, perhaps shortened, in words that could not be parsed."""
+    options = words[: words.index("--")] if "--" in words else words
+    return any(len(word) > 2 and "--json".startswith(word) for word in options)
+
+
+def _run(args: argparse.Namespace) -> int:
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
+    except ScstError as error:
+        return _report(args, error)
+    except KeyboardInterrupt:
+        # An apply undoes what it did, and says so. What is interrupted here may be done by then, or not.
+        return _report(args, ScstError("interrupted; `scstadmin show` says how things are now"))
+    except OSError as error:
+        # A reader that has gone is no fault worth a word; a full disk is.
+        if not isinstance(error, BrokenPipeError):
+            with suppress(OSError):
+                print(f"scstadmin: {error}", file=sys.stderr)
+        _drop_output()
+        return 1
+
+
+def _drop_output() -> None:
+    """Keep the interpreter from trying again to write what nobody takes, and complaining, at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """SIGTERM stops as control-C does: what was begun is undone."""
+    raise KeyboardInterrupt
+
+
+def _report(args: argparse.Namespace, error: ScstError) -> int:
+    try:
+        if args.json:
+            emit(args, error.as_dict())
+        else:
+            for line in str(error).splitlines():
+                print(f"scstadmin: {line}", file=sys.stderr)
+        sys.stdout.flush()
+    except OSError:  # the exit code stands, whether anybody reads the rest or not
+        _drop_output()
+    return error.exit_code
+
+
+def admin_of(args: argparse.Namespace) -> Admin:
+    """The `Admin` for the global options."""
+    from pyscstadmin.admin import Admin
+    from pyscstadmin.config.layout import ROOT
+
+    if args.sim:
+        return Admin(sim=args.sim, lock_timeout=args.lock_timeout)
+    return Admin(args.root or ROOT, lock_timeout=args.lock_timeout)
+
+
+def emit(args: argparse.Namespace, data: object, lines: Iterable[str] = ()) -> None:
+    """Print a result: the data as one JSON document with `--json`, else the lines."""
+    if args.json:
+        import json
+
+        print(json.dumps(data, indent=2))
+        return
+    for line in lines:
+        print(line)
+
+
+# Parsing.
+
+
+def _parse(argv: list[str], faces: Faces) -> argparse.Namespace:
+    top = parser(faces)
+    args, rest = top.parse_known_args(argv)
+    if not hasattr(args, "run"):
+        if not sys.stdin.isatty():
+            top.error("a command is needed when the input is no terminal")
+        args.run, args.takes_rest = faces["shell"], True
+    if rest and not args.takes_rest:
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    args.rest, args.wrong = rest, top.error
+    for name, default in (
+        ("json", False),
+        ("sim", None),
+        ("root", None),
+        ("verbose", False),
+        ("lock_timeout", 10.0),
+    ):
+        if not hasattr(args, name):
+            setattr(args, name, default)
+    if args.sim and args.root:
+        top.error("--sim and --root exclude each other")
+    return args
+
+
+def parser(faces: Faces) -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    common = _common()
+    top = Parser(
+        "scstadmin",
+        description="Administer the scst SCSI target. Without a command, on a terminal: the shell.",
+        epilog=_EPILOG,
+        parents=[common],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"scstadmin {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
+
+    def add(name: str, run: Command, text: str, takes_rest: bool = False) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text, parents=[common])
+        made.set_defaults(run=run, takes_rest=takes_rest)
+        return made
+
+    _file_commands(add)
+    _access_commands(add)
+    add("sessions", _sessions, "show who is logged in and what each sees")
+    for name, run in (("activate", _activate), ("deactivate", _deactivate)):
+        verb = (
+            "open the backing of a parked device"
+            if name == "activate"
+            else "close a device's backing and park it"
+        )
+        add(name, run, verb).add_argument("device")
+    add("schema", _schema, "print the JSON Schema of configuration files")
+    add("watch", faces["watch"], "follow devices that come and go, until stopped", takes_rest=True)
+    add("shell", faces["shell"], "the interactive shell", takes_rest=True)
+    return top
+
+
+def _common() -> Parser:
+    """Options that may stand before or after the command; absent ones leave no attribute."""
+    common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--json", action="store_true", help="print one JSON document, errors included")
+    common.add_argument(
+        "--sim", metavar="DIR", help="use a simulated tree kept in DIR, instead of the kernel"
+    )
+    common.add_argument("--root", metavar="DIR", help="where the tree is (default: /sys/kernel/config/scst)")
+    common.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
+    common.add_argument(
+        "--lock-timeout", type=float, metavar="SECONDS", help="wait for another scstadmin (default: 10)"
+    )
+    return common
+
+
+_Add = Callable[..., argparse.ArgumentParser]
+
+
+def _file_commands(add: _Add) -> None:
+    add("show", _show, "show the configuration and its states")
+    add("plan", _plan, "show what apply would do").add_argument(
+        "file", help="configuration; - is the standard input"
+    )
+    apply = add("apply", _apply, "make the configuration what a file says: all of it, or nothing")
+    apply.add_argument("file", help="configuration; - is the standard input")
+    save = add("save", _save, "write the configuration to a file, keeping the nine before it")
+    save.add_argument("file", nargs="?", help="default: /etc/scst/scst.json; - prints it")
+    save.add_argument("--force", action="store_true", help="even if the present state is degraded")
+    restore = add("restore", _restore, "apply all of a file that can be applied")
+    restore.add_argument("file", nargs="?", help="default: /etc/scst/scst.json")
+    clear = add("clear", _clear, "remove everything; all sessions end")
+    clear.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _access_commands(add: _Add) -> None:
+    explain = add("explain", _explain, "say what an initiator sees on a target, and why")
+    explain.add_argument("--initiator", required=True)
+    explain.add_argument("--target", required=True, help="DRIVER/NAME, or NAME")
+    explain.add_argument("--file", help="a configuration instead of the present one")
+    mapping = add("map", _map, "make a device a LUN of a target or group")
+    mapping.add_argument("device")
+    mapping.add_argument("--read-only", action="store_true", help="initiators cannot write through this LUN")
+    mapping.add_argument(
+        "--replace", action="store_true", help="take the number from another device, in one step"
+    )
+    unmap = add("unmap", _unmap, "take a LUN away")
+    for command in (mapping, unmap):
+        command.add_argument("--target", required=True, help="DRIVER/NAME, or NAME")
+        command.add_argument("--group", default="", help="default: the target's own LUNs")
+        command.add_argument("--lun", required=True, type=_lun_number, metavar="N")
+
+
+def _lun_number(text: str) -> int:
+    from pyscstadmin.config.names import check_lun
+
+    fault = check_lun(text)
+    if fault:
+        raise argparse.ArgumentTypeError(f"{text!r} {fault.reason}")
+    return int(text)
+
+
+# Commands.
+
+
+def _show(args: argparse.Namespace) -> int:
+    from pyscstadmin.cli.render import show_lines
+
+    with admin_of(args) as admin:
+        shot = admin.snapshot()
+    if not args.json:
+        emit(args, None, show_lines(shot))
+        return 0
+    from pyscstadmin.config.schema import to_data
+
+    data = {
+        "generation": shot.root.generation,
+        "settled": shot.root.settled,
+        "config": to_data(shot.config),
+        "device_states": dict(sorted(shot.device_states.items())),
+        "target_states": {"/".join(key): state for key, state in sorted(shot.target_states.items())},
+    }
+    emit(args, data)
+    return 0
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from pyscstadmin.cli.render import plan_lines
+    from pyscstadmin.store.load import load_file
+
+    wanted = load_file(args.file)
+    with admin_of(args) as admin:
+        steps = admin.plan(wanted)
+    data = {"impact": str(steps.impact), "operations": [_operation_data(step) for step in steps.operations]}
+    emit(args, data, plan_lines(steps))
+    return 0
+
+
+def _operation_data(operation: Operation) -> dict[str, str]:
+    return {"operation": operation.text, "path": operation.path, "impact": str(operation.impact)}
+
+
+def _apply(args: argparse.Namespace) -> int:
+    from pyscstadmin.store.load import load_file
+
+    wanted = load_file(args.file)
+    with admin_of(args) as admin:
+        return _finish(args, admin.apply(wanted, progress=_progress(args)))
+
+
+def _restore(args: argparse.Namespace) -> int:
+    from pyscstadmin.store.load import load_file
+
+    with admin_of(args) as admin:
+        wanted = load_file(args.file or admin.default_file)
+        return _finish(args, admin.restore(wanted, progress=_progress(args)))
+
+
+def _clear(args: argparse.Namespace) -> int:
+    from pyscstadmin.cli.render import config_counts
+
+    with admin_of(args) as admin:
+        if not args.yes:
+            if args.json or not sys.stdin.isatty():
+                when = "with --json" if args.json else "when the input is no terminal"
+                args.wrong(f"clear needs --yes {when}")
+            counts = config_counts(admin.config())
+            if not agreed(f"Remove {counts}? All sessions end. [y/N] "):
+                print("nothing changed")
+                return 1
+        return _finish(args, admin.clear(progress=_progress(args)))
+
+
+def agreed(question: str) -> bool:
+    """Ask the person at the terminal; the end of input is no consent."""
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        return False
+
+
+def _progress(args: argparse.Namespace) -> Progress | None:
+    if not args.verbose:
+        return None
+
+    def show(done: int, total: int, operation: Operation) -> None:
+        print(f"[{done + 1}/{total}] {operation.describe()}", file=sys.stderr)
+
+    return show
+
+
+def _finish(args: argparse.Namespace, outcome: Outcome) -> int:
+    from pyscstadmin.kernel.apply import failures
+
+    left_out = failures(outcome)
+    data: dict[str, Any] = {
+        "exit_code": outcome.exit_code,
+        "operations": [_operation_data(step) for step in outcome.done],
+        "failed": [{"operation": f.operation.text, **f.error.as_dict()} for f in outcome.failed],
+        "parked": list(outcome.parked),
+        "generation": outcome.generation,
+    }
+    lines = [f"{len(outcome.done)} operations done" if outcome.done else "nothing to do"]
+    lines += [f"parked, waits for its backing: {name}" for name in outcome.parked]
+    lines += [f"left out: {line}" for line in left_out]
+    emit(args, data, lines)
+    return outcome.exit_code
+
+
+def _save(args: argparse.Namespace) -> int:
+    with admin_of(args) as admin:
+        if args.file == "-":
+            from pyscstadmin.config.schema import dumps
+
+            # The file format is UTF-8, whatever the terminal is.
+            sys.stdout.flush()
+            sys.stdout.buffer.write(dumps(admin.config()).encode())
+            sys.stdout.buffer.flush()
+            return 0
+        path = args.file or admin.default_file
+        written = admin.save(path, force=args.force)
+    emit(args, {"file": path, "written": written}, [f"{path}: {'saved' if written else 'unchanged'}"])
+    return 0
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from pyscstadmin.cli.render import decision_lines
+    from pyscstadmin.config.acl import decide
+    from pyscstadmin.errors import Conflict
+
+    if args.file:
+        from pyscstadmin.store.load import load_file
+
+        driver, _, name = args.target.rpartition("/")
+        found = [t for t in load_file(args.file).targets if t.name == name and driver in ("", t.driver)]
+        if len(found) != 1:
+            raise Conflict(f"{args.file} has {'several targets' if found else 'no target'} {args.target}")
+        decision = decide(found[0], args.initiator)
+        emit(args, asdict(decision), decision_lines(decision, args.target))
+        return 0
+    with admin_of(args) as admin:
+        decision = admin.explain(args.target, args.initiator)
+        settled = admin.settled()
+    data = {**asdict(decision), "settled": settled}
+    emit(args, data, decision_lines(decision, args.target, settled=settled))
+    return 0
+
+
+def _sessions(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from pyscstadmin.cli.render import session_lines
+
+    with admin_of(args) as admin:
+        found = admin.sessions()
+    emit(args, [asdict(session) for session in found], session_lines(found))
+    return 0
+
+
+def _map(args: argparse.Namespace) -> int:
+    with admin_of(args) as admin:
+        changed = admin.map(
+            args.target,
+            args.lun,
+            args.device,
+            group=args.group,
+            read_only=args.read_only,
+            replace=args.replace,
+        )
+    return _changed(args, changed)
+
+
+def _unmap(args: argparse.Namespace) -> int:
+    with admin_of(args) as admin:
+        changed = admin.unmap(args.target, args.lun, group=args.group)
+    return _changed(args, changed)
+
+
+def _changed(args: argparse.Namespace, changed: bool) -> int:
+    emit(args, {"changed": changed}, ["done" if changed else "nothing to do"])
+    return 0
+
+
+def _activate(args: argparse.Namespace) -> int:
+    with admin_of(args) as admin:
+        state = admin.activate(args.device)
+    emit(args, {"device": args.device, "state": state}, [f"{args.device}: {state}"])
+    return 0
+
+
+def _deactivate(args: argparse.Namespace) -> int:
+    with admin_of(args) as admin:
+        state = admin.deactivate(args.device)
+    emit(args, {"device": args.device, "state": state}, [f"{args.device}: {state}"])
+    return 0
+
+
+def _schema(args: argparse.Namespace) -> int:
+    from pyscstadmin.cli.describe import text
+
+    sys.stdout.write(text())
+    return 0

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From parsed JSON to the model, collecting everything that is wrong on the way. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from pyscstadmin.config import names
+from pyscstadmin.config.layout import DRIVERS, HANDLERS, IDENTITY, Driver, Handler, Setting
+from pyscstadmin.config.locate import Path
+from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
+from pyscstadmin.config.names import Fault
+
+__all__ = ["Checker", "Finding"]
+
+_Check = Callable[[str], Fault | None]
+
+_TEXT_CHECKS: dict[str, _Check] = {
+    "path": names.check_path,
+    "vendor": lambda text: names.check_printable(text, 8),
+    "product": lambda text: names.check_printable(text, 16),
+    "revision": lambda text: names.check_printable(text, 4),
+    "serial": lambda text: names.check_printable(text, 64),
+    "naa": names.check_naa,
+    "eui64": names.check_eui64,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong at a path; `at_key` when the key itself is at fault, not its value."""
+
+    path: Path
+    message: str
+    at_key: bool = False
+
+    @property
+    def shown(self) -> Path:
+        """What to print as the place: the object around a wrong key, else the value."""
+        return self.path[:-1] if self.at_key else self.path
+
+
+class Checker:
+    """Builds a `Config` from parsed JSON. After `config()`, `findings` holds all that is wrong."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.findings: list[Finding] = []
+        self._handlers: dict[str, str] = {}
+        self._disabled: set[str] = set()
+        self._ids: dict[int, str] = {}
+
+    def fail(self, path: Path, message: str, at_key: bool = False) -> None:
+        """Note a finding."""
+        self.findings.append(Finding(path, message, at_key))
+
+    def config(self, data: Any) -> Config | None:
+        """The configuration, or None when it is not even an object of the right version."""
+        top = self._object(data, (), ("version", "devices", "targets", "$schema"))
+        if top is None or not self._version_fits(top):
+            return None
+        devices = self._named(top, "devices", (), HANDLERS, "handler", self._device)
+        targets = self._named(top, "targets", (), DRIVERS, "target driver", self._target)
+        return Config(tuple(devices), tuple(targets))
+
+    def _version_fits(self, top: dict[str, Any]) -> bool:
+        if "version" not in top:
+            self.fail((), f'"version" is missing; this scstadmin writes "version": {self.version}')
+        elif type(top["version"]) is not int or top["version"] != self.version:
+            self.fail(("version",), f"must be {self.version}; other versions are not known to this scstadmin")
+        return not any(finding.path in ((), ("version",)) and not finding.at_key for finding in self.findings)
+
+    # Objects that map names to objects, two levels deep: handler or driver, then name.
+
+    def _named(
+        self,
+        top: dict[str, Any],
+        section: str,
+        path: Path,
+        kinds: Mapping[str, Any],
+        what: str,
+        build: Callable[[Path, str, str, Any], Any],
+    ) -> list[Any]:
+        found = []
+        for kind, members in self._object(top.get(section, {}), (*path, section), None, {}).items():
+            here = (*path, section, kind)
+            if kind not in kinds:
+                self.fail(here, f"unknown {what} {kind!r}{_hint(kind, kinds)}", at_key=True)
+                continue
+            for name, value in self._object(members, here, None, {}).items():
+                found.append(build((*here, name), kind, name, value))
+        return [item for item in found if item is not None]
+
+    def _device(self, path: Path, handler: str, name: str, value: Any) -> Device | None:
+        spec = HANDLERS[handler]
+        self._name(path, name, names.check_device_name)
+        if name in self._handlers:
+            self.fail(path, f"device {name!r} is defined under {self._handlers[name]} already", at_key=True)
+        self._handlers[name] = handler
+        members = self._object(value, path, ("enabled", "id", *(s.name for s in spec.settings)))
+        if members is None:
+            return None
+        settings = {s.name: self._setting(members, path, s) for s in spec.settings}
+        enabled = self._bool(members, path, "enabled", True)
+        if not enabled:
+            self._disabled.add(name)
+        self._device_rules(path, spec, settings, enabled)
+        return Device(name, handler, enabled, id=self._identity(members, path), **settings)
+
+    def _device_rules(self, path: Path, spec: Handler, settings: dict[str, Any], enabled: bool) -> None:
+        block = settings["block_size"]
+        if block not in names.BLOCK_SIZES:
+            self.fail((*path, "block_size"), "must be 512, 1024, 2048, 4096, or 0 for that of the backing")
+        elif settings.get("size", 0) % (block or 512):
+            self.fail((*path, "size"), f"must be a multiple of the block size ({block or 512})")
+        if enabled and not settings[spec.required]:
+            self.fail(path, f'"{spec.required}" is missing; a device needs it unless "enabled" is false')
+
+    def _identity(self, members: dict[str, Any], path: Path) -> Identity:
+        path = (*path, "id")
+        given = self._object(members.get("id", {}), path, IDENTITY) or {}
+        values = {
+            name: self._text(given, path, name, _TEXT_CHECKS[name]) for name in IDENTITY if name in given
+        }
+        for name in ("naa", "eui64"):
+            if values.get(name):
+                values[name] = values[name].lower()
+        # A text that was refused counts as left out.
+        return Identity(**{name: text for name, text in values.items() if text})
+
+    def _target(self, path: Path, driver: str, name: str, value: Any) -> Target | None:
+        spec = DRIVERS[driver]
+        self._name(path, name, names.check_target_name)
+        allowed = ("enabled", "rel_tgt_id", "luns", "groups", *(s.name for s in spec.settings))
+        members = self._object(value, path, (*allowed, "hosts") if spec.hosts else allowed)
+        if members is None:
+            return None
+        return Target(
+            driver,
+            name,
+            self._bool(members, path, "enabled", True),
+            self._rel_tgt_id(members, path),
+            hosts=self._list(members, path, "hosts", names.check_initiator),
+            luns=self._luns(members, path),
+            groups=self._groups(members, path),
+            **self._driver_settings(spec, members, path),
+        )
+
+    def _driver_settings(self, spec: Driver, members: dict[str, Any], path: Path) -> dict[str, Any]:
+        return {s.name: self._setting(members, path, s) for s in spec.settings}
+
+    def _rel_tgt_id(self, members: dict[str, Any], path: Path) -> int | None:
+        if "rel_tgt_id" not in members:
+            return None
+        number = self._int(members, path, "rel_tgt_id", 0, 1, names.REL_TGT_ID_MAX)
+        where = str(path[-1])
+        if number and self._ids.setdefault(number, where) != where:
+            self.fail((*path, "rel_tgt_id"), f"target {self._ids[number]!r} has the same")
+        return number
+
+    def _groups(self, members: dict[str, Any], path: Path) -> tuple[Group, ...]:
+        path = (*path, "groups")
+        found = []
+        for name, value in self._object(members.get("groups", {}), path, None, {}).items():
+            here = (*path, name)
+            self._name(here, name, names.check_group_name)
+            group = self._object(value, here, ("priority", "initiators", "luns"))
+            if group is None:
+                continue
+            priority = self._int(group, here, "priority", names.PRIORITY_DEFAULT, 0, names.PRIORITY_MAX)
+            initiators = self._list(group, here, "initiators", names.check_pattern)
+            found.append(Group(name, priority, initiators, self._luns(group, here)))
+        return tuple(found)
+
+    def _luns(self, members: dict[str, Any], path: Path) -> tuple[Lun, ...]:
+        path = (*path, "luns")
+        found = []
+        for number, value in self._object(members.get("luns", {}), path, None, {}).items():
+            here = (*path, number)
+            fault = names.check_lun(number)
+            if fault:
+                self.fail(here, f"LUN {number!r} {fault.reason}", at_key=True)
+            lun = self._object(value, here, ("device", "read_only"))
+            if lun is None or fault:
+                continue
+            device = self._reference(lun, here)
+            found.append(Lun(int(number), device, self._bool(lun, here, "read_only", False)))
+        return tuple(found)
+
+    def _reference(self, lun: dict[str, Any], path: Path) -> str:
+        if "device" not in lun:
+            self.fail(path, '"device" is missing')
+            return ""
+        name = self._text(lun, path, "device", lambda text: None)
+        if not name or name in self._handlers:
+            if not name:
+                self.fail((*path, "device"), "must be the name of a device")
+            elif name in self._disabled:
+                self.fail(
+                    (*path, "device"), f'device {name!r} has "enabled": false; a LUN needs an enabled one'
+                )
+            return name
+        self.fail((*path, "device"), f"there is no device {name!r} in this file{_hint(name, self._handlers)}")
+        return ""
+
+    # Values.
+
+    def _name(self, path: Path, name: str, check: _Check) -> None:
+        fault = check(name)
+        if fault:
+            self.fail(path, f"name {name[:70]!r} {fault.reason}", at_key=True)
+
+    def _object(self, value: Any, path: Path, allowed: tuple[str, ...] | None, otherwise: Any = None) -> Any:
+        if type(value) is not dict:
+            self.fail(path, f"must be an object, not {_kind(value)}")
+            return otherwise
+        if allowed is not None:
+            for key in value.keys() - set(allowed):
+                self.fail((*path, key), f"unknown key {key!r}{_hint(key, allowed)}", at_key=True)
+        return value
+
+    def _setting(self, members: dict[str, Any], path: Path, setting: Setting) -> Any:
+        if setting.kind == "bool":
+            return self._bool(members, path, setting.name, bool(setting.default))
+        if setting.kind == "number":
+            return self._int(members, path, setting.name, int(setting.default), 0, names.SIZE_MAX)
+        return self._text(members, path, setting.name, _TEXT_CHECKS[setting.name])
+
+    def _bool(self, members: dict[str, Any], path: Path, key: str, default: bool) -> bool:
+        value = members.get(key, default)
+        if type(value) is not bool:
+            self.fail((*path, key), f"must be true or false, not {_kind(value)}")
+            return default
+        return value
+
+    def _int(self, members: dict[str, Any], path: Path, key: str, default: int, low: int, high: int) -> int:
+        value = members.get(key, default)
+        if type(value) is not int:
+            self.fail((*path, key), f"must be a whole number, not {_kind(value)}")
+        elif key in members and not low <= value <= high:
+            self.fail((*path, key), f"must be {low}-{high}")
+        else:
+            return value
+        return default
+
+    def _text(self, members: dict[str, Any], path: Path, key: str, check: _Check) -> str:
+        value = members.get(key, "")
+        if type(value) is not str:
+            self.fail((*path, key), f"must be a text, not {_kind(value)}")
+            return ""
+        fault = check(value)
+        if fault:
+            self.fail((*path, key), fault.reason)
+            return ""
+        return value
+
+    def _list(self, members: dict[str, Any], path: Path, key: str, check: _Check) -> tuple[str, ...]:
+        value = members.get(key, [])
+        path = (*path, key)
+        if type(value) is not list:
+            self.fail(path, f"must be a list, not {_kind(value)}")
+            return ()
+        seen: dict[str, str] = {}
+        for index, item in enumerate(value):
+            here = (*path, index)
+            if type(item) is not str:
+                self.fail(here, f"must be a text, not {_kind(item)}")
+                continue
+            fault = check(item)
+            if fault:
+                self.fail(here, f"{item[:70]!r} {fault.reason}")
+            elif item.lower() in seen:
+                self.fail(here, f"duplicate {item!r} (case does not matter)")
+            seen.setdefault(item.lower(), item)
+        return tuple(seen.values())
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    kinds = {
+        dict: "an object",
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a fraction",
+    }
+    return kinds[type(value)]
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    choices = list(known)
+    close = get_close_matches(word, choices, 1, 0.5) if len(word) < 100 and len(choices) < 2000 else []
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(choices)}" if len(choices) <= 16 else ""

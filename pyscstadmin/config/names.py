@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Names, numbers and identifiers: what is allowed, as the kernel decides it. Pure.
+
+Each `check_*` returns None when the text is allowed, else a `Fault`: the errno the kernel answers and a
+sentence.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from sys import getfilesystemencodeerrors, getfilesystemencoding
+from typing import NamedTuple
+
+LUN_MAX = 16383
+PRIORITY_MAX = 65535
+PRIORITY_DEFAULT = 100
+REL_TGT_ID_MAX = 65535
+PATH_MAX = 4094
+BLOCK_SIZES = (0, 512, 1024, 2048, 4096)
+SIZE_MAX = 2**63 - 1
+
+_DEVICE = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:-]*\Z")
+_TARGET = re.compile(r"[A-Za-z0-9_:+@,][A-Za-z0-9_.:+@,-]*\Z")
+_PRINTABLE = re.compile(r"[ -~]*\Z")
+_INITIATOR = re.compile(r"[!-.0-~]+\Z")
+_HEX = re.compile(r"[0-9a-fA-F]+\Z")
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]+\Z|[0-9]+\Z")
+_TRUE = frozenset(("1", "y", "on"))
+_FALSE = frozenset(("0", "n", "off"))
+
+
+class Fault(NamedTuple):
+    """Why a text is refused: the kernel's errno and a sentence for people."""
+
+    errno: int
+    reason: str
+
+
+def _named(text: str, pattern: re.Pattern[str], limit: int, allowed: str) -> Fault | None:
+    if len(text) > limit:
+        return Fault(errno.ENAMETOOLONG, f"longer than {limit} characters")
+    if not pattern.match(text):
+        return Fault(errno.EINVAL, f"must be 1-{limit} characters of {allowed}, not starting with . or -")
+    return None
+
+
+def check_device_name(text: str) -> Fault | None:
+    """Device and group names: 1-64 of `A-Z a-z 0-9 _ . : -`."""
+    return _named(text, _DEVICE, 64, "A-Z a-z 0-9 _ . : -")
+
+
+check_group_name = check_device_name
+
+
+def check_target_name(text: str) -> Fault | None:
+    """Target names: 1-223 of `A-Z a-z 0-9 _ . : - + @ ,`."""
+    return _named(text, _TARGET, 223, "A-Z a-z 0-9 _ . : - + @ ,")
+
+
+def check_pattern(text: str) -> Fault | None:
+    """Initiator patterns: exact, or with `*` and `?`, a leading `!` inverts; 1-223 printable ASCII, no blank
+    or `/`.
+    """
+    if len(text) > 223:
+        return Fault(errno.ENAMETOOLONG, "longer than 223 characters")
+    if not _INITIATOR.match(text):
+        return Fault(errno.EINVAL, "must be printable ASCII characters without blank and /")
+    if text == "!" or "!" in text[1:]:
+        return Fault(errno.EINVAL, "must have a ! at the start only, with something after it")
+    if text in (".", ".."):
+        return Fault(errno.EEXIST, "names a directory that is always there; . and .. cannot be initiators")
+    return None
+
+
+def check_initiator(text: str) -> Fault | None:
+    """Exact initiator names: as patterns, without `*`, `?` and `!`."""
+    if any(c in text for c in "*?!"):
+        return Fault(errno.EINVAL, "must be an exact name, without * ? !")
+    return check_pattern(text)
+
+
+def is_exact(pattern: str) -> bool:
+    """Whether a pattern names exactly one initiator."""
+    return not pattern.startswith("!") and "*" not in pattern and "?" not in pattern
+
+
+def check_lun(text: str) -> Fault | None:
+    """LUN numbers as directory names: 0-16383 without leading zeroes."""
+    if not text.isascii() or not text.isdigit() or (len(text) > 1 and text[0] == "0"):
+        return Fault(errno.EINVAL, "must be a decimal number without leading zeroes")
+    if len(text) > 6 or int(text) > LUN_MAX:
+        return Fault(errno.ERANGE, f"must be 0-{LUN_MAX}")
+    return None
+
+
+def check_path(text: str) -> Fault | None:
+    """Backing paths: absolute, at most 4094 bytes, no control characters; empty means not set.
+
+    A character that no file name can have is refused: which that are, is a matter of the locale.
+    """
+    try:
+        data = text.encode(getfilesystemencoding(), getfilesystemencodeerrors())
+    except UnicodeEncodeError as error:
+        what = f"{text[error.start]!a}, which file names cannot have in this locale ({error.encoding})"
+        return Fault(errno.EINVAL, f"must not contain {what}")
+    if len(data) > PATH_MAX:
+        return Fault(errno.ENAMETOOLONG, f"longer than {PATH_MAX} bytes")
+    if text and not text.startswith("/"):
+        return Fault(errno.EINVAL, "must be an absolute path")
+    if any(ord(c) < 32 or ord(c) == 127 for c in text):
+        return Fault(errno.EINVAL, "must not contain control characters")
+    return None
+
+
+def check_printable(text: str, limit: int) -> Fault | None:
+    """Identification texts: 1 to `limit` printable ASCII characters."""
+    if not text:
+        return Fault(errno.EINVAL, "must not be empty")
+    if len(text) > limit:
+        return Fault(errno.ENAMETOOLONG, f"longer than {limit} characters")
+    if not _PRINTABLE.match(text):
+        return Fault(errno.EINVAL, "must be printable ASCII characters")
+    return None
+
+
+def check_naa(text: str) -> Fault | None:
+    """NAA identifiers: 16 hex digits starting 2, 3 or 5, or 32 starting 6."""
+    if len(text) > 32:
+        return Fault(errno.ENAMETOOLONG, "longer than 32 hex digits")
+    good = (len(text) == 16 and text[0] in "235") or (len(text) == 32 and text[0] == "6")
+    if not (good and _HEX.match(text)):
+        return Fault(errno.EINVAL, "must be 16 hex digits starting 2, 3 or 5, or 32 starting 6")
+    return None
+
+
+def check_eui64(text: str) -> Fault | None:
+    """EUI-64 based identifiers: 16, 24 or 32 hex digits; empty means none."""
+    if len(text) > 32:
+        return Fault(errno.ENAMETOOLONG, "longer than 32 hex digits")
+    if text and not (len(text) in (16, 24, 32) and _HEX.match(text)):
+        return Fault(errno.EINVAL, "must be 16, 24 or 32 hex digits")
+    return None
+
+
+def parse_bool(text: str) -> bool | None:
+    """The kernel's boolean words `0 1 n y off on`; None for anything else."""
+    if text in _TRUE:
+        return True
+    return False if text in _FALSE else None
+
+
+def parse_number(text: str) -> int | None:
+    """A decimal number, or hexadecimal with `0x`; None for anything else."""
+    if not _NUMBER.match(text):
+        return None
+    return int(text, 16) if text[:2] in ("0x", "0X") else int(text)

@@ -1,0 +1,769 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The difference between two configurations as ordered operations. Pure: nothing here touches a tree.
+
+Order, and why:
+
+1. new devices are made and enabled, new targets are made (still disabled): nobody sees them; targets that are
+   to be disabled are, before anybody sees what they are to show then;
+2. all changes of access are staged and come into force with one commit;
+3. only then what no longer serves anybody goes: hosts, targets, devices;
+4. fixed settings of targets change (disabled for it), hosts appear, targets are enabled last.
+
+A device whose fixed settings change has to leave its LUNs for a moment, and so has one whose disk another
+device gets. Only then is there a second commit, which brings them back. Each operation consists of acts, one
+kernel call each, and each act knows the acts that undo it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+from pyscstadmin.config.layout import (
+    DRIVERS,
+    HANDLERS,
+    IDENTITY,
+    Setting,
+    device_dir,
+    group_dir,
+    set_dir,
+    target_dir,
+)
+from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
+from pyscstadmin.config.names import PRIORITY_DEFAULT
+
+__all__ = [
+    "Act",
+    "Begin",
+    "Commit",
+    "End",
+    "Impact",
+    "Link",
+    "Mkdir",
+    "Operation",
+    "Plan",
+    "Reopen",
+    "Rmdir",
+    "Settle",
+    "Unlink",
+    "Write",
+    "inverse",
+    "plan",
+    "settle",
+]
+
+
+# The handler that the kernel opens the backing for exclusively.
+_EXCLUSIVE = "blockio"
+
+
+class Impact(IntEnum):
+    """What sessions notice of an operation; the higher, the worse."""
+
+    NONE = 0
+    UNIT_ATTENTION = 1
+    SESSION_DROP = 2
+
+    def __str__(self) -> str:
+        return self.name.lower().replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class Mkdir:
+    """Make a directory."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rmdir:
+    """Remove a directory; `restore` writes what undoing has to bring back beyond the defaults."""
+
+    path: str
+    restore: tuple[Write, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Make a link to `target`, a path from the root of the tree."""
+
+    path: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unlink:
+    """Remove a link that points at `target`."""
+
+    path: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write an attribute. `old` None: nothing to undo, the object itself goes."""
+
+    path: str
+    value: str
+    old: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """From here on, changes of access are staged. ESTALE if the generation that was read has moved.
+
+    `clean`: nothing is staged before. Undoing then brings what the tree shows into force; else it is left
+    staged, as it was found.
+    """
+
+    clean: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Bring the staged changes into force, based on the generation that was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Changes of access are in force at once again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """For undoing: stage again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """For undoing: commit if anything is staged, then as `End`."""
+
+
+Act = Mkdir | Rmdir | Link | Unlink | Write | Begin | Commit | End | Reopen | Settle
+
+
+def inverse(act: Act) -> tuple[Act, ...]:
+    """The acts that undo one, in order."""
+    match act:
+        case Mkdir(path):
+            return (Rmdir(path),)
+        case Rmdir(path, restore):
+            return (Mkdir(path), *restore)
+        case Link(path, target):
+            return (Unlink(path, target),)
+        case Unlink(path, target):
+            return (Link(path, target),)
+        case Write(path, value, old):
+            return () if old is None else (Write(path, old, value),)
+        case Begin(clean):
+            return (Settle(),) if clean else ()
+        case End():
+            return (Reopen(),)
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One step a person recognises; `path` is the object it is about.
+
+    The rest is for executions that leave out what is refused. `parts`: the same acts as smaller steps that
+    can be left out one by one. `target`: the directory of the target whose access it changes, or would open.
+    `claims`: it decides which group an initiator belongs to, so without it all operations of this target are
+    left out: its initiators could see what is not meant for them. `replaces`: the directory of the device
+    that stays when this one is left out.
+    """
+
+    text: str
+    path: str
+    acts: tuple[Act, ...]
+    impact: Impact = Impact.NONE
+    parts: tuple[Operation, ...] = ()
+    target: str = ""
+    claims: bool = False
+    replaces: str = ""
+
+    def describe(self) -> str:
+        """One line for people."""
+        return self.text if self.impact is Impact.NONE else f"{self.text} ({self.impact})"
+
+    def inverse(self) -> Operation:
+        """The operation that undoes this one."""
+        acts = tuple(undo for act in reversed(self.acts) for undo in inverse(act))
+        return Operation(f"undo: {self.text}", self.path, acts, self.impact)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Operations in the order they are to be executed."""
+
+    operations: tuple[Operation, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.operations)
+
+    @property
+    def impact(self) -> Impact:
+        """The worst impact of any operation."""
+        return max((operation.impact for operation in self.operations), default=Impact.NONE)
+
+    @property
+    def acts(self) -> int:
+        """How many kernel calls it takes."""
+        return sum(len(operation.acts) for operation in self.operations)
+
+
+def plan(current: Config, wanted: Config, *, settled: bool = True) -> Plan:
+    """What leads from one configuration to another.
+
+    The two may be slices: only what differs matters. `settled` False says that changes are staged, or staging
+    is on, in `current`: the plan then always ends with a commit.
+    """
+    wanted = settle(current, wanted)
+    if current == wanted and settled:
+        return Plan()
+    return Plan(tuple(_Planner(current, wanted, settled).operations()))
+
+
+def settle(current: Config, wanted: Config) -> Config:
+    """`wanted` with every "keep what it has" filled in from `current`."""
+    devices = {device.name: device for device in current.devices}
+    targets = {target.key: target for target in current.targets}
+    asked = {target.rel_tgt_id for target in wanted.targets}
+    return Config(
+        tuple(_settle_device(devices.get(device.name), device) for device in wanted.devices),
+        tuple(_settle_target(targets.get(target.key), target, asked) for target in wanted.targets),
+    )
+
+
+def _settle_device(current: Device | None, wanted: Device) -> Device:
+    if current is None:
+        return wanted
+    old = current.id
+    if current.handler != wanted.handler and old.product == current.handler:
+        # Nobody chose that: the kernel derives it from the handler.
+        old = replace(old, product=None)
+    values = {name: getattr(wanted.id, name) for name in IDENTITY}
+    if None not in values.values():
+        return wanted
+    filled = {name: getattr(old, name) if value is None else value for name, value in values.items()}
+    return replace(wanted, id=Identity(**filled))
+
+
+def _settle_target(current: Target | None, wanted: Target, asked: set[int | None]) -> Target:
+    if current is None or wanted.rel_tgt_id is not None or current.rel_tgt_id in asked:
+        return wanted
+    return replace(wanted, rel_tgt_id=current.rel_tgt_id)
+
+
+class _Planner:
+    def __init__(self, current: Config, wanted: Config, settled: bool) -> None:
+        self.settled = settled
+        self.old_devices = {device.name: device for device in current.devices}
+        self.new_devices = {device.name: device for device in wanted.devices}
+        self.old_targets = {target.key: target for target in current.targets}
+        self.new_targets = {target.key: target for target in wanted.targets}
+        self.in_use = {
+            lun.device for target in current.targets for _, luns in target.lun_sets() for lun in luns
+        }
+        self.old_paths = {device.name: device_dir(device.handler, device.name) for device in current.devices}
+        self.new_paths = {device.name: device_dir(device.handler, device.name) for device in wanted.devices}
+        self.takers = _takers(self.old_devices, self.new_devices)
+        self.givers = {name for givers in self.takers.values() for name in givers}
+
+    def operations(self) -> Iterator[Operation]:
+        """All operations, in order."""
+        off = self.givers.union(name for name in self.old_devices if self._restarts(name))
+        # What is staged hides which devices are in use by what is in force.
+        detached = off & self.in_use if self.settled else off
+        away = detached.union(name for name, givers in self.takers.items() if givers & detached)
+        between = self._between(away)
+        access = list(self._access(self.old_targets, between))
+        yield from self._released(self.givers - detached)
+        yield from self._early_devices(away)
+        yield from self._new_targets()
+        yield from self._closed_targets()
+        if access or detached or not self.settled:
+            yield from _committed(access, self.settled)
+        yield from self._released(self.givers & detached)
+        for name in sorted(away):
+            yield from self._restart(name)
+        back = list(self._access(between, self.new_targets)) if away else ()
+        if back:
+            yield from _committed(back, True)
+        yield from self._removed_hosts()
+        yield from self._removed_targets()
+        yield from self._late_devices()
+        yield from self._changed_targets()
+        yield from self._new_hosts()
+        yield from self._enabled_targets()
+
+    # Devices.
+
+    def _restarts(self, name: str) -> bool:
+        """Whether an existing device must be off to become what is wanted."""
+        old, new = self.old_devices[name], self.new_devices.get(name)
+        return new is not None and old.enabled and replace(new, enabled=True) != old
+
+    def _early_devices(self, away: set[str]) -> Iterator[Operation]:
+        for name, new in self.new_devices.items():
+            old = self.old_devices.get(name)
+            if name in away or old == new:
+                continue
+            if old is None or self._restarts(name) or not old.enabled:
+                yield from self._restart(name)
+
+    def _released(self, names: set[str]) -> Iterator[Operation]:
+        """Devices let go of their disks, before any other device opens one of these."""
+        for name in sorted(names):
+            old, new = self.old_devices[name], self.new_devices.get(name)
+            if new is None:
+                yield _remove_device(old)
+            elif name in self.takers:
+                yield _switch_device(replace(old, enabled=False))
+            else:
+                yield _become(old, new)
+
+    def _restart(self, name: str) -> Iterator[Operation]:
+        """Make a device what it is to be, if `_released` has not."""
+        old, new = self.old_devices.get(name), self.new_devices.get(name)
+        if new is None or (name in self.givers and name not in self.takers):
+            return
+        if old is None:
+            yield _create_device(new)
+        else:
+            yield _become(replace(old, enabled=False) if name in self.givers else old, new)
+
+    def _late_devices(self) -> Iterator[Operation]:
+        for name, old in self.old_devices.items():
+            new = self.new_devices.get(name)
+            if name in self.givers:
+                continue
+            if new is None:
+                yield _remove_device(old)
+            elif old.enabled and not new.enabled and not self._restarts(name):
+                yield _switch_device(new)
+
+    # Access.
+
+    def _access(
+        self, before: dict[tuple[str, str], Target], after: dict[tuple[str, str], Target]
+    ) -> Iterator[Operation]:
+        for key in sorted({*before, *after}):
+            bare = Target(*key, enabled=False)
+            impact = _noticed(self.old_targets.get(key, bare), self.new_targets.get(key))
+            yield from self._target_access(before.get(key, bare), after.get(key, bare), impact)
+
+    def _between(self, away: set[str]) -> dict[tuple[str, str], Target]:
+        """The wanted targets without the LUNs of these devices."""
+        if not away:
+            return self.new_targets
+        return {
+            key: _without(target, away, self.old_targets.get(key)) for key, target in self.new_targets.items()
+        }
+
+    def _target_access(self, old: Target, new: Target, impact: Impact) -> Iterator[Operation]:
+        yield from self._luns(new, "", old.luns, new.luns, impact)
+        if old.groups == new.groups:
+            return
+        before = {group.name: group for group in old.groups}
+        after = {group.name: group for group in new.groups}
+        for name, group in before.items():
+            if name not in after:
+                yield self._remove_group(new, group, impact)
+        for name, group in after.items():
+            if name not in before:
+                yield self._create_group(new, group, impact)
+            elif before[name] != group:
+                yield from self._change_group(new, before[name], group, impact)
+
+    def _luns(
+        self, target: Target, group: str, old: Sequence[Lun], new: Sequence[Lun], impact: Impact
+    ) -> Iterator[Operation]:
+        if old == new:
+            return
+        root, where = target_dir(*target.key), _place(target, group)
+        place = f"{set_dir(target.driver, target.name, group)}/luns"
+        before = {lun.number: lun for lun in old}
+        after = {lun.number: lun for lun in new}
+        for number, lun in before.items():
+            if number not in after:
+                acts = tuple(self._lun_off(place, lun))
+                yield Operation(_unmap_text(lun, where), f"{place}/{number}", acts, impact, target=root)
+        for number, lun in after.items():
+            if number not in before:
+                acts = tuple(self._lun_on(place, lun))
+                yield Operation(_map_text(lun, where), f"{place}/{number}", acts, impact, target=root)
+            elif before[number] != lun:
+                yield self._change_lun(target, group, before[number], lun, impact)
+
+    def _change_lun(self, target: Target, group: str, old: Lun, new: Lun, impact: Impact) -> Operation:
+        root, where = target_dir(*target.key), _place(target, group)
+        path = f"{set_dir(target.driver, target.name, group)}/luns/{new.number}"
+        acts: list[Act] = []
+        moved = old.device != new.device
+        if moved and old.device:
+            acts.append(self._unlink(path, old.device))
+        if old.read_only != new.read_only:
+            acts.append(Write(f"{path}/read_only", _bit(new.read_only), _bit(old.read_only)))
+        if moved and new.device:
+            acts.append(self._link(path, new.device))
+        change = f"from {old.device or 'nothing'} to {new.device or 'nothing'}" if moved else ""
+        if old.read_only != new.read_only:
+            change += (", " if change else "to ") + ("read-only" if new.read_only else "read-write")
+        parts: tuple[Operation, ...] = ()
+        if moved and old.device and new.device:
+            # Who is not to see the old device any more does not, even if the new one cannot be had.
+            parts = (
+                Operation(_unmap_text(old, where), path, tuple(acts[:-1]), impact, target=root),
+                Operation(_map_text(new, where), path, tuple(acts[-1:]), impact, target=root),
+            )
+        text = f"change LUN {new.number} of {where} {change}"
+        return Operation(text, path, tuple(acts), impact, parts, root)
+
+    def _lun_on(self, place: str, lun: Lun) -> Iterator[Act]:
+        path = f"{place}/{lun.number}"
+        yield Mkdir(path)
+        if lun.read_only:
+            yield Write(f"{path}/read_only", "1")
+        if lun.device:
+            yield self._link(path, lun.device)
+
+    def _lun_off(self, place: str, lun: Lun) -> Iterator[Act]:
+        path = f"{place}/{lun.number}"
+        if lun.device:
+            yield self._unlink(path, lun.device)
+        yield Rmdir(path, (Write(f"{path}/read_only", "1"),) if lun.read_only else ())
+
+    def _link(self, path: str, device: str) -> Link:
+        return Link(f"{path}/device", self.new_paths[device])
+
+    def _unlink(self, path: str, device: str) -> Unlink:
+        return Unlink(f"{path}/device", self.old_paths[device])
+
+    def _create_group(self, target: Target, group: Group, impact: Impact) -> Operation:
+        path = group_dir(target.driver, target.name, group.name)
+        acts: list[Act] = [Mkdir(path)]
+        if group.priority != PRIORITY_DEFAULT:
+            acts.append(Write(f"{path}/priority", str(group.priority)))
+        acts.extend(Mkdir(f"{path}/initiators/{name}") for name in group.initiators)
+        text = f"create group {group.name} of {_place(target)}: {_count(group)}"
+        # Whom a group claims goes before what it shows: claimed and shown nothing is safer than not claimed.
+        head = Operation(text, path, tuple(acts), impact, (), target_dir(*target.key), claims=True)
+        luns = tuple(self._luns(target, group.name, (), group.luns, impact))
+        acts.extend(act for lun in luns for act in lun.acts)
+        return replace(head, acts=tuple(acts), parts=(head, *luns))
+
+    def _remove_group(self, target: Target, group: Group, impact: Impact) -> Operation:
+        path = group_dir(target.driver, target.name, group.name)
+        acts: list[Act] = []
+        for lun in group.luns:
+            acts.extend(self._lun_off(f"{path}/luns", lun))
+        acts.extend(Rmdir(f"{path}/initiators/{name}") for name in group.initiators)
+        changed = group.priority != PRIORITY_DEFAULT
+        acts.append(Rmdir(path, (Write(f"{path}/priority", str(group.priority)),) if changed else ()))
+        text = f"remove group {group.name} of {_place(target)}: {_count(group)}"
+        return Operation(text, path, tuple(acts), impact, (), target_dir(*target.key), claims=True)
+
+    def _change_group(self, target: Target, old: Group, new: Group, impact: Impact) -> Iterator[Operation]:
+        path = group_dir(target.driver, target.name, new.name)
+        where = _place(target, new.name)
+
+        def claim(text: str, act: Act) -> Operation:
+            return Operation(text, path, (act,), impact, (), target_dir(*target.key), claims=True)
+
+        if old.priority != new.priority:
+            act = Write(f"{path}/priority", str(new.priority), str(old.priority))
+            yield claim(f"set priority of {where} to {new.priority}", act)
+        before, after = set(old.initiators), set(new.initiators)
+        for name in sorted(before - after):
+            yield claim(f"remove {name} from {where}", Rmdir(f"{path}/initiators/{name}"))
+        for name in sorted(after - before):
+            yield claim(f"add {name} to {where}", Mkdir(f"{path}/initiators/{name}"))
+        yield from self._luns(target, new.name, old.luns, new.luns, impact)
+
+    # Targets.
+
+    def _new_targets(self) -> Iterator[Operation]:
+        for key, new in self.new_targets.items():
+            if key in self.old_targets:
+                continue
+            path = target_dir(*key)
+            writes = _setting_writes(path, DRIVERS[new.driver].settings, new)
+            yield Operation(f"create target {_place(new)}", path, (Mkdir(path), *writes))
+
+    def _closed_targets(self) -> Iterator[Operation]:
+        for key, new in self.new_targets.items():
+            old = self.old_targets.get(key)
+            if old is not None and old.enabled and not new.enabled:
+                yield replace(_disable_target(new), target=target_dir(*key), claims=True)
+
+    def _removed_hosts(self) -> Iterator[Operation]:
+        for key, old in self.old_targets.items():
+            new = self.new_targets.get(key)
+            for host in old.hosts:
+                if new is None or host not in new.hosts:
+                    path = f"{target_dir(*key)}/hosts/{host}"
+                    impact = Impact.SESSION_DROP if old.enabled else Impact.NONE
+                    yield Operation(f"remove host {host} of {_place(old)}", path, (Rmdir(path),), impact)
+
+    def _new_hosts(self) -> Iterator[Operation]:
+        for key, new in self.new_targets.items():
+            old = self.old_targets.get(key)
+            for host in new.hosts:
+                if old is None or host not in old.hosts:
+                    root = target_dir(*key)
+                    path = f"{root}/hosts/{host}"
+                    yield Operation(f"create host {host} of {_place(new)}", path, (Mkdir(path),), target=root)
+
+    def _removed_targets(self) -> Iterator[Operation]:
+        for key, old in self.old_targets.items():
+            if key not in self.new_targets:
+                path = target_dir(*key)
+                restore = list(_setting_writes(path, DRIVERS[old.driver].settings, old))
+                if old.rel_tgt_id is not None:
+                    restore.append(Write(f"{path}/rel_tgt_id", str(old.rel_tgt_id)))
+                off: tuple[Act, ...] = (_switch(path, False),) if old.enabled else ()
+                impact = Impact.SESSION_DROP if old.enabled else Impact.NONE
+                yield Operation(
+                    f"remove target {_place(old)}", path, (*off, Rmdir(path, tuple(restore))), impact
+                )
+
+    def _changed_targets(self) -> Iterator[Operation]:
+        for key, new in self.new_targets.items():
+            old = self.old_targets.get(key)
+            if old is None:
+                continue
+            path = target_dir(*key)
+            changes = tuple(_setting_changes(path, DRIVERS[new.driver].settings, old, new))
+            if changes:
+                yield Operation(f"change {_changed(changes)} of target {_place(new)}", path, changes)
+            if old.enabled and new.enabled and old.rel_tgt_id != new.rel_tgt_id:
+                yield _disable_target(new)
+        yield from self._relative_ids()
+
+    def _relative_ids(self) -> Iterator[Operation]:
+        """Move identifiers, never onto one that is taken: a ring goes through a free number."""
+        held = _assigned(self.old_targets, self.new_targets)
+        wanted = {key: target.rel_tgt_id for key, target in self.new_targets.items()}
+        for key, number in wanted.items():
+            if number is None and held[key] is not None and held[key] in wanted.values():
+                wanted[key] = _first_free({*held.values(), *wanted.values()})
+        pending = {
+            key: number for key, number in wanted.items() if number is not None and number != held[key]
+        }
+        while pending:
+            taken = {number: key for key, number in held.items()}
+            free = [key for key, number in pending.items() if taken.get(number) not in pending]
+            key = free[0] if free else next(iter(pending))
+            number = pending.pop(key) if free else _first_free({*taken, *pending.values()})
+            path = target_dir(*key)
+            write = Write(f"{path}/rel_tgt_id", str(number), None if held[key] is None else str(held[key]))
+            held[key] = number
+            yield Operation(f"set rel_tgt_id of {_place(self.new_targets[key])} to {number}", path, (write,))
+
+    def _enabled_targets(self) -> Iterator[Operation]:
+        for key, new in self.new_targets.items():
+            old = self.old_targets.get(key)
+            on = old is not None and old.enabled and old.rel_tgt_id == new.rel_tgt_id
+            if new.enabled and not on:
+                path = target_dir(*key)
+                # One that is up already shows nothing more by coming back; the others would.
+                opens = "" if old is not None and old.enabled else path
+                yield Operation(f"enable target {_place(new)}", path, (_switch(path, True),), target=opens)
+
+
+def _committed(operations: Sequence[Operation], clean: bool) -> Iterator[Operation]:
+    """Staged operations between their begin and their commit."""
+    impact = max((operation.impact for operation in operations), default=Impact.NONE)
+    yield Operation("stage changes of access", "autocommit", (Begin(clean),))
+    yield from operations
+    yield Operation("commit the changes of access", "commit", (Commit(), End()), impact)
+
+
+def _takers(old: dict[str, Device], new: dict[str, Device]) -> dict[str, set[str]]:
+    """Devices that open a disk -> the others that have it open now and let go of it.
+
+    The kernel opens disks for one device only, so these have to be off before. Two paths are the same disk
+    here only if they are the same text: others would have to be looked up, and mean something else tomorrow.
+    """
+    holders: dict[str, set[str]] = {}
+    for device in old.values():
+        after = new.get(device.name)
+        if _holds(device) and not (after is not None and _holds(after) and after.path == device.path):
+            holders.setdefault(device.path, set()).add(device.name)
+    taken = {
+        device.name: holders.get(device.path, set()) - {device.name}
+        for device in new.values()
+        if _holds(device) and old.get(device.name) != device
+    }
+    return {name: givers for name, givers in taken.items() if givers}
+
+
+def _holds(device: Device) -> bool:
+    return device.handler == _EXCLUSIVE and device.enabled
+
+
+def _become(old: Device, new: Device) -> Operation:
+    """Make an existing device that serves nobody what is wanted."""
+    if old.handler != new.handler:
+        return _move_device(old, new)
+    if replace(old, enabled=new.enabled) == new:
+        return _switch_device(new)
+    return _change_device(old, new)
+
+
+def _move_device(old: Device, new: Device) -> Operation:
+    gone, made = _remove_device(old), _create_device(new)
+    text = f"move device {_label(old)} to {_label(new)}"
+    return Operation(text, made.path, (*gone.acts, *made.acts), replaces=gone.path)
+
+
+def _create_device(device: Device) -> Operation:
+    path = device_dir(device.handler, device.name)
+    acts: list[Act] = [Mkdir(path), *_device_writes(path, device)]
+    if device.enabled:
+        acts.append(_switch(path, True))
+    return Operation(f"create device {_label(device)}", path, tuple(acts))
+
+
+def _remove_device(device: Device) -> Operation:
+    path = device_dir(device.handler, device.name)
+    off: tuple[Act, ...] = (_switch(path, False),) if device.enabled else ()
+    gone = Rmdir(path, tuple(_device_writes(path, device)))
+    return Operation(f"remove device {_label(device)}", path, (*off, gone))
+
+
+def _switch_device(device: Device) -> Operation:
+    path = device_dir(device.handler, device.name)
+    verb = "enable" if device.enabled else "disable"
+    return Operation(f"{verb} device {_label(device)}", path, (_switch(path, device.enabled),))
+
+
+def _change_device(old: Device, new: Device) -> Operation:
+    path = device_dir(new.handler, new.name)
+    changes = [
+        *_setting_changes(path, HANDLERS[new.handler].settings, old, new),
+        *_identity_changes(path, old, new),
+    ]
+    acts: list[Act] = [_switch(path, False)] if old.enabled else []
+    acts.extend(changes)
+    if new.enabled:
+        acts.append(_switch(path, True))
+    return Operation(f"change {_changed(changes)} of device {_label(new)}", path, tuple(acts))
+
+
+def _device_writes(path: str, device: Device) -> Iterator[Write]:
+    yield from _setting_writes(path, HANDLERS[device.handler].settings, device)
+    for name in IDENTITY:
+        value = getattr(device.id, name)
+        if value:
+            yield Write(f"{path}/id/{name}", value)
+
+
+def _setting_writes(path: str, settings: Iterable[Setting], thing: Device | Target) -> Iterator[Write]:
+    for setting in settings:
+        value = getattr(thing, setting.name)
+        if value != setting.default:
+            yield Write(f"{path}/{setting.name}", setting.to_text(value))
+
+
+def _setting_changes(
+    path: str, settings: Iterable[Setting], old: Device | Target, new: Device | Target
+) -> Iterator[Write]:
+    for setting in settings:
+        before, after = getattr(old, setting.name), getattr(new, setting.name)
+        if before != after:
+            yield Write(f"{path}/{setting.name}", setting.to_text(after), setting.to_text(before))
+
+
+def _identity_changes(path: str, old: Device, new: Device) -> Iterator[Write]:
+    for name in IDENTITY:
+        before, after = getattr(old.id, name), getattr(new.id, name)
+        if after is not None and before != after:
+            yield Write(f"{path}/id/{name}", after, before or "")
+
+
+def _changed(writes: Iterable[Write]) -> str:
+    return ", ".join(write.path.rsplit("/", 1)[-1] for write in writes)
+
+
+def _disable_target(target: Target) -> Operation:
+    path = target_dir(*target.key)
+    return Operation(f"disable target {_place(target)}", path, (_switch(path, False),), Impact.SESSION_DROP)
+
+
+def _switch(path: str, on: bool) -> Write:
+    return Write(f"{path}/enabled", _bit(on), _bit(not on))
+
+
+def _bit(value: bool) -> str:
+    return "1" if value else "0"
+
+
+def _noticed(old: Target, new: Target | None) -> Impact:
+    """What the sessions of a target notice of a change of its access. One to be disabled has none by then."""
+    stays = new is None or new.enabled
+    return Impact.UNIT_ATTENTION if old.enabled and stays else Impact.NONE
+
+
+def _without(target: Target, devices: set[str], old: Target | None) -> Target:
+    """The target with the LUNs of these devices unmapped. Those that the old one does not have come later."""
+    numbers = {group: {lun.number for lun in luns} for group, luns in old.lun_sets()} if old else {}
+
+    def strip(group: str, luns: tuple[Lun, ...]) -> tuple[Lun, ...]:
+        there = numbers.get(group, set())
+        return tuple(
+            replace(lun, device="") if lun.device in devices else lun
+            for lun in luns
+            if lun.device not in devices or lun.number in there
+        )
+
+    groups = tuple(replace(group, luns=strip(group.name, group.luns)) for group in target.groups)
+    return replace(target, luns=strip("", target.luns), groups=groups)
+
+
+def _assigned(
+    old: dict[tuple[str, str], Target], new: dict[tuple[str, str], Target]
+) -> dict[tuple[str, str], int | None]:
+    """The identifiers after new targets took the first free ones and removed ones gave theirs back."""
+    taken = {target.rel_tgt_id for target in old.values()}
+    known = None not in taken
+    held: dict[tuple[str, str], int | None] = {}
+    for key in new:
+        if key in old:
+            held[key] = old[key].rel_tgt_id
+        else:
+            held[key] = _first_free(taken) if known else None
+            taken.add(held[key])
+    return held
+
+
+def _first_free(taken: Iterable[int | None]) -> int:
+    used = set(taken)
+    return next(number for number in range(1, 65537) if number not in used)
+
+
+def _label(device: Device) -> str:
+    return f"{device.handler}/{device.name}" + (f" ({device.path})" if device.path else "")
+
+
+def _place(target: Target, group: str = "") -> str:
+    return f"{target.driver}/{target.name}" + (f" group {group}" if group else "")
+
+
+def _map_text(lun: Lun, where: str) -> str:
+    mode = ", read-only" if lun.read_only else ""
+    return f"map {lun.device} as LUN {lun.number} of {where}{mode}"
+
+
+def _unmap_text(lun: Lun, where: str) -> str:
+    return f"unmap LUN {lun.number} ({lun.device}) of {where}"
+
+
+def _count(group: Group) -> str:
+    return f"{_some(len(group.initiators), 'initiator')}, {_some(len(group.luns), 'LUN')}"
+
+
+def _some(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

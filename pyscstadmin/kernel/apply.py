@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Executing a plan: all of it, or none of it.
+
+Whatever fails or interrupts, everything done before is undone in reverse order, staged changes included. A
+program that is killed in the middle leaves the kernel with exactly the calls it made; the next apply reads
+that and does the rest.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import FrameType
+from typing import NoReturn
+
+from pyscstadmin.config.plan import (
+    Act,
+    Begin,
+    Commit,
+    End,
+    Link,
+    Mkdir,
+    Operation,
+    Plan,
+    Reopen,
+    Rmdir,
+    Settle,
+    Unlink,
+    Write,
+    inverse,
+)
+from pyscstadmin.errors import ApplyFailed, LockTimeout, OperationError, PartlyApplied
+from pyscstadmin.kernel.cfs import View
+from pyscstadmin.kernel.read import other_link
+
+__all__ = ["Failure", "Outcome", "Progress", "execute", "failures", "locked"]
+
+# Called before each operation: how many are done, of how many, and the one that comes.
+Progress = Callable[[int, int, Operation], None]
+
+Handler = Callable[[int, FrameType | None], object]
+
+_POLL = 0.02
+_STOPS = frozenset((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+_UNKNOWN = (
+    "in force: the new access, without the LUNs of devices that were to change; staged, as before: what the "
+    "tree shows. `scstadmin apply FILE` brings both to a known state"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An operation that was left out because the kernel refused it."""
+
+    operation: Operation
+    error: OperationError
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an execution did: the operations done, those left out, and the devices that wait for their
+    backing.
+
+    `generation` is the one that this execution brought into force (or found there).
+    """
+
+    generation: int
+    done: tuple[Operation, ...] = ()
+    failed: tuple[Failure, ...] = ()
+    parked: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 3 done but devices are parked, 4 some operations were left out."""
+        if self.failed:
+            return 4
+        return 3 if self.parked else 0
+
+
+def execute(
+    tree: View, plan: Plan, generation: int, *, progress: Progress | None = None, keep_going: bool = False
+) -> Outcome:
+    """Execute a plan that was made from the configuration of this generation.
+
+    `keep_going`: an operation that is refused is undone and left out, and the rest goes on; what brings
+    access into force is never left out. Raises `ApplyFailed` (all undone) or `PartlyApplied` (undoing
+    failed). Signals whose handlers raise, as control-C does, and exceptions of `progress` undo everything
+    too; the latter are raised again.
+    """
+    if not plan:
+        return Outcome(generation)
+    with _deferred() as deliver:
+        run = _Run(tree, generation, keep_going)
+        return run.all(run.leaves(plan.operations), progress, deliver)
+
+
+class _Run:
+    """The operations done so far, and their acts in order."""
+
+    def __init__(self, tree: View, generation: int, keep_going: bool) -> None:
+        self.tree = tree
+        self.base = generation
+        self.keep_going = keep_going
+        self.acts: list[Act] = []
+        # Each operation done, and how many acts were done before it.
+        self.done: list[tuple[Operation, int]] = []
+        self.failed: list[Failure] = []
+        # Directories of targets whose access stays as it was, and why.
+        self.closed: dict[str, OperationError] = {}
+        # Directories that links are to be made to -> those that kept their place.
+        self.instead: dict[str, str] = {}
+        self.found_staged = False
+        self.committed = False
+
+    def leaves(self, operations: Sequence[Operation]) -> Sequence[Operation]:
+        """The operations to do: the smallest that can be left out, if that is asked for."""
+        if not self.keep_going:
+            return operations
+        return [leaf for operation in operations for leaf in operation.parts or (operation,)]
+
+    def all(
+        self, operations: Sequence[Operation], progress: Progress | None, deliver: Callable[[], None]
+    ) -> Outcome:
+        for operation in operations:
+            if operation.target in self.closed:
+                self.failed.append(Failure(operation, self.closed[operation.target]))
+                continue
+            start = len(self.acts)
+            try:
+                if progress is not None:
+                    progress(len(self.done), len(operations), operation)
+                self.operation(operation, deliver)
+            except OperationError as error:
+                if not self.keep_going or isinstance(operation.acts[0], Begin | Commit):
+                    self.give_up(operation, error)
+                self.leave_out(operation, error, start)
+                continue
+            except KeyboardInterrupt as error:
+                self.give_up(operation, error)
+            except BaseException as error:
+                self.back_out(operation, error)
+                raise
+            self.done.append((operation, start))
+        return Outcome(self.base, tuple(operation for operation, _ in self.done), tuple(self.failed))
+
+    def operation(self, operation: Operation, deliver: Callable[[], None]) -> None:
+        for act in operation.acts:
+            if isinstance(act, Begin):
+                self.begin(act)
+            else:
+                self.acts.append(self.act(act))
+            deliver()
+
+    def act(self, act: Act) -> Act:
+        """Do an act; returns what was done, if that is not the act to the letter."""
+        tree = self.tree
+        match act:
+            case Mkdir(path):
+                tree.mkdir(path)
+            case Write(path, value):
+                tree.write(path, value)
+            case Link(path, target):
+                target = self.instead.get(target, target)
+                tree.symlink(target, path)
+                return Link(path, target)
+            case Unlink():
+                return self.unlink(act)
+            case Rmdir(path):
+                tree.rmdir(path)
+            case Commit():
+                self.commit()
+            case End():
+                tree.write("autocommit", "1")
+            case Reopen():
+                tree.write("autocommit", "0")
+            case Settle():
+                self.settle()
+        return act
+
+    def unlink(self, act: Unlink) -> Act:
+        """Remove a link to a device, under whatever name somebody made it by hand."""
+        try:
+            self.tree.unlink(act.path)
+        except OperationError as error:
+            place = act.path.rpartition("/")[0]
+            name = other_link(self.tree, place) if error.errno == errno.ENOENT else ""
+            if not name or self.tree.readlink(f"{place}/{name}") != act.target:
+                raise
+            self.tree.unlink(f"{place}/{name}")
+            return Unlink(f"{place}/{name}", act.target)
+        return act
+
+    def begin(self, act: Begin) -> None:
+        """With staging on, nobody publishes by the way, so now is the time to see whether somebody did, or
+        has begun to stage.
+
+        Later would be too late to keep what that was: undoing only knows the configuration that was read.
+        """
+        stale = OperationError("write", "commit", str(self.base), errno.ESTALE)
+        if act.clean and (self.tree.read("autocommit"), self.tree.read("staged")) != ("1", "0"):
+            raise stale
+        self.tree.write("autocommit", "0")
+        self.acts.append(act)
+        staged = self.tree.read("staged") == "1"
+        if act.clean and staged:
+            # Somebody else's: turning staging off again would publish it.
+            self.acts.pop()
+            raise stale
+        self.found_staged |= staged
+        if self.tree.read("generation") != str(self.base):
+            raise stale
+
+    def commit(self) -> None:
+        self.tree.write("commit", str(self.base))
+        self.committed = True
+        # A second commit of this run builds on this one. Anything further than one step is somebody else's:
+        # keep the base, and let the kernel say so.
+        self.base += self.tree.read("generation") != str(self.base)
+
+    def settle(self) -> None:
+        if self.tree.read("staged") == "1":
+            self.tree.write("commit", self.tree.read("generation"))
+        self.tree.write("autocommit", "1")
+
+    def undo(self, start: int = 0) -> list[str]:
+        """Undo the acts from `start` on, the last first; returns what could not be undone."""
+        left = []
+        with _uninterrupted():
+            while len(self.acts) > start:
+                act = self.acts.pop()
+                if isinstance(act, Begin) and not act.clean and self.committed:
+                    left += self.unbegin()
+                left += [said for back in inverse(act) if (said := self.attempt(back))]
+        return left
+
+    def unbegin(self) -> list[str]:
+        """Undo a commit on top of a tree that was not settled, when all acts after it are undone.
+
+        If nothing was staged, what the tree shows again is what was in force. If something was, nobody knows
+        what was in force; and to publish what somebody had not is not undoing.
+        """
+        if self.found_staged:
+            return [_UNKNOWN]
+        said = self.attempt(Settle())
+        return [said] if said else []
+
+    def attempt(self, act: Act) -> str:
+        """Do an act; returns what was said against it, '' for nothing."""
+        try:
+            self.act(act)
+        except OperationError as error:
+            return str(error)
+        return ""
+
+    def leave_out(self, operation: Operation, error: OperationError, start: int) -> None:
+        """Undo the part of an operation that was done, and what must not be done without it."""
+        left = self.undo(start)
+        if left:
+            self.give_up(operation, error, left)
+        self.failed.append(Failure(operation, error))
+        if operation.replaces:
+            self.instead[operation.path] = operation.replaces
+        if not operation.claims:
+            return
+        # Operations about the access of one target are next to each other.
+        self.closed[operation.target] = error
+        while self.done and self.done[-1][0].target == operation.target:
+            undone, start = self.done.pop()
+            left = self.undo(start)
+            if left:
+                self.give_up(undone, error, left)
+            self.failed.append(Failure(undone, error))
+
+    def give_up(self, operation: Operation, cause: BaseException, left: Sequence[str] = ()) -> NoReturn:
+        self.back_out(operation, cause, left)
+        raise ApplyFailed(operation.text, cause) from cause
+
+    def back_out(self, operation: Operation, cause: BaseException, left: Sequence[str] = ()) -> None:
+        """Undo everything. Raises `PartlyApplied`."""
+        left = [*left, *self.undo()]
+        if left:
+            raise PartlyApplied(operation.text, cause, left) from cause
+
+
+@contextmanager
+def _deferred() -> Iterator[Callable[[], None]]:
+    """Keep handlers of signals that ask to stop from running, but in the function that this gives.
+
+    A handler may raise; between an act and the note of it that would lose the act, and while acts are undone,
+    the rest. Masking would not do: with threads, the signal goes to another one, and the handler runs here
+    all the same. Signals that kill, or are ignored, are left alone.
+    """
+    came: list[int] = []
+    handlers: dict[int, Handler] = {}
+
+    def deliver() -> None:
+        while came:
+            number = came.pop(0)
+            handlers[number](number, None)
+
+    try:
+        for number in sorted(_STOPS):
+            handler = signal.getsignal(number)
+            if callable(handler):
+                # Outside the main thread this is refused; no handler runs there anyway.
+                with suppress(ValueError):
+                    handlers[number] = handler
+                    signal.signal(number, lambda got, frame: came.append(got))
+        yield deliver
+    except BaseException:
+        _restore(handlers)
+        # Everything was undone; asking for it once more must not hide what there is to say about that.
+        with suppress(BaseException):
+            deliver()
+        raise
+    _restore(handlers)
+    deliver()
+
+
+def _restore(handlers: Mapping[int, Handler]) -> None:
+    with _uninterrupted():
+        for number, handler in handlers.items():
+            with suppress(ValueError):
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keep signals that ask to stop waiting until the block is done."""
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+
+@contextmanager
+def locked(path: str, timeout: float = 10.0) -> Iterator[None]:
+    """Hold the lock of all writers, waiting up to `timeout` seconds.
+
+    Raises `LockTimeout`, `OperationError`.
+    """
+    fd = _open_lock(path)
+    try:
+        deadline = time.monotonic() + timeout
+        while not _try_lock(fd):
+            if time.monotonic() >= deadline:
+                raise LockTimeout(path, timeout)
+            time.sleep(_POLL)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _open_lock(path: str) -> int:
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise OperationError("open", path, None, error.errno or 0) from error
+
+
+def _try_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def failures(outcome: Outcome) -> Sequence[str]:
+    """One line per operation left out."""
+    return [f"{failure.operation.text}: {failure.error}" for failure in outcome.failed]

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The kernel's tree as a value, in one pass and with as few system calls as its layout allows.
+
+Links are read by their text, nothing is looked up twice, and nothing is checked before it is used. Reading is
+optimistic: the generation is read before and after, and a tree that moved in between is read again.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pyscstadmin.config.layout import DRIVERS, HANDLERS, IDENTITY, device_dir, set_dir
+from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
+from pyscstadmin.config.names import PRIORITY_DEFAULT
+from pyscstadmin.errors import Conflict, OperationError, Unstable
+from pyscstadmin.kernel.cfs import View
+
+__all__ = [
+    "Access",
+    "RootState",
+    "Snapshot",
+    "device",
+    "find_handler",
+    "lun",
+    "other_link",
+    "root_state",
+    "snapshot",
+    "target",
+]
+
+_ATTEMPTS = 3
+
+# What each target shows to whom: ((driver, name) -> (own LUNs, groups)).
+Access = Mapping[tuple[str, str], tuple[tuple[Lun, ...], tuple[Group, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class RootState:
+    """The attributes that say which access configuration is in force and whether another is staged."""
+
+    generation: int
+    staged: bool
+    autocommit: bool
+
+    @property
+    def settled(self) -> bool:
+        """What the tree shows is in force, and changes come into force at once."""
+        return self.autocommit and not self.staged
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A configuration, the generation it belongs to, and the states beside it.
+
+    `device_states` maps device names to disabled, parked or active; `target_states` (driver, name) to
+    disabled, enabled or absent.
+    """
+
+    config: Config
+    root: RootState
+    device_states: Mapping[str, str] = field(default_factory=dict)
+    target_states: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    @property
+    def parked(self) -> tuple[str, ...]:
+        """Names of the devices that wait for their backing."""
+        return tuple(sorted(name for name, state in self.device_states.items() if state == "parked"))
+
+    def access(self) -> Access:
+        """The access part, to hand to the next `snapshot`."""
+        return {target.key: (target.luns, target.groups) for target in self.config.targets}
+
+
+def snapshot(tree: View, known: Snapshot | None = None) -> Snapshot:
+    """Read everything.
+
+    With `known`, access is taken from there instead of being read, if both then and now no changes are staged
+    and the generation is the same: every change that initiators could notice moves it. What they could not,
+    LUNs without device and groups coming and going empty, shows in the names and the priorities of empty
+    groups, which are compared. Devices and targets are always read, for nothing counts their changes. The
+    caller drops `known` when the tree was replaced (`Tree.refresh`).
+
+    Raises `Unstable` when the tree does not hold still, `Conflict` for objects this version does not know.
+    """
+    missing: list[OperationError] = []
+    for _ in range(_ATTEMPTS):
+        before = root_state(tree)
+        reuse = known is not None and before.settled and known.root == before
+        try:
+            found = _whole(tree, before, known.access() if known and reuse else None)
+        except OperationError as error:
+            # What was there when its directory was listed is gone. That of devices and targets moves nothing.
+            if error.errno != errno.ENOENT:
+                raise
+            missing.append(error)
+            continue
+        if root_state(tree) == before:
+            return found
+    if len(missing) == _ATTEMPTS and len({error.path for error in missing}) == 1:
+        # Not on the move, but not there: a setting that this kernel module does not have.
+        raise missing[-1]
+    raise Unstable(_ATTEMPTS)
+
+
+def root_state(tree: View) -> RootState:
+    """Read the generation and what is staged."""
+    return RootState(int(tree.read("generation")), tree.read("staged") == "1", tree.read("autocommit") == "1")
+
+
+def _whole(tree: View, root: RootState, access: Access | None) -> Snapshot:
+    device_states: dict[str, str] = {}
+    target_states: dict[tuple[str, str], str] = {}
+    devices = tuple(_devices(tree, device_states))
+    targets = tuple(_targets(tree, target_states, access))
+    return Snapshot(Config(devices, targets), root, device_states, target_states)
+
+
+def _devices(tree: View, states: dict[str, str]) -> list[Device]:
+    found = []
+    for handler in tree.list("devices"):
+        with tree.at(f"devices/{handler}") as view:
+            names = view.list("")
+            if names and handler not in HANDLERS:
+                raise _unknown("handler", handler, HANDLERS)
+            for name in names:
+                state = view.read(f"{name}/state")
+                states[name] = state
+                found.append(_device(view, handler, name, state))
+    return found
+
+
+def _device(view: View, handler: str, name: str, state: str) -> Device:
+    settings = HANDLERS[handler].settings
+    paths = [f"{name}/{setting.name}" for setting in settings] + [f"{name}/id/{part}" for part in IDENTITY]
+    texts = view.read_many(paths)
+    values = {setting.name: setting.from_text(text) for setting, text in zip(settings, texts, strict=False)}
+    identity = Identity(*texts[len(settings) :])
+    return Device(name, handler, state != "disabled", id=identity, **values)  # type: ignore[arg-type]
+
+
+def _targets(tree: View, states: dict[tuple[str, str], str], access: Access | None) -> list[Target]:
+    found = []
+    for driver in tree.list("targets"):
+        with tree.at(f"targets/{driver}") as view:
+            names = view.list("")
+            if names and driver not in DRIVERS:
+                raise _unknown("target driver", driver, DRIVERS)
+            found += [_target(view, driver, name, states, access) for name in names]
+    return found
+
+
+def _target(
+    view: View, driver: str, name: str, states: dict[tuple[str, str], str], access: Access | None
+) -> Target:
+    state = view.read(f"{name}/state")
+    states[driver, name] = state
+    rel_tgt_id = int(view.read(f"{name}/rel_tgt_id"))
+    spec = DRIVERS[driver]
+    values = {
+        setting.name: setting.from_text(view.read(f"{name}/{setting.name}")) for setting in spec.settings
+    }
+    hosts = tuple(view.list(f"{name}/hosts")) if spec.hosts else ()
+    luns, groups = _access(view, name, access.get((driver, name)) if access is not None else None)
+    return Target(
+        driver,
+        name,
+        state != "disabled",
+        rel_tgt_id,
+        hosts=hosts,
+        luns=luns,
+        groups=groups,
+        **values,  # type: ignore[arg-type]
+    )
+
+
+def _access(
+    view: View, name: str, known: tuple[tuple[Lun, ...], tuple[Group, ...]] | None
+) -> tuple[tuple[Lun, ...], tuple[Group, ...]]:
+    groups = view.list(f"{name}/groups")
+    if known is not None and _still(view, name, known, groups):
+        return known
+    return _luns(view, f"{name}/luns"), tuple(_group(view, f"{name}/groups", group) for group in groups)
+
+
+def _still(
+    view: View, name: str, known: tuple[tuple[Lun, ...], tuple[Group, ...]], groups: list[str]
+) -> bool:
+    """Whether what the generation does not tell is as known, too."""
+    own, known_groups = known
+    if {group.name for group in known_groups} != set(groups):
+        return False
+    sets = [(f"{name}/luns", own)]
+    sets += [(f"{name}/groups/{group.name}/luns", group.luns) for group in known_groups]
+    for group in known_groups:
+        # Emptied, it may have been removed and made again, which nobody notices; but not with this priority.
+        bare = not group.initiators and not group.luns and group.priority != PRIORITY_DEFAULT
+        if bare and view.read(f"{name}/groups/{group.name}/priority") != str(group.priority):
+            return False
+    for path, luns in sets:
+        if not all(lun.device for lun in luns) or {str(lun.number) for lun in luns} != set(view.list(path)):
+            return False
+    return True
+
+
+def _group(view: View, parent: str, name: str) -> Group:
+    path = f"{parent}/{name}"
+    priority = int(view.read(f"{path}/priority"))
+    return Group(name, priority, tuple(view.list(f"{path}/initiators")), _luns(view, f"{path}/luns"))
+
+
+def _luns(view: View, path: str) -> tuple[Lun, ...]:
+    with view.at(path) as luns:
+        numbers = luns.list("")
+        bits = luns.read_many([f"{number}/read_only" for number in numbers])
+        return tuple(Lun(int(n), _linked(luns, n), bit == "1") for n, bit in zip(numbers, bits, strict=True))
+
+
+def _linked(view: View, number: str) -> str:
+    """The device a LUN points at; '' if at none."""
+    try:
+        return view.readlink(f"{number}/device").rsplit("/", 1)[-1]
+    except OperationError as error:
+        if error.errno != errno.ENOENT:
+            raise
+    other = other_link(view, number)
+    return view.readlink(f"{number}/{other}").rsplit("/", 1)[-1] if other else ""
+
+
+def other_link(view: View, lun: str) -> str:
+    """The name of a LUN's link that was made by hand under another name than `device`; '' if there is none.
+
+    The kernel does not see a link's name.
+    """
+    return next((name for name in view.list(lun) if name not in ("device", "read_only", "state")), "")
+
+
+def find_handler(tree: View, name: str) -> tuple[str, str] | None:
+    """(handler, state) of the device of that name, None if there is none. Reads no more than that."""
+    for handler in HANDLERS:
+        state = _optional(tree, f"{device_dir(handler, name)}/state")
+        if state is not None:
+            return handler, state
+    return None
+
+
+def _optional(tree: View, path: str) -> str | None:
+    """An attribute, None if its object is not there."""
+    try:
+        return tree.read(path)
+    except OperationError as error:
+        if error.errno != errno.ENOENT:
+            raise
+    return None
+
+
+def device(tree: View, name: str) -> Device | None:
+    """One device, None if there is none."""
+    found = find_handler(tree, name)
+    if found is None:
+        return None
+    handler, state = found
+    with tree.at(f"devices/{handler}") as view:
+        return _device(view, handler, name, state)
+
+
+def target(tree: View, driver: str, name: str) -> Target | None:
+    """One target with all its access, None if there is none."""
+    try:
+        with tree.at(f"targets/{driver}") as view:
+            return _target(view, driver, name, {}, None)
+    except OperationError as error:
+        if error.errno != errno.ENOENT:
+            raise
+    return None
+
+
+def lun(tree: View, driver: str, target_name: str, group: str, number: int) -> Lun | None:
+    """One LUN of a target (`group` '') or group, None if there is none."""
+    path = f"{set_dir(driver, target_name, group)}/luns"
+    try:
+        with tree.at(path) as view:
+            read_only = view.read(f"{number}/read_only") == "1"
+            return Lun(number, _linked(view, str(number)), read_only)
+    except OperationError as error:
+        if error.errno != errno.ENOENT:
+            raise
+    return None
+
+
+def _unknown(what: str, name: str, known: Mapping[str, object]) -> Conflict:
+    return Conflict(
+        f"the kernel has a {what} {name} in use that this scstadmin does not know "
+        f"(it knows {', '.join(known)}): install the scstadmin that belongs to the module"
+    )

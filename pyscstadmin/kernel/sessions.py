@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The sessions that exist now, read from /sys/class/scst: status, never configuration."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pyscstadmin.config.layout import CLASS_ROOT
+
+__all__ = ["Session", "SessionLun", "read_sessions"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLun:
+    """One LUN of a session's view in force."""
+
+    number: int
+    device: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One initiator logged in to one target.
+
+    `target` is DRIVER/NAME, `group` '' for the target's own LUNs; `commands` counts, `read_bytes` and
+    `write_bytes` are totals since login.
+    """
+
+    name: str
+    target: str
+    initiator: str
+    group: str
+    luns: tuple[SessionLun, ...]
+    commands: int = 0
+    read_bytes: int = 0
+    write_bytes: int = 0
+
+
+def read_sessions(root: str = CLASS_ROOT) -> list[Session]:
+    """All sessions, by number. One that ends while it is read is left out; no class directory means none."""
+    try:
+        names = [name for name in os.listdir(root) if name.startswith("session.")]
+    except FileNotFoundError:
+        return []
+    found = []
+    for name in sorted(names, key=_number):
+        with suppress(OSError):  # gone meanwhile: ENOENT or ENODEV
+            found.append(_session(f"{root}/{name}", name))
+    return found
+
+
+def _number(name: str) -> tuple[int, str]:
+    tail = name.rpartition(".")[2]
+    return (int(tail), name) if tail.isdigit() else (1 << 62, name)
+
+
+def _session(path: str, name: str) -> Session:
+    luns = tuple(_lun(line) for line in _value(path, "luns").splitlines() if line)
+    counters = (int(_value(path, attribute) or 0) for attribute in ("commands", "read_bytes", "write_bytes"))
+    return Session(
+        name, _value(path, "target"), _value(path, "initiator"), _value(path, "group"), luns, *counters
+    )
+
+
+def _lun(line: str) -> SessionLun:
+    number, device, mode = line.split()
+    return SessionLun(int(number), device, mode == "ro")
+
+
+def _value(path: str, attribute: str) -> str:
+    with open(f"{path}/{attribute}", "rb", buffering=0) as file:
+        return file.read().decode(errors="surrogateescape").rstrip("\n")

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Simulated devices: settings, identity, and a backing that may be there or not on the real file system."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pyscstadmin.config import names
+from pyscstadmin.config.layout import HANDLERS
+from pyscstadmin.sim.node import RO, RW, Attribute, Item, Lun, Node, Refused, refuse, to_bool, to_number
+
+__all__ = ["Device", "HandlerDir"]
+
+# Errors of opening the backing that park the device instead of refusing to enable it.
+_LATE = frozenset((errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.ENOTDIR, errno.ENOMEDIUM))
+
+
+class HandlerDir(Node):
+    """devices/HANDLER."""
+
+    def make(self, name: str) -> None:
+        refuse(names.check_device_name(name))
+        assert self.parent is not None
+        if any(name in other.children for other in self.parent.children.values()):
+            raise Refused(errno.EEXIST)
+        self.children[name] = Device(self, name)
+
+    def restore(self, name: str, data: dict[str, Any]) -> None:
+        """Make a device from dumped data."""
+        device = Device(self, name)
+        self.children[name] = device
+        device.restore(data)
+
+
+class Identification(Node):
+    """devices/HANDLER/NAME/id."""
+
+    def __init__(self, device: Device) -> None:
+        super().__init__(device, "id")
+        self.device = device
+        self.values: dict[str, str] = {}
+
+    def attributes(self) -> Mapping[str, Attribute]:
+        return _ID_ATTRIBUTES
+
+    def show(self, name: str) -> str:
+        return self.values.get(name) or self._default(name)
+
+    def _default(self, name: str) -> str:
+        fixed = {"vendor": "SCST", "product": self.device.handler, "revision": "1", "eui64": ""}
+        if name in fixed:
+            return fixed[name]
+        digest = hashlib.sha256(f"{os.uname().nodename}/{self.device.name}".encode()).hexdigest()
+        return digest[:16] if name == "serial" else "3" + digest[16:31]
+
+    def store(self, name: str, text: str) -> None:
+        refuse(_ID_CHECKS[name](text))
+        self.device.must_be_disabled()
+        self.values[name] = text.lower() if name in ("naa", "eui64") else text
+
+
+_ID_CHECKS: dict[str, Callable[[str], names.Fault | None]] = {
+    "vendor": lambda text: names.check_printable(text, 8),
+    "product": lambda text: names.check_printable(text, 16),
+    "revision": lambda text: names.check_printable(text, 4),
+    "serial": lambda text: names.check_printable(text, 64),
+    "naa": names.check_naa,
+    "eui64": names.check_eui64,
+}
+_ID_ATTRIBUTES = dict.fromkeys(_ID_CHECKS, RW)
+
+
+class Device(Item):
+    """devices/HANDLER/NAME."""
+
+    def __init__(self, parent: Node, name: str) -> None:
+        super().__init__(parent, name)
+        self.handler = parent.name
+        self.enabled = False
+        self.active = False
+        self.error = ""
+        self.backing_size = 0
+        self.luns: set[Lun] = set()
+        self.values: dict[str, Any] = {s.name: s.default for s in HANDLERS[self.handler].settings}
+        self.id = Identification(self)
+        self.children = {"id": self.id}
+        rows = {"enabled": RW, "active": RW, "state": RO, "error": RO, "size": RO}
+        self._rows = {**rows, **dict.fromkeys(self.values, RW)}
+
+    def attributes(self) -> Mapping[str, Attribute]:
+        return self._rows
+
+    def pointed_at(self) -> bool:
+        return bool(self.luns)
+
+    def remove(self) -> None:
+        if self.pointed_at():
+            raise Refused(errno.EBUSY)
+        assert self.parent is not None
+        del self.parent.children[self.name]
+
+    def must_be_disabled(self) -> None:
+        """Refuse while enabled."""
+        if self.enabled:
+            raise Refused(errno.EBUSY)
+
+    def show(self, name: str) -> str:
+        self._look()
+        if name == "state":
+            return "disabled" if not self.enabled else "active" if self.active else "parked"
+        if name == "error":
+            return self.error
+        if name == "size":
+            return str(self.values.get("size", self.backing_size))
+        value = getattr(self, name) if name in ("enabled", "active") else self.values[name]
+        return str(int(value)) if isinstance(value, bool) else str(value)
+
+    def store(self, name: str, text: str) -> None:
+        if name == "enabled":
+            self._enable(to_bool(text))
+        elif name == "active":
+            self._activate(to_bool(text))
+        else:
+            value = self._parse(name, text)
+            self.must_be_disabled()
+            self.values[name] = value
+
+    def _parse(self, name: str, text: str) -> Any:
+        if name == "path":
+            refuse(names.check_path(text))
+            return text
+        if name == "size":
+            return to_number(text, 0, names.SIZE_MAX)
+        if name != "block_size":
+            return to_bool(text)
+        number = to_number(text, 0, 4096)
+        if number not in names.BLOCK_SIZES:
+            raise Refused(errno.ERANGE)
+        return number
+
+    def _enable(self, on: bool) -> None:
+        if on == self.enabled:
+            return
+        if not on:
+            if self.luns or self.root.uses(self.name):
+                raise Refused(errno.EBUSY)
+            self.enabled = self.active = False
+            return
+        if not self.values[HANDLERS[self.handler].required]:
+            raise Refused(errno.ENODATA)
+        if self.values.get("size", 0) % (self.values["block_size"] or 512):
+            raise Refused(errno.EINVAL)
+        try:
+            self._open()
+        except Refused as refused:
+            if refused.errno not in _LATE:
+                raise
+        self.enabled = True
+
+    def _activate(self, on: bool) -> None:
+        if not self.enabled:
+            raise Refused(errno.EINVAL)
+        self._look()
+        if not on:
+            self.active, self.error = False, ""
+        elif not self.active:
+            self._open()
+
+    def _open(self) -> None:
+        try:
+            if self.handler != "nullio":
+                self._probe()
+        except Refused as refused:
+            self.error = errno.errorcode[refused.errno]
+            raise
+        self.active, self.error = True, ""
+
+    def _probe(self) -> None:
+        """Open the backing as the kernel would, note its size, close it."""
+        path = self.values["path"]
+        try:
+            mode = os.stat(path).st_mode
+            if self.handler == "fileio" and not stat.S_ISREG(mode):
+                raise Refused(errno.EINVAL)
+            if self.handler == "blockio" and not stat.S_ISBLK(mode):
+                raise Refused(errno.ENOTBLK)
+            fd = os.open(path, os.O_CLOEXEC | (os.O_RDONLY if self.values["read_only"] else os.O_RDWR))
+            try:
+                size = os.lseek(fd, 0, os.SEEK_END)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise Refused(error.errno or errno.EIO) from error
+        if self.handler == "blockio" and any(other._holds(path) for other in self._siblings()):
+            raise Refused(errno.EBUSY)
+        block = self.values["block_size"] or 512
+        if size < block:
+            raise Refused(errno.EINVAL)
+        self.backing_size = size - size % block
+
+    def _siblings(self) -> list[Device]:
+        assert self.parent is not None
+        return [
+            other
+            for other in self.parent.children.values()
+            if isinstance(other, Device) and other is not self
+        ]
+
+    def _holds(self, path: str) -> bool:
+        return self.active and os.path.realpath(self.values["path"]) == os.path.realpath(path)
+
+    def _look(self) -> None:
+        """Losing the backing parks the device by itself."""
+        if self.active and self.handler != "nullio" and not os.path.exists(self.values["path"]):
+            self.active, self.error = False, "ENOENT"
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data of everything."""
+        state = {name: getattr(self, name) for name in ("enabled", "active", "error", "backing_size")}
+        return {**state, "values": dict(self.values), "id": {k: v for k, v in self.id.values.items() if v}}
+
+    def restore(self, data: dict[str, Any]) -> None:
+        """The reverse of `dump`."""
+        for name in ("enabled", "active", "error", "backing_size"):
+            setattr(self, name, data[name])
+        self.values.update(data["values"])
+        self.id.values.update(data["id"])

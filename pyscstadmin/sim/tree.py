@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A simulated tree that answers as the kernel does: every rule and errno of docs/configfs.md, and configfs's
+own.
+
+The state lives in memory; with a directory it is loaded from and saved to `state.json` there, atomically.
+Backing paths are looked up on the real file system, so parking can be tried out. One conformance suite runs
+against this and against the kernel, which is what keeps the two alike.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from pyscstadmin.errors import NotPresent, OperationError
+from pyscstadmin.kernel.sessions import Session
+from pyscstadmin.sim.node import Host, Link, Lun, Node, Refused, Root
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["SimTree"]
+
+_STORE_MAX = 4095
+_NAME_MAX = 255
+_FORMAT = 1
+
+# Called before each operation with (operation, path, value); may return an errno to fail it with.
+Injector = Callable[[str, str, str | None], int | None]
+
+
+class SimView:
+    """The operations, relative to one directory."""
+
+    def __init__(self, tree: SimTree, prefix: str) -> None:
+        self._tree = tree
+        self._prefix = prefix
+
+    @property
+    def root(self) -> str:
+        """Where the tree is said to be, for messages."""
+        return self._tree.name
+
+    def mkdir(self, path: str) -> None:
+        """Make a directory."""
+        self._run("mkdir", path, None, self._mkdir)
+
+    def rmdir(self, path: str) -> None:
+        """Remove a directory."""
+        self._run("rmdir", path, None, self._rmdir)
+
+    def symlink(self, target: str, path: str) -> None:
+        """Make a link."""
+        self._run("symlink", path, target, lambda full: self._symlink(target, full))
+
+    def unlink(self, path: str) -> None:
+        """Remove a link."""
+        self._run("unlink", path, None, self._unlink)
+
+    def read(self, path: str) -> str:
+        """The value of an attribute."""
+        return str(self._run("read", path, None, self._read))
+
+    def read_many(self, paths: Sequence[str]) -> Sequence[str]:
+        """The values of several attributes."""
+        return [self.read(path) for path in paths]
+
+    def write(self, path: str, value: str) -> None:
+        """Store a value."""
+        data = os.fsencode(value) or b"\n"
+
+        def store(full: str) -> None:
+            if self._store(full, data) != len(data):
+                raise Refused(errno.ENAMETOOLONG)
+
+        self._run("write", path, value, store)
+
+    def write_raw(self, path: str, data: bytes) -> int:
+        """Write exactly these bytes."""
+        return int(self._run("write", path, os.fsdecode(data), lambda full: self._store(full, data)))
+
+    def list(self, path: str) -> list[str]:
+        """Names in a directory."""
+
+        def names(full: str) -> list[str]:
+            node = self._directory(full)
+            return [*reversed(node.children), *node.links, *node.attributes()]
+
+        found: list[str] = self._run("list", path, None, names)
+        return found
+
+    def readlink(self, path: str) -> str:
+        """What a link points at."""
+
+        def text(full: str) -> str:
+            entry = self._tree.find(full)
+            if not isinstance(entry, Link):
+                raise Refused(errno.EINVAL)
+            return entry.path
+
+        return str(self._run("readlink", path, None, text))
+
+    def at(self, path: str) -> SimView:
+        """The view of a directory."""
+        self._run("open", path, None, self._directory)
+        return SimView(self._tree, f"{self._prefix}{path}/")
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, operation: str, path: str, value: str | None, action: Callable[[str], Any]) -> Any:
+        full = (self._prefix + path).rstrip("/")
+        shown = f"{self._tree.name}/{full}"
+        try:
+            self._tree.before(operation, full, value)
+            result = action(full)
+        except Refused as refused:
+            raise OperationError(operation, shown, value, refused.errno) from None
+        if operation in ("mkdir", "rmdir", "symlink", "unlink", "write"):
+            self._tree.changed()
+        return result
+
+    def _directory(self, full: str) -> Node:
+        entry = self._tree.find(full)
+        if isinstance(entry, Link):
+            return entry.target
+        if isinstance(entry, str):
+            raise Refused(errno.ENOTDIR)
+        return entry
+
+    def _parent(self, full: str) -> tuple[Node, str]:
+        parent, _, name = full.rpartition("/")
+        if len(os.fsencode(name)) > _NAME_MAX:
+            raise Refused(errno.ENAMETOOLONG)
+        return self._directory(parent), name
+
+    def _mkdir(self, full: str) -> None:
+        parent, name = self._parent(full)
+        if parent.has(name):
+            raise Refused(errno.EEXIST)
+        parent.make(name)
+
+    def _rmdir(self, full: str) -> None:
+        entry = self._tree.find(full)
+        if not isinstance(entry, Node):
+            raise Refused(errno.ENOTDIR)
+        entry.remove()
+
+    def _symlink(self, target: str, full: str) -> None:
+        parent, name = self._parent(full)
+        if parent.has(name):
+            raise Refused(errno.EEXIST)
+        if not isinstance(parent, Lun):
+            raise Refused(errno.EPERM)
+        parent.link(name, self._resolve(target))
+
+    def _resolve(self, target: str) -> Node:
+        """The object a link text names; other file systems are EPERM, as in configfs."""
+        inside = target.removeprefix(self._tree.name + "/") if target.startswith("/") else target
+        if not inside.startswith("/"):
+            return self._directory(inside)
+        if os.path.isdir(inside):
+            raise Refused(errno.EPERM)
+        raise Refused(errno.ENOTDIR if os.path.exists(inside) else errno.ENOENT)
+
+    def _unlink(self, full: str) -> None:
+        entry = self._tree.find(full)
+        if isinstance(entry, Node):
+            raise Refused(errno.EISDIR)
+        if isinstance(entry, str):
+            raise Refused(errno.EPERM)
+        entry.owner.unlink()
+
+    def _attribute(self, full: str) -> tuple[Node, str]:
+        entry = self._tree.find(full)
+        if not isinstance(entry, str):
+            raise Refused(errno.EISDIR)
+        return self._directory(full.rpartition("/")[0]), entry
+
+    def _read(self, full: str) -> str:
+        node, name = self._attribute(full)
+        if not node.attributes()[name].readable:
+            raise Refused(errno.EACCES)
+        return node.show(name)
+
+    def _store(self, full: str, data: bytes) -> int:
+        node, name = self._attribute(full)
+        if not node.attributes()[name].writable:
+            raise Refused(errno.EACCES)
+        if not data:
+            raise Refused(errno.EFAULT)
+        taken = data[:_STORE_MAX]
+        node.store(name, os.fsdecode(taken[:-1] if taken.endswith(b"\n") else taken))
+        return len(taken)
+
+
+class SimTree(SimView):
+    """A whole simulated tree.
+
+    `directory` keeps the state over processes (None: memory only). `durable` saves after every change instead
+    of at `flush` and `close`, as a kernel would keep it when the program is killed. `inject`, for tests, can
+    fail operations.
+    """
+
+    def __init__(self, directory: str | None = None, *, durable: bool = False) -> None:
+        super().__init__(self, "")
+        self.name = os.path.abspath(directory) if directory else "/sim"
+        self.inject: Injector | None = None
+        self._directory_name = directory
+        self._durable = durable
+        self._dirty = False
+        self._stamp: tuple[int, int] | None = None
+        self.top = Root()
+        if directory:
+            _make(directory)
+            self.refresh()
+
+    # What the operations ask.
+
+    def before(self, operation: str, path: str, value: str | None) -> None:
+        """Run the injector."""
+        number = self.inject(operation, path, value) if self.inject else None
+        if number is not None:
+            raise Refused(number)
+
+    def changed(self) -> None:
+        """Note that there is something to save."""
+        self._dirty = True
+        if self._durable:
+            self.flush()
+
+    def find(self, path: str) -> Node | Link | str:
+        """The object or link at a path, or an attribute's name. Raises ENOENT, ENOTDIR."""
+        entry: Node | Link | str = self.top
+        for part in path.split("/") if path else ():
+            if isinstance(entry, Link):
+                entry = entry.target
+            if isinstance(entry, str):
+                raise Refused(errno.ENOTDIR)
+            entry = entry.child(part)
+        return entry
+
+    # Persistence.
+
+    def refresh(self) -> bool:
+        """Load the state if another process saved a newer one; True if so."""
+        if self._directory_name is None:
+            return False
+        path = os.path.join(self._directory_name, "state.json")
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            return False
+        stamp = status.st_ino, status.st_mtime_ns
+        if stamp == self._stamp:
+            return False
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            self.load(json.load(file))
+        self._stamp = stamp
+        return True
+
+    def flush(self) -> None:
+        """Save the state, if it changed since."""
+        if self._directory_name is None or not self._dirty:
+            return
+        path = os.path.join(self._directory_name, "state.json")
+        temporary = f"{path}.{os.getpid()}"
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(self.dump(), file)
+        os.rename(temporary, path)
+        status = os.stat(path)
+        self._stamp = status.st_ino, status.st_mtime_ns
+        self._dirty = False
+
+    def close(self) -> None:
+        """Save the state."""
+        self.flush()
+
+    def dump(self) -> dict[str, Any]:
+        """The whole state as plain data; equal data means equal trees, byte for byte."""
+        return {"format": _FORMAT, **self.top.dump()}
+
+    def load(self, data: dict[str, Any]) -> None:
+        """Take over a state that `dump` made."""
+        if data.get("format") != _FORMAT:
+            raise NotPresent(self.name, "state.json is not of this version of the simulator; remove it")
+        self.top = Root()
+        self.top.load(data)
+        self._dirty = False
+
+    # What is not in configfs.
+
+    def sessions(self) -> list[Session]:
+        """The sessions in force, as /sys/class/scst would show them."""
+        return self.top.sessions()
+
+    def hosts(self) -> Sequence[Host]:
+        """The hosts of driver local."""
+        return self.top.hosts()
+
+
+def _make(directory: str) -> None:
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError as error:
+        raise NotPresent(directory, os.strerror(error.errno or 0)) from error

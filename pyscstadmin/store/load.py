@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reading a configuration file, whatever may be in it or at its place."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+from pyscstadmin.config.model import Config
+from pyscstadmin.config.schema import loads
+from pyscstadmin.errors import InvalidInput, Problem
+
+__all__ = ["SIZE_CAP", "load_file"]
+
+SIZE_CAP = 8 * 1024 * 1024
+
+
+def load_file(path: str) -> Config:
+    """Read a configuration file; `-` is the standard input. Raises `InvalidInput` for whatever is wrong with
+    it.
+    """
+    try:
+        data = _read(path)
+    except OSError as error:
+        raise InvalidInput(path, [Problem(f"cannot be read: {os.strerror(error.errno or 0)}")]) from error
+    if len(data) > SIZE_CAP:
+        raise InvalidInput(path, [Problem(f"larger than {SIZE_CAP} bytes; no configuration is that large")])
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        raise InvalidInput(path, [Problem("not UTF-8 text", "", line, column)]) from error
+    return loads(text, path)
+
+
+def _read(path: str) -> bytes:
+    if path == "-":
+        return sys.stdin.buffer.read(SIZE_CAP + 1)
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode) and status.st_size > SIZE_CAP:
+            raise InvalidInput(
+                path, [Problem(f"larger than {SIZE_CAP} bytes; no configuration is that large")]
+            )
+        return file.read(SIZE_CAP + 1)

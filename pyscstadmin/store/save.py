@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Keeping the configuration in a file: atomically, with history, and never a worse one over a better one
+unasked.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from pyscstadmin.config.model import Config, Lun, Target
+from pyscstadmin.config.schema import dumps, loads
+from pyscstadmin.errors import Conflict, InvalidInput, OperationError, SaveRefused
+from pyscstadmin.store.load import load_file
+
+__all__ = ["HISTORY", "degraded", "save"]
+
+HISTORY = 9
+
+
+def save(config: Config, path: str, *, degraded: Sequence[str] = (), force: bool = False) -> bool:
+    """Write the configuration to `path`, mode 0600; the file replaced stays as `path.1`, older ones up to
+    `path.9`.
+
+    At every moment `path` is the old file or the new one, whole. A link stays one: the file it points at is
+    replaced. False: it holds this configuration already. Raises `SaveRefused` when there are reasons to call
+    the state degraded and not `force`, `Conflict` when the file would not say what is configured or `path` is
+    no file, `OperationError`.
+    """
+    text = dumps(config)
+    data = text.encode()
+    try:
+        real = _file(path)
+        present = _present(real)
+        if present == data:
+            return False
+        reasons = [*degraded, *_emptied(config, real, present)]
+        if reasons and not force:
+            raise SaveRefused(path, reasons)
+        _check_readable(config, text, path)
+        _replace(real, data, keep=present is not None)
+    except OSError as error:
+        raise OperationError("save", path, None, error.errno or 0) from error
+    return True
+
+
+def degraded(config: Config) -> list[str]:
+    """What in a configuration read from the kernel looks like the rest of something that went wrong."""
+    reasons = [
+        f"device {device.handler}/{device.name} is not enabled"
+        for device in config.devices
+        if not device.enabled
+    ]
+    for target in config.targets:
+        for group, luns in target.lun_sets():
+            where = f"{target.driver}/{target.name}" + (f" group {group}" if group else "")
+            reasons.extend(f"LUN {lun.number} of {where} has no device" for lun in luns if not lun.device)
+    return reasons
+
+
+def _emptied(config: Config, path: str, present: bytes | None) -> list[str]:
+    """An empty configuration over one that is not."""
+    if present is None or config.devices or config.targets:
+        return []
+    try:
+        old = load_file(path)
+    except InvalidInput:
+        return [f"nothing is configured, and {path} holds something else than a configuration"]
+    return [f"nothing is configured, and {path} holds a configuration"] if old != config else []
+
+
+def _check_readable(config: Config, text: str, path: str) -> None:
+    """Read the text back: a file that says something else is worse than none. Raises `Conflict`."""
+    try:
+        same = loads(text, path) == replace(config, targets=tuple(map(_with_devices, config.targets)))
+    except InvalidInput as error:
+        raise Conflict(f"{path} not written, it could not be restored: {error}") from error
+    if not same:
+        raise Conflict(
+            f"{path} not written: read back, it would be another configuration; please report this"
+        )
+
+
+def _with_devices(target: Target) -> Target:
+    """The target without the LUNs that have no device, which are not saved."""
+
+    def kept(luns: tuple[Lun, ...]) -> tuple[Lun, ...]:
+        return tuple(lun for lun in luns if lun.device)
+
+    groups = tuple(replace(group, luns=kept(group.luns)) for group in target.groups)
+    return replace(target, luns=kept(target.luns), groups=groups)
+
+
+def _file(path: str) -> str:
+    """The file that a path means, following links. Raises `Conflict` if something else is there."""
+    real = os.path.realpath(path)
+    with suppress(FileNotFoundError):
+        mode = os.stat(real).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise Conflict(f"{path} is not a file: give one, or - for the standard output")
+    return real
+
+
+def _present(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def _replace(path: str, data: bytes, keep: bool) -> None:
+    directory = os.path.dirname(path)
+    os.makedirs(directory, exist_ok=True)
+    temporary = _written(path, data)
+    try:
+        if keep:
+            _shift(path)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _sync_directory(directory)
+
+
+def _written(path: str, data: bytes) -> str:
+    """Write a file beside `path` under a name that nobody else uses; returns the name."""
+    from tempfile import mkstemp
+
+    fd, temporary = mkstemp(".new", f"{os.path.basename(path)}.", os.path.dirname(path))
+    try:
+        os.fchmod(fd, 0o600)
+        _write_all(fd, data)
+        os.fsync(fd)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    finally:
+        os.close(fd)
+    return temporary
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _shift(path: str) -> None:
+    """Make room for the present file at `path.1`, and put a second name of it there."""
+    for number in range(HISTORY - 1, 0, -1):
+        with suppress(FileNotFoundError):
+            os.rename(f"{path}.{number}", f"{path}.{number + 1}")
+    os.link(path, f"{path}.1")
+
+
+def _sync_directory(directory: str) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
