@@ -13,22 +13,35 @@ holds the lock of all writers while it works, either does all of it or changes n
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyscstadmin.config.acl import Decision, decide
-from pyscstadmin.config.layout import CLASS_ROOT, DRIVERS, IDENTITY, ROOT, device_dir, group_dir, target_dir
+from pyscstadmin.config.identity import same_backing
+from pyscstadmin.config.layout import (
+    CLASS_ROOT,
+    DRIVERS,
+    HANDLERS,
+    IDENTITY,
+    ROOT,
+    device_dir,
+    group_dir,
+    target_dir,
+)
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.plan import Operation, Plan, plan, settle
 from pyscstadmin.errors import Conflict, NotPresent, OperationError, PartlyApplied, PendingChanges
 from pyscstadmin.kernel import modules, read
 from pyscstadmin.kernel.apply import Failure, Outcome, Progress, execute, failures, locked
+from pyscstadmin.kernel.backing import identify
 from pyscstadmin.kernel.cfs import RealTree, Tree
-from pyscstadmin.kernel.read import RootState, Snapshot
+from pyscstadmin.kernel.hints import hinted
+from pyscstadmin.kernel.read import RootState, Snapshot, Standing
+from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
 from pyscstadmin.kernel.sessions import Session, read_sessions
 
 if TYPE_CHECKING:
@@ -36,7 +49,7 @@ if TYPE_CHECKING:
 
     from pyscstadmin.sim.tree import SimTree
 
-__all__ = ["Admin"]
+__all__ = ["Admin", "Resized"]
 
 DEFAULT_FILE = "/etc/scst/scst.json"
 STATE_DIR = "/run/scst"
@@ -44,11 +57,23 @@ STATE_DIR = "/run/scst"
 Key = tuple[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """Bytes that a device served before and serves now, and its state."""
+
+    before: int
+    size: int
+    state: str
+
+
 class Admin:
     """Administration of one control plane.
 
     `root`: the configfs tree. `sim`: a directory that holds a simulated tree instead. `state_dir`: where the
     lock and the note about a degraded restore are kept. `lock_timeout`: seconds to wait for another writer.
+    `settle`: after a change that takes access away, seconds to wait until no command runs any more that was
+    admitted before (0: do not wait); `Outcome.settled` says what came of it. `fence`: such commands are
+    aborted.
     """
 
     def __init__(
@@ -60,12 +85,16 @@ class Admin:
         class_root: str = CLASS_ROOT,
         state_dir: str | None = None,
         lock_timeout: float = 10.0,
+        settle: float = 30.0,
+        fence: bool = False,
     ) -> None:
         self.root = root
         self.sim = sim
         self.class_root = class_root
         self.state_dir = state_dir or sim or STATE_DIR
         self.lock_timeout = lock_timeout
+        self.settle = settle
+        self.fence = fence
         self._tree: Tree | None = tree
         # The last configuration read or applied. Its access part is used again while the generation says that
         # it is still in force; devices and targets have no such number and are read each time.
@@ -125,7 +154,23 @@ class Admin:
     def plan(self, wanted: Config) -> Plan:
         """What `apply` would do. Changes nothing."""
         shot = self.snapshot()
-        return plan(shot.config, wanted, settled=shot.root.settled)
+        steps = plan(shot.config, wanted, settled=shot.root.settled)
+        return replace(steps, warnings=_warnings(wanted))
+
+    def running(self) -> list[Running]:
+        """Whose commands run that were admitted under access which has been revoked since."""
+        tree = self.tree
+        simulated = _simulated(tree)
+        return simulated.running() if simulated is not None else read_running(self.class_root)
+
+    def standing(self, names: Iterable[str]) -> dict[str, Standing]:
+        """State and size of these devices; those that are not there are left out."""
+        found = {}
+        for name in names:
+            standing = read.standing(self.tree, name)
+            if standing is not None:
+                found[name] = standing
+        return found
 
     def sessions(self) -> list[Session]:
         """The sessions that exist now."""
@@ -180,7 +225,8 @@ class Admin:
             shot = self.snapshot()
             steps = plan(shot.config, wanted, settled=shot.root.settled)
             outcome = self._execute(steps, shot, settle(shot.config, wanted), keep_going, progress)
-            return self._noting(outcome)
+            outcome = replace(self._noting(outcome), warnings=_warnings(wanted))
+        return self._settled(outcome)
 
     def restore(self, wanted: Config, *, progress: Progress | None = None) -> Outcome:
         """Apply everything that can be applied."""
@@ -193,7 +239,12 @@ class Admin:
     def edit(self, change: Callable[[Config], Config]) -> Outcome:
         """Apply `change(present configuration)`, with no other writer in between."""
         with self._writing():
-            return self._edit_locked(change)
+            outcome = self._edit_locked(change)
+        return self._settled(outcome)
+
+    def configure(self, **settings: Any) -> Outcome:
+        """Change settings of the whole: `buffer_limit`."""
+        return self.edit(lambda config: replace(config, **settings))
 
     def save(self, path: str | None = None, *, force: bool = False) -> bool:
         """Write the configuration to a file (default: `default_file`); False if it holds it already.
@@ -255,8 +306,40 @@ class Admin:
         with self._writing() as tree:
             handler, _ = self._handler(name)
             path = device_dir(handler, name)
-            tree.write(f"{path}/active", value)
+            self._switch_active(f"{path}/active", value)
             return tree.read(f"{path}/state")
+
+    def _switch_active(self, path: str, value: str) -> None:
+        try:
+            self.tree.write(path, value)
+        except OperationError as error:
+            raise hinted(self.tree, error) from error
+
+    def resize(self, name: str, size: int | None = None, *, shrink: bool = False) -> Resized:
+        """Serve `size` bytes of a device's backing from now on; None: what it has grown to. Nothing else of
+        the device changes, and no command of initiators is disturbed.
+
+        Less than before is a `Conflict` without `shrink`: initiators may have data in what is cut off. It
+        is not a setting: whenever the backing is opened anew, all of it is served.
+        """
+        with self._writing() as tree:
+            handler, state = self._handler(name)
+            path = device_dir(handler, name)
+            if not any(setting.name == "path" for setting in HANDLERS[handler].settings):
+                raise Conflict(f"{name} has no backing: its size is a setting, which `set size=` changes")
+            if state != "active":
+                raise Conflict(f"{name} is {state}: it gets the size of its backing when that is opened")
+            before = int(tree.read(f"{path}/size"))
+            if size is not None and 0 < size < before and not shrink:
+                raise Conflict(
+                    f"{name} has {before} bytes, and {size} is less: initiators lose what they keep beyond; "
+                    "if that is meant, say so: --shrink, in the shell shrink=yes"
+                )
+            if size is None:
+                self._switch_active(f"{path}/active", "1")
+            else:
+                tree.write(f"{path}/size", str(size))
+            return Resized(before, int(tree.read(f"{path}/size")), tree.read(f"{path}/state"))
 
     # Targets, hosts, groups.
 
@@ -269,7 +352,8 @@ class Admin:
             return replace(config, targets=(*config.targets, target))
 
         with self._writing(Config((), (target,))):
-            return self._edit_locked(change)
+            outcome = self._edit_locked(change)
+        return self._settled(outcome)
 
     def remove_target(self, target: str) -> Outcome:
         """Remove a target with everything in it; its sessions end."""
@@ -281,7 +365,9 @@ class Admin:
         return self.edit(change)
 
     def change_target(self, target: str, **settings: Any) -> Outcome:
-        """Change settings of a target: `enabled`, `rel_tgt_id`, `auto_rescan`, `hosts`, `luns`, `groups`."""
+        """Change settings of a target: `enabled`, `rel_tgt_id`, `queue_depth`, `auto_rescan`, `hosts`,
+        `luns`, `groups`.
+        """
         return self._edit_target(target, lambda found: replace(found, **settings))
 
     def add_host(self, target: str, *initiators: str) -> Outcome:
@@ -334,8 +420,9 @@ class Admin:
         group: str = "",
         read_only: bool = False,
         replace: bool = False,
-    ) -> bool:
-        """Make a device a LUN of a group ('' for the target's own LUNs); False if it is that already.
+    ) -> Outcome:
+        """Make a device a LUN of a group ('' for the target's own LUNs); the outcome is false if it is that
+        already.
 
         `replace`: take the number even if another device has it, in one step for the initiators.
         """
@@ -356,8 +443,8 @@ class Admin:
         group: str = "",
         device: str | None = None,
         read_only: bool | None = None,
-    ) -> bool:
-        """Change what is given of a LUN that is there; False if it is so already."""
+    ) -> Outcome:
+        """Change what is given of a LUN that is there; the outcome is false if it is so already."""
 
         def change(old: Lun | None) -> Lun:
             if old is None:
@@ -377,8 +464,8 @@ class Admin:
         group: str = "",
         missing_ok: bool = False,
         device: str | None = None,
-    ) -> bool:
-        """Take a LUN away. One that is not there is a `Conflict`, or False with `missing_ok`.
+    ) -> Outcome:
+        """Take a LUN away. One that is not there is a `Conflict`, or a false outcome with `missing_ok`.
 
         `device`: only if the LUN is this one; another is a `Conflict`.
         """
@@ -393,8 +480,10 @@ class Admin:
 
     def _edit_lun(
         self, target: str, number: int, group: str, change: Callable[[Lun | None], Lun | None]
-    ) -> bool:
-        """Make a LUN what `change` says of what it is under the lock; False if it is that already."""
+    ) -> Outcome:
+        """Make a LUN what `change` says of what it is under the lock; a false outcome if it is that
+        already.
+        """
         with self._writing():
             # The generation first: whatever others change after this is noticed.
             root = read.root_state(self.tree)
@@ -402,16 +491,16 @@ class Admin:
             old = read.lun(self.tree, *key, group, number)
             new = change(old)
             if old == new:
-                return False
-            self._set_lun(root, key, group, old, new)
-        return True
+                return Outcome(root.generation)
+            outcome = self._set_lun(root, key, group, old, new)
+        return self._settled(outcome)
 
-    def _set_lun(self, root: RootState, key: Key, group: str, old: Lun | None, new: Lun | None) -> None:
+    def _set_lun(self, root: RootState, key: Key, group: str, old: Lun | None, new: Lun | None) -> Outcome:
         devices = {lun.device for lun in (old, new) if lun is not None and lun.device}
         slices = tuple(Device(name, self._handler(name)[0]) for name in devices)
-        enabled = self.tree.read(f"{target_dir(*key)}/state") != "disabled"
+        enabled = self.tree.read(f"{target_dir(*key)}/enabled") == "1"
         before, after = (Config(slices, (_around(key, group, lun, enabled),)) for lun in (old, new))
-        self._slice(before, after, root)
+        return self._slice(before, after, root)
 
     def _place(self, target: str, group: str) -> Key:
         key = self.target_key(target)
@@ -458,7 +547,14 @@ class Admin:
     ) -> Outcome:
         """Execute a plan for the whole configuration and remember its result."""
         self._known = None
-        outcome = execute(self.tree, steps, shot.root.generation, progress=progress, keep_going=keep_going)
+        outcome = execute(
+            self.tree,
+            steps,
+            shot.root.generation,
+            progress=progress,
+            keep_going=keep_going,
+            fence=self.fence,
+        )
         states = dict(shot.device_states)
         states.update(self._states(result, steps))
         if not outcome.failed:
@@ -489,9 +585,21 @@ class Admin:
         root = root or read.root_state(self.tree)
         _must_be_settled(root)
         steps = plan(old, new)
-        outcome = execute(self.tree, steps, root.generation)
+        outcome = execute(self.tree, steps, root.generation, fence=self.fence)
         parked = (name for name, state in self._states(new, steps).items() if state == "parked")
         return replace(outcome, parked=tuple(parked))
+
+    def _settled(self, outcome: Outcome) -> Outcome:
+        """Wait until what was revoked is over. Not under the lock: others may go on meanwhile."""
+        if not any(operation.revokes for operation in outcome.done):
+            return outcome
+        if self.settle <= 0:
+            return replace(outcome, settled=None)
+        pollable = "" if _simulated(self.tree) is not None else f"{self.class_root}/core/settled"
+        over = wait_settled(lambda: settled_generation(self.tree), outcome.generation, self.settle, pollable)
+        running = self.running() if over is False else ()
+        ours = tuple(one for one in running if one.generation <= outcome.generation)
+        return replace(outcome, settled=over, running=ours)
 
     def _edit_locked(self, change: Callable[[Config], Config]) -> Outcome:
         shot = self.snapshot()
@@ -589,8 +697,29 @@ class Admin:
                 return False
             if state == "active":
                 tree.write(f"{directory}/active", "0")
+            self._switch_active(f"{directory}/active", "1")
+        return True
+
+    def grow(self, handler: str, name: str, *, path: str) -> bool:
+        """Serve what the backing of an active device has grown to: False, and nothing done, if it is not
+        active at this path any more.
+        """
+        directory = device_dir(handler, name)
+        with self._writing() as tree:
+            if read.find_handler(tree, name) != (handler, "active") or tree.read(f"{directory}/path") != path:
+                return False
             tree.write(f"{directory}/active", "1")
         return True
+
+
+def _warnings(config: Config) -> tuple[str, ...]:
+    """What the kernel takes, and nobody means."""
+    return tuple(
+        f"{one.name} and {two.name} both write to {one.path}"
+        + (f", which is {two.path}" if two.path != one.path else "")
+        + ": what one initiator writes through the first, others do not expect behind the second"
+        for one, two in same_backing(config.devices, identify)
+    )
 
 
 def _simulated(tree: Tree) -> SimTree | None:

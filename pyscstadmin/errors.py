@@ -53,12 +53,14 @@ ADVICE: dict[int, str] = {
     _errno.ESTALE: "somebody else changed the configuration meanwhile; look at it and run the command again",
     _errno.ENOMEM: "the kernel is out of memory; free some and repeat, nothing was changed",
     _errno.ENOENT: "there is no such object or setting; check the name, and that the module is loaded",
-    _errno.EACCES: "run as root; if you are: the file is read-only or write-only, or the backing refuses",
+    _errno.EACCES: "run as root; if you are: the file is read-only or write-only, or the backing refuses "
+    "(one that is write-protected needs read_only)",
     _errno.EROFS: "the backing is read-only: set read_only, or make it writable",
     _errno.ENOTBLK: "the path is not a block device; use the fileio handler for files",
     _errno.EISDIR: "the path is a directory; give a file",
     _errno.ENOSPC: "no space left; free some and repeat",
-    _errno.EIO: "the kernel log (dmesg) says more",
+    _errno.EIO: "the kernel log says more: journalctl -k -g scst",
+    _errno.EINPROGRESS: "it goes on without being waited for; `state` shows when it is done",
 }
 
 ADVICE_AT: dict[tuple[int, str], str] = {
@@ -69,12 +71,21 @@ ADVICE_AT: dict[tuple[int, str], str] = {
     "(mounted, in a RAID, under multipath): unmap the LUNs or free the backing",
     (_errno.EBUSY, "active"): "the backing is held exclusively by another program; free it",
     (_errno.EBUSY, "rmdir"): "LUNs point at it: unmap them first",
-    (_errno.EINVAL, "active"): "enable the device first",
+    (
+        _errno.EINVAL,
+        "active",
+    ): "the device is not enabled, or a setting does not fit the backing; the kernel log names it: "
+    "journalctl -k -g scst",
     (
         _errno.EINVAL,
         "enabled",
-    ): "settings contradict each other (size against block_size, or the backing is of the "
-    "wrong kind); the kernel log names them",
+    ): "a setting does not fit the others or the backing; the kernel log names it: journalctl -k -g scst",
+    (
+        _errno.EEXIST,
+        "enabled",
+    ): "another enabled device has the same naa, serial or eui64; give one of them another",
+    (_errno.EINVAL, "size"): "bytes: a multiple of the block size, while the device is active",
+    (_errno.ERANGE, "size"): "the backing is not that large; grow it first",
     (_errno.EINVAL, "symlink"): "a LUN can only point at a device of this tree",
     (_errno.EEXIST, "rel_tgt_id"): "another target has this identifier; choose a free one",
     (_errno.EEXIST, "symlink"): "the LUN points at a device already; unmap it first",

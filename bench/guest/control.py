@@ -104,7 +104,7 @@ def one_lun(timer: Timer, wanted: Config) -> None:
     lun = group.luns[0]
     with timer.step("one_lun"):
         changed = Admin().map(TARGET, lun.number, lun.device, group=group.name, read_only=True)
-    expect(changed, "map changed nothing")
+    expect(bool(changed), "map changed nothing")
     with timer.step("one_lun_by_apply"):
         outcome = Admin().apply(wanted)
     expect(bool(outcome.done), "the apply of one changed LUN did nothing")

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from pyscstadmin.config import names
-from pyscstadmin.config.layout import DRIVERS, HANDLERS, Handler, Setting
+from pyscstadmin.config.layout import AUTO, DRIVERS, HANDLERS, ROOT_SETTINGS, Handler, Setting
 from pyscstadmin.config.schema import VERSION
 
 __all__ = ["json_schema", "text"]
@@ -35,6 +35,7 @@ def json_schema() -> Schema:
             {
                 "$schema": {"type": "string"},
                 "version": {"const": VERSION},
+                **{setting.name: _setting(setting) for setting in ROOT_SETTINGS},
                 "devices": _object(
                     {name: _members(_DEVICE_NAME, _device(spec)) for name, spec in HANDLERS.items()}
                 ),
@@ -70,8 +71,11 @@ _DESCRIPTIONS = {
     "block_size": "logical block in bytes; 0: that of the backing",
     "read_only": "open the backing read-only; nobody can write",
     "write_through": "no volatile cache: each write is stable before its status",
-    "rotational": "report a rotating medium",
+    "rotational": "report a rotating medium; auto: as the backing is",
+    "stop_unit": "START STOP UNIT of one initiator stops the unit for all",
     "o_direct": "bypass the page cache",
+    "queue_depth": "commands of one initiator to one LUN at a time; 0: no limit of its own",
+    "buffer_limit": "bytes of memory for data of remote commands; 0: the kernel's choice",
     "auto_rescan": "SCSI hosts of this target rescan by themselves when their LUNs change",
 }
 
@@ -88,7 +92,9 @@ def _setting(setting: Setting) -> Schema:
             **described,
         }
     if setting.kind == "number":
-        return {"type": "integer", "minimum": 0, "maximum": names.SIZE_MAX, **described}
+        return {"type": "integer", "minimum": 0, "maximum": setting.high, **described}
+    if setting.kind == "auto":
+        return {"enum": [AUTO, False, True], **described}
     return {"type": "boolean", **described}
 
 
@@ -112,11 +118,11 @@ def _identity() -> Schema:
             "vendor": printable(8, "T10 vendor identification"),
             "product": printable(16, "product identification"),
             "revision": printable(4, "product revision level"),
-            "serial": printable(64, "unit serial number; left out: as it is, or derived"),
+            "serial": printable(64, "unit serial number; left out: as it is, or random"),
             "naa": {
                 "type": "string",
                 "pattern": naa,
-                "description": "NAA identifier; left out: as it is, or derived",
+                "description": "NAA identifier; left out: as it is, or random",
             },
             "eui64": {
                 "type": "string",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyscstadmin.admin import Admin
     from pyscstadmin.config.plan import Operation
     from pyscstadmin.kernel.apply import Outcome, Progress
+    from pyscstadmin.kernel.running import Running
 
 __all__ = ["Faces", "Parser", "admin_of", "agreed", "emit", "main", "parser"]
 
@@ -29,7 +30,8 @@ Command = Callable[[argparse.Namespace], int]
 Faces = Mapping[str, Command]
 
 _EPILOG = """exit codes: 0 done, or nothing to do; 1 refused or failed, nothing changed; 2 wrong usage or
-input, nothing touched; 3 done, but devices are parked; 4 partly applied; 5 no control plane"""
+input, nothing touched; 3 done, but devices are parked; 4 partly applied, or done while commands of revoked
+access still run; 5 no control plane"""
 
 
 class WrongUsage(Exception):
@@ -130,9 +132,8 @@ def admin_of(args: argparse.Namespace) -> Admin:
     from pyscstadmin.admin import Admin
     from pyscstadmin.config.layout import ROOT
 
-    if args.sim:
-        return Admin(sim=args.sim, lock_timeout=args.lock_timeout)
-    return Admin(args.root or ROOT, lock_timeout=args.lock_timeout)
+    manners = {"lock_timeout": args.lock_timeout, "settle": args.settle, "fence": args.fence}
+    return Admin(args.root or ROOT, sim=args.sim or None, **manners)
 
 
 def emit(args: argparse.Namespace, data: object, lines: Iterable[str] = ()) -> None:
@@ -165,6 +166,8 @@ def _parse(argv: list[str], faces: Faces) -> argparse.Namespace:
         ("root", None),
         ("verbose", False),
         ("lock_timeout", 10.0),
+        ("settle", 30.0),
+        ("fence", False),
     ):
         if not hasattr(args, name):
             setattr(args, name, default)
@@ -201,6 +204,12 @@ def parser(faces: Faces) -> argparse.ArgumentParser:
             else "close a device's backing and park it"
         )
         add(name, run, verb).add_argument("device")
+    resize = add("resize", _resize, "serve what a device's backing has grown to, or so many bytes of it")
+    resize.add_argument("device")
+    resize.add_argument(
+        "size", nargs="?", type=_size, help="bytes, or with K, M, G, T; 0: all of the backing"
+    )
+    resize.add_argument("--shrink", action="store_true", help="even if SIZE is less than it was")
     add("schema", _schema, "print the JSON Schema of configuration files")
     add("watch", faces["watch"], "follow devices that come and go, until stopped", takes_rest=True)
     add("shell", faces["shell"], "the interactive shell", takes_rest=True)
@@ -219,7 +228,24 @@ def _common() -> Parser:
     common.add_argument(
         "--lock-timeout", type=float, metavar="SECONDS", help="wait for another scstadmin (default: 10)"
     )
+    common.add_argument(
+        "--settle",
+        type=_seconds,
+        metavar="SECONDS",
+        help="wait for running commands of access that is taken away (default: 30; 0: do not wait)",
+    )
+    common.add_argument("--fence", action="store_true", help="abort running commands of such access")
     return common
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0-86400")
+    return seconds
 
 
 _Add = Callable[..., argparse.ArgumentParser]
@@ -259,6 +285,18 @@ def _access_commands(add: _Add) -> None:
         command.add_argument("--lun", required=True, type=_lun_number, metavar="N")
 
 
+def _size(text: str) -> int:
+    from pyscstadmin.config.names import SIZE_MAX, parse_size
+
+    try:
+        size = parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if size > SIZE_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {SIZE_MAX} bytes")
+    return size
+
+
 def _lun_number(text: str) -> int:
     from pyscstadmin.config.names import check_lun
 
@@ -276,8 +314,9 @@ def _show(args: argparse.Namespace) -> int:
 
     with admin_of(args) as admin:
         shot = admin.snapshot()
+        running = admin.running()
     if not args.json:
-        emit(args, None, show_lines(shot))
+        emit(args, None, show_lines(shot, running))
         return 0
     from pyscstadmin.config.schema import to_data
 
@@ -286,7 +325,9 @@ def _show(args: argparse.Namespace) -> int:
         "settled": shot.root.settled,
         "config": to_data(shot.config),
         "device_states": dict(sorted(shot.device_states.items())),
+        "device_sizes": dict(sorted(shot.device_sizes.items())),
         "target_states": {"/".join(key): state for key, state in sorted(shot.target_states.items())},
+        "running": _running_data(running),
     }
     emit(args, data)
     return 0
@@ -299,7 +340,11 @@ def _plan(args: argparse.Namespace) -> int:
     wanted = load_file(args.file)
     with admin_of(args) as admin:
         steps = admin.plan(wanted)
-    data = {"impact": str(steps.impact), "operations": [_operation_data(step) for step in steps.operations]}
+    data = {
+        "impact": str(steps.impact),
+        "operations": [_operation_data(step) for step in steps.operations],
+        "warnings": list(steps.warnings),
+    }
     emit(args, data, plan_lines(steps))
     return 0
 
@@ -358,22 +403,30 @@ def _progress(args: argparse.Namespace) -> Progress | None:
     return show
 
 
-def _finish(args: argparse.Namespace, outcome: Outcome) -> int:
-    from pyscstadmin.kernel.apply import failures
+def _running_data(running: Iterable[Running]) -> list[dict[str, object]]:
+    from dataclasses import asdict
 
-    left_out = failures(outcome)
-    data: dict[str, Any] = {
+    return [asdict(one) for one in running]
+
+
+def _finish(args: argparse.Namespace, outcome: Outcome) -> int:
+    from pyscstadmin.cli.render import outcome_lines
+
+    emit(args, _outcome_data(outcome), outcome_lines(outcome))
+    return outcome.exit_code
+
+
+def _outcome_data(outcome: Outcome) -> dict[str, Any]:
+    return {
         "exit_code": outcome.exit_code,
         "operations": [_operation_data(step) for step in outcome.done],
         "failed": [{"operation": f.operation.text, **f.error.as_dict()} for f in outcome.failed],
         "parked": list(outcome.parked),
         "generation": outcome.generation,
+        "settled": outcome.settled,
+        "running": _running_data(outcome.running),
+        "warnings": list(outcome.warnings),
     }
-    lines = [f"{len(outcome.done)} operations done" if outcome.done else "nothing to do"]
-    lines += [f"parked, waits for its backing: {name}" for name in outcome.parked]
-    lines += [f"left out: {line}" for line in left_out]
-    emit(args, data, lines)
-    return outcome.exit_code
 
 
 def _save(args: argparse.Namespace) -> int:
@@ -412,8 +465,10 @@ def _explain(args: argparse.Namespace) -> int:
     with admin_of(args) as admin:
         decision = admin.explain(args.target, args.initiator)
         settled = admin.settled()
-    data = {**asdict(decision), "settled": settled}
-    emit(args, data, decision_lines(decision, args.target, settled=settled))
+        standing = admin.standing(lun.device for lun in decision.luns)
+    devices = {name: one._asdict() for name, one in standing.items()}
+    data = {**asdict(decision), "settled": settled, "devices": devices}
+    emit(args, data, decision_lines(decision, args.target, standing, settled=settled))
     return 0
 
 
@@ -447,8 +502,22 @@ def _unmap(args: argparse.Namespace) -> int:
     return _changed(args, changed)
 
 
-def _changed(args: argparse.Namespace, changed: bool) -> int:
-    emit(args, {"changed": changed}, ["done" if changed else "nothing to do"])
+def _changed(args: argparse.Namespace, outcome: Outcome) -> int:
+    from pyscstadmin.cli.render import outcome_lines
+
+    changed = bool(outcome)
+    lines = outcome_lines(outcome, "done" if changed else "nothing to do")
+    emit(args, {"changed": changed, **_outcome_data(outcome)}, lines)
+    return outcome.exit_code
+
+
+def _resize(args: argparse.Namespace) -> int:
+    from pyscstadmin.cli.render import resized_text
+
+    with admin_of(args) as admin:
+        found = admin.resize(args.device, args.size, shrink=args.shrink)
+    data = {"device": args.device, "before": found.before, "size": found.size, "state": found.state}
+    emit(args, data, [resized_text(args.device, found.before, found.size)])
     return 0
 
 

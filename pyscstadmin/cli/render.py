@@ -12,10 +12,22 @@ if TYPE_CHECKING:
     from pyscstadmin.config.acl import Decision
     from pyscstadmin.config.model import Config, Device, Group, Lun, Target
     from pyscstadmin.config.plan import Plan
-    from pyscstadmin.kernel.read import Snapshot
+    from pyscstadmin.kernel.apply import Outcome
+    from pyscstadmin.kernel.read import Snapshot, Standing
+    from pyscstadmin.kernel.running import Running
     from pyscstadmin.kernel.sessions import Session
 
-__all__ = ["config_counts", "decision_lines", "plan_lines", "session_lines", "show_lines", "size_text"]
+__all__ = [
+    "config_counts",
+    "decision_lines",
+    "outcome_lines",
+    "plan_lines",
+    "resized_text",
+    "running_lines",
+    "session_lines",
+    "show_lines",
+    "size_text",
+]
 
 _T = TypeVar("_T")
 
@@ -30,18 +42,23 @@ def size_text(size: int) -> str:
     return f"{value:.1f} TiB" if value < 1024 else f"{value / 1024:.1f} PiB"
 
 
-def show_lines(shot: Snapshot) -> Iterator[str]:
-    """The configuration with its states, as a tree."""
+def show_lines(shot: Snapshot, running: Iterable[Running] = ()) -> Iterator[str]:
+    """The configuration with its states, as a tree, and whose commands of revoked access still run."""
     config = shot.config
+    if config.buffer_limit:
+        yield f"buffer limit {size_text(config.buffer_limit)}"
     yield "devices" if config.devices else "devices (none)"
     for device, last in _last(config.devices):
-        yield f"{_branch(last)}{_device(device, shot.device_states.get(device.name, '?'))}"
+        size = shot.device_sizes.get(device.name, device.size)
+        yield f"{_branch(last)}{_device(device, shot.device_states.get(device.name, '?'), size)}"
     yield "targets" if config.targets else "targets (none)"
     for target, last in _last(config.targets):
         yield from _target(target, shot.target_states.get(target.key, "?"), shot.device_states, last)
     yield f"generation {shot.root.generation}" + (
         "" if shot.root.settled else ", with staged changes not in force"
     )
+    for one in running:
+        yield f"still running under access revoked by generation {one.generation}: {one.describe()}"
 
 
 def _last(items: Iterable[_T]) -> Iterator[tuple[_T, bool]]:
@@ -58,19 +75,24 @@ def _indent(last: bool) -> str:
     return "   " if last else "│  "
 
 
-def _device(device: Device, state: str) -> str:
-    parts = [device.handler, device.path or size_text(device.size), state]
+def _device(device: Device, state: str, size: int) -> str:
+    parts = [device.handler, *([device.path] if device.path else []), state]
+    if size:
+        parts.insert(-1, size_text(size))
     if device.block_size:
         parts.append(f"block size {device.block_size}")
-    flags = ("read_only", "write_through", "rotational", "o_direct")
-    parts.extend(flag.replace("_", "-") for flag in flags if getattr(device, flag))
+    flags = ("read_only", "write_through", "rotational", "o_direct", "stop_unit")
+    parts.extend(flag.replace("_", "-") for flag in flags if getattr(device, flag) is True)
+    if device.rotational is False:
+        parts.append("not rotational")
     if device.id.serial:
         parts.append(f"serial {device.id.serial}")
     return f"{device.name}  {', '.join(parts)}"
 
 
 def _target(target: Target, state: str, states: Mapping[str, str], last: bool) -> Iterator[str]:
-    yield f"{_branch(last)}{target.driver}/{target.name}  {state}, relative id {target.rel_tgt_id}"
+    limits = f"relative id {target.rel_tgt_id}{_depth(target)}"
+    yield f"{_branch(last)}{target.driver}/{target.name}  {state}, {limits}"
     below: list[tuple[str, list[str]]] = []
     if target.hosts:
         below.append(("hosts " + ", ".join(target.hosts), []))
@@ -81,6 +103,10 @@ def _target(target: Target, state: str, states: Mapping[str, str], last: bool) -
         yield f"{_indent(last)}{_branch(end)}{head}"
         for line, final in _last(lines):
             yield f"{_indent(last)}{_indent(end)}{_branch(final)}{line}"
+
+
+def _depth(target: Target) -> str:
+    return f", queue depth {target.queue_depth}" if target.queue_depth else ""
 
 
 def _group(group: Group) -> str:
@@ -105,15 +131,51 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield f"{len(plan.operations)} operations, impact on sessions: {plan.impact}"
     else:
         yield "nothing to do"
+    yield from (f"warning: {line}" for line in plan.warnings)
 
 
-def decision_lines(decision: Decision, target: str, *, settled: bool = True) -> Iterator[str]:
-    """Who sees what, and why. `settled` False: changes of access are staged, and `decision` counts them."""
+def outcome_lines(outcome: Outcome, done: str = "") -> Iterator[str]:
+    """What was done (`done`: in these words), and what is not as it was asked for, or should not be."""
+    yield done or (f"{len(outcome.done)} operations done" if outcome.done else "nothing to do")
+    yield from (f"parked, waits for its backing: {name}" for name in outcome.parked)
+    yield from (f"left out: {failure.operation.text}: {failure.error}" for failure in outcome.failed)
+    yield from running_lines(outcome)
+    yield from (f"warning: {line}" for line in outcome.warnings)
+
+
+def running_lines(outcome: Outcome) -> Iterator[str]:
+    """Whose commands still run though they would not be admitted any more, and what to do about it."""
+    if outcome.settled is not False:
+        return
+    yield f"in force since generation {outcome.generation}, but commands that were admitted before still run:"
+    yield from (f"  {one.describe()}" for one in outcome.running)
+    yield (
+        "they may still change the medium: give it to nobody else before `scstadmin show` has no such line; "
+        "look after the backing of the device if they hang (journalctl -k -g scst), and use --fence next "
+        "time to have them aborted"
+    )
+
+
+def resized_text(name: str, before: int, size: int) -> str:
+    """`da: 64 MiB, was 32 MiB`."""
+    return f"{name}: {size_text(size)}" + (f", was {size_text(before)}" if size != before else ", as before")
+
+
+def decision_lines(
+    decision: Decision, target: str, standing: Mapping[str, Standing] | None = None, *, settled: bool = True
+) -> Iterator[str]:
+    """Who sees what, and why. `standing`: how the devices are, if it is known. `settled` False: changes of
+    access are staged, and `decision` counts them.
+    """
     through = f"group {decision.group}" if decision.group else "the target's own LUNs"
     yield f"{decision.initiator} on {target}: {through}"
     yield f"  {decision.reason}"
-    for line in _luns(decision.luns, {lun.device: "active" for lun in decision.luns}):
-        yield f"  {line}"
+    known = standing or {}
+    for lun in decision.luns:
+        state, size = known.get(lun.device, ("active", 0))
+        yield f"  {_lun(lun, state)}" + (f", {size_text(size)}" if size else "")
+    if not decision.luns:
+        yield "  no LUNs"
     for verdict in decision.verdicts:
         if not verdict.chosen:
             yield f"  group {verdict.group} (priority {verdict.priority}): {verdict.reason}"

@@ -9,7 +9,17 @@ from difflib import get_close_matches
 from typing import Any
 
 from pyscstadmin.config import names
-from pyscstadmin.config.layout import DRIVERS, HANDLERS, IDENTITY, Driver, Handler, Setting
+from pyscstadmin.config.identity import same_identities, unrecognisable
+from pyscstadmin.config.layout import (
+    AUTO,
+    DRIVERS,
+    HANDLERS,
+    IDENTITY,
+    ROOT_SETTINGS,
+    Driver,
+    Handler,
+    Setting,
+)
 from pyscstadmin.config.locate import Path
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import Fault
@@ -59,12 +69,16 @@ class Checker:
 
     def config(self, data: Any) -> Config | None:
         """The configuration, or None when it is not even an object of the right version."""
-        top = self._object(data, (), ("version", "devices", "targets", "$schema"))
+        own = tuple(setting.name for setting in ROOT_SETTINGS)
+        top = self._object(data, (), ("version", "devices", "targets", "$schema", *own))
         if top is None or not self._version_fits(top):
             return None
         devices = self._named(top, "devices", (), HANDLERS, "handler", self._device)
         targets = self._named(top, "targets", (), DRIVERS, "target driver", self._target)
-        return Config(tuple(devices), tuple(targets))
+        settings = {setting.name: self._setting(top, (), setting) for setting in ROOT_SETTINGS}
+        config = Config(tuple(devices), tuple(targets), **settings)
+        self._identities(config)
+        return config
 
     def _version_fits(self, top: dict[str, Any]) -> bool:
         if "version" not in top:
@@ -103,11 +117,13 @@ class Checker:
         members = self._object(value, path, ("enabled", "id", *(s.name for s in spec.settings)))
         if members is None:
             return None
+        before = len(self.findings)
         settings = {s.name: self._setting(members, path, s) for s in spec.settings}
+        refused = any(finding.path == (*path, spec.required) for finding in self.findings[before:])
         enabled = self._bool(members, path, "enabled", True)
         if not enabled:
             self._disabled.add(name)
-        self._device_rules(path, spec, settings, enabled)
+        self._device_rules(path, spec, settings, enabled and not refused)
         return Device(name, handler, enabled, id=self._identity(members, path), **settings)
 
     def _device_rules(self, path: Path, spec: Handler, settings: dict[str, Any], enabled: bool) -> None:
@@ -125,11 +141,27 @@ class Checker:
         values = {
             name: self._text(given, path, name, _TEXT_CHECKS[name]) for name in IDENTITY if name in given
         }
-        for name in ("naa", "eui64"):
-            if values.get(name):
-                values[name] = values[name].lower()
         # A text that was refused counts as left out.
         return Identity(**{name: text for name, text in values.items() if text})
+
+    def _identities(self, config: Config) -> None:
+        """No two devices that are the same one to initiators, and none that remote ones could not know
+        again.
+        """
+        for part, text, first, second in same_identities(config.devices):
+            self.fail(
+                (*_device_path(second), "id", part),
+                f"device {first.name!r} has the same {part} {text!r}: to initiators, the two would be one "
+                "disk; give one of them another",
+            )
+        for device, target, missing in unrecognisable(config):
+            self.fail(
+                _device_path(device),
+                f'needs {" and ".join(missing)} in its "id": it is a LUN of '
+                f"{target.driver}/{target.name}, "
+                "whose initiators must find the same disk after the device was made anew; set them, or "
+                "create the device first and take what `scstadmin save` writes",
+            )
 
     def _target(self, path: Path, driver: str, name: str, value: Any) -> Target | None:
         spec = DRIVERS[driver]
@@ -226,20 +258,26 @@ class Checker:
         if setting.kind == "bool":
             return self._bool(members, path, setting.name, bool(setting.default))
         if setting.kind == "number":
-            return self._int(members, path, setting.name, int(setting.default), 0, names.SIZE_MAX)
+            return self._int(members, path, setting.name, int(setting.default), 0, setting.high)
+        if setting.kind == "auto" and members.get(setting.name, AUTO) == AUTO:
+            return AUTO
+        if setting.kind == "auto":
+            return self._bool(members, path, setting.name, False, f'"{AUTO}", true or false')
         return self._text(members, path, setting.name, _TEXT_CHECKS[setting.name])
 
-    def _bool(self, members: dict[str, Any], path: Path, key: str, default: bool) -> bool:
+    def _bool(
+        self, members: dict[str, Any], path: Path, key: str, default: bool, words: str = "true or false"
+    ) -> bool:
         value = members.get(key, default)
         if type(value) is not bool:
-            self.fail((*path, key), f"must be true or false, not {_kind(value)}")
+            self.fail((*path, key), f"must be {words}, not {_kind(value)}")
             return default
         return value
 
     def _int(self, members: dict[str, Any], path: Path, key: str, default: int, low: int, high: int) -> int:
         value = members.get(key, default)
         if type(value) is not int:
-            self.fail((*path, key), f"must be a whole number, not {_kind(value)}")
+            self.fail((*path, key), f"must be a whole number, not {_kind(value)}{_as_number(value)}")
         elif key in members and not low <= value <= high:
             self.fail((*path, key), f"must be {low}-{high}")
         else:
@@ -276,6 +314,18 @@ class Checker:
                 self.fail(here, f"duplicate {item!r} (case does not matter)")
             seen.setdefault(item.lower(), item)
         return tuple(seen.values())
+
+
+def _device_path(device: Device) -> Path:
+    return "devices", device.handler, device.name
+
+
+def _as_number(value: Any) -> str:
+    """What a text with a unit would be."""
+    try:
+        return f"; {value} is {names.parse_size(value)}" if type(value) is str else ""
+    except ValueError:
+        return ""
 
 
 def _kind(value: Any) -> str:

@@ -10,28 +10,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pyscstadmin.config.names import QUEUE_DEPTH_MAX, SIZE_MAX
+
 ROOT = "/sys/kernel/config/scst"
 CLASS_ROOT = "/sys/class/scst"
 
-Kind = Literal["bool", "number", "text"]
+# `auto`: true, false, or the word auto for what the backing says.
+Kind = Literal["bool", "auto", "number", "text"]
 Value = bool | int | str
+
+AUTO: Literal["auto"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A rw attribute: its name in the tree and in the model, its kind and its default."""
+    """A rw attribute: its name in the tree and in the model, its kind, default, and largest number."""
 
     name: str
     kind: Kind
     default: Value
+    high: int = SIZE_MAX
 
     def to_text(self, value: Value) -> str:
         """The value as it is written to the kernel."""
-        return ("1" if value else "0") if self.kind == "bool" else str(value)
+        return ("1" if value else "0") if isinstance(value, bool) else str(value)
 
     def from_text(self, text: str) -> Value:
         """The value the kernel shows. Raises ValueError for a number that is none."""
-        if self.kind == "bool":
+        if self.kind == "bool" or (self.kind == "auto" and text != AUTO):
             return text == "1"
         return int(text) if self.kind == "number" else text
 
@@ -47,11 +53,15 @@ class Handler:
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """A target driver: its kernel module, own settings, and whether its targets have a hosts directory."""
+    """A target driver: its kernel module, the settings of its targets, whether these have a hosts
+    directory, and whether initiators are on other machines: these must know a device again, wherever and
+    whenever it is made.
+    """
 
     module: str
     settings: tuple[Setting, ...]
     hosts: bool
+    remote: bool = True
 
 
 _PATH = Setting("path", "text", "")
@@ -59,7 +69,8 @@ _SIZE = Setting("size", "number", 0)
 _COMMON = (
     Setting("block_size", "number", 0),
     Setting("read_only", "bool", False),
-    Setting("rotational", "bool", False),
+    Setting("rotational", "auto", AUTO),
+    Setting("stop_unit", "bool", False),
 )
 _WRITE_THROUGH = Setting("write_through", "bool", False)
 _O_DIRECT = Setting("o_direct", "bool", False)
@@ -69,9 +80,13 @@ HANDLERS: dict[str, Handler] = {
     "fileio": Handler("scst_fileio", (_PATH, *_COMMON, _WRITE_THROUGH, _O_DIRECT), "path"),
     "nullio": Handler("scst_nullio", (_SIZE, *_COMMON), "size"),
 }
+_QUEUE_DEPTH = Setting("queue_depth", "number", 0, QUEUE_DEPTH_MAX)
+
 DRIVERS: dict[str, Driver] = {
-    "local": Driver("scst_local", (Setting("auto_rescan", "bool", True),), True),
+    "local": Driver("scst_local", (_QUEUE_DEPTH, Setting("auto_rescan", "bool", True)), True, remote=False),
 }
+# Settings at the root of the tree.
+ROOT_SETTINGS = (Setting("buffer_limit", "number", 0),)
 IDENTITY = ("vendor", "product", "revision", "serial", "naa", "eui64")
 
 

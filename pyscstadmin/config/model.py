@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from pyscstadmin.config.names import PRIORITY_DEFAULT
 
@@ -19,8 +20,9 @@ __all__ = ["Config", "Device", "Group", "Identity", "Lun", "Target"]
 class Identity:
     """What initiators recognise a device by.
 
-    None: in a wanted configuration, keep what the device has, or let the kernel derive it for a new device. A
-    configuration read from the kernel has no None. An empty `eui64` is none.
+    None: in a wanted configuration, keep what the device has, or what the kernel gives a new device
+    (`serial` and `naa` are random then). A configuration read from the kernel has no None. An empty `eui64`
+    is none. Hex digits are kept in lower case, as the kernel shows them.
     """
 
     vendor: str | None = None
@@ -30,11 +32,17 @@ class Identity:
     naa: str | None = None
     eui64: str = ""
 
+    def __post_init__(self) -> None:
+        for name in ("naa", "eui64"):
+            text = getattr(self, name)
+            if text:
+                object.__setattr__(self, name, text.lower())
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A local or virtual device. `size` (bytes) is a setting of nullio only; `block_size` 0 is that of the
-    backing.
+    """A local or virtual device. `size` (bytes) is a setting of nullio only; `block_size` 0 and `rotational`
+    "auto" are those of the backing.
     """
 
     name: str
@@ -45,9 +53,10 @@ class Device:
     block_size: int = 0
     read_only: bool = False
     write_through: bool = False
-    rotational: bool = False
+    rotational: bool | Literal["auto"] = "auto"
     o_direct: bool = False
     id: Identity = Identity()
+    stop_unit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,7 @@ class Group:
 class Target:
     """A target of a driver. `luns` serve initiators that no group claims; `hosts` exist on driver local only.
 
-    `rel_tgt_id` None: keep the present one, or take the first free one.
+    `rel_tgt_id` None: keep the present one, or take the first free one. `queue_depth` 0: no limit of its own.
     """
 
     driver: str
@@ -88,6 +97,7 @@ class Target:
     hosts: tuple[str, ...] = ()
     luns: tuple[Lun, ...] = ()
     groups: tuple[Group, ...] = ()
+    queue_depth: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hosts", tuple(sorted(self.hosts)))
@@ -112,10 +122,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole configuration."""
+    """A whole configuration. `buffer_limit`: bytes for data of remote commands, 0 for the kernel's choice."""
 
     devices: tuple[Device, ...] = ()
     targets: tuple[Target, ...] = ()
+    buffer_limit: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "devices", tuple(sorted(self.devices, key=lambda device: device.name)))

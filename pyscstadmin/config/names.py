@@ -19,6 +19,7 @@ REL_TGT_ID_MAX = 65535
 PATH_MAX = 4094
 BLOCK_SIZES = (0, 512, 1024, 2048, 4096)
 SIZE_MAX = 2**63 - 1
+QUEUE_DEPTH_MAX = 65535
 
 _DEVICE = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:-]*\Z")
 _TARGET = re.compile(r"[A-Za-z0-9_:+@,][A-Za-z0-9_.:+@,-]*\Z")
@@ -28,6 +29,7 @@ _HEX = re.compile(r"[0-9a-fA-F]+\Z")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+\Z|[0-9]+\Z")
 _TRUE = frozenset(("1", "y", "on"))
 _FALSE = frozenset(("0", "n", "off"))
+_SIZE = re.compile(r"([0-9]+)([KMGTP]?)(iB|B)?\Z", re.ASCII)
 
 
 class Fault(NamedTuple):
@@ -126,6 +128,9 @@ def check_printable(text: str, limit: int) -> Fault | None:
 
 def check_naa(text: str) -> Fault | None:
     """NAA identifiers: 16 hex digits starting 2, 3 or 5, or 32 starting 6."""
+    written = _prefixed(text, "naa.")
+    if written is not None:
+        return written
     if len(text) > 32:
         return Fault(errno.ENAMETOOLONG, "longer than 32 hex digits")
     good = (len(text) == 16 and text[0] in "235") or (len(text) == 32 and text[0] == "6")
@@ -136,11 +141,33 @@ def check_naa(text: str) -> Fault | None:
 
 def check_eui64(text: str) -> Fault | None:
     """EUI-64 based identifiers: 16, 24 or 32 hex digits; empty means none."""
+    written = _prefixed(text, "eui.")
+    if written is not None:
+        return written
     if len(text) > 32:
         return Fault(errno.ENAMETOOLONG, "longer than 32 hex digits")
     if text and not (len(text) in (16, 24, 32) and _HEX.match(text)):
         return Fault(errno.EINVAL, "must be 16, 24 or 32 hex digits")
     return None
+
+
+def _prefixed(text: str, prefix: str) -> Fault | None:
+    """Identifiers in the way other programs write them: with a prefix, or with colons."""
+    number = errno.ENAMETOOLONG if len(text) > 32 else errno.EINVAL
+    for start in (prefix, "0x"):
+        if text[: len(start)].lower() == start:
+            return Fault(number, f"must be the hex digits alone, without {text[: len(start)]!r} before them")
+    if ":" in text:
+        return Fault(number, "must be the hex digits alone, without colons between them")
+    return None
+
+
+def parse_size(text: str) -> int:
+    """Bytes: `1048576`, `1M`, `1MiB` (all the same; K M G T P are powers of 1024). Raises ValueError."""
+    found = _SIZE.match(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a number of bytes such as 1048576, 512M or 2TiB")
+    return int(found[1]) << (10 * " KMGTP".index(found[2] or " "))
 
 
 def parse_bool(text: str) -> bool | None:

@@ -9,9 +9,9 @@ Order, and why:
 3. only then what no longer serves anybody goes: hosts, targets, devices;
 4. fixed settings of targets change (disabled for it), hosts appear, targets are enabled last.
 
-A device whose fixed settings change has to leave its LUNs for a moment, and so has one whose disk another
-device gets. Only then is there a second commit, which brings them back. Each operation consists of acts, one
-kernel call each, and each act knows the acts that undo it.
+A device whose fixed settings change has to leave its LUNs for a moment, and so has one whose disk, or part
+of whose identity, another device gets. Only then is there a second commit, which brings them back. Each
+operation consists of acts, one kernel call each, and each act knows the acts that undo it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
+from pyscstadmin.config.identity import designators
 from pyscstadmin.config.layout import (
     DRIVERS,
     HANDLERS,
     IDENTITY,
+    ROOT_SETTINGS,
     Setting,
     device_dir,
     group_dir,
@@ -53,6 +55,9 @@ __all__ = [
     "settle",
 ]
 
+
+# What has settings.
+_Thing = Config | Device | Target
 
 # The handler that the kernel opens the backing for exclusively.
 _EXCLUSIVE = "blockio"
@@ -183,6 +188,13 @@ class Operation:
     claims: bool = False
     replaces: str = ""
 
+    @property
+    def revokes(self) -> bool:
+        """Whether sessions may do less after it: commands that were admitted before may run on."""
+        if self.impact is Impact.NONE:
+            return Begin(clean=False) in self.acts  # what somebody else had staged may
+        return self.impact is Impact.SESSION_DROP or self.claims or any(map(_revokes, self.acts))
+
     def describe(self) -> str:
         """One line for people."""
         return self.text if self.impact is Impact.NONE else f"{self.text} ({self.impact})"
@@ -195,9 +207,10 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Operations in the order they are to be executed."""
+    """Operations in the order they are to be executed, and what the configuration is to be warned of."""
 
     operations: tuple[Operation, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.operations)
@@ -211,6 +224,16 @@ class Plan:
     def acts(self) -> int:
         """How many kernel calls it takes."""
         return sum(len(operation.acts) for operation in self.operations)
+
+
+def _revokes(act: Act) -> bool:
+    """Whether an act of access takes something from the sessions that it concerns."""
+    match act:
+        case Unlink():
+            return True
+        case Write(path, "1"):
+            return path.endswith("/read_only")
+    return False
 
 
 def plan(current: Config, wanted: Config, *, settled: bool = True) -> Plan:
@@ -233,6 +256,7 @@ def settle(current: Config, wanted: Config) -> Config:
     return Config(
         tuple(_settle_device(devices.get(device.name), device) for device in wanted.devices),
         tuple(_settle_target(targets.get(target.key), target, asked) for target in wanted.targets),
+        wanted.buffer_limit,
     )
 
 
@@ -259,6 +283,7 @@ def _settle_target(current: Target | None, wanted: Target, asked: set[int | None
 class _Planner:
     def __init__(self, current: Config, wanted: Config, settled: bool) -> None:
         self.settled = settled
+        self.current, self.wanted = current, wanted
         self.old_devices = {device.name: device for device in current.devices}
         self.new_devices = {device.name: device for device in wanted.devices}
         self.old_targets = {target.key: target for target in current.targets}
@@ -279,6 +304,7 @@ class _Planner:
         away = detached.union(name for name, givers in self.takers.items() if givers & detached)
         between = self._between(away)
         access = list(self._access(self.old_targets, between))
+        yield from self._root_settings()
         yield from self._released(self.givers - detached)
         yield from self._early_devices(away)
         yield from self._new_targets()
@@ -298,6 +324,10 @@ class _Planner:
         yield from self._new_hosts()
         yield from self._enabled_targets()
 
+    def _root_settings(self) -> Iterator[Operation]:
+        for change in _setting_changes("", ROOT_SETTINGS, self.current, self.wanted):
+            yield Operation(f"set {change.path} to {change.value}", change.path, (change,))
+
     # Devices.
 
     def _restarts(self, name: str) -> bool:
@@ -314,7 +344,7 @@ class _Planner:
                 yield from self._restart(name)
 
     def _released(self, names: set[str]) -> Iterator[Operation]:
-        """Devices let go of their disks, before any other device opens one of these."""
+        """Devices let go of their disks and identities, before any other device takes one of these."""
         for name in sorted(names):
             old, new = self.old_devices[name], self.new_devices.get(name)
             if new is None:
@@ -582,26 +612,31 @@ def _committed(operations: Sequence[Operation], clean: bool) -> Iterator[Operati
 
 
 def _takers(old: dict[str, Device], new: dict[str, Device]) -> dict[str, set[str]]:
-    """Devices that open a disk -> the others that have it open now and let go of it.
+    """Devices that take a disk or a part of an identity -> the others that have it now and let go of it.
 
-    The kernel opens disks for one device only, so these have to be off before. Two paths are the same disk
-    here only if they are the same text: others would have to be looked up, and mean something else tomorrow.
+    The kernel allows one enabled device only to have it, so these have to be off before. Two paths are the
+    same disk here only if they are the same text: others would have to be looked up, and mean something
+    else tomorrow.
     """
-    holders: dict[str, set[str]] = {}
+    holders: dict[tuple[str, str], set[str]] = {}
     for device in old.values():
         after = new.get(device.name)
-        if _holds(device) and not (after is not None and _holds(after) and after.path == device.path):
-            holders.setdefault(device.path, set()).add(device.name)
+        for held in _holds(device) - (_holds(after) if after is not None else set()):
+            holders.setdefault(held, set()).add(device.name)
     taken = {
-        device.name: holders.get(device.path, set()) - {device.name}
+        device.name: {giver for held in _holds(device) for giver in holders.get(held, ())} - {device.name}
         for device in new.values()
-        if _holds(device) and old.get(device.name) != device
+        if old.get(device.name) != device
     }
     return {name: givers for name, givers in taken.items() if givers}
 
 
-def _holds(device: Device) -> bool:
-    return device.handler == _EXCLUSIVE and device.enabled
+def _holds(device: Device) -> set[tuple[str, str]]:
+    """What no other enabled device can have at the same time."""
+    if not device.enabled:
+        return set()
+    held = set(designators(device))
+    return {*held, ("path", device.path)} if device.handler == _EXCLUSIVE else held
 
 
 def _become(old: Device, new: Device) -> Operation:
@@ -661,20 +696,18 @@ def _device_writes(path: str, device: Device) -> Iterator[Write]:
             yield Write(f"{path}/id/{name}", value)
 
 
-def _setting_writes(path: str, settings: Iterable[Setting], thing: Device | Target) -> Iterator[Write]:
+def _setting_writes(path: str, settings: Iterable[Setting], thing: _Thing) -> Iterator[Write]:
     for setting in settings:
         value = getattr(thing, setting.name)
         if value != setting.default:
             yield Write(f"{path}/{setting.name}", setting.to_text(value))
 
 
-def _setting_changes(
-    path: str, settings: Iterable[Setting], old: Device | Target, new: Device | Target
-) -> Iterator[Write]:
+def _setting_changes(path: str, settings: Iterable[Setting], old: _Thing, new: _Thing) -> Iterator[Write]:
     for setting in settings:
         before, after = getattr(old, setting.name), getattr(new, setting.name)
         if before != after:
-            yield Write(f"{path}/{setting.name}", setting.to_text(after), setting.to_text(before))
+            yield Write(f"{path}/{setting.name}".lstrip("/"), setting.to_text(after), setting.to_text(before))
 
 
 def _identity_changes(path: str, old: Device, new: Device) -> Iterator[Write]:

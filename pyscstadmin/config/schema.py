@@ -13,7 +13,7 @@ import re
 from typing import Any, NoReturn
 
 from pyscstadmin.config.check import Checker, Finding
-from pyscstadmin.config.layout import DRIVERS, HANDLERS, IDENTITY, Value
+from pyscstadmin.config.layout import DRIVERS, HANDLERS, IDENTITY, ROOT_SETTINGS, Value
 from pyscstadmin.config.locate import Places, dotted, locate
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.names import PRIORITY_DEFAULT
@@ -33,6 +33,7 @@ _ATOM = re.compile(rf'{_STRING}|([^\s\[\]{{}},:"]+)', re.DOTALL)
 
 def loads(text: str, source: str = "<text>") -> Config:
     """The configuration a JSON text describes. Raises `InvalidInput` with all problems, naming `source`."""
+    text = text.removeprefix("\ufeff")  # what some editors begin UTF-8 with
     duplicates = False
 
     def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -134,7 +135,10 @@ def to_data(config: Config) -> dict[str, Any]:
     targets: dict[str, Any] = {}
     for target in config.targets:
         targets.setdefault(target.driver, {})[target.name] = _target(target)
-    return {"version": VERSION, "devices": devices, "targets": targets}
+    data: dict[str, Any] = {"version": VERSION}
+    for setting in ROOT_SETTINGS:
+        _put(data, setting.name, getattr(config, setting.name), setting.default)
+    return {**data, "devices": devices, "targets": targets}
 
 
 def _device(device: Device) -> dict[str, Any]:

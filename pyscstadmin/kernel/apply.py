@@ -37,7 +37,9 @@ from pyscstadmin.config.plan import (
 )
 from pyscstadmin.errors import ApplyFailed, LockTimeout, OperationError, PartlyApplied
 from pyscstadmin.kernel.cfs import View
+from pyscstadmin.kernel.hints import hinted
 from pyscstadmin.kernel.read import other_link
+from pyscstadmin.kernel.running import Running
 
 __all__ = ["Failure", "Outcome", "Progress", "execute", "failures", "locked"]
 
@@ -65,46 +67,64 @@ class Failure:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What an execution did: the operations done, those left out, and the devices that wait for their
-    backing.
+    backing. It is false if there was nothing to do.
 
-    `generation` is the one that this execution brought into force (or found there).
+    `generation` is the one that this execution brought into force (or found there). `settled`: it took
+    nothing from anybody, or no command runs any more that was admitted before; None: nobody waited for
+    that, or the kernel does not tell. `running` says whose commands do, if it is not settled. `warnings`:
+    what is allowed and hardly meant.
     """
 
     generation: int
     done: tuple[Operation, ...] = ()
     failed: tuple[Failure, ...] = ()
     parked: tuple[str, ...] = ()
+    settled: bool | None = True
+    running: tuple[Running, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.done or self.failed)
 
     @property
     def exit_code(self) -> int:
-        """0 done, 3 done but devices are parked, 4 some operations were left out."""
-        if self.failed:
+        """0 done, 3 done but devices are parked, 4 operations were left out or revoked access is still in
+        use.
+        """
+        if self.failed or self.settled is False:
             return 4
         return 3 if self.parked else 0
 
 
 def execute(
-    tree: View, plan: Plan, generation: int, *, progress: Progress | None = None, keep_going: bool = False
+    tree: View,
+    plan: Plan,
+    generation: int,
+    *,
+    progress: Progress | None = None,
+    keep_going: bool = False,
+    fence: bool = False,
 ) -> Outcome:
     """Execute a plan that was made from the configuration of this generation.
 
     `keep_going`: an operation that is refused is undone and left out, and the rest goes on; what brings
-    access into force is never left out. Raises `ApplyFailed` (all undone) or `PartlyApplied` (undoing
-    failed). Signals whose handlers raise, as control-C does, and exceptions of `progress` undo everything
-    too; the latter are raised again.
+    access into force is never left out. `fence`: commands of access that is revoked are aborted. Raises
+    `ApplyFailed` (all undone) or `PartlyApplied` (undoing failed). Signals whose handlers raise, as
+    control-C does, and exceptions of `progress` undo everything too; the latter are raised again.
     """
     if not plan:
         return Outcome(generation)
     with _deferred() as deliver:
-        run = _Run(tree, generation, keep_going)
+        run = _Run(tree, generation, keep_going, "commit_fence" if fence else "commit")
         return run.all(run.leaves(plan.operations), progress, deliver)
 
 
 class _Run:
     """The operations done so far, and their acts in order."""
 
-    def __init__(self, tree: View, generation: int, keep_going: bool) -> None:
+    def __init__(self, tree: View, generation: int, keep_going: bool, committing: str) -> None:
         self.tree = tree
+        self.committing = committing
         self.base = generation
         self.keep_going = keep_going
         self.acts: list[Act] = []
@@ -136,7 +156,9 @@ class _Run:
                 if progress is not None:
                     progress(len(self.done), len(operations), operation)
                 self.operation(operation, deliver)
-            except OperationError as error:
+            except OperationError as refused:
+                # Before anything is undone: the settings it is about are still there.
+                error = hinted(self.tree, refused)
                 if not self.keep_going or isinstance(operation.acts[0], Begin | Commit):
                     self.give_up(operation, error)
                 self.leave_out(operation, error, start)
@@ -217,7 +239,7 @@ class _Run:
             raise stale
 
     def commit(self) -> None:
-        self.tree.write("commit", str(self.base))
+        self.tree.write(self.committing, str(self.base))
         self.committed = True
         # A second commit of this run builds on this one. Anything further than one step is somebody else's:
         # keep the base, and let the kernel say so.

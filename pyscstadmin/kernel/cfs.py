@@ -28,6 +28,10 @@ _PAGE = 4096
 class View(Protocol):
     """One directory of a tree, and what is below it. Every method raises `OperationError`."""
 
+    @property
+    def root(self) -> str:
+        """Where the whole tree is, an absolute path."""
+
     def mkdir(self, path: str) -> None:
         """Make a directory (an object)."""
 
@@ -74,10 +78,6 @@ class View(Protocol):
 class Tree(View, Protocol):
     """A whole tree."""
 
-    @property
-    def root(self) -> str:
-        """Where it is, an absolute path."""
-
     def refresh(self) -> bool:
         """Look whether the whole tree was replaced (module reloaded); True if so. Raises `NotPresent`."""
 
@@ -90,8 +90,13 @@ class _Directory:
 
     def __init__(self, fd: int, root: str, prefix: str) -> None:
         self._fd = fd
-        self.root = root
+        self._root = root
         self._prefix = prefix
+
+    @property
+    def root(self) -> str:
+        """Where the whole tree is."""
+        return self._root
 
     def _error(self, operation: str, path: str, value: str | None, error: OSError) -> OperationError:
         return OperationError(operation, f"{self.root}/{self._prefix}{path}", value, error.errno or errno.EIO)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from pyscstadmin.config.layout import DRIVERS, HANDLERS, IDENTITY, device_dir, set_dir
+from pyscstadmin.config.layout import DRIVERS, HANDLERS, IDENTITY, ROOT_SETTINGS, device_dir, set_dir
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import PRIORITY_DEFAULT
 from pyscstadmin.errors import Conflict, OperationError, Unstable
@@ -21,12 +22,15 @@ __all__ = [
     "Access",
     "RootState",
     "Snapshot",
+    "Standing",
     "device",
+    "devices",
     "find_handler",
     "lun",
     "other_link",
     "root_state",
     "snapshot",
+    "standing",
     "target",
 ]
 
@@ -50,18 +54,27 @@ class RootState:
         return self.autocommit and not self.staged
 
 
+class Standing(NamedTuple):
+    """How a device is doing: its state, and the bytes that it serves or served last."""
+
+    state: str
+    size: int
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A configuration, the generation it belongs to, and the states beside it.
 
-    `device_states` maps device names to disabled, parked or active; `target_states` (driver, name) to
-    disabled, enabled or absent.
+    `device_states` maps device names to disabled, opening, active, closing or parked; `target_states`
+    (driver, name) to disabled, enabled, parked (its port is not there) or closing. `device_sizes`: bytes
+    that devices with a backing serve, or served last; 0 for one that was never open.
     """
 
     config: Config
     root: RootState
     device_states: Mapping[str, str] = field(default_factory=dict)
     target_states: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    device_sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def parked(self) -> tuple[str, ...]:
@@ -111,13 +124,16 @@ def root_state(tree: View) -> RootState:
 
 def _whole(tree: View, root: RootState, access: Access | None) -> Snapshot:
     device_states: dict[str, str] = {}
+    device_sizes: dict[str, int] = {}
     target_states: dict[tuple[str, str], str] = {}
-    devices = tuple(_devices(tree, device_states))
+    devices = tuple(_devices(tree, device_states, device_sizes))
     targets = tuple(_targets(tree, target_states, access))
-    return Snapshot(Config(devices, targets), root, device_states, target_states)
+    own = {setting.name: setting.from_text(tree.read(setting.name)) for setting in ROOT_SETTINGS}
+    config = Config(devices, targets, **own)  # type: ignore[arg-type]
+    return Snapshot(config, root, device_states, target_states, device_sizes)
 
 
-def _devices(tree: View, states: dict[str, str]) -> list[Device]:
+def _devices(tree: View, states: dict[str, str], sizes: dict[str, int]) -> list[Device]:
     found = []
     for handler in tree.list("devices"):
         with tree.at(f"devices/{handler}") as view:
@@ -125,19 +141,24 @@ def _devices(tree: View, states: dict[str, str]) -> list[Device]:
             if names and handler not in HANDLERS:
                 raise _unknown("handler", handler, HANDLERS)
             for name in names:
-                state = view.read(f"{name}/state")
-                states[name] = state
-                found.append(_device(view, handler, name, state))
+                device, states[name], size = _device(view, handler, name)
+                found.append(device)
+                if device.path:
+                    sizes[name] = size
     return found
 
 
-def _device(view: View, handler: str, name: str, state: str) -> Device:
+def _device(view: View, handler: str, name: str) -> tuple[Device, str, int]:
+    """A device, its state, and the bytes that it serves."""
     settings = HANDLERS[handler].settings
-    paths = [f"{name}/{setting.name}" for setting in settings] + [f"{name}/id/{part}" for part in IDENTITY]
-    texts = view.read_many(paths)
+    own = ("enabled", "state", "size", *(setting.name for setting in settings))
+    enabled, state, size, *texts = view.read_many(
+        [f"{name}/{attribute}" for attribute in own] + [f"{name}/id/{part}" for part in IDENTITY]
+    )
     values = {setting.name: setting.from_text(text) for setting, text in zip(settings, texts, strict=False)}
     identity = Identity(*texts[len(settings) :])
-    return Device(name, handler, state != "disabled", id=identity, **values)  # type: ignore[arg-type]
+    device = Device(name, handler, enabled == "1", id=identity, **values)  # type: ignore[arg-type]
+    return device, state, int(size)
 
 
 def _targets(tree: View, states: dict[tuple[str, str], str], access: Access | None) -> list[Target]:
@@ -154,8 +175,8 @@ def _targets(tree: View, states: dict[tuple[str, str], str], access: Access | No
 def _target(
     view: View, driver: str, name: str, states: dict[tuple[str, str], str], access: Access | None
 ) -> Target:
-    state = view.read(f"{name}/state")
-    states[driver, name] = state
+    states[driver, name] = view.read(f"{name}/state")
+    enabled = view.read(f"{name}/enabled") == "1"
     rel_tgt_id = int(view.read(f"{name}/rel_tgt_id"))
     spec = DRIVERS[driver]
     values = {
@@ -166,7 +187,7 @@ def _target(
     return Target(
         driver,
         name,
-        state != "disabled",
+        enabled,
         rel_tgt_id,
         hosts=hosts,
         luns=luns,
@@ -233,7 +254,19 @@ def other_link(view: View, lun: str) -> str:
 
     The kernel does not see a link's name.
     """
-    return next((name for name in view.list(lun) if name not in ("device", "read_only", "state")), "")
+    others = (name for name in view.list(lun) if name not in ("device", "read_only", "state"))
+    return next((name for name in others if _is_link(view, f"{lun}/{name}")), "")
+
+
+def _is_link(view: View, path: str) -> bool:
+    """Whether it is a link; an attribute that this version does not know is none."""
+    try:
+        view.readlink(path)
+    except OperationError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False
+    return True
 
 
 def find_handler(tree: View, name: str) -> tuple[str, str] | None:
@@ -260,9 +293,21 @@ def device(tree: View, name: str) -> Device | None:
     found = find_handler(tree, name)
     if found is None:
         return None
-    handler, state = found
+    handler, _ = found
     with tree.at(f"devices/{handler}") as view:
-        return _device(view, handler, name, state)
+        return _device(view, handler, name)[0]
+
+
+def standing(tree: View, name: str) -> Standing | None:
+    """State and size of a device, None if there is none."""
+    found = find_handler(tree, name)
+    size = _optional(tree, f"{device_dir(found[0], name)}/size") if found is not None else None
+    return Standing(found[1], int(size)) if found is not None and size is not None else None
+
+
+def devices(tree: View) -> list[Device]:
+    """All devices."""
+    return _devices(tree, {}, {})
 
 
 def target(tree: View, driver: str, name: str) -> Target | None:

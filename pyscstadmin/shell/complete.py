@@ -16,7 +16,7 @@ from pyscstadmin.shell.node import Node, signature
 __all__ = ["complete"]
 
 _DISK_FOLDERS = ("/dev/disk/by-id/", "/dev/disk/by-path/", "/dev/mapper/")
-_BOOLEANS = frozenset(("read_only", "replace", "force", "confirm", "enabled"))
+_BOOLEANS = frozenset(("read_only", "replace", "force", "confirm", "enabled", "shrink"))
 
 
 class Asked(NamedTuple):
@@ -110,6 +110,8 @@ def _values(asked: Asked, name: str) -> list[str]:
         return _tree_paths(asked.node, asked.text)
     if name in _BOOLEANS or kinds.get(name) == "bool":
         found: Iterable[str] = ("yes", "no")
+    elif kinds.get(name) == "auto":
+        found = ("auto", "yes", "no")
     else:
         source = _SOURCES.get(name)
         found = source(asked) if source is not None else ()

@@ -82,10 +82,11 @@ class Globals:
             raise UsageError(f"lun {lun!r} {fault.reason}")
         flags = {"read_only": boolean("read_only", read_only), "replace": boolean("replace", replace)}
         number = int(lun) if lun else self._number(target, group, device)
-        self.admin.map(target, number, device, group=group, **flags)
+        outcome = self.admin.map(target, number, device, group=group, **flags)
         whom = f"group {group}" if group else "initiators that no group claims"
         mode = "read-only" if flags["read_only"] else "read-write"
         self.say(f"{device} is LUN {number} for {whom} of {target}, {mode}")
+        self.report(outcome)
 
     def unmap(self, place: tuple[str, str], lun: str) -> None:
         """Take a LUN away, given its number or its device."""
@@ -93,7 +94,7 @@ class Globals:
         number = self.session.lun_number(place, lun)
         # By its device: if the number has another one by now, it is not what was meant.
         device = None if names.check_lun(lun) is None else lun
-        self.admin.unmap(target, number, group=group, device=device)
+        self.report(self.admin.unmap(target, number, group=group, device=device))
 
     def _number(self, target: str, group: str, device: str) -> int:
         """The first free number; the one the device has already would make a second LUN of it."""
@@ -159,7 +160,8 @@ class Globals:
 
         target = target or self._only_target()
         decision = self.admin.explain(target, initiator)
-        for line in decision_lines(decision, target, settled=self.admin.settled()):
+        standing = self.admin.standing(lun.device for lun in decision.luns)
+        for line in decision_lines(decision, target, standing, settled=self.admin.settled()):
             self.say(line)
 
     def _only_target(self) -> str:

@@ -12,11 +12,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-__all__ = ["Line", "LineError", "Word", "parse", "quote", "split", "to_bool", "to_size", "unfinished"]
+__all__ = ["Line", "LineError", "Word", "parse", "quote", "split", "to_bool", "unfinished"]
 
 _KEY = re.compile(r"([a-z][a-z0-9_]*)=", re.ASCII)
 _PLAIN = re.compile(r"[^\s'\"\\#\x00-\x1f\x7f][^\s'\"\\\x00-\x1f\x7f]*\Z")
-_SIZE = re.compile(r"([0-9]+)([KMGTP]?)(iB|B)?\Z")
 _TRUE = frozenset(("yes", "y", "true", "on", "1"))
 _FALSE = frozenset(("no", "n", "false", "off", "0"))
 
@@ -177,11 +176,3 @@ def to_bool(text: str) -> bool:
     if word not in _TRUE | _FALSE:
         raise ValueError(f"{text!r} is not yes or no")
     return word in _TRUE
-
-
-def to_size(text: str) -> int:
-    """Bytes: `1048576`, `1M`, `1MiB` (all the same; K M G T P are powers of 1024). Raises ValueError."""
-    found = _SIZE.match(text)
-    if found is None:
-        raise ValueError(f"{text!r} is not a number of bytes such as 1048576, 512M or 2TiB")
-    return int(found[1]) << (10 * " KMGTP".index(found[2] or " "))

@@ -15,10 +15,22 @@ from typing import Any, NamedTuple
 from configshell import ConfigNode
 
 from pyscstadmin.config import names
+from pyscstadmin.config.layout import AUTO
 from pyscstadmin.shell.globals import Globals, UsageError
-from pyscstadmin.shell.line import quote, to_bool, to_size
+from pyscstadmin.shell.line import quote, to_bool
 
-__all__ = ["Anywhere", "GroupMap", "Mappable", "Named", "Node", "Place", "checked", "count", "signature"]
+__all__ = [
+    "Anywhere",
+    "GroupMap",
+    "Mappable",
+    "Named",
+    "Node",
+    "Place",
+    "checked",
+    "converted",
+    "count",
+    "signature",
+]
 
 # Commands of the library that have no use here.
 _HIDDEN = frozenset(("bookmarks", "get", "set"))
@@ -44,9 +56,11 @@ def checked(fault: names.Fault | None, text: str) -> str:
 def converted(kind: str, name: str, text: str) -> Any:
     """The value of a setting from its text. Raises `UsageError`."""
     try:
-        if kind == "bool":
+        if kind == "auto" and text == AUTO:
+            return AUTO
+        if kind in ("bool", "auto"):
             return to_bool(text)
-        return to_size(text) if kind == "number" else text
+        return names.parse_size(text) if kind == "number" else text
     except ValueError as error:
         raise UsageError(f"{name}: {error}") from None
 
@@ -122,7 +136,7 @@ class Node(Globals, ConfigNode):  # type: ignore[misc]
     # Settings.
 
     def setting_kinds(self) -> dict[str, str]:
-        """The settings that can be set here: name -> bool, number or text."""
+        """The settings that can be set here: name -> bool, auto, number or text."""
         return {}
 
     def settings(self) -> dict[str, object]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pyscstadmin.admin import Admin
-from pyscstadmin.cli.render import config_counts
+from pyscstadmin.cli.render import config_counts, running_lines
 from pyscstadmin.config.layout import device_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Lun
 from pyscstadmin.config.names import LUN_MAX, check_lun, is_exact
@@ -31,6 +31,7 @@ class Session:
         self.snapshot: Snapshot | None = None
         self._left_out = False
         self._parked: set[str] = set()
+        self._unsettled = 0
         self._logins: list[Login] | None = None
 
     def refresh(self) -> None:
@@ -47,11 +48,16 @@ class Session:
         return self.snapshot.config if self.snapshot is not None else Config()
 
     def device_state(self, name: str) -> str:
-        """disabled, parked or active."""
+        """disabled, opening, active, closing or parked."""
         return self.snapshot.device_states.get(name, "?") if self.snapshot is not None else "?"
 
+    def device_size(self, device: Device) -> int:
+        """The bytes that it serves."""
+        sizes = self.snapshot.device_sizes if self.snapshot is not None else {}
+        return sizes.get(device.name, device.size)
+
     def target_state(self, key: tuple[str, str]) -> str:
-        """disabled, enabled or absent."""
+        """disabled, enabled, parked or closing."""
         return self.snapshot.target_states.get(key, "?") if self.snapshot is not None else "?"
 
     def logins(self) -> list[Login]:
@@ -84,15 +90,24 @@ class Session:
             self.say(self.parked_because(device) if device is not None else f"{name}: parked")
         for line in failures(outcome):
             self.say(f"left out: {line}")
+        if outcome.settled is False:
+            self._unsettled = max(self._unsettled, outcome.generation)
+        for line in (*running_lines(outcome), *(f"warning: {one}" for one in outcome.warnings)):
+            self.say(line)
 
     @property
     def exit_code(self) -> int:
-        """The worst of what was done, as it is now: 4 if something was left out, 3 if a device that a command
-        found parked still is, else 0.
+        """The worst of what was done, as it is now: 4 if something was left out or access that a command
+        revoked is still in use, 3 if a device that a command found parked still is, else 0.
         """
-        if self._left_out:
+        if self._left_out or self._in_use():
             return 4
         return 3 if any(self._waits(name) for name in self._parked) else 0
+
+    def _in_use(self) -> bool:
+        return bool(self._unsettled) and any(
+            one.generation <= self._unsettled for one in self.admin.running()
+        )
 
     def _waits(self, name: str) -> bool:
         try:
@@ -175,6 +190,7 @@ class Session:
             for (driver, name), state in sorted(shot.target_states.items())
             if state != "enabled"
         ]
+        lines += [f"still running under revoked access: {one.describe()}" for one in self.admin.running()]
         return [*lines, self._saved()]
 
     def _saved(self) -> str:

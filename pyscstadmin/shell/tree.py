@@ -9,20 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pyscstadmin.cli.render import config_counts, size_text
+from pyscstadmin.cli.render import config_counts, resized_text, size_text
 from pyscstadmin.config import names
-from pyscstadmin.config.layout import DRIVERS, HANDLERS, IDENTITY, Setting
+from pyscstadmin.config.layout import DRIVERS, HANDLERS, IDENTITY, ROOT_SETTINGS, Setting
 from pyscstadmin.config.model import Device, Group, Identity, Lun, Target
 from pyscstadmin.kernel.apply import Outcome
 from pyscstadmin.kernel.sessions import Session as LoginSession
-from pyscstadmin.shell.globals import UsageError
-from pyscstadmin.shell.node import Anywhere, GroupMap, Mappable, Named, Node, Place, checked, count
+from pyscstadmin.shell.globals import UsageError, boolean
+from pyscstadmin.shell.node import Anywhere, GroupMap, Mappable, Named, Node, Place, checked, converted, count
 
 __all__ = ["Root"]
 
 
 class Root(Anywhere):
     """/"""
+
+    has_settings = True
 
     def __init__(self, shell: Any) -> None:
         super().__init__("/", shell=shell)
@@ -36,6 +38,15 @@ class Root(Anywhere):
         if self.session.snapshot is None:
             return "no control plane", False
         return config_counts(self.session.config), None
+
+    def setting_kinds(self) -> dict[str, str]:
+        return {setting.name: setting.kind for setting in ROOT_SETTINGS}
+
+    def settings(self) -> dict[str, object]:
+        return {name: getattr(self.session.config, name) for name in self.setting_kinds()}
+
+    def change(self, values: dict[str, Any]) -> None:
+        self.report(self.admin.configure(**values))
 
 
 # Devices.
@@ -147,13 +158,14 @@ class DeviceNode(Node):
 
     @property
     def state(self) -> str:
-        """disabled, parked or active."""
+        """disabled, opening, active, closing or parked."""
         return self.session.device_state(self.device.name)
 
     def summary(self) -> tuple[str, bool | None]:
-        backing = self.device.path or size_text(self.device.size)
+        size = self.session.device_size(self.device)
+        parts = [self.device.path, size_text(size) if size else "", self.state]
         health = {"active": True, "parked": False}.get(self.state)
-        return f"{backing}, {self.state}", health
+        return ", ".join(part for part in parts if part), health
 
     def setting_kinds(self) -> dict[str, str]:
         return device_kinds(self.device.handler)
@@ -163,7 +175,8 @@ class DeviceNode(Node):
         kinds = device_kinds(device.handler)
         own: dict[str, object] = {name: getattr(device, name) for name in kinds if name not in IDENTITY}
         identity: dict[str, object] = {name: getattr(device.id, name) or "" for name in IDENTITY}
-        return {"state": self.state, **own, **identity}
+        shown = {} if "size" in own else {"size": self.session.device_size(device)}
+        return {"state": self.state, **shown, **own, **identity}
 
     def change(self, values: dict[str, Any]) -> None:
         check_identity(values)
@@ -186,6 +199,19 @@ class DeviceNode(Node):
     def ui_command_deactivate(self) -> None:
         """Close the backing and park the device; its LUNs stay. It stays parked until it is activated."""
         self.say(f"{self.name}: {self.admin.deactivate(self.name)}")
+
+    def ui_command_resize(self, size: str = "", shrink: str = "no") -> None:
+        """Serve what the backing has grown to, or so many bytes of it. Nobody is disturbed.
+
+        resize [SIZE] [shrink=yes]
+
+        SIZE in bytes, or with K, M, G, T; 0 for all of the backing. Initiators lose what is beyond a
+        smaller size, so that has to be said. It is not saved: when the backing is opened anew, all of it is
+        served.
+        """
+        wanted = None if not size else converted("number", "size", size)
+        found = self.admin.resize(self.name, wanted, shrink=boolean("shrink", shrink))
+        self.say(resized_text(self.name, found.before, found.size))
 
     def ui_command_delete(self) -> None:
         """Remove the device. It must not be a LUN of anything; what is in its backing stays."""
@@ -261,7 +287,7 @@ class TargetNode(Mappable):
 
     def summary(self) -> tuple[str, bool | None]:
         state = self.session.target_state(self.target.key)
-        health = {"enabled": True, "absent": False}.get(state)
+        health = {"enabled": True, "parked": False}.get(state)
         return f"{state}, relative id {self.target.rel_tgt_id}", health
 
     def setting_kinds(self) -> dict[str, str]:
@@ -356,11 +382,12 @@ class LunNode(Node):
         return {"device": self.lun.device, "read_only": self.lun.read_only}
 
     def change(self, values: dict[str, Any]) -> None:
-        self.admin.change_lun(self.owner.target, self.lun.number, group=self.owner.group, **values)
+        outcome = self.admin.change_lun(self.owner.target, self.lun.number, group=self.owner.group, **values)
+        self.report(outcome)
 
     def ui_command_delete(self) -> None:
         """Take this LUN away (as `unmap`)."""
-        self.admin.unmap(self.owner.target, self.lun.number, group=self.owner.group)
+        self.report(self.admin.unmap(self.owner.target, self.lun.number, group=self.owner.group))
 
 
 class Groups(Node):

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
+import secrets
 import stat
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyscstadmin.config import names
-from pyscstadmin.config.layout import HANDLERS
+from pyscstadmin.config.identity import RECOGNISED
+from pyscstadmin.config.layout import AUTO, HANDLERS
 from pyscstadmin.sim.node import RO, RW, Attribute, Item, Lun, Node, Refused, refuse, to_bool, to_number
 
 __all__ = ["Device", "HandlerDir"]
@@ -43,7 +44,8 @@ class Identification(Node):
     def __init__(self, device: Device) -> None:
         super().__init__(device, "id")
         self.device = device
-        self.values: dict[str, str] = {}
+        digits = f"3{secrets.token_hex(8)[1:]}"
+        self.values: dict[str, str] = {"serial": digits, "naa": digits}
 
     def attributes(self) -> Mapping[str, Attribute]:
         return _ID_ATTRIBUTES
@@ -52,11 +54,11 @@ class Identification(Node):
         return self.values.get(name) or self._default(name)
 
     def _default(self, name: str) -> str:
-        fixed = {"vendor": "SCST", "product": self.device.handler, "revision": "1", "eui64": ""}
-        if name in fixed:
-            return fixed[name]
-        digest = hashlib.sha256(f"{os.uname().nodename}/{self.device.name}".encode()).hexdigest()
-        return digest[:16] if name == "serial" else "3" + digest[16:31]
+        return {"vendor": "SCST", "product": self.device.handler, "revision": "1", "eui64": ""}[name]
+
+    def equals(self, other: Identification) -> bool:
+        """Whether initiators would take the two for one disk."""
+        return any(self.show(part) and self.show(part) == other.show(part) for part in RECOGNISED)
 
     def store(self, name: str, text: str) -> None:
         refuse(_ID_CHECKS[name](text))
@@ -84,12 +86,13 @@ class Device(Item):
         self.enabled = False
         self.active = False
         self.error = ""
-        self.backing_size = 0
+        self.served = self.asked = 0
+        self.may_shrink = False
         self.luns: set[Lun] = set()
         self.values: dict[str, Any] = {s.name: s.default for s in HANDLERS[self.handler].settings}
         self.id = Identification(self)
         self.children = {"id": self.id}
-        rows = {"enabled": RW, "active": RW, "state": RO, "error": RO, "size": RO}
+        rows = {"enabled": RW, "active": RW, "state": RO, "error": RO, "size": RW}
         self._rows = {**rows, **dict.fromkeys(self.values, RW)}
 
     def attributes(self) -> Mapping[str, Attribute]:
@@ -116,7 +119,7 @@ class Device(Item):
         if name == "error":
             return self.error
         if name == "size":
-            return str(self.values.get("size", self.backing_size))
+            return str(self.values.get("size", self.served))
         value = getattr(self, name) if name in ("enabled", "active") else self.values[name]
         return str(int(value)) if isinstance(value, bool) else str(value)
 
@@ -125,6 +128,8 @@ class Device(Item):
             self._enable(to_bool(text))
         elif name == "active":
             self._activate(to_bool(text))
+        elif name == "size" and name not in self.values:
+            self._resize(to_number(text, 0, names.SIZE_MAX))
         else:
             value = self._parse(name, text)
             self.must_be_disabled()
@@ -136,6 +141,8 @@ class Device(Item):
             return text
         if name == "size":
             return to_number(text, 0, names.SIZE_MAX)
+        if name == "rotational" and text == AUTO:
+            return AUTO
         if name != "block_size":
             return to_bool(text)
         number = to_number(text, 0, 4096)
@@ -155,6 +162,10 @@ class Device(Item):
             raise Refused(errno.ENODATA)
         if self.values.get("size", 0) % (self.values["block_size"] or 512):
             raise Refused(errno.EINVAL)
+        if any(other.enabled and self.id.equals(other.id) for other in self._others()):
+            raise Refused(errno.EEXIST)
+        self.served = self.asked = 0
+        self.may_shrink = False
         try:
             self._open()
         except Refused as refused:
@@ -170,6 +181,32 @@ class Device(Item):
             self.active, self.error = False, ""
         elif not self.active:
             self._open()
+        elif self.handler != "nullio" and not self.asked:
+            self.served = max(self.served, self._whole())
+
+    def _resize(self, size: int) -> None:
+        """Serve so many bytes, 0 for all the backing has: from now on, or from the next opening on."""
+        self._look()
+        if not self.enabled:
+            raise Refused(errno.EINVAL)
+        if not self.active:
+            self.asked, self.may_shrink = size, True
+            return
+        if size % (self.values["block_size"] or 512):
+            raise Refused(errno.EINVAL)
+        whole = self._whole()
+        if size > whole:
+            raise Refused(errno.ERANGE)
+        self.served, self.asked = size or whole, size
+
+    def _whole(self) -> int:
+        """Bytes of the backing, in whole blocks."""
+        try:
+            with open(self.values["path"], "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise Refused(error.errno or errno.EIO) from error
+        return size - size % (self.values["block_size"] or 512)
 
     def _open(self) -> None:
         try:
@@ -196,18 +233,24 @@ class Device(Item):
                 os.close(fd)
         except OSError as error:
             raise Refused(error.errno or errno.EIO) from error
-        if self.handler == "blockio" and any(other._holds(path) for other in self._siblings()):
+        if self.handler == "blockio" and any(other._holds(path) for other in self._others(self.handler)):
             raise Refused(errno.EBUSY)
         block = self.values["block_size"] or 512
-        if size < block:
+        whole = size - size % block
+        if not whole or self.asked > whole or self.asked % block:
             raise Refused(errno.EINVAL)
-        self.backing_size = size - size % block
+        if not self.asked and not self.may_shrink and whole < self.served:
+            raise Refused(errno.EINVAL)
+        self.served, self.may_shrink = self.asked or whole, False
 
-    def _siblings(self) -> list[Device]:
-        assert self.parent is not None
+    def _others(self, handler: str = "") -> list[Device]:
+        """The other devices, of all handlers or of one."""
+        folders = self.root.devices.children.values()
         return [
             other
-            for other in self.parent.children.values()
+            for folder in folders
+            if handler in ("", folder.name)
+            for other in folder.children.values()
             if isinstance(other, Device) and other is not self
         ]
 
@@ -221,12 +264,12 @@ class Device(Item):
 
     def dump(self) -> dict[str, Any]:
         """Plain data of everything."""
-        state = {name: getattr(self, name) for name in ("enabled", "active", "error", "backing_size")}
+        state = {name: getattr(self, name) for name in ("enabled", "active", "error", "served")}
         return {**state, "values": dict(self.values), "id": {k: v for k, v in self.id.values.items() if v}}
 
     def restore(self, data: dict[str, Any]) -> None:
         """The reverse of `dump`."""
-        for name in ("enabled", "active", "error", "backing_size"):
+        for name in ("enabled", "active", "error", "served"):
             setattr(self, name, data[name])
         self.values.update(data["values"])
         self.id.values.update(data["id"])

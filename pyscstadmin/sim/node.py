@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pyscstadmin import __version__
 from pyscstadmin.config import names
 from pyscstadmin.config.acl import decide
-from pyscstadmin.config.layout import DRIVERS, HANDLERS
+from pyscstadmin.config.layout import DRIVERS, HANDLERS, ROOT_SETTINGS
 from pyscstadmin.config.model import Group as GroupModel
 from pyscstadmin.config.model import Lun as LunModel
 from pyscstadmin.config.model import Target as TargetModel
 from pyscstadmin.config.names import Fault
+from pyscstadmin.kernel.running import Running
 from pyscstadmin.kernel.sessions import Session, SessionLun
 
 __all__ = ["Attribute", "Group", "Host", "Link", "Lun", "Node", "Refused", "Root", "Target"]
@@ -171,6 +172,30 @@ def to_number(text: str, low: int, high: int) -> int:
     return value
 
 
+@dataclass(slots=True)
+class Command:
+    """A command that does not end by itself, and under which access it was admitted. `revoked`: the
+    generation that took this away, 0 for none.
+    """
+
+    target: str
+    initiator: str
+    lun: int
+    device: str
+    writes: bool
+    revoked: int = 0
+
+    def allowed(self, sessions: list[Session]) -> bool:
+        """Whether it would still be admitted."""
+        return any(
+            (session.target, session.initiator) == (self.target, self.initiator)
+            and (lun.number, lun.device) == (self.lun, self.device)
+            and not (lun.read_only and self.writes)
+            for session in sessions
+            for lun in session.luns
+        )
+
+
 class Root(Node):
     """The root: generation, staging and commit."""
 
@@ -181,6 +206,8 @@ class Root(Node):
         # What is in force, while the tree may differ from it; None: the tree is in force.
         self.in_force: dict[str, Any] | None = None
         self.staged = False
+        self.values: dict[str, int] = {setting.name: int(setting.default) for setting in ROOT_SETTINGS}
+        self.commands: list[Command] = []
         from pyscstadmin.sim.device import HandlerDir
 
         self.devices = Node(self, "devices")
@@ -204,14 +231,19 @@ class Root(Node):
             "generation": str(self.generation),
             "autocommit": str(int(self.autocommit)),
             "staged": str(int(self.staged)),
+            "settled": str(min([self.generation, *(running.generation - 1 for running in self.running())])),
         }
-        return values[name]
+        return values[name] if name in values else str(self.values[name])
 
     def store(self, name: str, text: str) -> None:
-        if name == "commit":
+        if name in self.values:
+            self.values[name] = to_number(text, 0, names.SIZE_MAX)
+            return
+        if name in ("commit", "commit_fence"):
             if to_number(text, 0, 2**64 - 1) != self.generation:
                 raise Refused(errno.ESTALE)
             self.publish()
+            self.revoke(abort=name == "commit_fence")
             return
         wanted = to_bool(text)
         if wanted:
@@ -224,6 +256,26 @@ class Root(Node):
             self.generation += 1
         self.staged = False
         self.in_force = None
+
+    def revoke(self, *, abort: bool = False) -> None:
+        """Note whose commands run under access that is no more, or end them."""
+        if not self.commands:
+            return
+        sessions = self.sessions()
+        for command in list(self.commands):
+            if not command.revoked and not command.allowed(sessions):
+                command.revoked = self.generation
+                if abort:
+                    self.commands.remove(command)
+
+    def running(self) -> list[Running]:
+        """Revoked access that still has commands: a line of `unsettled` each."""
+        found = {
+            Running(command.revoked, command.target, command.initiator, command.lun, command.device)
+            for command in self.commands
+            if command.revoked
+        }
+        return sorted(found, key=lambda one: (one.generation, one.target, one.initiator, one.lun, one.device))
 
     def before_change(self) -> None:
         """Call before any change of the access directories: keeps what is in force."""
@@ -296,6 +348,8 @@ class Root(Node):
             "autocommit": self.autocommit,
             "staged": self.staged,
             "in_force": self.in_force,
+            "values": dict(self.values),
+            "commands": [asdict(command) for command in self.commands],
             "devices": devices,
             "targets": targets,
         }
@@ -313,8 +367,9 @@ class Root(Node):
             driver = self.targets.children[path.split("/")[1]]
             assert isinstance(driver, DriverDir)
             driver.restore(path.split("/", 2)[2], target)
-        for name in ("generation", "autocommit", "staged", "in_force"):
+        for name in ("generation", "autocommit", "staged", "in_force", "values"):
             setattr(self, name, data[name])
+        self.commands = [Command(**command) for command in data["commands"]]
 
 
 _ROOT_ATTRIBUTES = {
@@ -323,7 +378,10 @@ _ROOT_ATTRIBUTES = {
     "generation": RO,
     "autocommit": RW,
     "staged": RO,
+    "settled": RO,
     "commit": WO,
+    "commit_fence": WO,
+    **{setting.name: RW for setting in ROOT_SETTINGS},
 }
 
 
@@ -361,6 +419,7 @@ class Target(Item):
         self.driver = parent.name
         self.enabled = False
         self.auto_rescan = True
+        self.queue_depth = 0
         taken = {target.rel_tgt_id for target in self.root.all_targets()}
         self.rel_tgt_id: int = next(
             number for number in range(1, names.REL_TGT_ID_MAX + 2) if number not in taken
@@ -388,6 +447,8 @@ class Target(Item):
                 host.login(self.enabled)
         elif name == "auto_rescan":
             self.auto_rescan = to_bool(text)
+        elif name == "queue_depth":
+            self.queue_depth = to_number(text, 0, names.QUEUE_DEPTH_MAX)
         else:
             self._store_id(text)
 
@@ -412,12 +473,12 @@ class Target(Item):
 
     def dump(self) -> dict[str, Any]:
         """Plain data of everything."""
-        fields = {name: getattr(self, name) for name in ("enabled", "auto_rescan", "rel_tgt_id")}
+        fields = {name: getattr(self, name) for name in _STATE}
         return {**fields, "hosts": list(self.hosts.children), **self.access()}
 
     def restore(self, data: dict[str, Any]) -> None:
         """The reverse of `dump`. Nothing is published: the generation is loaded afterwards."""
-        for name in ("auto_rescan", "rel_tgt_id", "enabled"):
+        for name in _STATE:
             setattr(self, name, data[name])
         for host in data["hosts"]:
             self.hosts.make(host)
@@ -428,7 +489,8 @@ class Target(Item):
             made.restore(group)
 
 
-_TARGET_ATTRIBUTES = {"enabled": RW, "state": RO, "rel_tgt_id": RW, "auto_rescan": RW}
+_STATE = ("enabled", "rel_tgt_id", "queue_depth", "auto_rescan")
+_TARGET_ATTRIBUTES = {**dict.fromkeys(_STATE, RW), "state": RO}
 
 
 class Hosts(_Fixed):

@@ -17,8 +17,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.errors import NotPresent, OperationError
+from pyscstadmin.kernel.running import Running
 from pyscstadmin.kernel.sessions import Session
-from pyscstadmin.sim.node import Host, Link, Lun, Node, Refused, Root
+from pyscstadmin.sim.node import Command, Host, Link, Lun, Node, Refused, Root
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,7 +28,7 @@ __all__ = ["SimTree"]
 
 _STORE_MAX = 4095
 _NAME_MAX = 255
-_FORMAT = 1
+_FORMAT = 2
 
 # Called before each operation with (operation, path, value); may return an errno to fail it with.
 Injector = Callable[[str, str, str | None], int | None]
@@ -236,8 +237,9 @@ class SimTree(SimView):
             raise Refused(number)
 
     def changed(self) -> None:
-        """Note that there is something to save."""
+        """Note that there is something to save, and what commands run under access that is no more."""
         self._dirty = True
+        self.top.revoke()
         if self._durable:
             self.flush()
 
@@ -305,6 +307,22 @@ class SimTree(SimView):
     def sessions(self) -> list[Session]:
         """The sessions in force, as /sys/class/scst would show them."""
         return self.top.sessions()
+
+    def running(self) -> list[Running]:
+        """Revoked access that still has commands, as /sys/class/scst/core would show it."""
+        return self.top.running()
+
+    def begin_command(self, target: str, initiator: str, lun: int, *, writes: bool = True) -> None:
+        """Something that only tests do: a command of an initiator hangs until `end_commands`."""
+        found = next(one for one in self.sessions() if (one.target, one.initiator) == (target, initiator))
+        device = next(one.device for one in found.luns if one.number == lun)
+        self.top.commands.append(Command(target, initiator, lun, device, writes))
+        self.changed()
+
+    def end_commands(self) -> None:
+        """Let all commands end that hang."""
+        self.top.commands.clear()
+        self.changed()
 
     def hosts(self) -> Sequence[Host]:
         """The hosts of driver local."""

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from pyscstadmin.cli.render import resized_text
 from pyscstadmin.errors import LockTimeout, NotPresent, OperationError, ScstError, errno_name
 from pyscstadmin.watch.look import Eyes
 from pyscstadmin.watch.plan import Action, Attempt, Do, Seen, decide, in_turn, noted
@@ -35,6 +36,9 @@ __all__ = ["Event", "Watcher", "run"]
 # systems, links changed deep inside a path); and in quiet times, for an event the kernel could not deliver.
 RECHECK = 5.0
 IDLE_RECHECK = 60.0
+
+# Seconds between looks at the sizes of files that are served: their growth gives no sign of its own.
+SIZE_CHECK = 3.0
 
 # Seconds between the end of a look and the next one, however many signs there are: a file that is written
 # to all the time gives thousands of them. The first sign after a quiet time is not held back.
@@ -55,8 +59,9 @@ class Event:
     path: str = ""
     state: str = ""
     error: str = ""
+    size: int = 0
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, str | int]:
         """The fields that have a value."""
         return {name: value for name, value in asdict(self).items() if value}
 
@@ -99,6 +104,15 @@ class Watcher:
     def awaited(self) -> list[Seen]:
         """Devices that are not what they are configured to be: enabled, and without their backing."""
         return [seen for seen in self.seen.values() if seen.state == "parked" and seen.error]
+
+    @property
+    def serves_files(self) -> bool:
+        """Whether there is an active device on a file, which may grow."""
+        return any(seen.state == "active" and seen.handler == "fileio" for seen in self.seen.values())
+
+    def stirred(self) -> bool:
+        """Whether such a file is another size than at the last look."""
+        return self._eyes.stirred()
 
     def folders(self) -> set[str]:
         """Directories in which an awaited file, or a directory on its path, will appear."""
@@ -162,7 +176,7 @@ class Watcher:
         """Whether anything was tried. Raises `LockTimeout`."""
         name = action.name
         try:
-            tried = self._reopen(seen, deadline)
+            tried = self._reopen(action, seen, deadline)
         except LockTimeout:
             raise
         except ScstError as error:
@@ -172,17 +186,24 @@ class Watcher:
             if tried:
                 self._attempts.pop(name, None)
                 self._told.pop(name, None)
-            # Either opened just now or changed by somebody: what it holds is to be found out.
-            self._eyes.forget(name)
+            if tried and action.do is Do.GROW:
+                self._eyes.grew(seen)
+            else:
+                # Either opened just now or changed by somebody: what it holds is to be found out.
+                self._eyes.forget(name)
         self._locked_out = False
         return tried
 
-    def _reopen(self, seen: Seen, deadline: float) -> bool:
-        """`Admin.reopen`, waiting for the lock in slices, so that a request to stop is heard meanwhile."""
+    def _reopen(self, action: Action, seen: Seen, deadline: float) -> bool:
+        """`Admin.reopen`, or `grow`, waiting for the lock in slices, so that a request to stop is heard
+        meanwhile.
+        """
         while True:
             left = max(0.0, deadline - time.monotonic())
             self.admin.lock_timeout = min(LOCK_SLICE, left)
             try:
+                if action.do is Do.GROW:
+                    return self.admin.grow(seen.handler, seen.name, path=seen.path)
                 return self.admin.reopen(
                     seen.handler, seen.name, state=seen.state, error=seen.error, path=seen.path
                 )
@@ -197,10 +218,11 @@ class Watcher:
         self._attempts[name] = noted(self._attempts.get(name), action.identity, time.monotonic())
         told = (action.identity, str(error))
         # That a lost disk cannot be opened again is what is expected, and the state says so.
-        if self._told.get(name) != told and action.do is Do.ACTIVATE:
+        if self._told.get(name) != told and action.do is not Do.REOPEN:
             self._told[name] = told
             number = errno_name(error.errno) if isinstance(error, OperationError) else ""
-            self.report(Event("failed", f"{name}: not activated: {error}", name, error=number))
+            what = "activated" if action.do is Do.ACTIVATE else "grown"
+            self.report(Event("failed", f"{name}: not {what}: {error}", name, error=number))
 
     def _note_relapses(self, actions: Sequence[Action], devices: Sequence[Seen]) -> None:
         """One that was opened and lost its backing at once has failed as well: no second try without
@@ -221,6 +243,8 @@ class Watcher:
             old = before.get(seen.name)
             if old is None or (old.state, old.error) != (seen.state, seen.error):
                 self.report(_state_event(seen))
+            elif old.size != seen.size:
+                self.report(_size_event(seen, old.size))
         for name in sorted(set(before) - set(self.seen)):
             self.report(Event("removed", f"{name}: removed", name))
 
@@ -233,6 +257,11 @@ def _state_event(seen: Seen) -> Event:
     else:
         text = f"{seen.name}: parked on request; stays so until it is activated"
     return Event("state", text, seen.name, seen.handler, seen.path, seen.state, seen.error)
+
+
+def _size_event(seen: Seen, before: int) -> Event:
+    text = resized_text(seen.name, before, seen.size)
+    return Event("size", text, seen.name, seen.handler, seen.path, seen.state, size=seen.size)
 
 
 # The loop.
@@ -293,7 +322,7 @@ class Loop:
         for source in (self._uevents, self._folders, self._wake):
             poller.register(source.fileno(), select.POLLIN)
         poller.register(self._mounts.fileno(), select.POLLPRI)
-        wait(poller, self._patience(due))
+        self._until_sign(poller, due)
         self._pause()
         # Only now: a sign that comes after this wakes the next wait, so the last of many is never lost.
         overflows = self._uevents.overflows
@@ -301,6 +330,17 @@ class Loop:
         self._folders.drain()
         if self._uevents.overflows != overflows:
             self.watcher.report(Event("overflow", "events were lost; looking at everything"))
+
+    def _until_sign(self, poller: select.poll, due: float | None) -> None:
+        """Wait for a sign, for the time of the next look, or until a file has grown."""
+        end = time.monotonic() + self._patience(due)
+        while True:
+            left = end - time.monotonic()
+            if not self.watcher.serves_files or left <= SIZE_CHECK:
+                wait(poller, left)
+                return
+            if wait(poller, SIZE_CHECK) or self.watcher.stirred():
+                return
 
     def _pause(self) -> None:
         """Let signs gather, unless the last look is long ago. Only a request to stop ends it early."""

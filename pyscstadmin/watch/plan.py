@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What to do about devices whose backing came or went. Pure: states in, actions out.
 
-* A parked device is activated when its backing is there. One that was parked on request (`active` written 0:
-  no error is recorded) stays parked until somebody activates it.
-* An active device is reopened when the disk it holds is gone, which the kernel notices by itself only at the
-  next command. Reopening finds the disk that took its place, or parks the device with the reason recorded.
-* An attempt that failed is repeated at once when the backing is another one than before (another disk, a file
-  that grew), else with growing delays: whoever holds a disk exclusively gives no sign when he lets go.
+* A parked device is activated when its backing is there. One that was parked on request (`active` written
+0: no error is recorded) stays parked until somebody activates it. * An active device is reopened when the
+disk it holds is gone, which the kernel notices by itself only at the next command. Reopening finds the disk
+that took its place, or parks the device with the reason recorded. * An active device whose backing has
+grown since it was last seen is asked to serve that. Whether it serves all of it is not what counts:
+somebody may have said that it should not. * An attempt that failed is repeated at once when the backing is
+another one than before (another disk, a file that grew), else with growing delays: whoever holds a disk
+exclusively gives no sign when he lets go.
 """
 
 from __future__ import annotations
@@ -29,11 +31,13 @@ class Backing:
 
     `kind`: absent, file, block, or other. `identity` differs whenever another disk or file is there, or a
     file changed its size. `settled_in`: seconds until a file that is being written counts as complete.
+    `size`: bytes.
     """
 
     kind: str
     identity: str = ""
     settled_in: float = 0.0
+    size: int = 0
 
 
 ABSENT = Backing("absent")
@@ -43,7 +47,8 @@ ABSENT = Backing("absent")
 class Seen:
     """A device as it is now. `error`: the errno's name of the last opening, '' after a success or a request.
 
-    `lost`: the disk that this active device holds does not exist any more.
+    `lost`: the disk that this active device holds does not exist any more. `grown`: its backing is larger
+    than it was when it was last looked at. `size`: the bytes that it serves.
     """
 
     name: str
@@ -53,6 +58,8 @@ class Seen:
     error: str = ""
     backing: Backing = ABSENT
     lost: bool = False
+    grown: bool = False
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,7 @@ class Do(Enum):
 
     ACTIVATE = "activate"
     REOPEN = "reopen"
+    GROW = "grow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +105,22 @@ def decide(devices: Iterable[Seen], attempts: Mapping[str, Attempt], now: float)
         if due is None:
             continue
         if due <= now:
-            do = Do.REOPEN if seen.state == "active" else Do.ACTIVATE
-            actions.append(Action(do, seen.name, seen.backing.identity))
+            actions.append(Action(_do(seen), seen.name, seen.backing.identity))
         else:
             dues.append(due)
     return Decision(tuple(actions), min(dues, default=None))
 
 
+def _do(seen: Seen) -> Do:
+    if seen.state != "active":
+        return Do.ACTIVATE
+    return Do.REOPEN if seen.lost else Do.GROW
+
+
 def _due(seen: Seen, failed: Attempt | None, now: float) -> float | None:
     """When to act on a device; None for not at all."""
     if seen.state == "active":
-        wanted = seen.lost
+        wanted = seen.lost or seen.grown
     else:
         there = seen.backing.kind == WANTED_KIND.get(seen.handler)
         wanted = seen.state == "parked" and bool(seen.error) and there

@@ -76,9 +76,18 @@ def generation(tree: Tree) -> int:
     return int(tree.read("generation"))
 
 
+def until_settled(tree: Tree, seconds: float = 10) -> int:
+    """`settled`, when it has reached the generation, or after this time."""
+    end = time.monotonic() + seconds
+    while int(tree.read("settled")) < generation(tree) and time.monotonic() < end:
+        time.sleep(0.02)
+    return int(tree.read("settled"))
+
+
 def wipe(tree: Tree) -> None:
     """Remove everything from a tree, whatever state it is in."""
     tree.write("autocommit", "1")
+    tree.write("buffer_limit", "0")
     for driver in tree.list("targets"):
         for name in tree.list(f"targets/{driver}"):
             _wipe_target(tree, f"targets/{driver}/{name}")

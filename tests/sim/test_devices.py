@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.sim.support import FALSE, NOT_BOOLEAN, NOT_NUMBER, TOO_LARGE, TRUE, N
 
 HANDLERS = ("blockio", "fileio", "nullio")
 COMMON = {"enabled": "0", "active": "0", "state": "disabled", "error": "", "size": "0"}
-SETTINGS = {"block_size": "0", "read_only": "0", "rotational": "0"}
+SETTINGS = {"block_size": "0", "read_only": "0", "rotational": "auto", "stop_unit": "0"}
 DEFAULTS = {
     "blockio": {**COMMON, **SETTINGS, "write_through": "0", "path": ""},
     "fileio": {**COMMON, **SETTINGS, "write_through": "0", "path": "", "o_direct": "0"},
@@ -23,7 +24,7 @@ DEFAULTS = {
 BOOLEANS = [
     (handler, name)
     for handler in HANDLERS
-    for name in ("read_only", "rotational", "write_through", "o_direct")
+    for name in ("read_only", "rotational", "stop_unit", "write_through", "o_direct")
     if name in DEFAULTS[handler]
 ]
 PATHS = ("blockio", "fileio")
@@ -48,14 +49,59 @@ def test_identity_defaults(tree: Tree, handler: str) -> None:
         assert tree.read(f"{place}/product") == handler
         assert tree.read(f"{place}/revision") == "1"
         assert tree.read(f"{place}/eui64") == ""
-        assert len(tree.read(f"{place}/naa")) == 16
-        values.append((tree.read(f"{place}/serial"), tree.read(f"{place}/naa")))
-    assert values[0][0] != values[1][0]
-    assert values[0][1] != values[1][1]
+        assert re.fullmatch(r"3[0-9a-f]{15}", tree.read(f"{place}/naa"))
+        assert tree.read(f"{place}/serial") == tree.read(f"{place}/naa")
+        values.append(tree.read(f"{place}/naa"))
     tree.rmdir(f"devices/{handler}/d")
     tree.mkdir(f"devices/{handler}/d")
-    place = f"devices/{handler}/d/id"
-    assert (tree.read(f"{place}/serial"), tree.read(f"{place}/naa")) == values[0]
+    values.append(tree.read(f"devices/{handler}/d/id/naa"))
+    assert len(set(values)) == 3, "made anew, it is another disk"
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_rotational_may_be_what_the_backing_says(tree: Tree, handler: str) -> None:
+    tree.mkdir(f"devices/{handler}/d")
+    path = f"devices/{handler}/d/rotational"
+    tree.write(path, "1")
+    tree.write(path, "auto")
+    assert tree.read(path) == "auto"
+    for text in ("AUTO", "automatic", "auto ", "aut"):
+        with refused(errno.EINVAL):
+            tree.write(path, text)
+    assert tree.read(path) == "auto"
+
+
+@pytest.mark.parametrize(
+    ("part", "one", "two"),
+    [
+        ("serial", "S 1", "S 1"),
+        ("naa", "5000C50000000001", "5000c50000000001"),
+        ("eui64", "00A0B00000000001", "00a0b00000000001"),
+    ],
+)
+def test_no_two_enabled_devices_have_one_identity(tree: Tree, part: str, one: str, two: str) -> None:
+    first = null_device(tree, "d")
+    tree.write(f"{first}/enabled", "0")
+    tree.write(f"{first}/id/{part}", one)
+    tree.write(f"{first}/enabled", "1")
+    tree.mkdir("devices/fileio/e")
+    second = "devices/fileio/e"
+    tree.write(f"{second}/path", "/nonexistent/backing")
+    tree.write(f"{second}/id/{part}", two)
+    with refused(errno.EEXIST):
+        tree.write(f"{second}/enabled", "1")
+    assert tree.read(f"{second}/state") == "disabled"
+    tree.write(f"{first}/enabled", "0")
+    tree.write(f"{second}/enabled", "1")
+    with refused(errno.EEXIST):
+        tree.write(f"{first}/enabled", "1")
+    tree.rmdir(second)
+    tree.write(f"{first}/enabled", "1")
+
+
+def test_no_eui64_is_no_identity(tree: Tree) -> None:
+    for name in ("d", "e"):
+        assert tree.read(f"{null_device(tree, name)}/id/eui64") == ""
 
 
 @pytest.mark.parametrize("name", ["a", "Z9", "_x", "a.b:c-d", ":", "a" * 64])
@@ -140,10 +186,77 @@ def test_size_of_nullio(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize("handler", PATHS)
-def test_size_is_read_only_elsewhere(tree: Tree, handler: str) -> None:
+def test_size_of_what_is_not_open(tree: Tree, handler: str) -> None:
     tree.mkdir(f"devices/{handler}/d")
-    with refused(errno.EACCES):
-        tree.write(f"devices/{handler}/d/size", "512")
+    path = f"devices/{handler}/d"
+    for text in ("512", "0", "1"):
+        with refused(errno.EINVAL):
+            tree.write(f"{path}/size", text)
+    tree.write(f"{path}/path", "/nonexistent/backing")
+    tree.write(f"{path}/enabled", "1")
+    tree.write(f"{path}/size", "512")
+    assert tree.read(f"{path}/size") == "0", "it is for the next opening"
+
+
+@pytest.mark.parametrize("block", [512, 4096])
+def test_size_of_an_active_device(tree: Tree, backing: Path, block: int) -> None:
+    path = file_device(tree, backing, block_size=str(block))
+    whole = 1 << 20
+    for text, shown in (("8192", 8192), ("0x4000", 16384), (str(whole), whole), ("4096", 4096), ("0", whole)):
+        tree.write(f"{path}/size", text)
+        assert tree.read(f"{path}/size") == str(shown)
+    for text in (str(block + 1), "1", str(whole - 1), *NOT_NUMBER):
+        with refused(errno.EINVAL):
+            tree.write(f"{path}/size", text)
+    for text in (str(whole + block), str(1 << 60), TOO_LARGE):
+        with refused(errno.ERANGE):
+            tree.write(f"{path}/size", text)
+    assert (tree.read(f"{path}/size"), tree.read(f"{path}/state")) == (str(whole), "active")
+    tree.write(f"{path}/size", "8192")
+    tree.write(f"{path}/active", "0")
+    tree.write(f"{path}/active", "1")
+    assert tree.read(f"{path}/size") == "8192", "what was asked for outlives parking"
+    tree.write(f"{path}/active", "1")
+    assert tree.read(f"{path}/size") == "8192", "and a look for growth"
+    tree.write(f"{path}/enabled", "0")
+    tree.write(f"{path}/enabled", "1")
+    assert tree.read(f"{path}/size") == str(whole), "it is no setting"
+
+
+def test_a_backing_that_has_shrunk(tree: Tree, backing: Path) -> None:
+    """Initiators know more than there is: it is served again only when somebody asks for that."""
+    path = file_device(tree, backing)
+    tree.write(f"{path}/active", "0")
+    os.truncate(backing, 8192)
+    with refused(errno.EINVAL):
+        tree.write(f"{path}/active", "1")
+    assert (tree.read(f"{path}/state"), tree.read(f"{path}/size")) == ("parked", str(1 << 20))
+    tree.write(f"{path}/size", "0")
+    tree.write(f"{path}/active", "1")
+    assert (tree.read(f"{path}/state"), tree.read(f"{path}/size")) == ("active", "8192")
+
+
+def test_growth_is_taken_when_asked_for(tree: Tree, backing: Path) -> None:
+    path = file_device(tree, backing)
+    with backing.open("r+b") as file:
+        file.truncate((2 << 20) + 100)
+    assert tree.read(f"{path}/size") == str(1 << 20)
+    tree.write(f"{path}/active", "1")
+    assert tree.read(f"{path}/size") == str(2 << 20)
+    with backing.open("r+b") as file:
+        file.truncate(3 << 20)
+    tree.write(f"{path}/size", "0")
+    assert tree.read(f"{path}/size") == str(3 << 20)
+
+
+def test_shrinking_has_to_be_asked_for(tree: Tree, backing: Path) -> None:
+    path = file_device(tree, backing)
+    with backing.open("r+b") as file:
+        file.truncate(1 << 19)
+    tree.write(f"{path}/active", "1")
+    assert tree.read(f"{path}/size") == str(1 << 20)
+    tree.write(f"{path}/size", "0")
+    assert tree.read(f"{path}/size") == str(1 << 19)
 
 
 @pytest.mark.parametrize("handler", PATHS)

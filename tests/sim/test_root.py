@@ -8,12 +8,25 @@ import errno
 import pytest
 
 from pyscstadmin.kernel.cfs import Tree
-from tests.sim.support import FALSE, NOT_BOOLEAN, NOT_NUMBER, TOO_LARGE, TRUE, Names, generation, refused
+from tests.sim.support import (
+    FALSE,
+    INITIATOR,
+    NOT_BOOLEAN,
+    NOT_NUMBER,
+    TOO_LARGE,
+    TRUE,
+    Names,
+    generation,
+    refused,
+    until_settled,
+)
 
 
 def test_attributes_and_defaults(tree: Tree) -> None:
-    found = {"version", "features", "generation", "autocommit", "staged", "commit", "devices", "targets"}
-    assert set(tree.list("")) == found
+    read_only = {"version", "features", "generation", "staged", "settled"}
+    writable = {"autocommit", "commit", "commit_fence", "buffer_limit"}
+    # Directories of others may come: what is there beside these is not the business of this test.
+    assert set(tree.list("")) >= {*read_only, *writable, "devices", "targets"}
     assert tree.read("version")
     assert tree.read("autocommit") == "1"
     assert tree.read("staged") == "0"
@@ -21,15 +34,33 @@ def test_attributes_and_defaults(tree: Tree) -> None:
     assert isinstance(tree.read("features"), str)
 
 
-@pytest.mark.parametrize("name", ["version", "features", "generation", "staged"])
+@pytest.mark.parametrize("name", ["version", "features", "generation", "staged", "settled"])
 def test_read_only_attributes(tree: Tree, name: str) -> None:
     with refused(errno.EACCES):
         tree.write(name, "1")
 
 
-def test_commit_cannot_be_read(tree: Tree) -> None:
+COMMITS = ("commit", "commit_fence")
+
+
+@pytest.mark.parametrize("commit", COMMITS)
+def test_commit_cannot_be_read(tree: Tree, commit: str) -> None:
     with refused(errno.EACCES):
-        tree.read("commit")
+        tree.read(commit)
+
+
+def test_buffer_limit(tree: Tree) -> None:
+    before = generation(tree)
+    assert tree.read("buffer_limit") == "0"
+    for text, shown in (("1048576", "1048576"), ("0x10000000", "268435456"), ("0", "0")):
+        tree.write("buffer_limit", text)
+        assert tree.read("buffer_limit") == shown
+    for text in NOT_NUMBER:
+        with refused(errno.EINVAL):
+            tree.write("buffer_limit", text)
+    with refused(errno.ERANGE):
+        tree.write("buffer_limit", TOO_LARGE)
+    assert (tree.read("buffer_limit"), generation(tree), tree.read("staged")) == ("0", before, "0")
 
 
 @pytest.mark.parametrize("text", NOT_BOOLEAN)
@@ -47,36 +78,60 @@ def test_autocommit_accepts(tree: Tree) -> None:
         assert tree.read("autocommit") == "1"
 
 
+@pytest.mark.parametrize("commit", COMMITS)
 @pytest.mark.parametrize("text", NOT_NUMBER)
-def test_commit_refuses_what_is_no_number(tree: Tree, text: str) -> None:
+def test_commit_refuses_what_is_no_number(tree: Tree, commit: str, text: str) -> None:
     with refused(errno.EINVAL):
-        tree.write("commit", text)
+        tree.write(commit, text)
 
 
-def test_commit_of_a_number_too_large(tree: Tree) -> None:
+@pytest.mark.parametrize("commit", COMMITS)
+def test_commit_of_a_number_too_large(tree: Tree, commit: str) -> None:
     with refused(errno.ERANGE):
-        tree.write("commit", TOO_LARGE)
+        tree.write(commit, TOO_LARGE)
 
 
-def test_commit_with_nothing_staged(tree: Tree) -> None:
+@pytest.mark.parametrize("commit", COMMITS)
+def test_commit_with_nothing_staged(tree: Tree, commit: str) -> None:
     before = generation(tree)
-    tree.write("commit", str(before))
-    tree.write("commit", hex(before))
+    tree.write(commit, str(before))
+    tree.write(commit, hex(before))
     assert generation(tree) == before
 
 
+@pytest.mark.parametrize("commit", COMMITS)
 @pytest.mark.parametrize("step", [-1, 1, 1000])
-def test_commit_on_another_generation(tree: Tree, names: Names, step: int) -> None:
+def test_commit_on_another_generation(tree: Tree, names: Names, step: int, commit: str) -> None:
     base = generation(tree)
     tree.write("autocommit", "0")
     tree.write(f"{names.group}/priority", "7")
     with refused(errno.ESTALE):
-        tree.write("commit", str(base + step))
+        tree.write(commit, str(base + step))
     assert (generation(tree), tree.read("staged")) == (base, "1")
-    tree.write("commit", str(base))
+    tree.write(commit, str(base))
     assert (generation(tree), tree.read("staged")) == (base + 1, "0")
     with refused(errno.ESTALE):
-        tree.write("commit", str(base))
+        tree.write(commit, str(base))
+
+
+@pytest.mark.parametrize("change", ["priority", "unpattern", "read_only", "unlink"])
+def test_settled_follows_the_generation(tree: Tree, names: Names, change: str) -> None:
+    """Nobody has a command running."""
+    tree.write(f"{names.target}/enabled", "1")
+    tree.mkdir(f"{names.target}/hosts/{INITIATOR}")
+    assert until_settled(tree) == generation(tree)
+    before = generation(tree)
+    CHANGES[change](tree, names)
+    assert until_settled(tree) == generation(tree) == before + 1
+    tree.write(f"{names.target}/enabled", "0")
+    assert until_settled(tree) == generation(tree) == before + 1
+
+
+def test_staged_changes_leave_settled_as_it_is(tree: Tree, names: Names) -> None:
+    before = until_settled(tree)
+    tree.write("autocommit", "0")
+    CHANGES["unlink"](tree, names)
+    assert until_settled(tree) == generation(tree) == before
 
 
 def test_devices_and_targets_are_not_staged(tree: Tree, names: Names) -> None:

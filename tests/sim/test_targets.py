@@ -28,7 +28,13 @@ T = "targets/local/t"
 
 def test_attributes_and_defaults(tree: Tree) -> None:
     tree.mkdir(T)
-    values = {"enabled": "0", "state": "disabled", "rel_tgt_id": "1", "auto_rescan": "1"}
+    values = {
+        "enabled": "0",
+        "state": "disabled",
+        "rel_tgt_id": "1",
+        "queue_depth": "0",
+        "auto_rescan": "1",
+    }
     assert set(tree.list(T)) == {*values, "hosts", "luns", "groups"}
     assert {name: tree.read(f"{T}/{name}") for name in values} == values
     tree.mkdir(f"{T}/groups/g")
@@ -71,6 +77,21 @@ def test_enabled_and_state(tree: Tree) -> None:
         assert (tree.read(f"{T}/enabled"), tree.read(f"{T}/state")) == ("1", "enabled")
         tree.write(f"{T}/enabled", off)
         assert (tree.read(f"{T}/enabled"), tree.read(f"{T}/state")) == ("0", "disabled")
+
+
+def test_queue_depth_is_live(tree: Tree) -> None:
+    tree.mkdir(T)
+    tree.write(f"{T}/enabled", "1")
+    for text, shown in (("1", "1"), ("65535", "65535"), ("0x20", "32"), ("0", "0")):
+        tree.write(f"{T}/queue_depth", text)
+        assert tree.read(f"{T}/queue_depth") == shown
+    for text in NOT_NUMBER:
+        with refused(errno.EINVAL):
+            tree.write(f"{T}/queue_depth", text)
+    for text in ("65536", TOO_LARGE):
+        with refused(errno.ERANGE):
+            tree.write(f"{T}/queue_depth", text)
+    assert (tree.read(f"{T}/queue_depth"), tree.read(f"{T}/state")) == ("0", "enabled")
 
 
 @pytest.mark.parametrize("name", ["enabled", "auto_rescan"])

@@ -18,10 +18,11 @@ identities = st.builds(
     vendor=st.sampled_from(["SCST", "ACME"]),
     product=st.sampled_from(["disk", "x y"]),
     revision=st.sampled_from(["1", "2.0"]),
-    serial=st.sampled_from(["S1", "S2", "S3"]),
-    naa=st.sampled_from(["3" * 16, "6" + "a" * 31]),
-    eui64=st.sampled_from(["", "0" * 16]),
 )
+# No two devices of a configuration have the same; those of another may have them the other way round.
+SERIALS = [f"S{number}" for number in range(4)]
+NAAS = ["3" * 16, "6" + "a" * 31, "5" * 16, "2" * 16]
+EUI64S = ["", "0" * 16, "1" * 24, "2" * 32]
 flags = st.booleans()
 
 
@@ -29,7 +30,14 @@ def device(name: str) -> st.SearchStrategy[Device]:
     """A device of that name; its backing, if it has one, is absent."""
     path = st.sampled_from(["/nonexistent/a", "/nonexistent/b"])
     block = st.sampled_from([0, 512, 4096])
-    common = {"read_only": flags, "rotational": flags, "id": identities, "block_size": block}
+    rotational = st.sampled_from(["auto", True, False])
+    common = {
+        "read_only": flags,
+        "rotational": rotational,
+        "stop_unit": flags,
+        "id": identities,
+        "block_size": block,
+    }
     fixed = st.just(name)
     null = st.builds(Device, fixed, st.just("nullio"), size=st.sampled_from([MIB, 2 * MIB]), **common)
     file = st.builds(
@@ -72,6 +80,7 @@ def target(name: str, number: int, names: list[str]) -> st.SearchStrategy[Target
         hosts,
         luns(names),
         groups(names),
+        st.sampled_from([0, 1, 65535]),
     )
 
 
@@ -80,12 +89,19 @@ def configs(draw: st.DrawFn) -> Config:
     """A whole configuration that a file could say."""
     names = draw(st.lists(st.sampled_from(NAMES), max_size=4, unique=True))
     disks = draw(st.permutations(DISKS))
-    # A disk is opened for one device only.
+    # A disk is opened for one device only, and initiators know one device only by an identifier.
+    parts = zip(*(draw(st.permutations(part)) for part in (SERIALS, NAAS, EUI64S)), strict=True)
     devices = [
-        replace(found, path=disk) if found.handler == "blockio" else found
-        for found, disk in zip([draw(device(name)) for name in names], disks, strict=False)
+        replace(
+            found,
+            path=disk if found.handler == "blockio" else found.path,
+            id=replace(found.id, serial=serial, naa=naa, eui64=eui64),
+        )
+        for found, disk, (serial, naa, eui64) in zip(
+            [draw(device(name)) for name in names], disks, parts, strict=False
+        )
     ]
     target_names = draw(st.lists(st.sampled_from(["t1", "t2", "t3"]), max_size=3, unique=True))
     numbers = draw(st.permutations([1, 2, 3, 4]))
     targets = [draw(target(name, numbers[i], names)) for i, name in enumerate(target_names)]
-    return Config(tuple(devices), tuple(targets))
+    return Config(tuple(devices), tuple(targets), draw(st.sampled_from([0, MIB])))

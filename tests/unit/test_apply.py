@@ -38,7 +38,10 @@ def groups_of(tree: SimTree) -> dict[str, str]:
 
 def views() -> tuple[Config, Config]:
     """Two configurations in which initiators change groups, LUNs change devices, and there are own LUNs."""
-    devices = tuple(Device(name, "nullio", size=MIB) for name in ("da", "db", "dc", "dd"))
+    devices = tuple(
+        Device(name, "nullio", size=MIB, id=Identity(serial=name, naa=f"300000000000000{name[1]}"))
+        for name in ("da", "db", "dc", "dd")
+    )
 
     def target(name: str, number: int, *groups: Group, enabled: bool = True) -> Target:
         own = (Lun(0, "dd"), Lun(9, "dd"))

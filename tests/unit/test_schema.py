@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,15 +16,20 @@ from hypothesis import strategies as st
 
 from pyscstadmin.cli import describe
 from pyscstadmin.config import schema
-from pyscstadmin.config.layout import DRIVERS, HANDLERS
+from pyscstadmin.config.layout import DRIVERS, HANDLERS, ROOT_SETTINGS
 from pyscstadmin.config.locate import dotted, locate
 from pyscstadmin.config.model import Config, Device, Identity, Lun, Target
 from pyscstadmin.errors import InvalidInput
+from pyscstadmin.kernel.read import snapshot
+from pyscstadmin.sim.node import Attribute, Node
+from pyscstadmin.sim.tree import SimTree
 from pyscstadmin.store.load import load_file
 from tests.unit.strategies import configs
+from tests.unit.trees import made
 
 PUBLISHED = Path(schema.__file__).with_name("schema.json")
 VALIDATOR = jsonschema.Draft202012Validator(describe.json_schema())
+CONFIGFS = Path(__file__).parents[2] / "docs/configfs.md"
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -66,14 +72,14 @@ def test_any_path_survives(name: str) -> None:
 
 @pytest.mark.parametrize("serial", TEXTS)
 def test_any_serial_survives(serial: str) -> None:
-    devices = (Device(name, "nullio", size=512, id=Identity(serial=serial)) for name in ("d", "e"))
+    devices = (Device(n, "nullio", size=512, id=Identity(serial=f"{serial}{n}")) for n in ("d", "e"))
     config = Config(tuple(devices))
     assert schema.loads(schema.dumps(config)) == config
     assert schema.dumps(config).count("{ " + json.dumps("serial")) == 2
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.text('[]{} ",:\\a1', min_size=1, max_size=16), min_size=1, max_size=3))
+@given(st.lists(st.text('[]{} ",:\\a1', min_size=1, max_size=16), min_size=1, max_size=3, unique=True))
 def test_texts_with_the_signs_of_json_survive(texts: list[str]) -> None:
     devices = [
         Device(f"d{number}", "fileio", path=f"/{text}", id=Identity(product=text, serial=text))
@@ -95,6 +101,81 @@ def test_every_setting_is_a_field_of_the_model() -> None:
         assert handler.required in {setting.name for setting in handler.settings}
     for driver in DRIVERS.values():
         assert {setting.name for setting in driver.settings} <= targets
+    assert {setting.name for setting in ROOT_SETTINGS} <= {field.name for field in fields(Config)}
+
+
+DIRECTORIES = {
+    "Root": "",
+    "targets/DRIVER/NAME/": "targets/local/t",
+    "targets/local/NAME/hosts/INITIATOR/": "targets/local/t/hosts/i",
+    "targets/DRIVER/NAME/luns/N/": "targets/local/t/luns/0",
+    "targets/DRIVER/NAME/groups/GROUP/": "targets/local/t/groups/g",
+    **{f"devices/HANDLER/NAME/ {handler}": f"devices/{handler}/{handler}-d" for handler in HANDLERS},
+    "devices/HANDLER/NAME/id/": "devices/nullio/nullio-d/id",
+}
+
+
+def documented(title: str, handler: str) -> dict[str, str]:
+    """Attribute -> mode, of a section of docs/configfs.md; of those that a handler has."""
+    page = CONFIGFS.read_text()
+    found = re.search(rf"^#+ (?:\S+ and )?{re.escape(title)}(?: and \S+)?\n(.*?)(?=^#|\Z)", page, re.M | re.S)
+    assert found, title
+    if title.endswith("id/"):
+        return dict.fromkeys(re.findall(r"^\| `([a-z0-9_]+)` \|", found[1], re.M), "rw")
+    rows = re.findall(r"^\| `([a-z_]+)` \| (ro|rw|wo) (?:\| ([^|]*))?", found[1], re.M)
+    who = {"all": True, "all but nullio": handler != "nullio", "all but local": False}
+    return {
+        name: mode
+        for name, mode, some in rows
+        if who.get(some.strip(), not handler or handler in some.strip().split(", "))
+    }
+
+
+@pytest.mark.parametrize("title", DIRECTORIES)
+def test_the_page_has_the_attributes_of_the_simulation(title: str) -> None:
+    """The same is asked of the kernel's tree."""
+    tree = SimTree()
+    for path in DIRECTORIES.values():
+        if path and not path.endswith("/id"):
+            tree.mkdir(path)
+    node = tree.find(DIRECTORIES[title])
+    assert isinstance(node, Node)
+    modes = {(True, False): "ro", (True, True): "rw", (False, True): "wo"}
+    shown = {name: modes[one.readable, one.writable] for name, one in node.attributes().items()}
+    heading, _, handler = title.partition(" ")
+    assert documented(heading, handler) == shown
+
+
+def test_every_setting_can_be_set_in_the_simulation() -> None:
+    tree = SimTree()
+    tree.mkdir("targets/local/t")
+    places = [("", ROOT_SETTINGS), ("targets/local/t/", DRIVERS["local"].settings)]
+    for name, handler in HANDLERS.items():
+        tree.mkdir(f"devices/{name}/{name}-d")
+        places.append((f"devices/{name}/{name}-d/", handler.settings))
+    for place, known in places:
+        for setting in known:
+            text = tree.read(place + setting.name)
+            assert setting.from_text(text) == setting.default
+            tree.write(place + setting.name, setting.to_text(setting.default) or "\n")
+            assert tree.read(place + setting.name) == text
+
+
+def test_attributes_that_nobody_knows_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drivers with remote initiators have some, and later modules may."""
+    tree = made(Config((Device("d", "nullio", size=512),), (Target("local", "t", luns=(Lun(0, "d"),)),)))
+    before = snapshot(tree)
+    for path in ("", "targets/local/t", "targets/local/t/luns/0", "devices/nullio/d"):
+        node = tree.find(path)
+        assert isinstance(node, Node)
+        more = {**node.attributes(), "unknown": Attribute(True, True)}
+        monkeypatch.setattr(node, "attributes", lambda more=more: more)
+    assert snapshot(tree) == before
+    tree.unlink("targets/local/t/luns/0/device")
+    tree.symlink("devices/nullio/d", "targets/local/t/luns/0/other")
+    assert snapshot(tree).config == before.config
+    tree.unlink("targets/local/t/luns/0/other")
+    assert snapshot(tree).config.targets[0].luns == (Lun(0, ""),)
 
 
 def test_the_published_schema_is_up_to_date() -> None:
@@ -122,6 +203,13 @@ REFUSED_BY_BOTH = [
     {"version": 1, "devices": {"fileio": {"d": {"path": "/x", "block_size": 3}}}},
     {"version": 1, "devices": {"fileio": {"d": {"path": "/x", "id": {"naa": "1" * 16}}}}},
     {"version": 1, "devices": {"fileio": {"d": {"path": "/x", "id": {"serial": ""}}}}},
+    {"version": 1, "devices": {"nullio": {"d": {"size": 512, "rotational": "yes"}}}},
+    {"version": 1, "devices": {"nullio": {"d": {"size": 512, "rotational": 1}}}},
+    {"version": 1, "devices": {"nullio": {"d": {"size": 512, "stop_unit": "auto"}}}},
+    {"version": 1, "buffer_limit": -1},
+    {"version": 1, "buffer_limit": "64M"},
+    {"version": 1, "targets": {"local": {"t": {"queue_depth": 65536}}}},
+    {"version": 1, "targets": {"local": {"t": {"queue_depth": True}}}},
     {"version": 1, "targets": {"local": {"t": {"rel_tgt_id": 0}}}},
     {"version": 1, "targets": {"local": {"t": {"luns": {"01": {"device": "d"}}}}}},
     {"version": 1, "targets": {"local": {"t": {"luns": {"0": {}}}}}},
@@ -150,6 +238,9 @@ ACCEPTED_BY_BOTH = [
     {"version": 1},
     {"version": 1, "$schema": "x", "devices": {}, "targets": {}},
     {"version": 1, "devices": {"fileio": {"d": {"enabled": False}}}},
+    {"version": 1, "devices": {"nullio": {"d": {"size": 512, "rotational": True, "stop_unit": True}}}},
+    {"version": 1, "devices": {"nullio": {"d": {"size": 512, "rotational": "auto"}}}},
+    {"version": 1, "buffer_limit": 67108864, "targets": {"local": {"t": {"queue_depth": 65535}}}},
     {
         "version": 1,
         "targets": {

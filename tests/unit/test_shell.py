@@ -14,6 +14,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -721,3 +722,51 @@ def test_many_objects_are_quick(admin: Admin, do: Callable[..., list[str]]) -> N
     start = time.process_time()
     do("/targets/local/t1/groups/g7/luns/3 get")
     assert time.process_time() - start < 1.0
+
+
+# Sizes, settings of the whole, and access that is still in use.
+
+
+def test_resize(do: Callable[..., list[str]], shell: Shell, image: Path) -> None:
+    do(f"/devices/fileio create d '{image}'")
+    os.truncate(image, 2 << 20)
+    assert do("/devices/fileio/d resize") == ["d: 2 MiB, was 1 MiB"]
+    assert do("/devices/fileio/d resize 1M shrink=yes") == ["d: 1 MiB, was 2 MiB"]
+    assert "size=1048576" in do("/devices/fileio/d get")
+    failure = shell.execute("/devices/fileio/d resize 512K")
+    assert failure is not None
+    assert failure.exit_code == 1
+    for wrong in ("resize x", "resize 1M shrink=perhaps"):
+        failure = shell.execute(f"/devices/fileio/d {wrong}")
+        assert failure is not None
+        assert failure.exit_code == 2
+    assert shell.complete("/devices/fileio/d resize 0 shrink=") == ["shrink=no ", "shrink=yes "]
+    assert any("1 MiB, active" in line for line in do("ls"))
+
+
+def test_new_settings(do: Callable[..., list[str]], shell: Shell, admin: Admin) -> None:
+    do("/devices/nullio create n 1M rotational=auto stop_unit=yes")
+    assert do("/devices/nullio/n get rotational stop_unit") == ["rotational=auto", "stop_unit=yes"]
+    do("/devices/nullio/n set rotational=no")
+    assert do("/devices/nullio/n get rotational") == ["rotational=no"]
+    assert shell.complete("/devices/nullio/n set rotational=a") == ["rotational=auto "]
+    do("/targets/local create t queue_depth=7", "/targets/local/t set queue_depth=8")
+    assert do("/targets/local/t get queue_depth") == ["queue_depth=8"]
+    do("/ set buffer_limit=64M")
+    assert do("/ get") == ["buffer_limit=67108864"]
+    assert admin.config().buffer_limit == 64 << 20
+    assert shell.complete("/ set b") == ["buffer_limit="]
+    do("clear confirm=yes")
+    assert admin.config() == Config()
+
+
+def test_exit_code_while_access_is_in_use(do: Callable[..., list[str]], shell: Shell, admin: Admin) -> None:
+    admin.settle = 0.1
+    do("/devices/nullio create n 1M", "/targets/local create t", f"/targets/local/t/hosts create {A}")
+    do("/targets/local/t map n")
+    tree: Any = admin.tree
+    tree.begin_command("local/t", A, 0)
+    assert any(A in line for line in do("/targets/local/t unmap 0"))
+    assert shell.session.exit_code == 4
+    tree.end_commands()
+    assert shell.session.exit_code == 0

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyscstadmin.shell.line import Line, LineError, parse, quote, split, to_bool, to_size, unfinished
+from pyscstadmin.config.names import parse_size
+from pyscstadmin.shell.line import Line, LineError, parse, quote, split, to_bool, unfinished
 
 PRINTABLE = st.text(st.characters(exclude_categories=("Cc", "Cs")))
 
@@ -123,13 +124,13 @@ def test_unfinished_lines_never_fail(line: str) -> None:
     [("0", 0), ("512", 512), ("1K", 1024), ("3MiB", 3 << 20), ("2GB", 2 << 30), ("1TiB", 1 << 40)],
 )
 def test_sizes(text: str, size: int) -> None:
-    assert to_size(text) == size
+    assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5G", "G", "1k", "1 G", "0x10", "1GG", "\u0661"])
 def test_wrong_sizes(text: str) -> None:
     with pytest.raises(ValueError, match="number of bytes"):
-        to_size(text)
+        parse_size(text)
 
 
 def test_booleans() -> None:

@@ -65,6 +65,85 @@ def states(watcher: Watcher) -> dict[str, str]:
 # Looks.
 
 
+def resize(path: Path, size: int) -> None:
+    """Another size, some time ago."""
+    os.truncate(path, size)
+    os.utime(path, (1, 1))
+
+
+def test_file_that_grows_is_served_whole(
+    admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path
+) -> None:
+    path = old_file(tmp_path / "da.img")
+    admin.create_device(Device("da", "fileio", path=str(path)))
+    watcher.look()
+    assert not watcher.stirred()
+    for size in (2 << 20, 3 << 20):
+        resize(path, size)
+        assert watcher.stirred()
+        watcher.look()
+        assert admin.snapshot().device_sizes == {"da": size}
+        assert not watcher.stirred()
+    sizes = [(event.size, event.text) for event in events if event.event == "size"]
+    assert sizes == [(2 << 20, "da: 2 MiB, was 1 MiB"), (3 << 20, "da: 3 MiB, was 2 MiB")]
+
+
+def test_device_that_was_made_smaller_stays_so(admin: Admin, watcher: Watcher, tmp_path: Path) -> None:
+    """What is not served was there before: only growth says that somebody wants more of it."""
+    path = old_file(tmp_path / "da.img")
+    admin.create_device(Device("da", "fileio", path=str(path)))
+    admin.resize("da", 1 << 19, shrink=True)
+    watcher.look()
+    os.utime(path)
+    watcher.look()
+    assert admin.snapshot().device_sizes == {"da": 1 << 19}
+    with Admin(sim=admin.sim) as other:
+        fresh = Watcher(other, lambda event: None)
+        fresh.look()
+        fresh.look()
+        assert other.snapshot().device_sizes == {"da": 1 << 19}
+
+
+def test_file_that_shrinks_is_left_alone(admin: Admin, watcher: Watcher, tmp_path: Path) -> None:
+    path = old_file(tmp_path / "da.img", 1 << 20)
+    admin.create_device(Device("da", "fileio", path=str(path)))
+    watcher.look()
+    resize(path, 1 << 19)
+    watcher.look()
+    assert admin.snapshot().device_sizes == {"da": 1 << 20}
+    assert not watcher.stirred()
+
+
+def test_growth_that_is_refused_is_told_once_and_tried_again(
+    admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path
+) -> None:
+    path = old_file(tmp_path / "da.img")
+    admin.create_device(Device("da", "fileio", path=str(path)))
+    watcher.look()
+    resize(path, 2 << 20)
+    tree: Any = admin.tree
+    tree.inject = lambda operation, path, value: 5 if (operation, value) == ("write", "1") else None
+    due = watcher.look()
+    assert due is not None
+    watcher.look()
+    failed = [(event.text[:14], event.error) for event in events if event.event == "failed"]
+    assert failed == [("da: not grown:", "EIO")]
+    tree.inject = None
+    time.sleep(max(0.0, due - time.monotonic()))
+    watcher.look()
+    assert admin.snapshot().device_sizes == {"da": 2 << 20}
+
+
+def test_growth_of_a_device_that_changed_meanwhile_is_nobodys(admin: Admin, tmp_path: Path) -> None:
+    path = old_file(tmp_path / "da.img")
+    admin.create_device(Device("da", "fileio", path=str(path)))
+    assert not admin.grow("fileio", "da", path="/elsewhere")
+    assert not admin.grow("fileio", "gone", path=str(path))
+    admin.deactivate("da")
+    assert not admin.grow("fileio", "da", path=str(path))
+    assert admin.snapshot().device_states == {"da": "parked"}
+
+
 def test_late_file_is_activated(admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path) -> None:
     path = tmp_path / "deep" / "er" / "da.img"
     admin.create_device(Device("da", "fileio", path=str(path)))
@@ -451,6 +530,33 @@ def run_loop(watcher: Watcher, others: Sequence[Thread] = (), service: Service |
 
 
 @pytest.mark.usefixtures("no_uevents")
+def test_growing_file_needs_no_sign(
+    admin: Admin, events: list[Event], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "SIZE_CHECK", 0.1)
+    path = old_file(tmp_path / "da.img")
+    admin.create_device(Device("da", "fileio", path=str(path)))
+    looks = [0]
+
+    def report(event: Event) -> None:
+        events.append(event)
+        if event.event == "size":
+            stop()
+
+    watcher = Watcher(admin, report)
+    whole_look = watcher.look
+
+    def counted() -> float | None:
+        looks[0] += 1
+        return whole_look()
+
+    monkeypatch.setattr(watcher, "look", counted)
+    assert run_loop(watcher, [Timer(1.0, resize, (path, 2 << 20))]) < 10
+    assert [event.size for event in events if event.event == "size"] == [2 << 20]
+    assert looks[0] <= 3, "sizes are checked without looking at the tree"
+
+
+@pytest.mark.usefixtures("no_uevents")
 def test_many_signs_make_few_looks_and_the_last_one_counts(
     admin: Admin, events: list[Event], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -661,13 +767,16 @@ class FakeDevices:
     """The part of a tree that `Eyes` reads: one blockio device."""
 
     def __init__(self, path: str) -> None:
-        self.values = {"state": "active", "error": "", "path": path}
+        self.values = {"state": "active", "error": "", "path": path, "size": "512"}
 
     def list(self, path: str) -> list[str]:
         return ["db"] if path == "devices/blockio" else []
 
     def read(self, path: str) -> str:
         return self.values[path.rpartition("/")[2]]
+
+    def read_many(self, paths: Sequence[str]) -> Sequence[str]:
+        return [self.read(path) for path in paths]
 
 
 def test_active_device_is_lost_when_its_disk_is_gone_or_another(tmp_path: Path) -> None:
@@ -691,6 +800,32 @@ def test_active_device_is_lost_when_its_disk_is_gone_or_another(tmp_path: Path) 
     assert not lost()
     tree.values["state"] = "parked"
     assert not lost()
+
+
+def test_disk_that_grows_is_seen(tmp_path: Path) -> None:
+    node = block_node()
+    status = os.stat(node)
+    number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+    block = FakeBlock(tmp_path / "block")
+    block.put(number, 5)
+    eyes, tree = Eyes(str(block.root)), FakeDevices(node)
+
+    def look() -> Seen:
+        (seen,) = eyes.look(tree)  # type: ignore[arg-type]
+        return seen
+
+    assert (look().grown, look().backing.size) == (False, 1 << 20)
+    block.put(number, 5, 4096)
+    assert look().grown
+    assert (look().grown, look().backing.size) == (True, 2 << 20)
+    eyes.grew(look())
+    assert not look().grown
+    block.put(number, 6, 8192)  # another disk is no growth
+    assert (look().lost, look().grown) == (True, False)
+    block.put(number, 5, 8192)
+    tree.values["state"] = "closing"
+    assert not look().grown
+    assert not eyes.stirred()
 
 
 class FakeAdmin:

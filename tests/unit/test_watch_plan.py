@@ -108,10 +108,11 @@ devices = st.lists(
         Seen,
         st.sampled_from("abcdef"),
         st.sampled_from(["blockio", "fileio"]),
-        st.sampled_from(["disabled", "parked", "active"]),
+        st.sampled_from(["disabled", "opening", "parked", "active", "closing"]),
         st.just("/p"),
         st.sampled_from(["", "ENOENT", "ENODEV"]),
         backings,
+        st.booleans(),
         st.booleans(),
     ),
     unique_by=lambda seen: seen.name,
@@ -129,9 +130,10 @@ def test_every_decision_is_allowed(seen: list[Seen], attempts: dict[str, Attempt
     assert len({action.name for action in decision.actions}) == len(decision.actions)
     for action in decision.actions:
         one = by_name[action.name]
-        if action.do is Do.REOPEN:
+        if action.do is not Do.ACTIVATE:
             assert one.state == "active"
-            assert one.lost
+            assert one.lost is (action.do is Do.REOPEN)
+            assert one.lost or one.grown
         else:
             assert one.state == "parked"
             assert one.error

@@ -68,13 +68,16 @@ def dump(tree: SimTree) -> dict[str, Any]:
 
 def everything() -> tuple[Config, Config]:
     """Two configurations whose difference has operations of all kinds."""
-    naa = Identity("V", "P", "R", "S", "3" * 16)
+
+    def known(number: int) -> Identity:
+        return Identity("V", "P", "R", f"S{number}", f"3{number:015}")
+
     old = Config(
         (
-            Device("away", "nullio", size=MIB, id=naa),
-            Device("changed", "nullio", size=MIB, id=naa),
-            Device("moved", "nullio", size=MIB, read_only=True, id=naa),
-            Device("off", "fileio", path="/nonexistent/x", id=naa),
+            Device("away", "nullio", size=MIB, id=known(1)),
+            Device("changed", "nullio", size=MIB, id=known(2)),
+            Device("moved", "nullio", size=MIB, read_only=True, id=known(3)),
+            Device("off", "fileio", path="/nonexistent/x", id=known(4)),
         ),
         (
             Target("local", "gone", True, 1, False, ("h",), (Lun(0, "away", True),)),
@@ -95,13 +98,13 @@ def everything() -> tuple[Config, Config]:
     )
     new = Config(
         (
-            Device("changed", "nullio", size=2 * MIB, id=replace(naa, serial="T")),
-            Device("moved", "fileio", path="/nonexistent/y", id=naa),
-            Device("fresh", "nullio", size=MIB, id=naa),
-            Device("off", "fileio", False, path="/nonexistent/x", id=naa),
+            Device("changed", "nullio", size=2 * MIB, id=replace(known(2), serial="T")),
+            Device("moved", "fileio", path="/nonexistent/y", id=known(3)),
+            Device("fresh", "nullio", size=MIB, id=known(5)),
+            Device("off", "fileio", False, path="/nonexistent/x", id=known(4)),
         ),
         (
-            Target("local", "new", True, 2, False, ("n",), (Lun(0, "fresh"),)),
+            Target("local", "new", True, 2, False, ("n",), (Lun(0, "fresh"),), queue_depth=7),
             Target(
                 "local",
                 "kept",

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Why the kernel refused to enable or open a device, where looking at its settings and its backing tells.
+
+The kernel has only an errno to say it with; its log has the rest.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+
+from pyscstadmin.config.identity import same_identities
+from pyscstadmin.config.model import Device
+from pyscstadmin.errors import OperationError
+from pyscstadmin.kernel import read
+from pyscstadmin.kernel.backing import BLOCK, block_fact
+from pyscstadmin.kernel.cfs import View
+
+__all__ = ["hinted", "why"]
+
+_SWITCH = re.compile(r"devices/[^/]+/([^/]+)/(?:enabled|active)\Z")
+
+
+def hinted(tree: View, error: OperationError) -> OperationError:
+    """The error, with better advice if there is any. Call it before anything is undone."""
+    switch = _SWITCH.match(error.path.removeprefix(f"{tree.root}/"))
+    if switch is None or error.operation != "write" or error.value != "1":
+        return error
+    try:
+        hint = _hint(tree, switch[1], error.errno)
+    except OperationError:
+        return error
+    if hint:
+        error.advice = hint
+    return error
+
+
+def _hint(tree: View, name: str, number: int) -> str:
+    if number == errno.EEXIST:
+        return _twin(tree, name)
+    device = read.device(tree, name)
+    return why(device, number) if device is not None else ""
+
+
+def _twin(tree: View, name: str) -> str:
+    """Who has the same identity."""
+    devices = read.devices(tree)
+    wanted = [replace(device, enabled=True) if device.name == name else device for device in devices]
+    for part, text, one, two in same_identities(wanted):
+        if name in (one.name, two.name):
+            other = two.name if name == one.name else one.name
+            return f"device {other} has the same {part} {text}, so initiators would take the two for one disk"
+    return ""
+
+
+def why(device: Device, number: int, block: str = BLOCK) -> str:
+    """Why a device was refused with an errno; '' if nothing here tells."""
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return _write_protected(device, number, block)
+    if number != errno.EINVAL:
+        return ""
+    if device.handler == "nullio":
+        return _multiple(device)
+    try:
+        status = os.stat(device.path)
+    except (OSError, ValueError):
+        return ""
+    reasons = (_kind, _block_size, _direct, _small)
+    return next((reason for judge in reasons if (reason := judge(device, status, block))), "")
+
+
+def _multiple(device: Device) -> str:
+    if device.size % (device.block_size or 512):
+        return f"size {device.size} is no multiple of the block size {device.block_size or 512}"
+    return ""
+
+
+def _write_protected(device: Device, number: int, block: str) -> str:
+    if device.read_only or not device.path:
+        return ""
+    try:
+        status, system = os.stat(device.path), os.statvfs(device.path)
+    except (OSError, ValueError):
+        return ""
+    if stat.S_ISBLK(status.st_mode):
+        if block_fact(status.st_rdev, "ro", block) == "1":
+            return f"{device.path} is write-protected: set read_only to 1, or make it writable"
+    elif system.f_flag & os.ST_RDONLY:
+        return f"the file system of {device.path} is read-only: set read_only to 1, or mount it read-write"
+    if number == errno.EPERM:
+        return (
+            f"{device.path} may be immutable or append-only (lsattr tells): set read_only to 1, or clear that"
+        )
+    return ""
+
+
+_Judge = Callable[[Device, os.stat_result, str], str]
+
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISBLK, "a block device: the handler for these is blockio"),
+    (stat.S_ISDIR, "a directory: give a file"),
+    (stat.S_ISCHR, "a character device: give a file"),
+    (stat.S_ISFIFO, "a pipe: give a file"),
+    (stat.S_ISSOCK, "a socket: give a file"),
+)
+
+
+def _kind(device: Device, status: os.stat_result, block: str) -> str:
+    if device.handler != "fileio":
+        return ""
+    return next((f"{device.path} is {what}" for test, what in _KINDS if test(status.st_mode)), "")
+
+
+def _block_size(device: Device, status: os.stat_result, block: str) -> str:
+    if not stat.S_ISBLK(status.st_mode) or not device.block_size:
+        return ""
+    least = block_fact(status.st_rdev, "queue/logical_block_size", block)
+    least = least or block_fact(
+        status.st_rdev, "../queue/logical_block_size", block
+    )  # that of a partition's disk
+    if not least.isdigit() or device.block_size >= int(least):
+        return ""
+    return (
+        f"block_size {device.block_size} is less than the {least} of {device.path}: set it to {least}, or to "
+        "0 for that of the disk"
+    )
+
+
+def _direct(device: Device, status: os.stat_result, block: str) -> str:
+    if not device.o_direct:
+        return ""
+    try:
+        os.close(os.open(device.path, os.O_RDONLY | os.O_DIRECT | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return f"the file system of {device.path} has no direct I/O: set o_direct to 0, or move the file"
+    return ""
+
+
+def _small(device: Device, status: os.stat_result, block: str) -> str:
+    least = device.block_size or 512
+    if stat.S_ISREG(status.st_mode) and status.st_size < least:
+        return f"{device.path} has {status.st_size} bytes, which is less than a block of {least}"
+    return ""
