@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The opcode table, and what a CDB says about blocks and lengths.
+ * The tables of commands, one per device type, and what a CDB says about blocks and lengths.
  *
- * Pure: knows neither commands in flight nor devices.  A row's mask allows every bit that any
+ * Pure but for scst_cdb_prepare(), which writes down what it says.  A row's mask allows every bit that any
  * generation of the standards has given a meaning, because initiators still set obsolete bits
  * (the LUN in byte 1, LINK) and hints that may be ignored (group number, duration limits).
  * Bits that never had a meaning, and NACA, are refused: to ignore them would be to promise
  * something unknown.  What a defined field may hold is the executing function's matter.
  */
 #include "core.h"
+#include <linux/indirect_call_wrapper.h>
 
 /* CONTROL: vendor specific, and FLAG and LINK, obsolete; NACA is not supported */
 #define CONTROL		0xc3
@@ -22,7 +23,8 @@
 #define GROUP10		0x3f
 #define GROUP		0xff
 
-#define MASK_RW10(opcode) { opcode, 0xff, ALL4, GROUP10, ALL2, CONTROL }
+/* RELADR (bit 0 of byte 1) would move the LBA: refused, it was removed with SCSI-3 */
+#define MASK_RW10(opcode) { opcode, 0xfe, ALL4, GROUP10, ALL2, CONTROL }
 #define MASK_RW12(opcode) { opcode, 0xff, ALL4, ALL4, GROUP, CONTROL }
 #define MASK_RW16(opcode) { opcode, 0xff, ALL8, ALL4, GROUP, CONTROL }
 
@@ -30,7 +32,8 @@ static const struct scst_opcode op_test_unit_ready = {
 	.name		= "TEST UNIT READY",
 	.execute	= scst_spc_test_unit_ready,
 	.cdb_len	= 6,
-	.flags		= SCST_OP_MEDIUM,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_PROBE,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { TEST_UNIT_READY, LUN2, 0, 0, 0, CONTROL },
 };
@@ -39,7 +42,7 @@ static const struct scst_opcode op_request_sense = {
 	.name		= "REQUEST SENSE",
 	.execute	= scst_spc_request_sense,
 	.cdb_len	= 6,
-	.flags		= SCST_OP_NO_UA | SCST_OP_NO_LUN | SCST_OP_STOPPED,
+	.stops		= SCST_STOPS_ALWAYS,
 	.dir		= DMA_FROM_DEVICE,
 	.len_at		= 4,
 	.len_size	= 1,
@@ -48,9 +51,11 @@ static const struct scst_opcode op_request_sense = {
 
 static const struct scst_opcode op_read6 = {
 	.name		= "READ(6)",
+	.prepare	= scst_sbc_prepare_read,
 	.execute	= scst_sbc_read,
 	.cdb_len	= 6,
 	.format		= SCST_CDB_RW6,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= { READ_6, 0xff, ALL2, 0xff, CONTROL },
@@ -58,9 +63,11 @@ static const struct scst_opcode op_read6 = {
 
 static const struct scst_opcode op_write6 = {
 	.name		= "WRITE(6)",
+	.prepare	= scst_sbc_prepare_write,
 	.execute	= scst_sbc_write,
 	.cdb_len	= 6,
 	.format		= SCST_CDB_RW6,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM,
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= { WRITE_6, 0xff, ALL2, 0xff, CONTROL },
@@ -70,7 +77,7 @@ static const struct scst_opcode op_inquiry = {
 	.name		= "INQUIRY",
 	.execute	= scst_spc_inquiry,
 	.cdb_len	= 6,
-	.flags		= SCST_OP_NO_UA | SCST_OP_NO_LUN | SCST_OP_STOPPED,
+	.stops		= SCST_STOPS_ALWAYS,
 	.dir		= DMA_FROM_DEVICE,
 	.len_at		= 3,
 	.len_size	= 2,
@@ -79,9 +86,11 @@ static const struct scst_opcode op_inquiry = {
 
 static const struct scst_opcode op_mode_select6 = {
 	.name		= "MODE SELECT(6)",
+	.prepare	= scst_mode_prepare_select,
 	.execute	= scst_mode_select,
 	.cdb_len	= 6,
-	.flags		= SCST_OP_MEDIUM | SCST_OP_STOPPED,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_PARKED,
+	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_TO_DEVICE,
 	.len_at		= 4,
 	.len_size	= 1,
@@ -92,7 +101,7 @@ static const struct scst_opcode op_mode_sense6 = {
 	.name		= "MODE SENSE(6)",
 	.execute	= scst_mode_sense,
 	.cdb_len	= 6,
-	.flags		= SCST_OP_STOPPED,
+	.stops		= SCST_STOPS_UA,
 	.dir		= DMA_FROM_DEVICE,
 	.len_at		= 4,
 	.len_size	= 1,
@@ -101,27 +110,33 @@ static const struct scst_opcode op_mode_sense6 = {
 
 static const struct scst_opcode op_start_stop = {
 	.name		= "START STOP UNIT",
+	.prepare	= scst_sbc_prepare_start_stop,
 	.execute	= scst_sbc_start_stop,
 	.cdb_len	= 6,
-	.flags		= SCST_OP_MEDIUM | SCST_OP_STOPPED,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_PARKED,
+	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { START_STOP, LUN2 | 0x01, 0, 0x0f, 0xf7, CONTROL },
 };
 
 static const struct scst_opcode op_read_capacity10 = {
 	.name		= "READ CAPACITY(10)",
+	.prepare	= scst_sbc_prepare_capacity,
 	.execute	= scst_sbc_read_capacity10,
 	.cdb_len	= 10,
-	.flags		= SCST_OP_MEDIUM,
+	.stops		= SCST_STOPS_UA | BIT_ULL(SCST_GATE_STOPPED),
+	.fixed_len	= 8,
 	.dir		= DMA_FROM_DEVICE,
-	.cdb_mask	= { READ_CAPACITY, LUN2 | 0x01, ALL4, 0, 0, 0x01, CONTROL },
+	.cdb_mask	= { READ_CAPACITY, LUN2, ALL4, 0, 0, 0x01, CONTROL },
 };
 
 static const struct scst_opcode op_read10 = {
 	.name		= "READ(10)",
+	.prepare	= scst_sbc_prepare_read,
 	.execute	= scst_sbc_read,
 	.cdb_len	= 10,
 	.format		= SCST_CDB_RW10,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= MASK_RW10(READ_10),
@@ -129,9 +144,11 @@ static const struct scst_opcode op_read10 = {
 
 static const struct scst_opcode op_write10 = {
 	.name		= "WRITE(10)",
+	.prepare	= scst_sbc_prepare_write,
 	.execute	= scst_sbc_write,
 	.cdb_len	= 10,
 	.format		= SCST_CDB_RW10,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM,
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW10(WRITE_10),
@@ -139,9 +156,11 @@ static const struct scst_opcode op_write10 = {
 
 static const struct scst_opcode op_verify10 = {
 	.name		= "VERIFY(10)",
+	.prepare	= scst_sbc_prepare_verify,
 	.execute	= scst_sbc_verify,
 	.cdb_len	= 10,
 	.format		= SCST_CDB_RW10,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW10(VERIFY),
@@ -149,19 +168,23 @@ static const struct scst_opcode op_verify10 = {
 
 static const struct scst_opcode op_sync10 = {
 	.name		= "SYNCHRONIZE CACHE(10)",
+	.prepare	= scst_sbc_prepare_sync,
 	.execute	= scst_sbc_sync,
 	.cdb_len	= 10,
 	.format		= SCST_CDB_RW10,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_NONE,
-	.cdb_mask	= { SYNCHRONIZE_CACHE, LUN2 | 0x07, ALL4, GROUP10, ALL2, CONTROL },
+	.cdb_mask	= { SYNCHRONIZE_CACHE, LUN2 | 0x06, ALL4, GROUP10, ALL2, CONTROL },
 };
 
 static const struct scst_opcode op_mode_select10 = {
 	.name		= "MODE SELECT(10)",
+	.prepare	= scst_mode_prepare_select,
 	.execute	= scst_mode_select,
 	.cdb_len	= 10,
-	.flags		= SCST_OP_MEDIUM | SCST_OP_STOPPED,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_PARKED,
+	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_TO_DEVICE,
 	.len_at		= 7,
 	.len_size	= 2,
@@ -172,7 +195,7 @@ static const struct scst_opcode op_mode_sense10 = {
 	.name		= "MODE SENSE(10)",
 	.execute	= scst_mode_sense,
 	.cdb_len	= 10,
-	.flags		= SCST_OP_STOPPED,
+	.stops		= SCST_STOPS_UA,
 	.dir		= DMA_FROM_DEVICE,
 	.len_at		= 7,
 	.len_size	= 2,
@@ -181,9 +204,11 @@ static const struct scst_opcode op_mode_sense10 = {
 
 static const struct scst_opcode op_read16 = {
 	.name		= "READ(16)",
+	.prepare	= scst_sbc_prepare_read,
 	.execute	= scst_sbc_read,
 	.cdb_len	= 16,
 	.format		= SCST_CDB_RW16,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= MASK_RW16(READ_16),
@@ -191,9 +216,11 @@ static const struct scst_opcode op_read16 = {
 
 static const struct scst_opcode op_write16 = {
 	.name		= "WRITE(16)",
+	.prepare	= scst_sbc_prepare_write,
 	.execute	= scst_sbc_write,
 	.cdb_len	= 16,
 	.format		= SCST_CDB_RW16,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM,
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW16(WRITE_16),
@@ -201,9 +228,11 @@ static const struct scst_opcode op_write16 = {
 
 static const struct scst_opcode op_verify16 = {
 	.name		= "VERIFY(16)",
+	.prepare	= scst_sbc_prepare_verify,
 	.execute	= scst_sbc_verify,
 	.cdb_len	= 16,
 	.format		= SCST_CDB_RW16,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW16(VERIFY_16),
@@ -211,30 +240,45 @@ static const struct scst_opcode op_verify16 = {
 
 static const struct scst_opcode op_sync16 = {
 	.name		= "SYNCHRONIZE CACHE(16)",
+	.prepare	= scst_sbc_prepare_sync,
 	.execute	= scst_sbc_sync,
 	.cdb_len	= 16,
 	.format		= SCST_CDB_RW16,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { SYNCHRONIZE_CACHE_16, 0x06, ALL8, ALL4, GROUP10, CONTROL },
 };
 
-static const struct scst_opcode op_service_action_in = {
-	.name		= "SERVICE ACTION IN(16)",
-	.execute	= scst_sbc_service_action_in,
+static const struct scst_opcode op_read_capacity16 = {
+	.name		= "READ CAPACITY(16)",
+	.prepare	= scst_sbc_prepare_capacity,
+	.execute	= scst_sbc_read_capacity16,
 	.cdb_len	= 16,
-	.flags		= SCST_OP_MEDIUM,
+	.stops		= SCST_STOPS_UA | BIT_ULL(SCST_GATE_STOPPED),
 	.dir		= DMA_FROM_DEVICE,
 	.len_at		= 10,
 	.len_size	= 4,
 	.cdb_mask	= { SERVICE_ACTION_IN_16, 0x1f, ALL8, ALL4, 0x01, CONTROL },
 };
 
+static const struct scst_opcode *const scst_service_action_in16[] = {
+	[SAI_READ_CAPACITY_16]	= &op_read_capacity16,
+};
+
+static const struct scst_opcode op_service_action_in = {
+	.name		= "SERVICE ACTION IN(16)",
+	.cdb_len	= 16,
+	.sa		= scst_service_action_in16,
+	.nr_sa		= ARRAY_SIZE(scst_service_action_in16),
+};
+
 static const struct scst_opcode op_report_luns = {
 	.name		= "REPORT LUNS",
+	.prepare	= scst_spc_prepare_report_luns,
 	.execute	= scst_spc_report_luns,
 	.cdb_len	= 12,
-	.flags		= SCST_OP_NO_UA | SCST_OP_NO_LUN | SCST_OP_STOPPED,
+	.stops		= SCST_STOPS_ALWAYS,
 	.dir		= DMA_FROM_DEVICE,
 	.len_at		= 6,
 	.len_size	= 4,
@@ -243,9 +287,11 @@ static const struct scst_opcode op_report_luns = {
 
 static const struct scst_opcode op_read12 = {
 	.name		= "READ(12)",
+	.prepare	= scst_sbc_prepare_read,
 	.execute	= scst_sbc_read,
 	.cdb_len	= 12,
 	.format		= SCST_CDB_RW12,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= MASK_RW12(READ_12),
@@ -253,15 +299,18 @@ static const struct scst_opcode op_read12 = {
 
 static const struct scst_opcode op_write12 = {
 	.name		= "WRITE(12)",
+	.prepare	= scst_sbc_prepare_write,
 	.execute	= scst_sbc_write,
 	.cdb_len	= 12,
 	.format		= SCST_CDB_RW12,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM,
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW12(WRITE_12),
 };
 
-const struct scst_opcode *const scst_opcodes[256] = {
+/* Block devices (SBC-3). */
+static const struct scst_op_table scst_ops_sbc = { .row = {
 	[TEST_UNIT_READY]	= &op_test_unit_ready,
 	[REQUEST_SENSE]		= &op_request_sense,
 	[READ_6]		= &op_read6,
@@ -285,7 +334,38 @@ const struct scst_opcode *const scst_opcodes[256] = {
 	[REPORT_LUNS]		= &op_report_luns,
 	[READ_12]		= &op_read12,
 	[WRITE_12]		= &op_write12,
-};
+} };
+
+/* Absent logical units (SPC-4 6.6.1, 6.33, 6.39). */
+const struct scst_op_table scst_ops_no_lun = { .row = {
+	[REQUEST_SENSE]		= &op_request_sense,
+	[INQUIRY]		= &op_inquiry,
+	[REPORT_LUNS]		= &op_report_luns,
+} };
+
+/* The commands of a device type, or NULL: of a type that is not known.  Pure. */
+const struct scst_op_table *scst_ops_of_type(u8 device_type)
+{
+	return device_type == TYPE_DISK ? &scst_ops_sbc : NULL;
+}
+
+/**
+ * scst_op_service_action() - the row of a command that has service actions
+ * @op: the row of its opcode
+ * @cdb: the CDB
+ * @cdb_len: its length
+ *
+ * Pure.  Return: the row, or NULL if there is no such service action.
+ */
+const struct scst_opcode *scst_op_service_action(const struct scst_opcode *op, const u8 *cdb, u8 cdb_len)
+{
+	unsigned int sa;
+
+	if (cdb_len < op->cdb_len)
+		return NULL;
+	sa = op->cdb_len > 16 ? get_unaligned_be16(cdb + 8) : cdb[1] & 0x1f;
+	return sa < op->nr_sa ? op->sa[sa] : NULL;
+}
 
 static u32 scst_cdb_length(const struct scst_opcode *op, const u8 *cdb)
 {
@@ -297,7 +377,7 @@ static u32 scst_cdb_length(const struct scst_opcode *op, const u8 *cdb)
 	case 4:
 		return get_unaligned_be32(cdb + op->len_at);
 	default:
-		return 0;
+		return op->fixed_len;
 	}
 }
 
@@ -308,39 +388,59 @@ static u32 scst_cdb_length(const struct scst_opcode *op, const u8 *cdb)
  * @lba: first logical block; 0 for SCST_CDB_PLAIN
  * @nblocks: number of logical blocks; 0 for SCST_CDB_PLAIN
  * @len: allocation or parameter list length in bytes; 0 except for SCST_CDB_PLAIN
- *
- * Return: 0, or -EINVAL for a row without a known format.
  */
-int scst_cdb_decode(const struct scst_opcode *op, const u8 *cdb, u64 *lba, u32 *nblocks, u32 *len)
+static __always_inline void scst_cdb_decode(const struct scst_opcode *op, const u8 *cdb, u64 *lba, u32 *nblocks,
+					    u32 *len)
 {
 	*len = 0;
 	switch (op->format) {
 	case SCST_CDB_RW10:
 		*lba = get_unaligned_be32(cdb + 2);
 		*nblocks = get_unaligned_be16(cdb + 7);
-		return 0;
+		break;
 	case SCST_CDB_RW16:
 		*lba = get_unaligned_be64(cdb + 2);
 		*nblocks = get_unaligned_be32(cdb + 10);
-		return 0;
+		break;
 	case SCST_CDB_RW12:
 		*lba = get_unaligned_be32(cdb + 2);
 		*nblocks = get_unaligned_be32(cdb + 6);
-		return 0;
+		break;
 	case SCST_CDB_RW6:
 		*lba = get_unaligned_be24(cdb + 1) & 0x1fffff;
 		*nblocks = cdb[4] ?: 256;
-		return 0;
-	case SCST_CDB_PLAIN:
+		break;
+	default:
 		*lba = 0;
 		*nblocks = 0;
 		*len = scst_cdb_length(op, cdb);
-		return 0;
 	}
-	return -EINVAL;
 }
 
-static noinline int scst_cdb_find_reserved(const struct scst_opcode *op, const u8 *cdb)
+/* More than any reply or parameter list has. */
+#define PLAIN_MAX	SZ_256K
+
+/**
+ * scst_cdb_prepare() - write down what a CDB asks for, and check it against the device
+ * @cmd: its opcode is known and its reserved bits are clear
+ *
+ * Any context.  Sets lba, nblocks, xfer_len, len, pos and whatever else execute() needs; may be called again when data has
+ * come.  Return: false: refused, status and sense data are set.
+ */
+bool scst_cdb_prepare(struct scst_cmd *cmd)
+{
+	const struct scst_opcode *op = cmd->op;
+
+	scst_cdb_decode(op, cmd->cdb, &cmd->lba, &cmd->nblocks, &cmd->xfer_len);
+	if (op->format == SCST_CDB_PLAIN)
+		cmd->len = min3(cmd->xfer_len, scst_cmd_room(cmd), (u32)PLAIN_MAX);
+	/* Two functions are nearly all there is, and an indirect call costs more than two comparisons. */
+	return !op->prepare ||
+	       INDIRECT_CALL_2(op->prepare, scst_sbc_prepare_read, scst_sbc_prepare_write, cmd);
+}
+
+/* See scst_cdb_reserved_bit(). */
+int scst_cdb_find_reserved(const struct scst_opcode *op, const u8 *cdb)
 {
 	unsigned int i;
 
@@ -351,32 +451,4 @@ static noinline int scst_cdb_find_reserved(const struct scst_opcode *op, const u
 			return i * 8 + fls(bad) - 1;
 	}
 	return -1;
-}
-
-/**
- * scst_cdb_reserved_bit() - does a CDB set a bit that no command may set?
- * @op: the command's row
- * @cdb: at least op->cdb_len bytes
- *
- * Runs for every command: two overlapping words cover a CDB of any length.
- *
- * Return: -1 if all is well, else 8 * byte + bit of the first such bit.
- */
-int scst_cdb_reserved_bit(const struct scst_opcode *op, const u8 *cdb)
-{
-	const u8 *mask = op->cdb_mask;
-	u64 bad;
-
-	if (op->cdb_len >= 8) {
-		unsigned int tail = op->cdb_len - 8;
-
-		bad = get_unaligned((const u64 *)cdb) & ~get_unaligned((const u64 *)mask);
-		bad |= get_unaligned((const u64 *)(cdb + tail)) &
-		       ~get_unaligned((const u64 *)(mask + tail));
-	} else {
-		bad = get_unaligned((const u32 *)cdb) & ~get_unaligned((const u32 *)mask);
-		bad |= get_unaligned((const u32 *)(cdb + 2)) &
-		       ~get_unaligned((const u32 *)(mask + 2));
-	}
-	return likely(!bad) ? -1 : scst_cdb_find_reserved(op, cdb);
 }

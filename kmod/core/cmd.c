@@ -1,47 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The life of a command: address, admit, receive, execute, respond, release.
+ * The life of a command, in this order:
  *
- * No locks in the common case: the view is read under RCU, the nexus is held by a percpu
- * reference, the device's backing by another.  Only commands that may take long are put on
- * a list, one per session and CPU, where task management finds them.
+ *	address, track, check, admit, prepare, [buffer, receive, gates again], pin, execute, respond, release
+ *
+ * One direction.  Every stage may finish the command early with a status; it is released exactly once.  What may change the medium, or
+ * has data or a response that the driver may hold, is visible to task management before the gates are looked at (track.c).
  */
 #include "core.h"
+#include <linux/indirect_call_wrapper.h>
 #include <linux/sched/mm.h>
 
+/* For commands that must not go on where they are; nothing on it blocks. */
 struct workqueue_struct *scst_cmd_wq;
 
-/* --- tracking: commands that task management may have to find ---------------------------- */
-
-static void scst_cmd_track(struct scst_cmd *cmd)
+static void scst_cmd_fail(struct scst_cmd *cmd, u32 sense)
 {
-	unsigned int cpu = raw_smp_processor_id();
-	struct scst_track *track = &per_cpu_ptr(cmd->sess->pcpu, cpu)->track;
-	unsigned long irq;
-
-	cmd->track_cpu = cpu;
-	__set_bit(SCST_CMD_TRACKED, &cmd->flags);
-	spin_lock_irqsave(&track->lock, irq);
-	list_add_tail(&cmd->track, &track->cmds);
-	/* A reset that came after the command was admitted may have looked at the list already. */
-	if (unlikely(READ_ONCE(cmd->nexus->attention) & BIT(SCST_UA_RESET)))
-		set_bit(SCST_CMD_ABORTED, &cmd->flags);
-	spin_unlock_irqrestore(&track->lock, irq);
+	scst_cmd_sense(cmd, sense);
+	scst_cmd_respond(cmd);
 }
 
-static void scst_cmd_untrack(struct scst_cmd *cmd)
+static void scst_cmd_task_set_full(struct scst_cmd *cmd)
 {
-	struct scst_track *track = &per_cpu_ptr(cmd->sess->pcpu, cmd->track_cpu)->track;
-	unsigned long irq;
-	bool aborted;
-
-	spin_lock_irqsave(&track->lock, irq);
-	list_del(&cmd->track);
-	/* Task management sets the flag under this lock: it can't be set behind our back now. */
-	aborted = scst_cmd_aborted(cmd);
-	spin_unlock_irqrestore(&track->lock, irq);
-	if (unlikely(aborted))
-		wake_up_all(&scst_quiet);
+	cmd->status = SAM_STAT_TASK_SET_FULL;
+	scst_cmd_respond(cmd);
 }
 
 /* --- respond and release ------------------------------------------------------------------ */
@@ -65,6 +47,57 @@ static void scst_cmd_count(struct scst_cmd *cmd)
 		this_cpu_add(pcpu->write_bytes, cmd->len);
 }
 
+static void scst_cmd_stall(struct scst_cmd *cmd, u32 resumes)
+{
+	struct scst_target *tgt = cmd->sess->tgt;
+	unsigned long irq;
+
+	spin_lock_irqsave(&tgt->stalled_lock, irq);
+	list_add_tail(&cmd->stalled, &tgt->stalled);
+	if (tgt->resumes != resumes)
+		queue_work(scst_cmd_wq, &tgt->resume_work);
+	spin_unlock_irqrestore(&tgt->stalled_lock, irq);
+}
+
+/*
+ * The driver has the command from here on, and is asked for it when it is aborted.  Pairs with scst_cmd_abort(): one of the
+ * two sees what the other has set.
+ */
+static bool scst_cmd_to_driver(struct scst_cmd *cmd)
+{
+	set_bit(SCST_CMD_AT_DRIVER, &cmd->flags);
+	smp_mb__after_atomic();
+	return !scst_cmd_aborted(cmd);
+}
+
+static void scst_cmd_send(struct scst_cmd *cmd)
+{
+	struct scst_session *sess = cmd->sess;
+	u32 resumes;
+
+	if (likely(!sess->track_all)) {
+		sess->driver->send_response(cmd);
+		return;
+	}
+	resumes = READ_ONCE(sess->tgt->resumes);
+	if (test_bit(SCST_CMD_TRACKED, &cmd->flags))
+		scst_cmd_to_driver(cmd);
+	if (sess->driver->send_response(cmd))
+		scst_cmd_stall(cmd, resumes);
+}
+
+/* What an aborted command would have said does not matter any more, nor whose fault it was. */
+static noinline void scst_cmd_spoil(struct scst_cmd *cmd)
+{
+	if (scst_cmd_aborted(cmd)) {
+		cmd->status = SAM_STAT_TASK_ABORTED;
+		cmd->sense_len = 0;
+		cmd->len = 0;
+	} else if (!test_bit(SCST_CMD_KEEP_LEN, &cmd->flags)) {
+		cmd->len = 0;
+	}
+}
+
 /**
  * scst_cmd_respond() - send status, sense and data of a finished command
  * @cmd: the command; status, sense_len and len are set
@@ -74,51 +107,45 @@ static void scst_cmd_count(struct scst_cmd *cmd)
 void scst_cmd_respond(struct scst_cmd *cmd)
 {
 	scst_cmd_unpin(cmd);
-	if (unlikely(scst_cmd_aborted(cmd)))
-		cmd->status = SAM_STAT_TASK_ABORTED;
-	if (unlikely(cmd->status))
-		cmd->len = 0;
+	if (unlikely(cmd->status || scst_cmd_aborted(cmd)))
+		scst_cmd_spoil(cmd);
 	scst_cmd_count(cmd);
-	cmd->sess->tgt->driver->send_response(cmd);
+	scst_cmd_send(cmd);
 }
 
-/**
- * scst_cmd_sent() - the driver is done with the response
- * @cmd: the command
- *
- * Called by the target driver, exactly once per command.  Any context.  Calls the driver's
- * release(), after which the command is the driver's.
- */
-void scst_cmd_sent(struct scst_cmd *cmd)
+/* The end: it has left the table. */
+void scst_cmd_finish(struct scst_cmd *cmd)
 {
 	struct scst_nexus *nexus = cmd->nexus;
 	struct scst_session *sess = cmd->sess;
 
-	if (test_bit(SCST_CMD_TRACKED, &cmd->flags))
-		scst_cmd_untrack(cmd);
-	sess->tgt->driver->release(cmd);
+	if (unlikely(test_bit(SCST_CMD_COUNTED, &cmd->flags)))
+		atomic_dec(&nexus->queued);
+	sess->driver->release(cmd);
 	/* Last, so that a session whose references are gone has seen all its releases. */
 	if (likely(nexus))
 		percpu_ref_put(&nexus->ref);
 	else
 		percpu_ref_put(&sess->ref);
 }
-EXPORT_SYMBOL_GPL(scst_cmd_sent);
 
 /**
- * scst_cmd_done() - a device handler has finished a command
+ * scst_cmd_sent() - the driver is done with the response
  * @cmd: the command
- * @error: 0 or a negative errno
  *
- * Any context.  The command may be gone on return.
+ * Called by the target driver, exactly once per command.  Any context, also with the driver's own locks held, as long as
+ * release() takes none of them.  Calls release(), after which the command is the driver's; that of a command
+ * which is being recalled follows when abort() has returned.
  */
-void scst_cmd_done(struct scst_cmd *cmd, int error)
+void scst_cmd_sent(struct scst_cmd *cmd)
 {
-	if (unlikely(error))
-		scst_cmd_errno(cmd, error);
-	scst_cmd_respond(cmd);
+	if (unlikely(cmd->data.owner > SCST_DATA_DRIVER))
+		scst_data_put(cmd);
+	if (test_bit(SCST_CMD_TRACKED, &cmd->flags) && unlikely(!scst_untrack_unawaited(cmd)) && !scst_tmf_ended(cmd))
+		return;
+	scst_cmd_finish(cmd);
 }
-EXPORT_SYMBOL_GPL(scst_cmd_done);
+EXPORT_SYMBOL_GPL(scst_cmd_sent);
 
 void scst_cmd_good(struct scst_cmd *cmd)
 {
@@ -131,16 +158,131 @@ void scst_cmd_reply(struct scst_cmd *cmd, const void *data, unsigned int len)
 {
 	/* What the CDB allows beyond the data there is is no overrun. */
 	cmd->xfer_len = min(cmd->xfer_len, len);
-	len = min(cmd->xfer_len, cmd->data_len);
-	cmd->len = sg_copy_from_buffer(cmd->sg, cmd->sg_cnt, data, len);
+	cmd->len = min(cmd->len, cmd->xfer_len);
+	if (cmd->len)
+		sg_copy_from_buffer(cmd->data.sgl, cmd->data.nents, data, cmd->len);
 	scst_cmd_good(cmd);
 }
 
-/* Read a parameter list; @len is at most cmd->data_len. */
+/* Read a parameter list; @len is at most cmd->len. */
 void scst_cmd_fetch(struct scst_cmd *cmd, void *buf, unsigned int len)
 {
-	cmd->len = sg_copy_to_buffer(cmd->sg, cmd->sg_cnt, buf, len);
+	sg_copy_to_buffer(cmd->data.sgl, cmd->data.nents, buf, len);
 }
+
+/* --- the driver's ring was full ------------------------------------------------------------------ */
+
+static void scst_cmd_receive(struct scst_cmd *cmd)
+{
+	u32 resumes = READ_ONCE(cmd->sess->tgt->resumes);
+
+	if (!scst_cmd_to_driver(cmd)) {
+		clear_bit(SCST_CMD_AT_DRIVER, &cmd->flags);
+		clear_bit(SCST_CMD_RECEIVING, &cmd->flags);
+		scst_cmd_respond(cmd);
+		return;
+	}
+	if (cmd->sess->driver->receive_data(cmd))
+		scst_cmd_stall(cmd, resumes);
+}
+
+static void scst_target_resume_work(struct work_struct *work)
+{
+	struct scst_target *tgt = container_of(work, struct scst_target, resume_work);
+	struct scst_cmd *cmd, *next;
+	LIST_HEAD(list);
+
+	spin_lock_irq(&tgt->stalled_lock);
+	list_splice_init(&tgt->stalled, &list);
+	spin_unlock_irq(&tgt->stalled_lock);
+	list_for_each_entry_safe(cmd, next, &list, stalled) {
+		if (test_bit(SCST_CMD_RECEIVING, &cmd->flags))
+			scst_cmd_receive(cmd);
+		else
+			scst_cmd_send(cmd);
+	}
+}
+
+/**
+ * scst_target_resume() - there is room for what receive_data() or send_response() refused with -EAGAIN
+ * @tgt: the target
+ *
+ * Any context, also with the driver's own locks held: the callbacks come from a work item.
+ */
+void scst_target_resume(struct scst_target *tgt)
+{
+	unsigned long irq;
+
+	spin_lock_irqsave(&tgt->stalled_lock, irq);
+	tgt->resumes++;
+	if (!list_empty(&tgt->stalled))
+		queue_work(scst_cmd_wq, &tgt->resume_work);
+	spin_unlock_irqrestore(&tgt->stalled_lock, irq);
+}
+EXPORT_SYMBOL_GPL(scst_target_resume);
+
+/* Fields of a new target that are this file's. */
+void scst_target_setup_commands(struct scst_target *tgt)
+{
+	spin_lock_init(&tgt->stalled_lock);
+	INIT_LIST_HEAD(&tgt->stalled);
+	INIT_WORK(&tgt->resume_work, scst_target_resume_work);
+}
+
+/* --- done ------------------------------------------------------------------------------------------ */
+
+static noinline void scst_cmd_done_slow(struct scst_cmd *cmd, int error)
+{
+	if (test_bit(SCST_CMD_STEPS, &cmd->flags)) {
+		cmd->step(cmd, error);
+		return;
+	}
+	if (scst_search_wanted(cmd, error)) {
+		scst_search_begin(cmd, error);
+		return;
+	}
+	scst_cmd_errno(cmd, error);
+	scst_cmd_respond(cmd);
+}
+
+/**
+ * scst_cmd_done() - a device handler has finished a command's action
+ * @cmd: the command
+ * @error: 0 or a negative errno
+ *
+ * Any context.  The command may be gone on return.
+ */
+void scst_cmd_done(struct scst_cmd *cmd, int error)
+{
+	if (unlikely(error || test_bit(SCST_CMD_STEPS, &cmd->flags)))
+		scst_cmd_done_slow(cmd, error);
+	else
+		scst_cmd_respond(cmd);
+}
+EXPORT_SYMBOL_GPL(scst_cmd_done);
+
+/**
+ * scst_cmd_done_sense() - a device handler has finished SCST_ACTION_CDB
+ * @cmd: the command
+ * @status: SAM status
+ * @sense: sense data, copied; may be NULL
+ * @sense_len: its length; what is beyond SCST_SENSE_SIZE is cut
+ * @len: bytes moved, at most cmd->len as it was; sent whatever the status is
+ *
+ * Any context.  The command may be gone on return.
+ */
+void scst_cmd_done_sense(struct scst_cmd *cmd, u8 status, const u8 *sense, unsigned int sense_len, u32 len)
+{
+	WARN_ON_ONCE(len > cmd->len);
+	cmd->status = status;
+	cmd->sense_len = min_t(unsigned int, sense_len, SCST_SENSE_SIZE);
+	if (cmd->sense_len)
+		memcpy(cmd->sense, sense, cmd->sense_len);
+	cmd->len = min(len, cmd->len);
+	set_bit(SCST_CMD_KEEP_LEN, &cmd->flags);
+	scst_cmd_respond(cmd);
+}
+EXPORT_SYMBOL_GPL(scst_cmd_done_sense);
 
 /* --- execute -------------------------------------------------------------------------------- */
 
@@ -152,35 +294,44 @@ static void scst_cmd_execute(struct scst_cmd *cmd)
 	memalloc_noio_restore(noio);
 }
 
-static void scst_cmd_execute_work(struct work_struct *work)
+static void scst_cmd_execute_job(struct scst_job *job)
 {
-	struct scst_cmd *cmd = container_of(work, struct scst_cmd, work);
+	struct scst_cmd *cmd = container_of(job, struct scst_cmd, job);
 
 	if (unlikely(scst_cmd_aborted(cmd)))
-		scst_cmd_respond(cmd);
+		scst_cmd_done(cmd, -ECANCELED);
 	else
 		scst_cmd_execute(cmd);
 }
 
-/*
- * Go on in process context.  A workqueue runs so many at a time: a device whose commands wait for their backing
- * has one of its own, so that when they hang, the others' don't.
- */
-void scst_cmd_to_thread(struct scst_cmd *cmd, work_func_t fn)
+/* What takes long is visible to task management.  False: there is no room, the command has been answered. */
+static bool scst_cmd_track_late(struct scst_cmd *cmd)
 {
-	if (!test_bit(SCST_CMD_TRACKED, &cmd->flags))
-		scst_cmd_track(cmd);
-	INIT_WORK(&cmd->work, fn);
-	queue_work(cmd->dev->wq ?: scst_cmd_wq, &cmd->work);
+	if (test_bit(SCST_CMD_TRACKED, &cmd->flags) || likely(scst_track(cmd)))
+		return true;
+	scst_cmd_task_set_full(cmd);
+	return false;
+}
+
+/**
+ * scst_cmd_to_thread() - go on with a command on its device's own threads
+ * @cmd: the command, pinned
+ * @fn: what to do there
+ *
+ * Any context.
+ */
+void scst_cmd_to_thread(struct scst_cmd *cmd, void (*fn)(struct scst_job *job))
+{
+	if (scst_cmd_track_late(cmd))
+		scst_device_defer(cmd->dev, &cmd->job, fn);
 }
 
 /**
  * scst_cmd_to_handler() - hand a command to the device handler
- * @cmd: the command, pinned; lba, len and fua are set
+ * @cmd: the command, pinned; pos, len and fua are set
  * @action: what to do
  *
- * What cannot block runs here and now, in the submitter's context.  The rest becomes visible to
- * task management first.
+ * Context as cmd->now says.  What cannot block runs here and now.
  */
 void scst_cmd_to_handler(struct scst_cmd *cmd, enum scst_action action)
 {
@@ -189,24 +340,85 @@ void scst_cmd_to_handler(struct scst_cmd *cmd, enum scst_action action)
 	cmd->action = action;
 	if (handler->try_execute && handler->try_execute(cmd))
 		return;
-	if (!(handler->flags & SCST_HANDLER_DIRECT) || !cmd->can_sleep) {
-		scst_cmd_to_thread(cmd, scst_cmd_execute_work);
-		return;
-	}
-	scst_cmd_track(cmd);
-	if (unlikely(scst_cmd_aborted(cmd)))
-		scst_cmd_respond(cmd);
-	else
+	if (!(handler->flags & SCST_HANDLER_DIRECT) || cmd->now != SCST_CTX_TASK)
+		scst_cmd_to_thread(cmd, scst_cmd_execute_job);
+	else if (scst_cmd_track_late(cmd))
 		scst_cmd_execute(cmd);
 }
 
-/* --- address and admit ----------------------------------------------------------------------- */
-
-static void scst_cmd_fail(struct scst_cmd *cmd, u32 sense)
+static bool scst_cmd_pin(struct scst_cmd *cmd)
 {
-	scst_cmd_sense(cmd, sense);
-	scst_cmd_respond(cmd);
+	if (!(cmd->op->flags & SCST_OP_MEDIUM))
+		return true;
+	cmd->pinned = percpu_ref_tryget_live(&cmd->dev->active_ref);
+	return cmd->pinned;
 }
+
+/* All gates are passed and all data-out is there. */
+static void scst_cmd_run(struct scst_cmd *cmd)
+{
+	if (unlikely(!scst_cmd_pin(cmd)))
+		scst_cmd_fail(cmd, SCST_SENSE_BECOMING_READY);
+	else if (unlikely(scst_cmd_aborted(cmd)))
+		scst_cmd_respond(cmd);
+	else
+		INDIRECT_CALL_2(cmd->op->execute, scst_sbc_read, scst_sbc_write, cmd);
+}
+
+/* --- memory, and data-out that comes later ----------------------------------------------------- */
+
+/* Data of the handler's own, which is there already. */
+static bool scst_cmd_lent(struct scst_cmd *cmd)
+{
+	const struct scst_handler *handler = cmd->dev->handler;
+
+	if (!handler->lend || cmd->op->format == SCST_CDB_PLAIN || cmd->fua || cmd->sess->tgt->limits.stable)
+		return false;
+	cmd->action = SCST_ACTION_READ;
+	if (!handler->lend(cmd))
+		return false;
+	if (scst_data_fits(&cmd->data, &cmd->sess->tgt->limits))
+		return true;
+	scst_data_put(cmd);
+	return false;
+}
+
+static void scst_cmd_in(struct scst_cmd *cmd)
+{
+	if (!scst_cmd_pin(cmd))
+		scst_cmd_fail(cmd, SCST_SENSE_BECOMING_READY);
+	else if (cmd->dev && scst_cmd_lent(cmd))
+		scst_cmd_good(cmd);
+	else if (scst_data_get(cmd))
+		scst_cmd_task_set_full(cmd);
+	else if (scst_cmd_aborted(cmd))
+		scst_cmd_respond(cmd);
+	else
+		cmd->op->execute(cmd);
+}
+
+static void scst_cmd_out(struct scst_cmd *cmd)
+{
+	if (cmd->data.owner == SCST_DATA_NONE && scst_data_get(cmd)) {
+		scst_cmd_task_set_full(cmd);
+		return;
+	}
+	set_bit(SCST_CMD_RECEIVING, &cmd->flags);
+	scst_cmd_receive(cmd);
+}
+
+/* For drivers that bring no memory, or whose data-out comes later. */
+static noinline void scst_cmd_buffer(struct scst_cmd *cmd)
+{
+	if (cmd->len && cmd->op->dir == DMA_TO_DEVICE && cmd->sess->driver->receive_data)
+		scst_cmd_out(cmd);
+	else if (cmd->len && cmd->data.owner == SCST_DATA_NONE)
+		scst_cmd_in(cmd);
+	else
+		scst_cmd_run(cmd);
+}
+
+/* --- address, check and admit ------------------------------------------------------------------------ */
 
 /*
  * Find the nexus in the view in force and hold it.  A nexus that can't be held any more was
@@ -220,113 +432,209 @@ static void scst_cmd_address(struct scst_cmd *cmd)
 	rcu_read_lock();
 	do {
 		entry = scst_view_find(rcu_dereference(sess->view), cmd->lun);
-	} while (entry && unlikely(!percpu_ref_tryget(&entry->nexus->ref)));
+	} while (entry && unlikely(!percpu_ref_tryget_live_rcu(&entry->nexus->ref)));
 	if (likely(entry)) {
 		cmd->nexus = entry->nexus;
 		cmd->dev = entry->nexus->dev;
-		cmd->read_only = entry->read_only;
 	} else {
 		percpu_ref_get(&sess->ref);
 	}
 	rcu_read_unlock();
 }
 
-/* Why the command may not run at all, or 0. */
-static u32 scst_cmd_check(struct scst_cmd *cmd, const struct scst_opcode *op)
+/* The row, or NULL: of the device's type, or of what is answered for absent units too. */
+static const struct scst_opcode *scst_cmd_find_op(const struct scst_cmd *cmd)
 {
-	if (unlikely(!cmd->nexus) && !(op && (op->flags & SCST_OP_NO_LUN)))
-		return SCST_SENSE_LUN_NOT_SUPPORTED;
-	if (unlikely(!op || cmd->cdb_len < op->cdb_len))
-		return SCST_SENSE_INVALID_OPCODE;
-	return 0;
+	const struct scst_op_table *table = likely(cmd->dev) ? cmd->dev->ops : &scst_ops_no_lun;
+	const struct scst_opcode *op = table->row[cmd->cdb[0]];
+
+	return likely(!op || !op->sa) ? op : scst_op_service_action(op, cmd->cdb, cmd->cdb_len);
 }
 
-/* One test of the nexus; reservations, ACA and the like will hang on the same word. */
-static u32 scst_cmd_admit(struct scst_cmd *cmd, const struct scst_opcode *op)
+static noinline void scst_cmd_refuse(struct scst_cmd *cmd, int reserved)
 {
-	struct scst_device *dev = cmd->dev;
+	if (reserved >= 0)
+		scst_cmd_invalid_cdb(cmd, reserved / 8, reserved % 8);
+	else if (!cmd->nexus)
+		scst_cmd_sense(cmd, SCST_SENSE_LUN_NOT_SUPPORTED);
+	else
+		scst_cmd_refuse_opcode(cmd);
+	scst_cmd_respond(cmd);
+}
 
-	if (unlikely(!cmd->nexus))
-		return 0;
-	if (unlikely(READ_ONCE(cmd->nexus->attention)) && !(op->flags & SCST_OP_NO_UA)) {
-		u32 sense = scst_ua_take(cmd->nexus);
+/* False: the command has been answered. */
+static noinline bool scst_cmd_gates(struct scst_cmd *cmd)
+{
+	bool deferred;
+	u32 sense;
 
-		if (sense)
-			return sense;
+	/* A unit attention is not for a command whose answer nobody reads. */
+	if (scst_cmd_aborted(cmd)) {
+		scst_cmd_respond(cmd);
+		return false;
 	}
-	if ((op->flags & SCST_OP_WRITE) &&
-	    unlikely(cmd->read_only || dev->read_only || dev->swp))
-		return SCST_SENSE_WRITE_PROTECTED;
-	if (op->flags & SCST_OP_MEDIUM) {
-		if (unlikely(!percpu_ref_tryget_live(&dev->active_ref)))
-			return SCST_SENSE_BECOMING_READY;
-		cmd->pinned = true;
-		if (unlikely(dev->stopped) && !(op->flags & SCST_OP_STOPPED))
-			return SCST_SENSE_START_REQUIRED;
+	sense = scst_gate_take(cmd->nexus, cmd->op, &deferred);
+	if (!sense)
+		return true;
+	scst_cmd_sense(cmd, sense);
+	if (deferred)
+		scst_cmd_sense_deferred(cmd);
+	scst_cmd_respond(cmd);
+	return false;
+}
+
+static bool scst_cmd_admit(struct scst_cmd *cmd)
+{
+	if (unlikely(!cmd->nexus) || likely(!(READ_ONCE(cmd->nexus->gates) & cmd->op->stops)))
+		return true;
+	return scst_cmd_gates(cmd);
+}
+
+/* Commands of an I_T_L nexus, where their number is limited. */
+static noinline bool scst_cmd_queue_full(struct scst_cmd *cmd)
+{
+	u32 depth = READ_ONCE(cmd->sess->tgt->queue_depth);
+
+	if (!depth || !cmd->nexus)
+		return false;
+	__set_bit(SCST_CMD_COUNTED, &cmd->flags);
+	return atomic_inc_return(&cmd->nexus->queued) > depth;
+}
+
+/* False: the command has been answered, or goes on elsewhere. */
+static bool scst_cmd_enter(struct scst_cmd *cmd)
+{
+	if (unlikely(cmd->sess->tgt->queue_depth) && scst_cmd_queue_full(cmd)) {
+		scst_cmd_task_set_full(cmd);
+		return false;
 	}
-	return 0;
+	if (unlikely(!scst_track(cmd))) {
+		scst_cmd_task_set_full(cmd);
+		return false;
+	}
+	return true;
+}
+
+/* From check on. */
+static void scst_cmd_start(struct scst_cmd *cmd)
+{
+	const struct scst_opcode *op = cmd->op;
+	int reserved = -1;
+
+	if (unlikely(!op || cmd->cdb_len < op->cdb_len) ||
+	    unlikely((reserved = scst_cdb_reserved_bit(op, cmd->cdb)) >= 0)) {
+		scst_cmd_refuse(cmd, reserved);
+		return;
+	}
+	if (!scst_cmd_admit(cmd))
+		return;
+	if (unlikely(!scst_cdb_prepare(cmd))) {
+		scst_cmd_respond(cmd);
+		return;
+	}
+	if (unlikely(cmd->sess->track_all))
+		scst_cmd_buffer(cmd);
+	else
+		scst_cmd_run(cmd);
+}
+
+static bool scst_cmd_must_enter(const struct scst_cmd *cmd)
+{
+	return (likely(cmd->op) && cmd->op->flags & SCST_OP_WRITE) || unlikely(cmd->sess->track_all);
+}
+
+static void scst_cmd_start_work(struct work_struct *work)
+{
+	struct scst_cmd *cmd = container_of(work, struct scst_cmd, work);
+
+	if (cmd->status)
+		scst_cmd_respond(cmd);
+	else
+		scst_cmd_start(cmd);
+}
+
+/* Visible at once, for the order against task management, but answered later. */
+static noinline void scst_cmd_submit_deferred(struct scst_cmd *cmd)
+{
+	cmd->now = SCST_CTX_ATOMIC;
+	if (scst_cmd_queue_full(cmd) || !scst_track(cmd))
+		cmd->status = SAM_STAT_TASK_SET_FULL;
+	INIT_WORK(&cmd->work, scst_cmd_start_work);
+	queue_work(scst_cmd_wq, &cmd->work);
 }
 
 /**
  * scst_cmd_submit() - a command has arrived
  * @cmd: initialised by scst_cmd_init(), the driver's half filled in
  *
- * Any context; process context if cmd->can_sleep.  The command belongs to the core until the
- * driver's release(), which may be called before this returns.
+ * Context as cmd->ctx says.  The command belongs to the core until the driver's release(), which may be called before this
+ * returns, unless the context is SCST_CTX_DEFER.  A task management function that is submitted later affects it.
  */
 void scst_cmd_submit(struct scst_cmd *cmd)
 {
-	const struct scst_opcode *op = scst_opcodes[cmd->cdb[0]];
-	const struct scst_target_driver *drv;
-	int bad;
-	u32 sense;
-
-	cmd->op = op;
+	scst_assert_context(cmd->ctx);
+	cmd->now = cmd->ctx;
 	scst_cmd_address(cmd);
-	sense = scst_cmd_check(cmd, op);
-	if (unlikely(sense))
-		goto fail;
-	bad = scst_cdb_reserved_bit(op, cmd->cdb);
-	if (unlikely(bad >= 0)) {
-		scst_cmd_invalid_cdb(cmd, bad / 8, bad % 8);
-		scst_cmd_respond(cmd);
+	cmd->op = scst_cmd_find_op(cmd);
+	if (unlikely(cmd->ctx == SCST_CTX_DEFER)) {
+		scst_cmd_submit_deferred(cmd);
 		return;
 	}
-	sense = scst_cmd_admit(cmd, op);
-	if (unlikely(sense))
-		goto fail;
-	scst_cdb_decode(op, cmd->cdb, &cmd->lba, &cmd->nblocks, &cmd->xfer_len);
-	if (unlikely(op->dir != cmd->dir))
-		cmd->data_len = 0;
-	drv = cmd->sess->tgt->driver;
-	if (op->dir == DMA_TO_DEVICE && unlikely(drv->receive_data) && cmd->data_len) {
-		cmd->len = cmd->data_len;
-		drv->receive_data(cmd);
+	if (scst_cmd_must_enter(cmd) && !scst_cmd_enter(cmd))
 		return;
-	}
-	op->execute(cmd);
-	return;
-fail:
-	scst_cmd_fail(cmd, sense);
+	scst_cmd_start(cmd);
 }
 EXPORT_SYMBOL_GPL(scst_cmd_submit);
 
-/**
- * scst_data_received() - data-out asked for by receive_data() has arrived
- * @cmd: the command
- * @error: 0, or a negative errno if the transfer failed
- *
- * Any context.
+/* --- data-out has arrived ---------------------------------------------------------------------------- */
+
+/*
+ * The LUN may have been parked, revoked or made read-only since the command was admitted, or its device have another
+ * size.
  */
-void scst_data_received(struct scst_cmd *cmd, int error)
+static void scst_cmd_go_on(struct scst_cmd *cmd)
 {
-	if (unlikely(error || scst_cmd_aborted(cmd))) {
-		if (error)
-			scst_cmd_errno(cmd, error);
+	if (cmd->status) {
 		scst_cmd_respond(cmd);
 		return;
 	}
-	cmd->len = 0;
-	cmd->op->execute(cmd);
+	if (!scst_cmd_admit(cmd))
+		return;
+	if (scst_cdb_prepare(cmd))
+		scst_cmd_run(cmd);
+	else
+		scst_cmd_respond(cmd);
+}
+
+static void scst_cmd_go_on_work(struct work_struct *work)
+{
+	struct scst_cmd *cmd = container_of(work, struct scst_cmd, work);
+
+	scst_cmd_go_on(cmd);
+}
+
+/**
+ * scst_data_received() - data-out asked for by receive_data() has arrived, or will not
+ * @cmd: the command
+ * @error: 0, or a negative errno if the transfer failed; nothing is written then
+ * @ctx: where this is called from
+ *
+ * Context as @ctx says, exactly once for each receive_data() that returned 0; may be called inside it.
+ */
+void scst_data_received(struct scst_cmd *cmd, int error, enum scst_context ctx)
+{
+	scst_assert_context(ctx);
+	clear_bit(SCST_CMD_AT_DRIVER, &cmd->flags);
+	clear_bit(SCST_CMD_RECEIVING, &cmd->flags);
+	if (error)
+		scst_cmd_transfer_error(cmd, error);
+	if (ctx == SCST_CTX_DEFER) {
+		cmd->now = SCST_CTX_ATOMIC;
+		INIT_WORK(&cmd->work, scst_cmd_go_on_work);
+		queue_work(scst_cmd_wq, &cmd->work);
+		return;
+	}
+	cmd->now = ctx;
+	scst_cmd_go_on(cmd);
 }
 EXPORT_SYMBOL_GPL(scst_data_received);

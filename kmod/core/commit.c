@@ -15,6 +15,7 @@ LIST_HEAD(scst_targets);
 static u64 scst_generation_nr = 1;
 static bool scst_autocommit_on = true;
 static bool scst_staged_changes;
+static bool scst_fence;	/* of the publication that is under way */
 
 struct scst_access_group {
 	const char *name;
@@ -29,32 +30,7 @@ struct scst_access {
 	struct scst_access_group group[] __counted_by(nr_groups);
 };
 
-/* --- lunsets ---------------------------------------------------------------------------------- */
-
-static void scst_lunset_free(struct kref *kref)
-{
-	struct scst_lunset *set = container_of(kref, struct scst_lunset, kref);
-	u32 i;
-
-	for (i = 0; i < set->nr; i++)
-		scst_device_unlink(set->entry[i].dev);
-	kvfree(set);
-	atomic_dec(&scst_objects[SCST_OBJ_LUNSETS]);
-}
-
-void scst_lunset_put(struct scst_lunset *set)
-{
-	lockdep_assert_held(&scst_config_mutex);
-	if (set)
-		kref_put(&set->kref, scst_lunset_free);
-}
-
-static struct scst_lunset *scst_lunset_get(struct scst_lunset *set)
-{
-	if (set)
-		kref_get(&set->kref);
-	return set;
-}
+/* --- lunsets --------------------------------------------------------------------------------- */
 
 static int scst_lun_dir_prepare(struct scst_lun_dir *dir)
 {
@@ -270,7 +246,7 @@ int scst_session_attach(struct scst_session *sess)
 	else
 		ret = scst_view_prepare(sess, NULL);
 	if (!ret) {
-		scst_view_switch(sess);
+		scst_view_switch(sess, false);
 		sess->group_name = sess->next_group_name;
 		list_add_tail(&sess->entry, &tgt->sessions);
 		tgt->nr_sessions++;
@@ -322,7 +298,7 @@ static void scst_target_switch(struct scst_target *tgt)
 	struct scst_session *sess;
 
 	list_for_each_entry(sess, &tgt->sessions, entry) {
-		scst_view_switch(sess);
+		scst_view_switch(sess, scst_fence);
 		sess->group_name = sess->next_group_name;
 	}
 	scst_access_put(tgt->access);
@@ -359,9 +335,21 @@ static int scst_publish(void)
 	}
 	if (ret)
 		return ret;
-	scst_generation_nr++;
+	/* Who reads the new number finds on the list what is still alive from before it: see scst_settled(). */
+	smp_wmb();
+	WRITE_ONCE(scst_generation_nr, scst_generation_nr + 1);
 	scst_staged_changes = false;
 	return 0;
+}
+
+static int scst_publish_fenced(bool fence)
+{
+	int ret;
+
+	scst_fence = fence;
+	ret = scst_publish();
+	scst_fence = false;
+	return ret;
 }
 
 /**
@@ -398,10 +386,13 @@ void scst_access_removed(struct scst_target *tgt)
 /**
  * scst_commit() - bring all staged changes into force together, or none
  * @base: the generation they were based on
+ * @fence: abort the running commands of access that is revoked
  *
- * Process context.  Return: 0, -ESTALE if the generation has moved, -ENOMEM.
+ * Process context.  Waits for no command: scst_settled() tells when those of revoked access are over.
+ *
+ * Return: 0, -ESTALE if the generation has moved, -ENOMEM.
  */
-int scst_commit(u64 base)
+int scst_commit(u64 base, bool fence)
 {
 	int ret = 0;
 
@@ -409,7 +400,7 @@ int scst_commit(u64 base)
 	if (base != scst_generation_nr)
 		ret = -ESTALE;
 	else if (scst_staged_changes)
-		ret = scst_publish();
+		ret = scst_publish_fenced(fence);
 	mutex_unlock(&scst_config_mutex);
 	return ret;
 }

@@ -80,7 +80,7 @@ static int scst_lun_link(struct scst_lun_item *lun, struct scst_device *dev)
 		return -ENOENT;
 	if (lun->dev)
 		return -EEXIST;
-	if (dev->dead || dev->state == SCST_DEVICE_DISABLED)
+	if (dev->dead || !dev->enabled)
 		return -ENODEV;
 	scst_device_get(dev);
 	dev->lun_links++;
@@ -281,7 +281,8 @@ static struct config_item *scst_pattern_make(struct config_group *parent, const 
 		return ERR_PTR(-ENOMEM);
 	config_item_init_type_name(&pattern->item, name, &scst_pattern_type);
 	mutex_lock(&scst_config_mutex);
-	ret = scst_pattern_add(group, pattern);
+	/* There is no other word about the copy of a long name. */
+	ret = config_item_name(&pattern->item) ? scst_pattern_add(group, pattern) : -ENOMEM;
 	mutex_unlock(&scst_config_mutex);
 	if (ret) {
 		config_item_put(&pattern->item);
@@ -419,6 +420,10 @@ static struct config_group *scst_acl_group_make(struct config_group *parent, con
 	scst_lun_dir_init(group->luns, tgt, &group->group);
 	config_group_init_type_name(&group->initiators, "initiators", &scst_initiators_type);
 	configfs_add_default_group(&group->initiators, &group->group);
+	if (!config_item_name(&group->group.cg_item)) {
+		config_group_put(&group->group);
+		return ERR_PTR(-ENOMEM);
+	}
 	mutex_lock(&scst_config_mutex);
 	list_add_tail(&group->entry, &tgt->acl_groups);
 	mutex_unlock(&scst_config_mutex);

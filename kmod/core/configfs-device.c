@@ -4,8 +4,7 @@
  */
 #include "core.h"
 #include <linux/ctype.h>
-#include <linux/siphash.h>
-#include <linux/utsname.h>
+#include <linux/random.h>
 
 /* A handler's directory, and the item types made from its attributes. */
 struct scst_handler_dir {
@@ -24,10 +23,10 @@ static DEFINE_MUTEX(scst_handlers_lock);	/* the list of handlers */
 
 static int scst_device_lock_settings(struct scst_device *dev)
 {
-	int ret = mutex_lock_killable(&dev->lock);
+	int ret = mutex_lock_killable(&dev->settings_lock);
 
 	if (!ret && dev->state != SCST_DEVICE_DISABLED) {
-		mutex_unlock(&dev->lock);
+		mutex_unlock(&dev->settings_lock);
 		ret = -EBUSY;
 	}
 	return ret;
@@ -49,10 +48,30 @@ int scst_device_store_bool(struct scst_device *dev, bool *where, const char *pag
 	if (ret)
 		return ret;
 	*where = value;
-	mutex_unlock(&dev->lock);
+	mutex_unlock(&dev->settings_lock);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(scst_device_store_bool);
+
+/**
+ * scst_device_show_path() - show half of a handler's path attribute
+ * @dev: the device
+ * @where: the setting
+ * @page: as the attribute's show() got it
+ *
+ * Return: characters, or -ERESTARTSYS if killed.
+ */
+ssize_t scst_device_show_path(struct scst_device *dev, char *const *where, char *page)
+{
+	ssize_t len = mutex_lock_killable(&dev->settings_lock);
+
+	if (len)
+		return len;
+	len = sysfs_emit(page, "%s\n", *where ?: "");
+	mutex_unlock(&dev->settings_lock);
+	return len;
+}
+EXPORT_SYMBOL_GPL(scst_device_show_path);
 
 /**
  * scst_device_store_path() - store half of a handler's path attribute
@@ -87,7 +106,7 @@ int scst_device_store_path(struct scst_device *dev, char **where, const char *pa
 	ret = scst_device_lock_settings(dev);
 	if (!ret) {
 		swap(*where, path);
-		mutex_unlock(&dev->lock);
+		mutex_unlock(&dev->settings_lock);
 	}
 	kfree(path);
 	return ret;
@@ -112,24 +131,40 @@ CONFIGFS_ATTR(scst_device_, name)
 
 SCST_DEVICE_ATTR_BOOL(read_only);
 SCST_DEVICE_ATTR_BOOL(write_through);
-SCST_DEVICE_ATTR_BOOL(rotational);
+SCST_DEVICE_ATTR_BOOL(stop_unit);
+
+static ssize_t scst_device_rotational_show(struct config_item *item, char *page)
+{
+	s8 rotational = scst_device_of(item)->rotational;
+
+	return rotational < 0 ? sysfs_emit(page, "auto\n") : sysfs_emit(page, "%d\n", rotational);
+}
+
+static ssize_t scst_device_rotational_store(struct config_item *item, const char *page, size_t count)
+{
+	struct scst_device *dev = scst_device_of(item);
+	bool backing = sysfs_streq(page, "auto"), value = false;
+	int ret = backing ? 0 : scst_parse_bool(page, &value);
+
+	ret = ret ?: scst_device_lock_settings(dev);
+	if (ret)
+		return ret;
+	dev->rotational = backing ? -1 : value;
+	mutex_unlock(&dev->settings_lock);
+	return count;
+}
 
 static ssize_t scst_device_size_show(struct config_item *item, char *page)
 {
-	return sysfs_emit(page, "%llu\n", READ_ONCE(scst_device_of(item)->size));
+	return sysfs_emit(page, "%llu\n", scst_device_size(scst_device_of(item)));
 }
 
 static ssize_t scst_device_size_store(struct config_item *item, const char *page, size_t count)
 {
-	struct scst_device *dev = scst_device_of(item);
 	u64 size;
-	int ret = scst_parse_u64(page, S64_MAX, &size) ?: scst_device_lock_settings(dev);
+	int ret = scst_parse_u64(page, S64_MAX, &size) ?: scst_device_resize(scst_device_of(item), size);
 
-	if (ret)
-		return ret;
-	dev->size = size;
-	mutex_unlock(&dev->lock);
-	return count;
+	return ret ?: count;
 }
 
 static ssize_t scst_device_block_size_show(struct config_item *item, char *page)
@@ -149,7 +184,7 @@ static ssize_t scst_device_block_size_store(struct config_item *item, const char
 	if (ret)
 		return ret;
 	dev->block_size = size;
-	mutex_unlock(&dev->lock);
+	mutex_unlock(&dev->settings_lock);
 	return count;
 }
 
@@ -167,7 +202,7 @@ static ssize_t scst_device_error_show(struct config_item *item, char *page)
 
 static ssize_t scst_device_enabled_show(struct config_item *item, char *page)
 {
-	return sysfs_emit(page, "%d\n", READ_ONCE(scst_device_of(item)->state) != SCST_DEVICE_DISABLED);
+	return sysfs_emit(page, "%d\n", READ_ONCE(scst_device_of(item)->enabled));
 }
 
 static ssize_t scst_device_enabled_store(struct config_item *item, const char *page, size_t count)
@@ -197,6 +232,7 @@ CONFIGFS_ATTR_RO(scst_device_, state);
 CONFIGFS_ATTR_RO(scst_device_, error);
 CONFIGFS_ATTR(scst_device_, size);
 CONFIGFS_ATTR(scst_device_, block_size);
+CONFIGFS_ATTR(scst_device_, rotational);
 
 static struct configfs_attribute scst_device_attr_size_ro = {
 	.ca_name	= "size",
@@ -213,6 +249,7 @@ static struct configfs_attribute *scst_device_common_attrs[] = {
 	&scst_device_attr_block_size,
 	&scst_device_attr_read_only,
 	&scst_device_attr_rotational,
+	&scst_device_attr_stop_unit,
 };
 
 /* --- identity ------------------------------------------------------------------------------------ */
@@ -242,7 +279,7 @@ static int scst_id_store_string(struct config_item *item, char *where, size_t si
 		return ret;
 	memcpy(where, page, len);
 	memset(where + len, 0, size - len);
-	mutex_unlock(&dev->lock);
+	mutex_unlock(&dev->settings_lock);
 	return 0;
 }
 
@@ -308,7 +345,7 @@ static ssize_t scst_id_store_bytes(struct config_item *item, u8 *where, u8 *wher
 		return ret;
 	memcpy(where, bytes, sizeof(bytes));
 	*where_len = len;
-	mutex_unlock(&dev->lock);
+	mutex_unlock(&dev->settings_lock);
 	return count;
 }
 
@@ -358,14 +395,13 @@ static struct config_item_type scst_id_type = {
 	.ct_attrs	= scst_id_attrs,
 };
 
-/* NAA 3, locally assigned: from the host's and the device's name, so that it is the same after a reload. */
+/* NAA 3, locally assigned: random, for names are the same on many hosts, and used again on one. */
 static void scst_identity_default(struct scst_device *dev)
 {
-	static const siphash_key_t key = { { 0x736373742d646576, 0x6964656e74697479 } };
-	char text[__NEW_UTS_LEN + SCST_DEVICE_NAME_LEN + 2];
-	int len = scnprintf(text, sizeof(text), "%s %s", init_utsname()->nodename, dev->name);
-	u64 naa = siphash(text, len, &key) >> 4 | 3ULL << 60;
+	u64 naa;
 
+	get_random_bytes(&naa, sizeof(naa));
+	naa = naa >> 4 | 3ULL << 60;
 	put_unaligned_be64(naa, dev->id.naa);
 	dev->id.naa_len = 8;
 	strscpy(dev->id.vendor, "SCST", sizeof(dev->id.vendor));
@@ -403,10 +439,10 @@ static struct scst_device *scst_device_create(struct scst_handler_dir *dir, cons
 	config_group_init_type_name(&dev->group, name, &dir->device_type);
 	config_group_init_type_name(&dev->id_group, "id", &scst_id_type);
 	configfs_add_default_group(&dev->id_group, &dev->group);
-	ret = handler->init ? handler->init(dev) : 0;
-	if (ret) {
-		scst_device_put(dev);
-		return ERR_PTR(ret);
+	/* There is no other word about the copy of a long name. */
+	if (!config_item_name(&dev->group.cg_item)) {
+		config_group_put(&dev->group);
+		return ERR_PTR(-ENOMEM);
 	}
 	return dev;
 }
@@ -465,7 +501,7 @@ static struct scst_handler_dir *scst_handler_dir_alloc(const struct scst_handler
 	if (!dir)
 		return NULL;
 	memcpy(dir->attrs, scst_device_common_attrs, sizeof(scst_device_common_attrs));
-	dir->attrs[nr++] = handler->flags & SCST_HANDLER_SIZE_RW ?
+	dir->attrs[nr++] = handler->flags & SCST_HANDLER_SIZE_RW || handler->capacity ?
 			   &scst_device_attr_size : &scst_device_attr_size_ro;
 	if (!(handler->flags & SCST_HANDLER_NO_CACHE))
 		dir->attrs[nr++] = &scst_device_attr_write_through;
@@ -505,7 +541,8 @@ int scst_handler_register(const struct scst_handler *handler)
 	int ret;
 
 	if (!handler->owner || !handler->check || !handler->open || !handler->close || !handler->execute ||
-	    !handler->read || handler->device_size < sizeof(struct scst_device) ||
+	    !scst_ops_of_type(handler->device_type) || !handler->lend != !handler->unlend ||
+	    handler->device_size < sizeof(struct scst_device) ||
 	    scst_name_check(handler->name, sizeof_field(struct scst_identity, product) - 1, ""))
 		return -EINVAL;
 	dir = scst_handler_dir_alloc(handler);
@@ -535,11 +572,13 @@ void scst_handler_unregister(const struct scst_handler *handler)
 
 	mutex_lock(&scst_handlers_lock);
 	dir = scst_handler_find(handler->name);
-	configfs_unregister_group(&dir->group);
+	scst_group_withdraw(&dir->group);
 	list_del(&dir->entry);
 	mutex_unlock(&scst_handlers_lock);
-	/* The work that dropped the last device may still be returning from the handler. */
+	/* The work that dropped the last device may still be returning from the handler ... */
 	scst_retire_flush();
+	/* ... and so may submitters that were preempted in it after they had dropped the last reference. */
+	synchronize_rcu_tasks();
 	kfree(dir);
 }
 EXPORT_SYMBOL_GPL(scst_handler_unregister);

@@ -25,7 +25,7 @@ static struct scst_target *scst_target_of(struct config_item *item)
 
 static ssize_t scst_target_enabled_show(struct config_item *item, char *page)
 {
-	return sysfs_emit(page, "%d\n", READ_ONCE(scst_target_of(item)->enabled));
+	return sysfs_emit(page, "%d\n", READ_ONCE(scst_target_of(item)->wanted));
 }
 
 static ssize_t scst_target_enabled_store(struct config_item *item, const char *page, size_t count)
@@ -57,14 +57,77 @@ static ssize_t scst_target_rel_tgt_id_store(struct config_item *item, const char
 	return ret ?: count;
 }
 
+static ssize_t scst_target_queue_depth_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%u\n", READ_ONCE(scst_target_of(item)->queue_depth));
+}
+
+static ssize_t scst_target_queue_depth_store(struct config_item *item, const char *page, size_t count)
+{
+	u64 depth;
+	int ret = scst_parse_u64(page, U16_MAX, &depth);
+
+	if (ret)
+		return ret;
+	WRITE_ONCE(scst_target_of(item)->queue_depth, depth);
+	return count;
+}
+
+/* A limit of memory for data, in force at once.  The longest command must fit. */
+static int scst_target_parse_limit(struct scst_target *tgt, const char *page, long *where)
+{
+	u64 limit;
+	int ret = scst_parse_u64(page, LONG_MAX, &limit);
+
+	if (!ret && limit && limit < tgt->limits.max_xfer)
+		ret = -ERANGE;
+	if (!ret)
+		WRITE_ONCE(*where, limit);
+	return ret;
+}
+
+static ssize_t scst_target_buffer_limit_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%ld\n", READ_ONCE(scst_target_of(item)->memory.limit));
+}
+
+static ssize_t scst_target_buffer_limit_store(struct config_item *item, const char *page, size_t count)
+{
+	struct scst_target *tgt = scst_target_of(item);
+
+	return scst_target_parse_limit(tgt, page, &tgt->memory.limit) ?: count;
+}
+
+static ssize_t scst_target_session_buffer_limit_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%ld\n", READ_ONCE(scst_target_of(item)->session_memory));
+}
+
+static ssize_t scst_target_session_buffer_limit_store(struct config_item *item, const char *page, size_t count)
+{
+	struct scst_target *tgt = scst_target_of(item);
+
+	return scst_target_parse_limit(tgt, page, &tgt->session_memory) ?: count;
+}
+
 CONFIGFS_ATTR(scst_target_, enabled);
 CONFIGFS_ATTR_RO(scst_target_, state);
 CONFIGFS_ATTR(scst_target_, rel_tgt_id);
+CONFIGFS_ATTR(scst_target_, queue_depth);
+CONFIGFS_ATTR(scst_target_, buffer_limit);
+CONFIGFS_ATTR(scst_target_, session_buffer_limit);
 
 static struct configfs_attribute *scst_target_common_attrs[] = {
 	&scst_target_attr_enabled,
 	&scst_target_attr_state,
 	&scst_target_attr_rel_tgt_id,
+	&scst_target_attr_queue_depth,
+};
+
+/* Of drivers whose data is in the core's memory. */
+static struct configfs_attribute *scst_target_buffer_attrs[] = {
+	&scst_target_attr_buffer_limit,
+	&scst_target_attr_session_buffer_limit,
 };
 
 static void scst_target_item_release(struct config_item *item)
@@ -103,9 +166,11 @@ static struct scst_target *scst_target_create(struct scst_driver_dir *dir, const
 		return ERR_PTR(ret);
 	}
 	config_group_init_type_name(&tgt->group, name, &dir->target_type);
-	ret = scst_target_dirs_alloc(tgt);
+	/* There is no other word about the copy of a long name. */
+	ret = config_item_name(&tgt->group.cg_item) ? scst_target_dirs_alloc(tgt) : -ENOMEM;
 	if (!ret && drv->init)
 		ret = drv->init(tgt);
+	scst_target_limits_default(tgt);
 	if (ret) {
 		config_group_put(&tgt->group);
 		return ERR_PTR(ret);
@@ -150,10 +215,14 @@ static struct scst_driver_dir *scst_driver_dir_alloc(const struct scst_target_dr
 
 	while (drv->target_attrs && drv->target_attrs[own])
 		own++;
-	dir = kzalloc(struct_size(dir, attrs, nr + own + 1), GFP_KERNEL);
+	dir = kzalloc(struct_size(dir, attrs, nr + ARRAY_SIZE(scst_target_buffer_attrs) + own + 1), GFP_KERNEL);
 	if (!dir)
 		return NULL;
 	memcpy(dir->attrs, scst_target_common_attrs, sizeof(scst_target_common_attrs));
+	if (drv->receive_data) {
+		memcpy(&dir->attrs[nr], scst_target_buffer_attrs, sizeof(scst_target_buffer_attrs));
+		nr += ARRAY_SIZE(scst_target_buffer_attrs);
+	}
 	if (own)
 		memcpy(&dir->attrs[nr], drv->target_attrs, own * sizeof(*drv->target_attrs));
 	dir->driver = drv;
@@ -190,7 +259,7 @@ int scst_target_driver_register(const struct scst_target_driver *drv)
 	int ret;
 
 	if (!drv->owner || !drv->enable || !drv->disable || !drv->send_response || !drv->release ||
-	    !drv->tmf_done || drv->target_size < sizeof(struct scst_target) ||
+	    !drv->tmf_done || !drv->session_gone || drv->target_size < sizeof(struct scst_target) ||
 	    scst_name_check(drv->name, SCST_DEVICE_NAME_LEN, ""))
 		return -EINVAL;
 	dir = scst_driver_dir_alloc(drv);
@@ -220,11 +289,14 @@ void scst_target_driver_unregister(const struct scst_target_driver *drv)
 
 	mutex_lock(&scst_drivers_lock);
 	dir = scst_driver_find(drv->name);
-	configfs_unregister_group(&dir->group);
+	scst_group_withdraw(&dir->group);
 	list_del(&dir->entry);
 	mutex_unlock(&scst_drivers_lock);
+	/* The work that dropped the last target may still be returning from the driver, and so may answers ... */
 	scst_retire_flush();
-	flush_workqueue(scst_tmf_wq);
+	scst_tmf_flush();
+	/* ... and what was preempted in the driver's text after it had dropped the last reference. */
+	synchronize_rcu_tasks();
 	kfree(dir);
 }
 EXPORT_SYMBOL_GPL(scst_target_driver_unregister);

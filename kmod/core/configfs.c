@@ -5,6 +5,7 @@
 #include "core.h"
 #include <linux/ctype.h>
 #include <linux/dcache.h>
+#include <linux/fs.h>
 
 /* --- syntax ------------------------------------------------------------------------------------- */
 
@@ -49,6 +50,20 @@ void scst_item_drop(struct config_item *item)
 	config_item_put(item);
 }
 EXPORT_SYMBOL_GPL(scst_item_drop);
+
+/*
+ * The end of a directory that a module has registered.  configfs does not wait for a mkdir(2) in it, which goes on
+ * using its item; but that holds the directory's lock all the time, and a later one finds it dead.
+ */
+void scst_group_withdraw(struct config_group *group)
+{
+	struct dentry *dentry = dget(group->cg_item.ci_dentry);
+
+	configfs_unregister_group(group);
+	inode_lock(d_inode(dentry));
+	inode_unlock(d_inode(dentry));
+	dput(dentry);
+}
 
 /* Whole words only: kstrtobool() would take "nonsense" for no. */
 int scst_parse_bool(const char *page, bool *value)
@@ -117,9 +132,42 @@ static ssize_t scst_root_autocommit_store(struct config_item *item, const char *
 static ssize_t scst_root_commit_store(struct config_item *item, const char *page, size_t count)
 {
 	u64 base;
-	int ret = scst_parse_u64(page, U64_MAX, &base) ?: scst_commit(base);
+	int ret = scst_parse_u64(page, U64_MAX, &base) ?: scst_commit(base, false);
 
 	return ret ?: count;
+}
+
+static ssize_t scst_root_commit_fence_store(struct config_item *item, const char *page, size_t count)
+{
+	u64 base;
+	int ret = scst_parse_u64(page, U64_MAX, &base) ?: scst_commit(base, true);
+
+	return ret ?: count;
+}
+
+static ssize_t scst_root_settled_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%llu\n", scst_settled());
+}
+
+/* As it was set; 0: as the host's memory suggests. */
+static u64 scst_buffer_limit;
+
+static ssize_t scst_root_buffer_limit_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%llu\n", READ_ONCE(scst_buffer_limit));
+}
+
+static ssize_t scst_root_buffer_limit_store(struct config_item *item, const char *page, size_t count)
+{
+	u64 limit;
+	int ret = scst_parse_u64(page, LONG_MAX, &limit);
+
+	if (ret)
+		return ret;
+	WRITE_ONCE(scst_buffer_limit, limit);
+	WRITE_ONCE(scst_host_memory.limit, limit ?: scst_host_memory_default());
+	return count;
 }
 
 CONFIGFS_ATTR_RO(scst_root_, version);
@@ -128,6 +176,9 @@ CONFIGFS_ATTR_RO(scst_root_, generation);
 CONFIGFS_ATTR_RO(scst_root_, staged);
 CONFIGFS_ATTR(scst_root_, autocommit);
 CONFIGFS_ATTR_WO(scst_root_, commit);
+CONFIGFS_ATTR_WO(scst_root_, commit_fence);
+CONFIGFS_ATTR_RO(scst_root_, settled);
+CONFIGFS_ATTR(scst_root_, buffer_limit);
 
 static struct configfs_attribute *scst_root_attrs[] = {
 	&scst_root_attr_version,
@@ -136,6 +187,9 @@ static struct configfs_attribute *scst_root_attrs[] = {
 	&scst_root_attr_staged,
 	&scst_root_attr_autocommit,
 	&scst_root_attr_commit,
+	&scst_root_attr_commit_fence,
+	&scst_root_attr_settled,
+	&scst_root_attr_buffer_limit,
 	NULL,
 };
 
@@ -174,4 +228,9 @@ int scst_configfs_init(void)
 void scst_configfs_exit(void)
 {
 	configfs_unregister_subsystem(&scst_subsystem);
+	/* Targets and groups are freed by work that their directories left behind, nexuses after a grace period. */
+	scst_retire_flush();
+	rcu_barrier();
+	scst_retire_flush();
+	scst_settle_exit();
 }

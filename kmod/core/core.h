@@ -3,15 +3,16 @@
  * What the files of scst.ko share.
  *
  * Lock order, outermost first:
- *   target->enable_lock
- *   device->lock
+ *   target->lock, device->settings_lock	states and settings
  *   scst_config_mutex	wanted and published access, lists of targets, sessions and devices
  *   device->nexus_lock	(spinlock, softirq-safe) the device's list of nexuses
- *   session's tracking locks (spinlock, interrupts off), per CPU: commands that may take long
- * configfs calls mkdir and rmdir under its subsystem mutex, outside all of these.
+ *   the lock of tmf.c	(spinlock, interrupts off) who waits for the end of which commands
+ *   a session's slots	(one bit each, interrupts off) commands that task management may have to find
+ * configfs calls mkdir and rmdir under its subsystem mutex, outside all of these.  None is held across a wait for a back
+ * end, an initiator, or a driver's callback that may wait for either.
  *
- * The command path takes none of them except the tracking lock of its own CPU.  It reads the
- * session's view under RCU and holds a percpu reference on the nexus.
+ * The command path takes none of them.  It reads the session's view under RCU, holds a percpu reference on the
+ * nexus, and puts itself into a slot.
  */
 #ifndef SCST_CORE_H
 #define SCST_CORE_H
@@ -24,18 +25,19 @@
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <scsi/scsi_proto.h>
-#include "scst.h"
+#include "scst_handler.h"
+#include "scst_target.h"
 #include "compat.h"
 #include "acl.h"
 
 extern struct mutex scst_config_mutex;
 extern struct list_head scst_targets;
 extern struct list_head scst_devices;
-extern struct workqueue_struct *scst_cmd_wq;
+extern struct workqueue_struct *scst_cmd_wq;	/* goes on with commands; never blocks */
 extern struct workqueue_struct *scst_retire_wq;
 extern struct workqueue_struct *scst_release_wq;
 
-/* --- cdb.c: the opcode table ---------------------------------------------------------- */
+/* --- cdb.c: the tables of commands --------------------------------------------------- */
 
 /* How the CDB names blocks. */
 enum scst_cdb_format {
@@ -47,40 +49,82 @@ enum scst_cdb_format {
 };
 
 enum scst_op_flag {
-	SCST_OP_NO_UA		= 1 << 0,	/* neither reports nor clears unit attentions */
-	SCST_OP_NO_LUN		= 1 << 1,	/* answered for absent logical units too */
-	SCST_OP_MEDIUM		= 1 << 2,	/* needs the device active */
-	SCST_OP_WRITE		= 1 << 3,	/* changes the medium: refused on read-only mappings */
-	SCST_OP_STOPPED		= 1 << 4,	/* allowed while START STOP UNIT has stopped the unit */
+	SCST_OP_MEDIUM		= 1 << 0,	/* needs the backing: pinned while it runs */
+	SCST_OP_WRITE		= 1 << 1,	/* may change the medium: always visible to task management */
+	SCST_OP_PROBE		= 1 << 2,	/* asks whether the unit is ready */
 };
 
 /**
- * struct scst_opcode - a row of the opcode table
+ * struct scst_opcode - a row of a table of commands
  * @name: for people
- * @execute: checks the rest of the CDB and answers, or hands to the device handler
+ * @prepare: pure: checks the rest of the CDB against the device, sets what execute() needs; false: refused, status and
+ *	sense data are set.  Optional.
+ * @execute: answers, or hands to the device handler.  All data-out is there.
+ * @stops: gates that stop it (gate.c), unit attentions included
  * @cdb_len: length of the CDB in bytes
  * @format: where LBA and length are
  * @flags: enum scst_op_flag
  * @dir: direction of the data
  * @len_at: SCST_CDB_PLAIN: byte offset of the length field
- * @len_size: bytes in that field; 0: no data
+ * @len_size: bytes in that field; 0: there is none, and @fixed_len bytes of data
+ * @sa: rows by service action (byte 1, bits 0-4; in 32-byte CDBs bytes 8 and 9); @nr_sa of them
  * @cdb_mask: CDB usage: bits a command may set, per byte (SPC-4 6.35.3)
  */
 struct scst_opcode {
 	const char *name;
+	bool (*prepare)(struct scst_cmd *cmd);
 	void (*execute)(struct scst_cmd *cmd);
+	u64 stops;
 	u8 cdb_len;
 	u8 format;
 	u8 flags;
 	u8 dir;
 	u8 len_at;
 	u8 len_size;
-	u8 cdb_mask[16];
+	u8 fixed_len;
+	u8 nr_sa;
+	const struct scst_opcode *const *sa;
+	u8 cdb_mask[SCST_MAX_CDB];
 };
 
-extern const struct scst_opcode *const scst_opcodes[256];
-int scst_cdb_decode(const struct scst_opcode *op, const u8 *cdb, u64 *lba, u32 *nblocks, u32 *len);
-int scst_cdb_reserved_bit(const struct scst_opcode *op, const u8 *cdb);
+/* The commands of a device type. */
+struct scst_op_table {
+	const struct scst_opcode *row[256];
+};
+
+extern const struct scst_op_table scst_ops_no_lun;
+const struct scst_op_table *scst_ops_of_type(u8 device_type);
+const struct scst_opcode *scst_op_service_action(const struct scst_opcode *op, const u8 *cdb, u8 cdb_len);
+bool scst_cdb_prepare(struct scst_cmd *cmd);
+int scst_cdb_find_reserved(const struct scst_opcode *op, const u8 *cdb);
+
+/**
+ * scst_cdb_reserved_bit() - does a CDB set a bit that no command may set?
+ * @op: the command's row
+ * @cdb: at least op->cdb_len bytes
+ *
+ * Runs for every command: two overlapping words cover a CDB of any length.
+ *
+ * Return: -1 if all is well, else 8 * byte + bit of the first such bit.
+ */
+static inline int scst_cdb_reserved_bit(const struct scst_opcode *op, const u8 *cdb)
+{
+	const u8 *mask = op->cdb_mask;
+	u64 bad;
+
+	if (op->cdb_len >= 8) {
+		unsigned int tail = op->cdb_len - 8;
+
+		bad = get_unaligned((const u64 *)cdb) & ~get_unaligned((const u64 *)mask);
+		bad |= get_unaligned((const u64 *)(cdb + tail)) &
+		       ~get_unaligned((const u64 *)(mask + tail));
+	} else {
+		bad = get_unaligned((const u32 *)cdb) & ~get_unaligned((const u32 *)mask);
+		bad |= get_unaligned((const u32 *)(cdb + 2)) &
+		       ~get_unaligned((const u32 *)(mask + 2));
+	}
+	return likely(!bad) ? -1 : scst_cdb_find_reserved(op, cdb);
+}
 
 /* --- sense.c: sense data, and the one place where errno becomes status ----------------- */
 
@@ -97,12 +141,15 @@ int scst_cdb_reserved_bit(const struct scst_opcode *op, const u8 *cdb);
 #define SCST_SENSE_WRITE_PROTECTED	SCST_SENSE(DATA_PROTECT, 0x27, 0x00)
 #define SCST_SENSE_SPACE_ALLOCATION	SCST_SENSE(DATA_PROTECT, 0x27, 0x07)
 #define SCST_SENSE_BECOMING_READY	SCST_SENSE(NOT_READY, 0x04, 0x01)
+#define SCST_SENSE_UNAVAILABLE		SCST_SENSE(NOT_READY, 0x04, 0x0c)
+#define SCST_SENSE_SHORT_TRANSFER	SCST_SENSE(ILLEGAL_REQUEST, 0x0e, 0x03)
 #define SCST_SENSE_START_REQUIRED	SCST_SENSE(NOT_READY, 0x04, 0x02)
 #define SCST_SENSE_READ_ERROR		SCST_SENSE(MEDIUM_ERROR, 0x11, 0x00)
 #define SCST_SENSE_WRITE_ERROR		SCST_SENSE(MEDIUM_ERROR, 0x0c, 0x00)
 #define SCST_SENSE_TARGET_FAILURE	SCST_SENSE(HARDWARE_ERROR, 0x44, 0x00)
 #define SCST_SENSE_MISCOMPARE		SCST_SENSE(MISCOMPARE, 0x1d, 0x00)
 #define SCST_SENSE_TIMEOUT		SCST_SENSE(ABORTED_COMMAND, 0x08, 0x01)
+#define SCST_SENSE_DATA_PHASE		SCST_SENSE(ABORTED_COMMAND, 0x4b, 0x00)
 #define SCST_SENSE_GUARD_CHECK		SCST_SENSE(ABORTED_COMMAND, 0x10, 0x01)
 
 unsigned int scst_sense_build(u8 *buf, bool descriptor, u32 sense);
@@ -110,51 +157,153 @@ void scst_cmd_sense(struct scst_cmd *cmd, u32 sense);
 void scst_cmd_sense_info(struct scst_cmd *cmd, u32 sense, u64 information);
 void scst_cmd_invalid_cdb(struct scst_cmd *cmd, unsigned int byte, int bit);
 void scst_cmd_invalid_list(struct scst_cmd *cmd, unsigned int byte, int bit);
+void scst_cmd_sense_info_add(struct scst_cmd *cmd, u64 information);
+bool scst_error_is_medium(int error);
+void scst_cmd_sense_deferred(struct scst_cmd *cmd);
+void scst_cmd_refuse_opcode(struct scst_cmd *cmd);
+void scst_cmd_transfer_error(struct scst_cmd *cmd, int error);
 void scst_cmd_errno(struct scst_cmd *cmd, int error);
 const char *scst_errno_name(int error);
 
 /* --- cmd.c: the life of a command ----------------------------------------------------- */
-
-struct scst_track {
-	spinlock_t lock;
-	struct list_head cmds;
-};
-
-struct scst_session_pcpu {
-	struct scst_track track;
-	u64 commands;
-	u64 read_bytes;
-	u64 write_bytes;
-};
 
 void scst_cmd_respond(struct scst_cmd *cmd);
 void scst_cmd_good(struct scst_cmd *cmd);
 void scst_cmd_reply(struct scst_cmd *cmd, const void *data, unsigned int len);
 void scst_cmd_fetch(struct scst_cmd *cmd, void *buf, unsigned int len);
 void scst_cmd_to_handler(struct scst_cmd *cmd, enum scst_action action);
-void scst_cmd_to_thread(struct scst_cmd *cmd, work_func_t fn);
+void scst_cmd_to_thread(struct scst_cmd *cmd, void (*fn)(struct scst_job *job));
+void scst_cmd_finish(struct scst_cmd *cmd);
+void scst_target_setup_commands(struct scst_target *tgt);
+
+/* --- steps.c: commands that are made of several actions ---------------------------------------- */
+
+enum scst_bytchk {
+	BYTCHK_NONE	= 0,	/* can the medium be read? */
+	BYTCHK_ALL	= 1,	/* compare with as many blocks */
+	BYTCHK_ONE	= 3,	/* compare each with the same block */
+};
+
+static inline u8 scst_verify_bytchk(const struct scst_cmd *cmd)
+{
+	return cmd->cdb[1] >> 1 & 3;
+}
+
+bool scst_search_wanted(const struct scst_cmd *cmd, int error);
+void scst_search_begin(struct scst_cmd *cmd, int error);
+void scst_verify_begin(struct scst_cmd *cmd);
+void scst_read_fua(struct scst_cmd *cmd);
+void scst_write_stable(struct scst_cmd *cmd);
+void scst_sync(struct scst_cmd *cmd, u64 pos, u64 len);
+
+/* Bytes that the transport can move in the direction of the CDB. */
+static inline u32 scst_cmd_room(const struct scst_cmd *cmd)
+{
+	return likely(cmd->op->dir == cmd->dir) ? cmd->expected_len : 0;
+}
+
+/* --- data.c: memory for data ------------------------------------------------------------ */
+
+extern struct scst_account scst_host_memory;
+long scst_host_memory_default(void);
+int scst_data_init(void);
+void scst_data_exit(void);
+bool scst_data_fits(const struct scst_data *data, const struct scst_target_limits *limits);
+u64 scst_data_max(const struct scst_target_limits *limits);
+int scst_data_get(struct scst_cmd *cmd);
+void scst_data_put(struct scst_cmd *cmd);
+int scst_account_init(struct scst_account *account, long limit);
+void scst_account_exit(struct scst_account *account);
+struct page *scst_chunk_get(unsigned int *size);
+void scst_chunk_put(struct page *page);
+
+/* --- track.c: commands that task management may have to find ------------------------------- */
+
+/* A pointer to a command; bit 0: somebody is looking at it, so that it can't leave. */
+struct scst_slot {
+	unsigned long cmd;
+};
+
+struct scst_session_pcpu {
+	u32 slot_hint;
+	u64 commands;
+	u64 read_bytes;
+	u64 write_bytes;
+};
+
+int scst_track_alloc(struct scst_session *sess);
+void scst_track_free(struct scst_session *sess);
+bool scst_slot_search(struct scst_cmd *cmd, u32 from);
+
+static inline bool scst_slot_enter(struct scst_cmd *cmd, u32 index)
+{
+	unsigned long *slot = &cmd->sess->slots[index].cmd;
+
+	if (READ_ONCE(*slot) || cmpxchg(slot, 0, (unsigned long)cmd))
+		return false;
+	cmd->slot = index;
+	return true;
+}
+
+/**
+ * scst_track() - make a command visible to task management
+ * @cmd: its session, nexus and opcode are set; nobody else knows it yet
+ *
+ * Any context.  Return: false if the session has too many commands.
+ */
+static inline bool scst_track(struct scst_cmd *cmd)
+{
+	struct scst_session *sess = cmd->sess;
+	u32 hint = this_cpu_inc_return(sess->pcpu->slot_hint) & (sess->slot_stride - 1);
+	u32 index = (raw_smp_processor_id() * sess->slot_stride + hint) & sess->slot_mask;
+
+	__set_bit(SCST_CMD_TRACKED, &cmd->flags);
+	return likely(scst_slot_enter(cmd, index)) || scst_slot_search(cmd, index);
+}
+
+bool scst_untrack_unawaited(struct scst_cmd *cmd);
+void scst_untrack(struct scst_cmd *cmd);
+void scst_track_for_each(struct scst_session *sess, void (*fn)(struct scst_cmd *cmd, void *arg), void *arg);
+
+/* --- tmf.c ------------------------------------------------------------------------------- */
+
+int scst_tmf_init(void);
+void scst_tmf_exit(void);
+void scst_tmf_flush(void);
+bool scst_tmf_ended(struct scst_cmd *cmd);
+void scst_abort_session(struct scst_session *sess);
+void scst_abort_nexus(struct scst_nexus *nexus);
+void scst_await_writes(struct scst_wait *wait, struct scst_nexus *nexus, bool abort);
 
 /* --- lun.c: views and nexuses ---------------------------------------------------------- */
 
 /**
  * struct scst_nexus - an I_T_L nexus
- * @attention: pending unit attentions (enum scst_ua, lowest bit first); 0 in the common case
+ * @gates: what may stop a command: bits 0-31 pending unit attentions (enum scst_ua), above them enum scst_gate; atomic bit
+ *	operations, 0 in the common case
  * @ref: one for the view(s) that show it, one for each command
- * @dev_entry: dev->nexuses, under dev->nexus_lock
+ * @dev_entry: dev->nexuses, written under dev->nexus_lock, read under RCU as well
  *
  * Made by a commit, shared by consecutive views as long as LUN and device stay the same.
  * Dropped from the published view it is killed; its last command frees it.
  */
 struct scst_nexus {
-	unsigned long attention;
+	unsigned long gates;
 	struct percpu_ref ref;
 	struct scst_device *dev;
 	struct scst_session *sess;
+	atomic_t queued;		/* tracked commands, if the target limits them */
+	bool wrote;			/* has been told that something was written */
+	errseq_t wb_since;		/* errors of writing back up to here are known to the initiator */
 	u64 cookie;			/* never used twice */
 	u32 lun;
 	bool carried;			/* also in the view being prepared; config mutex */
 	bool mode_changed;		/* read_only differs in the view being prepared */
 	struct list_head dev_entry;
+	struct rcu_head rcu;
+	u64 revoked;			/* generation that dropped it, or turned it read-only; 0: neither */
+	struct list_head unsettled;	/* see settle.c */
+	struct scst_wait wait;		/* read-only now: for the writes from before */
 	struct work_struct free_work;
 };
 
@@ -174,15 +323,27 @@ struct scst_view {
 	struct scst_view_entry entry[] __counted_by(nr);
 };
 
-const struct scst_view_entry *scst_view_find(const struct scst_view *view, u32 lun);
+struct scst_nexus *scst_nexus_find(struct scst_session *sess, u32 lun);
+const struct scst_view_entry *scst_view_search(const struct scst_view *view, u32 lun);
+
+/* Numbers are usually dense: then the number is the index. */
+static inline const struct scst_view_entry *scst_view_find(const struct scst_view *view, u32 lun)
+{
+	if (unlikely(!view))
+		return NULL;
+	if (likely(lun < view->nr && view->entry[lun].lun == lun))
+		return &view->entry[lun];
+	return scst_view_search(view, lun);
+}
+
 int scst_view_prepare(struct scst_session *sess, struct scst_lunset *set);
-void scst_view_switch(struct scst_session *sess);
+void scst_view_switch(struct scst_session *sess, bool fence);
 void scst_view_discard(struct scst_session *sess);
 void scst_view_drop(struct scst_session *sess);
 void scst_device_for_each_nexus(struct scst_device *dev, void (*fn)(struct scst_nexus *, void *),
 				void *arg);
 
-/* --- commit.c: wanted access, its publication ------------------------------------------ */
+/* --- lunset.c, commit.c: wanted access, its publication ------------------------------------------ */
 
 /* luns/ of a target or a group: the wanted set, and its published copy */
 struct scst_lun_dir {
@@ -227,15 +388,17 @@ struct scst_lunset_entry {
 
 /* A set of LUNs in force; shared by the target's access and the views made from it. */
 struct scst_lunset {
-	struct kref kref;		/* under the config mutex */
+	struct kref kref;		/* dropped under the config mutex */
+	struct rcu_head rcu;
 	u32 nr;
 	struct scst_lunset_entry entry[] __counted_by(nr);
 };
 
 void scst_lunset_put(struct scst_lunset *set);
+struct scst_lunset *scst_lunset_get(struct scst_lunset *set);
 int scst_access_changed(struct scst_target *tgt);
 void scst_access_removed(struct scst_target *tgt);
-int scst_commit(u64 base);
+int scst_commit(u64 base, bool fence);
 int scst_set_autocommit(bool on);
 bool scst_autocommit(void);
 bool scst_staged(void);
@@ -243,32 +406,118 @@ u64 scst_generation(void);
 int scst_session_attach(struct scst_session *sess);
 void scst_access_free(struct scst_target *tgt);
 
-/* --- ua.c --------------------------------------------------------------------------------- */
+/* --- settle.c: from when on nothing of an older generation is alive ------------------------- */
 
-/* In order of precedence. */
+void scst_unsettled_add(struct scst_nexus *nexus, u64 generation);
+void scst_unsettled_del(struct scst_nexus *nexus);
+u64 scst_settled(void);
+size_t scst_unsettled_print(char *buf, loff_t from, size_t size);
+void scst_settle_exit(void);
+
+/* --- gate.c: what may stop a command --------------------------------------------------------- */
+
+/* Unit attentions, in order of precedence: the one that makes Linux look at everything again comes last. */
 enum scst_ua {
 	SCST_UA_POWER_ON,
 	SCST_UA_RESET,
+	SCST_UA_NEXUS_LOSS,
 	SCST_UA_READY,
-	SCST_UA_INQUIRY_CHANGED,
 	SCST_UA_LUNS_CHANGED,
 	SCST_UA_CAPACITY_CHANGED,
 	SCST_UA_MODE_CHANGED,
+	SCST_UA_INQUIRY_CHANGED,
 	SCST_UA_NR,
 };
 
+/* Gates, in order of precedence, in the upper half of the same word. */
+enum scst_gate {
+	SCST_GATE_REVOKED	= 32,	/* no view shows the nexus any more */
+	SCST_GATE_READ_ONLY,		/* the mapping is read-only */
+	SCST_GATE_WRITE_PROTECT,	/* the device is, or software write protection is on */
+	SCST_GATE_WRITE_LOST,		/* something acknowledged could not be kept: told once */
+	SCST_GATE_PARKED,		/* the backing is not open */
+	SCST_GATE_STOPPED,		/* START STOP UNIT */
+	SCST_GATE_NR,
+};
+
+#define SCST_STOPS_ALWAYS	BIT_ULL(SCST_GATE_REVOKED)
+#define SCST_STOPS_UA		(SCST_STOPS_ALWAYS | GENMASK_ULL(31, 0))
+#define SCST_STOPS_WRITE	(BIT_ULL(SCST_GATE_READ_ONLY) | BIT_ULL(SCST_GATE_WRITE_PROTECT))
+#define SCST_STOPS_READER	BIT_ULL(SCST_GATE_READ_ONLY)
+#define SCST_STOPS_PARKED	(BIT_ULL(SCST_GATE_WRITE_LOST) | BIT_ULL(SCST_GATE_PARKED))
+#define SCST_STOPS_MEDIUM	(SCST_STOPS_PARKED | BIT_ULL(SCST_GATE_STOPPED))
+
+u32 scst_gate_take(struct scst_nexus *nexus, const struct scst_opcode *op, bool *deferred);
 u32 scst_ua_take(struct scst_nexus *nexus);
+void scst_gate_device(struct scst_device *dev, enum scst_gate gate, bool closed);
+void scst_gate_write_lost(struct scst_device *dev);
 void scst_ua_luns_changed(struct scst_session *sess, const struct scst_view *view);
 void scst_ua_luns_reported(struct scst_session *sess);
 void scst_ua_device(struct scst_device *dev, enum scst_ua ua, const struct scst_nexus *except);
+void scst_ua_session(struct scst_session *sess, enum scst_ua ua);
 
-/* --- device.c, target.c, session.c ------------------------------------------------------- */
+/* --- threads.c: threads that come when there is work ----------------------------------------- */
+
+int scst_threads_module_init(void);
+void scst_threads_module_exit(void);
+void scst_threads_init(struct scst_threads *threads, const char *name, unsigned int max);
+void scst_threads_add(struct scst_threads *threads, struct scst_job *job);
+void scst_threads_stop(struct scst_threads *threads);
+
+/* --- retire.c: what is on its way out, and waiting in a store ---------------------------------- */
+
+extern wait_queue_head_t scst_retired;
+
+void scst_retire_begin(struct scst_retiree *retiree);
+void scst_retire_end(struct scst_retiree *retiree);
+bool scst_retiring_name(const struct scst_retiree *own);
+bool scst_retiring_backing(const struct scst_retiree *own, const void *backing);
+unsigned int scst_retire_ends(void);
+bool scst_retiring_kind(const void *kind, unsigned int ends);
+void scst_retire_flush(void);
+
+#define SCST_STORE_LOOK		(HZ / 10)
+
+/* A store that waits; see scst_store_in_the_way() */
+struct scst_store_wait {
+	const struct config_item *item;
+	unsigned int looks;
+};
+
+bool scst_store_in_the_way(struct scst_store_wait *wait);
+
+/*
+ * Wait in a store of @config_item's for something that may take any time.  0, -ERESTARTSYS if killed, -EINPROGRESS
+ * if somebody wants to remove the directory meanwhile.  Under no lock of ours.
+ */
+#define scst_wait_in_store(config_item, wq, condition)					\
+({											\
+	struct scst_store_wait wait_ = { .item = (config_item) };			\
+	long left_;									\
+											\
+	do {										\
+		left_ = wait_event_killable_timeout(wq, condition, SCST_STORE_LOOK);	\
+	} while (!left_ && !scst_store_in_the_way(&wait_));				\
+	left_ > 0 ? 0 : (int)left_ ?: -EINPROGRESS;					\
+})
+
+/* What a store has asked for and waits for, held by both sides. */
+struct scst_request {
+	struct kref kref;
+	wait_queue_head_t wait;
+	bool answered;
+	int result;
+};
+
+struct scst_request *scst_request_alloc(void);
+struct scst_request *scst_request_get(struct scst_request *req);
+void scst_request_put(struct scst_request *req);
+void scst_request_answer(struct scst_request **slot, int result);
+int scst_request_wait(struct scst_request *req, const struct config_item *item);
+
+/* --- device.c, target.c, port.c ------------------------------------------------------------ */
 
 void scst_device_setup(struct scst_device *dev, const struct scst_handler *handler, const char *name);
-void scst_retire_begin(void);
-void scst_retire_flush(void);
-void scst_retire_end(void);
-int scst_retire_wait(void);
 int scst_device_init_ref(struct scst_device *dev);
 int scst_device_set_enabled(struct scst_device *dev, bool on);
 int scst_device_set_active(struct scst_device *dev, bool on);
@@ -279,40 +528,58 @@ void scst_device_retire(struct scst_device *dev);
 bool scst_device_name_taken(const char *name);
 const char *scst_device_state_name(const struct scst_device *dev);
 u32 scst_device_block_size(const struct scst_device *dev);
+u64 scst_device_size(const struct scst_device *dev);
+int scst_device_resize(struct scst_device *dev, u64 size);
+bool scst_device_rotational(const struct scst_device *dev);
 
+u32 scst_target_max_xfer(const struct scst_target *tgt);
 int scst_target_setup(struct scst_target *tgt, const struct scst_target_driver *drv, const char *name);
+void scst_target_limits_default(struct scst_target *tgt);
 int scst_target_set_enabled(struct scst_target *tgt, bool on);
 int scst_target_set_rel_id(struct scst_target *tgt, u16 id);
 void scst_target_retire(struct scst_target *tgt);
 const char *scst_target_state_name(const struct scst_target *tgt);
+void scst_target_try(struct scst_target *tgt);
+void scst_target_look(struct scst_target *tgt);
+void scst_target_session_gone(struct scst_target *tgt);
 
-/* --- tmf.c ------------------------------------------------------------------------------- */
+int scst_port_claim(struct scst_target *tgt);
+void scst_port_release(struct scst_target *tgt);
+bool scst_port_there(const struct scst_target *tgt);
 
-extern struct workqueue_struct *scst_tmf_wq;
-extern wait_queue_head_t scst_quiet;	/* woken when an aborted command leaves its list */
-void scst_abort_session(struct scst_session *sess);
+void scst_transport_id_default(struct scst_transport_id *id, enum scst_protocol protocol, const char *name);
 
 /* --- spc.c vpd.c mode.c sbc.c: command sets ----------------------------------------------- */
 
 u8 scst_spc_peripheral(const struct scst_device *dev);
+bool scst_spc_prepare_report_luns(struct scst_cmd *cmd);
 void scst_spc_test_unit_ready(struct scst_cmd *cmd);
 void scst_spc_request_sense(struct scst_cmd *cmd);
 void scst_spc_inquiry(struct scst_cmd *cmd);
 void scst_spc_report_luns(struct scst_cmd *cmd);
 unsigned int scst_vpd_page(const struct scst_device *dev, const struct scst_target *tgt, u8 page,
 			   u8 *buf, unsigned int size);
+bool scst_device_write_cache(struct scst_device *dev);
+bool scst_mode_prepare_select(struct scst_cmd *cmd);
 void scst_mode_sense(struct scst_cmd *cmd);
 void scst_mode_select(struct scst_cmd *cmd);
+bool scst_sbc_prepare_read(struct scst_cmd *cmd);
+bool scst_sbc_prepare_write(struct scst_cmd *cmd);
+bool scst_sbc_prepare_verify(struct scst_cmd *cmd);
+bool scst_sbc_prepare_sync(struct scst_cmd *cmd);
+bool scst_sbc_prepare_start_stop(struct scst_cmd *cmd);
+bool scst_sbc_prepare_capacity(struct scst_cmd *cmd);
 void scst_sbc_read(struct scst_cmd *cmd);
 void scst_sbc_write(struct scst_cmd *cmd);
 void scst_sbc_verify(struct scst_cmd *cmd);
 void scst_sbc_sync(struct scst_cmd *cmd);
 void scst_sbc_read_capacity10(struct scst_cmd *cmd);
-void scst_sbc_service_action_in(struct scst_cmd *cmd);
+void scst_sbc_read_capacity16(struct scst_cmd *cmd);
 void scst_sbc_start_stop(struct scst_cmd *cmd);
 
 /* --- configfs*.c, sysfs.c, debugfs.c ------------------------------------------------------ */
 
+void scst_group_withdraw(struct config_group *group);
 int scst_configfs_init(void);
 void scst_configfs_exit(void);
 int scst_parse_u64(const char *page, u64 max, u64 *value);
@@ -323,11 +590,23 @@ void scst_lun_dir_init(struct scst_lun_dir *dir, struct scst_target *tgt, struct
 int scst_target_dirs_alloc(struct scst_target *tgt);
 void scst_target_dirs_free(struct scst_target *tgt);
 
+/* A text of which a reader wants to see a window. */
+struct scst_text {
+	char *buf;
+	loff_t from;
+	size_t size;
+	loff_t at;		/* length of all text so far */
+	size_t done;		/* bytes in the window */
+};
+
+void scst_text_add(struct scst_text *text, const char *line, size_t len);
+extern struct class scst_class;
 int scst_sysfs_init(void);
 void scst_sysfs_exit(void);
 int scst_sysfs_add_device(struct scst_device *dev);
 int scst_sysfs_add_target(struct scst_target *tgt);
 int scst_sysfs_add_session(struct scst_session *sess);
+void scst_sysfs_notify_settled(void);
 void scst_sysfs_remove(struct device **classdev);
 void scst_sysfs_event(struct device *classdev, const char *event, const char *state);
 
@@ -344,7 +623,7 @@ enum scst_object {
 };
 
 extern atomic_t scst_objects[SCST_OBJ_NR];
-void scst_debugfs_init(void);
+int scst_debugfs_init(void);
 void scst_debugfs_exit(void);
 bool scst_fault_commit(void);
 void scst_fault_commit_begin(void);

@@ -52,11 +52,12 @@ bool scst_fault_commit(void)
 	return scst_fail_countdown && !--scst_fail_countdown;
 }
 
-void scst_debugfs_init(void)
+int scst_debugfs_init(void)
 {
 	scst_debugfs = debugfs_create_dir("scst", NULL);
 	debugfs_create_file("objects", 0444, scst_debugfs, NULL, &scst_objects_fops);
 	debugfs_create_u32("fail_commit", 0600, scst_debugfs, &scst_fail_commit);
+	return 0;
 }
 
 void scst_debugfs_exit(void)

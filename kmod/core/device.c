@@ -2,59 +2,44 @@
 /*
  * Devices: enable, activate, park, retire.
  *
- * State changes are under dev->lock; those from and to DISABLED under scst_config_mutex as well,
- * so that a LUN can't be linked to a device that is going.  dev->active_ref is live only while the
- * device is active; parking kills it, and its last command has the backing closed.
+ *	disabled --> opening --> active
+ *	   ^          |  ^ |       |
+ *	   |          v  | v       v
+ *	   +--closing--parked <--closing
  *
- * Who holds dev->kref: the configfs item, each published LUN, each nexus, queued work.
+ * What was asked for last is dev->goal; scst_device_go() begins the next step towards it and returns at once.  The
+ * states OPENING and CLOSING belong to a job on the device's own threads, which may hang as long as its backing
+ * does; at its end it looks at the goal again.  So a request is never lost and never waits for a lock: who made it
+ * may wait, for the answer to dev->request, and may give up waiting.  Of two contradictory requests the later
+ * one holds, and who waits for the earlier is told -ECANCELED.
+ *
+ * dev->active_ref is live only while the device is active; parking kills it, and its last command has the backing
+ * closed.
+ *
+ * Who holds dev->kref: the configfs item, each published LUN, each nexus, a killed active_ref, jobs, queued work.
+ * It is freed by work: the last reference may go in one of the device's own threads.
  */
 #include "core.h"
-#include <linux/sched.h>
-#include <linux/wait.h>
+#include <linux/completion.h>
+#include <linux/cred.h>
+#include <linux/fs_struct.h>
+#include <linux/sched/mm.h>
+
+#define SCST_DEVICE_THREADS	128		/* commands that may block at once */
+#define SCST_BUSY_PATIENCE	(10 * HZ)	/* for a backing that something on its way out may have */
+
+/* What every command reads is in the first cache line, what is locked is not. */
+static_assert(offsetofend(struct scst_device, geo.max_xfer) <= 64);
+static_assert(offsetof(struct scst_device, settings_lock) >= 64);
 
 LIST_HEAD(scst_devices);
-/*
- * What is on its way out waits on the first queue, for work on the second, which waits for nothing: on one queue,
- * which runs so many at a time, those who wait could keep what they wait for from running.
- */
-struct workqueue_struct *scst_retire_wq;
-struct workqueue_struct *scst_release_wq;
-
-/*
- * Devices and targets whose directory is gone, while their backing, sessions and class device are on the way
- * out.  Whoever enables one of the same name, or on the same backing, waits for that.
- */
-static atomic_t scst_retiring;
-static DECLARE_WAIT_QUEUE_HEAD(scst_retired);
-
-void scst_retire_begin(void)
-{
-	atomic_inc(&scst_retiring);
-}
-
-void scst_retire_end(void)
-{
-	if (atomic_dec_and_test(&scst_retiring))
-		wake_up_all(&scst_retired);
-}
-
-/* Until all that is on its way out now is gone. */
-void scst_retire_flush(void)
-{
-	flush_workqueue(scst_retire_wq);
-	flush_workqueue(scst_release_wq);
-}
-
-/* Return: 0, or -ERESTARTSYS if killed. */
-int scst_retire_wait(void)
-{
-	return wait_event_killable(scst_retired, !atomic_read(&scst_retiring));
-}
 
 static const char *const scst_device_states[] = {
 	[SCST_DEVICE_DISABLED]	= "disabled",
 	[SCST_DEVICE_PARKED]	= "parked",
 	[SCST_DEVICE_ACTIVE]	= "active",
+	[SCST_DEVICE_OPENING]	= "opening",
+	[SCST_DEVICE_CLOSING]	= "closing",
 };
 
 const char *scst_device_state_name(const struct scst_device *dev)
@@ -65,7 +50,21 @@ const char *scst_device_state_name(const struct scst_device *dev)
 /* In force: 0 until the backing was open once. */
 u32 scst_device_block_size(const struct scst_device *dev)
 {
-	return dev->block_shift ? 1U << dev->block_shift : 0;
+	return dev->geo.block_shift ? 1U << dev->geo.block_shift : 0;
+}
+
+/* In force or, where it is a setting, what will be. */
+u64 scst_device_size(const struct scst_device *dev)
+{
+	if (dev->handler->flags & SCST_HANDLER_SIZE_RW && READ_ONCE(dev->state) == SCST_DEVICE_DISABLED)
+		return READ_ONCE(dev->size);
+	return READ_ONCE(dev->geo.nblocks) << dev->geo.block_shift;
+}
+
+/* The setting, or what the backing is. */
+bool scst_device_rotational(const struct scst_device *dev)
+{
+	return dev->rotational < 0 ? dev->geo.rotational : dev->rotational;
 }
 
 static void scst_device_event(struct scst_device *dev, const char *event)
@@ -75,19 +74,43 @@ static void scst_device_event(struct scst_device *dev, const char *event)
 
 /* --- references ------------------------------------------------------------------------------- */
 
-static void scst_device_free(struct kref *kref)
+static void scst_opening_drop(struct scst_opening *opening)
 {
-	struct scst_device *dev = container_of(kref, struct scst_device, kref);
+	if (!opening->cred)
+		return;
+	put_cred(opening->cred);
+	path_put(&opening->root);
+	memset(opening, 0, sizeof(*opening));
+}
+
+static void scst_opening_capture(struct scst_opening *opening)
+{
+	scst_opening_drop(opening);
+	opening->cred = get_current_cred();
+	get_fs_root(current->fs, &opening->root);
+}
+
+static void scst_device_free_work(struct work_struct *work)
+{
+	struct scst_device *dev = container_of(work, struct scst_device, free_work);
 	const struct scst_handler *handler = dev->handler;
 
+	/* The job that dropped the last reference may still be returning. */
+	scst_threads_stop(&dev->threads);
 	if (handler->free)
 		handler->free(dev);
-	if (dev->wq)
-		destroy_workqueue(dev->wq);
+	scst_opening_drop(&dev->opening);
 	percpu_ref_exit(&dev->active_ref);
 	kfree(dev);
 	module_put(handler->owner);
 	atomic_dec(&scst_objects[SCST_OBJ_DEVICES]);
+}
+
+static void scst_device_release(struct kref *kref)
+{
+	struct scst_device *dev = container_of(kref, struct scst_device, kref);
+
+	queue_work(scst_release_wq, &dev->free_work);
 }
 
 void scst_device_get(struct scst_device *dev)
@@ -95,45 +118,49 @@ void scst_device_get(struct scst_device *dev)
 	kref_get(&dev->kref);
 }
 
+/* Any context. */
 void scst_device_put(struct scst_device *dev)
 {
-	kref_put(&dev->kref, scst_device_free);
+	kref_put(&dev->kref, scst_device_release);
 }
 
-/* --- the backing -------------------------------------------------------------------------------- */
+/* --- the goal ------------------------------------------------------------------------------------- */
 
-/* Last command out: the backing may be closed, unless it was closed because there was none. */
+static void scst_device_set_state(struct scst_device *dev, enum scst_device_state state)
+{
+	lockdep_assert_held(&dev->settings_lock);
+	WRITE_ONCE(dev->state, state);
+	wake_up_all(&dev->changed);
+}
+
+/* The job holds a reference. */
+static void scst_device_add_job(struct scst_device *dev, struct scst_job *job)
+{
+	scst_device_get(dev);
+	scst_threads_add(&dev->threads, job);
+}
+
+static void scst_device_begin_open(struct scst_device *dev)
+{
+	scst_device_set_state(dev, SCST_DEVICE_OPENING);
+	scst_device_add_job(dev, &dev->open_job);
+}
+
+/* By whoever finds first that no command runs. */
+static void scst_device_queue_close(struct scst_device *dev)
+{
+	if (!test_and_set_bit(0, &dev->close_queued))
+		scst_device_add_job(dev, &dev->close_job);
+}
+
+/* Last command out.  Any context. */
 static void scst_device_drained(struct percpu_ref *ref)
 {
 	struct scst_device *dev = container_of(ref, struct scst_device, active_ref);
 
-	queue_work(scst_release_wq, &dev->close_work);
-}
-
-static void scst_device_close_work(struct work_struct *work)
-{
-	struct scst_device *dev = container_of(work, struct scst_device, close_work);
-
-	if (!dev->closed)
-		dev->handler->close(dev);
-	dev->closed = false;
+	scst_device_queue_close(dev);
 	complete_all(&dev->drained);
 	scst_device_put(dev);
-}
-
-/*
- * Under dev->lock, dev is active, or was and is claimed as disabled.  The backing is closed when dev->drained
- * completes.
- */
-static void scst_device_park(struct scst_device *dev, int error)
-{
-	if (dev->state != SCST_DEVICE_DISABLED)
-		WRITE_ONCE(dev->state, SCST_DEVICE_PARKED);
-	dev->open_error = error;
-	reinit_completion(&dev->drained);
-	scst_device_get(dev);
-	percpu_ref_kill(&dev->active_ref);
-	scst_device_event(dev, "parked");
 }
 
 static bool scst_device_unused(struct scst_device *dev)
@@ -146,19 +173,160 @@ static bool scst_device_unused(struct scst_device *dev)
 	return unused;
 }
 
-/*
- * Under dev->lock, dev is active and can't get LUNs.  Without a nexus there is no command, so that the backing
- * need not wait for the grace period in which active_ref dies.
- */
-static void scst_device_park_unlinked(struct scst_device *dev)
+/* From ACTIVE or PARKED.  The gate first: commands that come now are told so, and not pinned in vain. */
+static void scst_device_begin_close(struct scst_device *dev)
 {
-	bool unused = scst_device_unused(dev);
+	bool active = dev->state == SCST_DEVICE_ACTIVE;
 
-	dev->closed = unused;
-	scst_device_park(dev, 0);
-	if (unused)
-		dev->handler->close(dev);
+	scst_device_set_state(dev, SCST_DEVICE_CLOSING);
+	if (!active) {
+		scst_device_add_job(dev, &dev->close_job);
+		return;
+	}
+	/*
+	 * No unit attention: whoever has a use for the unit hears NOT READY from it, and INQUIRY DATA HAS CHANGED would
+	 * only have Linux look at everything again that can't be looked at now.
+	 */
+	scst_gate_device(dev, SCST_GATE_PARKED, true);
+	clear_bit(0, &dev->close_queued);
+	reinit_completion(&dev->drained);
+	scst_device_get(dev);
+	percpu_ref_kill(&dev->active_ref);
+	/*
+	 * Without a nexus there is no command, and the backing need not wait for the grace period in which
+	 * active_ref dies.  Who gets a nexus from here on finds it killed.
+	 */
+	if (scst_device_unused(dev))
+		scst_device_queue_close(dev);
+	scst_device_event(dev, "closing");
 }
+
+static void scst_device_arrived(struct scst_device *dev, int result)
+{
+	scst_request_answer(&dev->request, result);
+	scst_opening_drop(&dev->opening);
+	if (dev->retired && dev->state == SCST_DEVICE_DISABLED)
+		scst_retire_end(&dev->retiree);
+}
+
+/* The next step towards what is asked for.  Never waits. */
+static void scst_device_go(struct scst_device *dev)
+{
+	lockdep_assert_held(&dev->settings_lock);
+	if (dev->state == SCST_DEVICE_OPENING || dev->state == SCST_DEVICE_CLOSING)
+		return;		/* its job comes here in the end */
+	if (dev->state == dev->goal)
+		scst_device_arrived(dev, 0);
+	else if (dev->goal == SCST_DEVICE_ACTIVE)
+		scst_device_begin_open(dev);
+	else
+		scst_device_begin_close(dev);
+}
+
+/* A step has failed, and that is the answer. */
+static void scst_device_give_up(struct scst_device *dev, enum scst_device_state state, int error)
+{
+	WRITE_ONCE(dev->goal, state);
+	scst_device_set_state(dev, state);
+	scst_device_arrived(dev, error);
+}
+
+/*
+ * Ask for a state.  The reference to @req is used up; the request to wait for is returned, which is that of
+ * an earlier asker who wants the same.
+ */
+static struct scst_request *scst_device_ask(struct scst_device *dev, enum scst_device_state goal,
+					    struct scst_request *req)
+{
+	lockdep_assert_held(&dev->settings_lock);
+	if (dev->request && dev->goal == goal) {
+		scst_request_put(req);
+		return scst_request_get(dev->request);
+	}
+	scst_request_answer(&dev->request, -ECANCELED);
+	dev->request = scst_request_get(req);
+	WRITE_ONCE(dev->goal, goal);
+	if (goal == SCST_DEVICE_ACTIVE)
+		scst_opening_capture(&dev->opening);
+	scst_device_go(dev);
+	return req;
+}
+
+/* --- registration ------------------------------------------------------------------------------------ */
+
+static bool scst_bytes_equal(const u8 *a, unsigned int a_len, const u8 *b, unsigned int b_len)
+{
+	return a_len && a_len == b_len && !memcmp(a, b, a_len);
+}
+
+/* What two devices must not have in common, or initiators take them for paths to one; NULL: nothing. */
+static const char *scst_identity_clash(const struct scst_identity *a, const struct scst_identity *b)
+{
+	if (scst_bytes_equal(a->naa, a->naa_len, b->naa, b->naa_len))
+		return "naa";
+	if (!strcmp(a->serial, b->serial))
+		return "serial";
+	return scst_bytes_equal(a->eui64, a->eui64_len, b->eui64, b->eui64_len) ? "eui64" : NULL;
+}
+
+static int scst_device_claim_locked(struct scst_device *dev)
+{
+	const struct scst_device *other;
+
+	lockdep_assert_held(&scst_config_mutex);
+	list_for_each_entry(other, &scst_devices, entry) {
+		const char *clash = other != dev && other->claimed ?
+				    scst_identity_clash(&dev->id, &other->id) : NULL;
+
+		if (clash) {
+			pr_warn("device %s: id/%s is that of device %s as well; not enabled\n",
+				dev->name, clash, other->name);
+			return -EEXIST;
+		}
+	}
+	dev->claimed = true;
+	return 0;
+}
+
+/* From here on until it is disabled again no other device may have the identity. */
+static int scst_device_claim(struct scst_device *dev)
+{
+	int ret;
+
+	mutex_lock(&scst_config_mutex);
+	ret = scst_device_claim_locked(dev);
+	mutex_unlock(&scst_config_mutex);
+	return ret;
+}
+
+/* From here on LUNs may lead here. */
+static int scst_device_register(struct scst_device *dev)
+{
+	int ret;
+
+	if (dev->retired)
+		return -ENOENT;
+	ret = scst_sysfs_add_device(dev);
+	if (ret) {
+		pr_warn("device %s: no class device: %s; not enabled\n", dev->name, scst_errno_name(ret));
+		return ret;
+	}
+	mutex_lock(&scst_config_mutex);
+	dev->enabled = true;
+	mutex_unlock(&scst_config_mutex);
+	return 0;
+}
+
+static void scst_device_unregister(struct scst_device *dev)
+{
+	scst_sysfs_remove(&dev->classdev);
+	mutex_lock(&scst_config_mutex);
+	dev->enabled = false;
+	dev->claimed = false;
+	mutex_unlock(&scst_config_mutex);
+}
+
+/* --- opening: the job owns the state --------------------------------------------------------------- */
 
 static bool scst_errno_is_absent(int error)
 {
@@ -166,122 +334,365 @@ static bool scst_errno_is_absent(int error)
 	       error == -ENOTDIR || error == -ENOMEDIUM;
 }
 
-/* A unit that comes back with other blocks would be read wrongly by everybody who knows it. */
-static int scst_device_check_backing(struct scst_device *dev, u8 old_shift)
+static void scst_device_close_backing(struct scst_device *dev)
 {
-	if (!dev->nblocks)
-		return -EINVAL;
-	if (old_shift && dev->block_shift != old_shift) {
-		pr_warn("device %s: its backing has %u-byte blocks now, %u before; not activated\n",
-			dev->name, 1U << dev->block_shift, 1U << old_shift);
+	int ret = dev->handler->close(dev);
+
+	dev->backing_open = false;
+	WRITE_ONCE(dev->retiree.backing, NULL);
+	if (ret >= 0)
+		return;
+	pr_warn("device %s: data that were acknowledged could not be written: %s\n", dev->name, scst_errno_name(ret));
+	WRITE_ONCE(dev->open_error, ret);
+	scst_gate_write_lost(dev);
+}
+
+/* A unit that comes back with other blocks, or without its end, would be read wrongly by all who know it. */
+static int scst_device_check_geometry(struct scst_device *dev, const struct scst_geometry *before)
+{
+	struct scst_geometry *geo = &dev->geo;
+	u64 asked = dev->size_asked >> geo->block_shift;
+
+	if (!geo->nblocks) {
+		pr_warn("device %s: its backing is smaller than a block of block_size %u\n",
+			dev->name, 1U << geo->block_shift);
 		return -EINVAL;
 	}
+	if (before->block_shift && geo->block_shift != before->block_shift) {
+		pr_warn("device %s: its backing has blocks of %u bytes now, %u before; not activated\n",
+			dev->name, 1U << geo->block_shift, 1U << before->block_shift);
+		return -EINVAL;
+	}
+	if (asked > geo->nblocks || asked << geo->block_shift != dev->size_asked) {
+		pr_warn("device %s: its backing does not have the %llu bytes that size asks for; not activated\n",
+			dev->name, dev->size_asked);
+		return -EINVAL;
+	}
+	if (!asked && !dev->shrink_ok && before->block_shift && geo->nblocks < before->nblocks) {
+		pr_warn("device %s: its backing has %llu blocks now, %llu before; not activated unless size is written\n",
+			dev->name, geo->nblocks, before->nblocks);
+		return -EINVAL;
+	}
+	if (asked)
+		geo->nblocks = asked;
 	return 0;
 }
 
-/* Under dev->lock, dev is parked or being enabled, and no earlier backing is open. */
-static int scst_device_open(struct scst_device *dev)
+/* One backing behind two devices is allowed, but hardly ever meant. */
+static int scst_device_check_backing(struct scst_device *dev)
 {
-	u8 old_shift = dev->state == SCST_DEVICE_DISABLED ? 0 : dev->block_shift;
-	u64 old_blocks = dev->nblocks;
+	const void *backing = dev->handler->backing ? dev->handler->backing(dev) : NULL;
+	const struct scst_device *other;
+
+	if (!backing)
+		return 0;
+	WRITE_ONCE(dev->retiree.backing, backing);
+	/* Commands of what is on its way out may still write. */
+	if (!dev->read_only && scst_retiring_backing(&dev->retiree, backing))
+		return -EBUSY;
+	mutex_lock(&scst_config_mutex);
+	list_for_each_entry(other, &scst_devices, entry)
+		if (other != dev && !dev->read_only && !other->read_only &&
+		    READ_ONCE(other->retiree.backing) == backing)
+			pr_warn("device %s: writes to the same backing as device %s\n", dev->name, other->name);
+	mutex_unlock(&scst_config_mutex);
+	return 0;
+}
+
+static int scst_device_open(struct scst_device *dev, const struct scst_opening *opening,
+			    const struct scst_geometry *before)
+{
+	const struct cred *own;
 	int ret;
 
+	/* At most a grace period: its commands have ended, or the backing would not be closed. */
+	wait_for_completion_state(&dev->drained, TASK_IDLE);
 	/* What was said of the backing before does not hold for this one. */
 	WRITE_ONCE(dev->lost, false);
-	ret = dev->handler->open(dev);
-	if (!ret) {
-		ret = scst_device_check_backing(dev, old_shift);
-		if (ret)
-			dev->handler->close(dev);
-	}
-	dev->open_error = ret;
-	if (ret) {
-		dev->nblocks = old_blocks;
-		dev->block_shift = old_shift;
-		return ret;
-	}
-	dev->size = dev->nblocks << dev->block_shift;
-	if (!old_shift)
-		dev->wce = dev->volatile_cache;
-	if (dev->state == SCST_DEVICE_PARKED)
-		scst_ua_device(dev, SCST_UA_READY, NULL);
-	if (old_shift && old_blocks != dev->nblocks)
-		scst_ua_device(dev, SCST_UA_CAPACITY_CHANGED, NULL);
-	percpu_ref_reinit(&dev->active_ref);
-	return 0;
-}
-
-/* --- enabled -------------------------------------------------------------------------------------- */
-
-static void scst_device_set_state(struct scst_device *dev, enum scst_device_state state)
-{
-	mutex_lock(&scst_config_mutex);
-	WRITE_ONCE(dev->state, state);
-	mutex_unlock(&scst_config_mutex);
-}
-
-/*
- * For as long as the device lives.  On the submitter's CPU, where a worker is woken without an interrupt to
- * another.  Without a rescuer, as in the loop driver: file systems wait in writes for work that has none either.
- */
-static int scst_device_alloc_wq(struct scst_device *dev)
-{
-	if (dev->wq || dev->handler->flags & SCST_HANDLER_DIRECT)
-		return 0;
-	dev->wq = alloc_workqueue("scst/%s", SCST_WQ_PERCPU, 0, dev->name);
-	return dev->wq ? 0 : -ENOMEM;
-}
-
-/* Under dev->lock. */
-static int scst_device_enable(struct scst_device *dev)
-{
-	int ret = dev->handler->check(dev);
-
-	ret = ret ?: wait_for_completion_killable(&dev->drained);
-	ret = ret ?: scst_device_alloc_wq(dev);
+	own = override_creds(opening->cred);
+	ret = dev->handler->open(dev, opening);
+	revert_creds(own);
 	if (ret)
-		return ret;
-	dev->d_sense = false;
-	dev->swp = false;
-	dev->stopped = false;
-	dev->nblocks = 0;
-	dev->block_shift = 0;
-	ret = scst_device_open(dev);
-	if (ret && !scst_errno_is_absent(ret))
-		return ret;
-	scst_device_set_state(dev, ret ? SCST_DEVICE_PARKED : SCST_DEVICE_ACTIVE);
-	ret = scst_sysfs_add_device(dev);
-	if (!ret)
-		return 0;
-	if (dev->state == SCST_DEVICE_ACTIVE)
-		scst_device_park(dev, 0);
-	wait_for_completion_state(&dev->drained, TASK_IDLE);
-	scst_device_set_state(dev, SCST_DEVICE_DISABLED);
+		goto out;
+	dev->backing_open = true;
+	ret = scst_device_check_geometry(dev, before) ?: scst_device_check_backing(dev);
+	if (ret)
+		scst_device_close_backing(dev);
+out:
+	if (ret)
+		dev->geo = *before;
 	return ret;
 }
 
-/* Under dev->lock.  Claims the DISABLED state first, so that no LUN can be linked while we wait. */
-static int scst_device_disable(struct scst_device *dev)
+/* What was lost before, closing has told. */
+static void scst_device_sample(struct scst_nexus *nexus, void *unused)
 {
-	enum scst_device_state state;
+	nexus->dev->handler->wb_error(nexus->dev, &nexus->wb_since);
+}
+
+/* Who looked while the device was parked may have found no use for the LUN. */
+static void scst_device_notify(struct scst_nexus *nexus, void *unused)
+{
+	struct scst_session *sess = nexus->sess;
+
+	set_bit(SCST_UA_LUNS_CHANGED, &sess->ua_once);
+	set_bit(SCST_UA_LUNS_CHANGED, &nexus->gates);
+	if (sess->driver->luns_changed)
+		sess->driver->luns_changed(sess);
+}
+
+/* The backing is open and wanted.  Unit attentions first: no command may slip through before them. */
+static void scst_device_activate(struct scst_device *dev, const struct scst_geometry *before)
+{
+	lockdep_assert_held(&dev->settings_lock);
+	if (!before->block_shift)
+		WRITE_ONCE(dev->cache_told, dev->handler->write_cache && dev->handler->write_cache(dev));
+	dev->shrink_ok = false;
+	if (dev->handler->wb_error)
+		scst_device_for_each_nexus(dev, scst_device_sample, NULL);
+	scst_ua_device(dev, SCST_UA_READY, NULL);
+	scst_ua_device(dev, SCST_UA_INQUIRY_CHANGED, NULL);
+	if (before->block_shift && before->nblocks != dev->geo.nblocks)
+		scst_ua_device(dev, SCST_UA_CAPACITY_CHANGED, NULL);
+	WRITE_ONCE(dev->stopped, false);
+	scst_gate_device(dev, SCST_GATE_STOPPED, false);
+	percpu_ref_reinit(&dev->active_ref);
+	scst_device_set_state(dev, SCST_DEVICE_ACTIVE);
+	scst_gate_device(dev, SCST_GATE_PARKED, false);
+	scst_device_for_each_nexus(dev, scst_device_notify, NULL);
+	scst_device_event(dev, "active");
+}
+
+/* The backing is open; is it still wanted?  Errors from here on are those of registration. */
+static void scst_device_opened(struct scst_device *dev, const struct scst_geometry *before)
+{
+	int ret = dev->enabled || dev->goal == SCST_DEVICE_DISABLED ? 0 : scst_device_register(dev);
+	bool lost = READ_ONCE(dev->lost);
+
+	if (!ret && !lost && dev->goal == SCST_DEVICE_ACTIVE) {
+		scst_device_activate(dev, before);
+		scst_device_go(dev);
+		return;
+	}
+	if (ret) {
+		scst_request_answer(&dev->request, ret);
+		WRITE_ONCE(dev->goal, SCST_DEVICE_DISABLED);
+	} else if (lost && dev->goal == SCST_DEVICE_ACTIVE) {
+		scst_request_answer(&dev->request, -ENODEV);
+		WRITE_ONCE(dev->goal, SCST_DEVICE_PARKED);
+	}
+	dev->open_error = ret ?: lost ? -ENODEV : 0;
+	scst_device_set_state(dev, SCST_DEVICE_CLOSING);
+	scst_device_add_job(dev, &dev->close_job);
+}
+
+/* The backing is not open, because of @error. */
+static void scst_device_open_failed(struct scst_device *dev, int error)
+{
+	bool absent = scst_errno_is_absent(error);
+
+	if (dev->enabled) {
+		scst_device_set_state(dev, SCST_DEVICE_PARKED);
+		scst_device_event(dev, "parked");
+		if (dev->goal == SCST_DEVICE_ACTIVE)
+			scst_device_give_up(dev, SCST_DEVICE_PARKED, error);
+		else
+			scst_device_go(dev);
+		return;
+	}
+	if (absent && dev->goal != SCST_DEVICE_DISABLED) {
+		error = scst_device_register(dev);
+		if (!error) {
+			scst_device_give_up(dev, SCST_DEVICE_PARKED, 0);
+			scst_device_event(dev, "parked");
+			return;
+		}
+	}
+	if (dev->goal == SCST_DEVICE_DISABLED)
+		error = 0;
+	scst_device_unregister(dev);
+	scst_device_give_up(dev, SCST_DEVICE_DISABLED, error);
+}
+
+static void scst_device_open_job(struct scst_job *job)
+{
+	struct scst_device *dev = container_of(job, struct scst_device, open_job);
+	struct scst_geometry before = dev->geo;
+	struct scst_opening opening;
+	int ret;
+
+	mutex_lock(&dev->settings_lock);
+	opening = dev->opening;
+	memset(&dev->opening, 0, sizeof(dev->opening));
+	mutex_unlock(&dev->settings_lock);
+	ret = scst_device_open(dev, &opening, &before);
+	scst_opening_drop(&opening);
+	mutex_lock(&dev->settings_lock);
+	WRITE_ONCE(dev->open_error, ret);
+	if (ret)
+		scst_device_open_failed(dev, ret);
+	else
+		scst_device_opened(dev, &before);
+	mutex_unlock(&dev->settings_lock);
+	scst_device_put(dev);
+}
+
+/* --- closing: the job owns the state --------------------------------------------------------------- */
+
+static void scst_device_close_job(struct scst_job *job)
+{
+	struct scst_device *dev = container_of(job, struct scst_device, close_job);
+
+	if (dev->backing_open)
+		scst_device_close_backing(dev);
+	mutex_lock(&dev->settings_lock);
+	if (dev->enabled) {
+		scst_device_set_state(dev, SCST_DEVICE_PARKED);
+		scst_device_event(dev, "parked");
+	} else {
+		scst_device_unregister(dev);
+		scst_device_set_state(dev, SCST_DEVICE_DISABLED);
+	}
+	scst_device_go(dev);
+	mutex_unlock(&dev->settings_lock);
+	scst_device_put(dev);
+}
+
+/* --- requests ------------------------------------------------------------------------------------- */
+
+/* On its way to DISABLED?  Without the lock, for those who wait for the end of it. */
+static bool scst_device_leaving(const struct scst_device *dev)
+{
+	return READ_ONCE(dev->goal) == SCST_DEVICE_DISABLED && READ_ONCE(dev->state) != SCST_DEVICE_DISABLED;
+}
+
+/* What may differ from the time before: all that is not a setting. */
+static void scst_device_reset(struct scst_device *dev)
+{
+	dev->wce_off = false;
+	dev->d_sense = false;
+	dev->swp = false;
+	dev->size_asked = 0;
+	dev->shrink_ok = false;
+	memset(&dev->geo, 0, sizeof(dev->geo));
+	scst_gate_device(dev, SCST_GATE_WRITE_PROTECT, dev->read_only);
+}
+
+/* Under settings_lock.  Uses up *@req, and replaces it by what to wait for; NULL: there is nothing. */
+static int scst_device_ask_enabled(struct scst_device *dev, struct scst_request **req)
+{
+	int ret;
+
+	if (dev->state == SCST_DEVICE_DISABLED) {
+		ret = dev->handler->check(dev) ?: scst_device_claim(dev);
+		if (ret)
+			return ret;
+		scst_device_reset(dev);
+	} else if (dev->goal == SCST_DEVICE_DISABLED) {
+		return -EBUSY;
+	} else if (dev->enabled) {
+		scst_request_put(*req);
+		*req = NULL;
+		return 0;
+	}
+	*req = scst_device_ask(dev, SCST_DEVICE_ACTIVE, *req);
+	return 0;
+}
+
+static int scst_device_ask_disabled(struct scst_device *dev, struct scst_request **req)
+{
 	int ret = 0;
 
 	mutex_lock(&scst_config_mutex);
-	state = dev->state;
 	if (dev->lun_links)
 		ret = -EBUSY;
 	else
-		WRITE_ONCE(dev->state, SCST_DEVICE_DISABLED);
+		dev->enabled = false;
 	mutex_unlock(&scst_config_mutex);
-	if (ret)
-		return ret;
-	if (state == SCST_DEVICE_ACTIVE)
-		scst_device_park_unlinked(dev);
-	if (!dev->closed)
-		ret = wait_for_completion_killable(&dev->drained);
-	scst_device_set_state(dev, ret ? SCST_DEVICE_PARKED : SCST_DEVICE_DISABLED);
 	if (!ret)
-		scst_sysfs_remove(&dev->classdev);
+		*req = scst_device_ask(dev, SCST_DEVICE_DISABLED, *req);
+	return ret;
+}
+
+static int scst_device_ask_active(struct scst_device *dev, struct scst_request **req)
+{
+	if (dev->state == SCST_DEVICE_DISABLED || dev->goal == SCST_DEVICE_DISABLED)
+		return -EINVAL;
+	*req = scst_device_ask(dev, SCST_DEVICE_ACTIVE, *req);
+	return 0;
+}
+
+static int scst_device_ask_parked(struct scst_device *dev, struct scst_request **req)
+{
+	if (dev->state == SCST_DEVICE_DISABLED || dev->goal == SCST_DEVICE_DISABLED)
+		return -EINVAL;
+	WRITE_ONCE(dev->open_error, 0);
+	*req = scst_device_ask(dev, SCST_DEVICE_PARKED, *req);
+	return 0;
+}
+
+/* Ask and wait, in a store of the device's. */
+static int scst_device_store(struct scst_device *dev,
+			     int (*ask)(struct scst_device *dev, struct scst_request **req))
+{
+	struct scst_request *req = scst_request_alloc();
+	unsigned int noio;
+	int ret;
+
+	if (!req)
+		return -ENOMEM;
+	noio = memalloc_noio_save();
+	ret = mutex_lock_killable(&dev->settings_lock);
+	if (!ret) {
+		ret = ask(dev, &req);
+		mutex_unlock(&dev->settings_lock);
+	}
+	memalloc_noio_restore(noio);
+	if (!ret)
+		return req ? scst_request_wait(req, &dev->group.cg_item) : 0;
+	scst_request_put(req);
+	return ret;
+}
+
+/* Until neither the device itself nor one of its name is on the way out. */
+static int scst_device_wait_clear(struct scst_device *dev)
+{
+	const struct config_item *item = &dev->group.cg_item;
+	int ret = scst_wait_in_store(item, dev->changed, !scst_device_leaving(dev));
+
+	return ret ?: scst_wait_in_store(item, scst_retired, !scst_retiring_name(&dev->retiree));
+}
+
+/*
+ * The backing was busy: is that because of a device on its way out?  There is no telling before it is open, so
+ * one of the same handler is waited for, but not for long.
+ */
+static bool scst_device_busy_wait(struct scst_device *dev, unsigned int ends, unsigned long until)
+{
+	const void *kind = dev->handler;
+
+	if (ends == scst_retire_ends() && !scst_retiring_kind(kind, ends))
+		return false;
+	if (scst_wait_in_store(&dev->group.cg_item, scst_retired,
+			       !scst_retiring_kind(kind, ends) || time_after(jiffies, until)))
+		return false;
+	return !time_after(jiffies, until);
+}
+
+static int scst_device_enable(struct scst_device *dev)
+{
+	unsigned long until = jiffies + SCST_BUSY_PATIENCE;
+	unsigned int ends;
+	int ret;
+
+	do {
+		ret = scst_device_wait_clear(dev);
+		/* Nothing has been asked for yet. */
+		if (ret)
+			return ret == -EINPROGRESS ? -EBUSY : ret;
+		ends = scst_retire_ends();
+		ret = scst_device_store(dev, scst_device_ask_enabled);
+	} while (ret == -EBUSY && scst_device_busy_wait(dev, ends, until));
 	return ret;
 }
 
@@ -290,97 +701,39 @@ static int scst_device_disable(struct scst_device *dev)
  * @dev: the device
  * @on: which
  *
- * Process context, sleeps: opens the backing, or waits for it to be closed.
+ * In a store of the device's; a request and a killable wait for what comes of it.  Before enabling it waits for an
+ * earlier disable, and for another device on its way out that has the name; killed then, nothing was asked for.
  *
- * Return: 0; enabling: -ENODATA, -EINVAL or what opening the backing said, unless that means "absent",
- * which parks the device; disabling: -EBUSY while LUNs point at it, -ERESTARTSYS if killed.
+ * Return: 0; enabling: -ENODATA, -EINVAL, -EEXIST if another device has the identity, or what opening the backing
+ * said, unless that means "absent", which parks the device; disabling: -EBUSY while LUNs point at it.
+ * -ERESTARTSYS if killed and -EINPROGRESS if somebody wants to remove the directory: the request goes on by
+ * itself.  -ECANCELED if another request came in between.
  */
 int scst_device_set_enabled(struct scst_device *dev, bool on)
 {
-	int ret = 0;
-
-	if (on)
-		ret = scst_retire_wait();
-	ret = ret ?: mutex_lock_killable(&dev->lock);
-	if (ret)
-		return ret;
-	if (on != (dev->state != SCST_DEVICE_DISABLED))
-		ret = on ? scst_device_enable(dev) : scst_device_disable(dev);
-	mutex_unlock(&dev->lock);
-	return ret;
-}
-
-/* --- active ---------------------------------------------------------------------------------------- */
-
-/* Who looked while the device was parked may have found no use for the LUN. */
-static void scst_device_notify(struct scst_nexus *nexus, void *unused)
-{
-	const struct scst_target_driver *drv = nexus->sess->tgt->driver;
-
-	if (drv->luns_changed)
-		drv->luns_changed(nexus->sess);
-}
-
-/* Under dev->lock. */
-static int scst_device_activate(struct scst_device *dev)
-{
-	int ret = wait_for_completion_killable(&dev->drained);
-
-	ret = ret ?: scst_device_open(dev);
-	if (ret)
-		return ret;
-	WRITE_ONCE(dev->state, SCST_DEVICE_ACTIVE);
-	scst_device_for_each_nexus(dev, scst_device_notify, NULL);
-	scst_device_event(dev, "active");
-	return 0;
-}
-
-/**
- * scst_device_set_active() - open or close the backing of an enabled device
- * @dev: the device
- * @on: which
- *
- * Process context, sleeps.  Closing waits for running commands; killed while waiting it leaves the
- * device parked, and the backing is closed when the last of them ends.
- *
- * Return: 0, -EINVAL if the device is disabled, -ERESTARTSYS if killed, or what the open said.
- */
-int scst_device_set_active(struct scst_device *dev, bool on)
-{
-	int ret = mutex_lock_killable(&dev->lock);
-
-	if (ret)
-		return ret;
-	if (dev->state == SCST_DEVICE_DISABLED) {
-		ret = -EINVAL;
-	} else if (on && dev->state == SCST_DEVICE_PARKED) {
-		ret = scst_device_activate(dev);
-	} else if (!on) {
-		if (dev->state == SCST_DEVICE_ACTIVE)
-			scst_device_park(dev, 0);
-		dev->open_error = 0;
-		ret = wait_for_completion_killable(&dev->drained);
-	}
-	mutex_unlock(&dev->lock);
-	return ret;
+	return on ? scst_device_enable(dev) : scst_device_store(dev, scst_device_ask_disabled);
 }
 
 static void scst_device_lost_work(struct work_struct *work)
 {
 	struct scst_device *dev = container_of(work, struct scst_device, lost_work);
+	unsigned int noio = memalloc_noio_save();
 
-	mutex_lock(&dev->lock);
+	mutex_lock(&dev->settings_lock);
 	if (dev->state == SCST_DEVICE_ACTIVE && READ_ONCE(dev->lost)) {
 		pr_warn("device %s: its backing is gone; parked until it comes back\n", dev->name);
-		scst_device_park(dev, -ENODEV);
+		WRITE_ONCE(dev->open_error, -ENODEV);
+		WRITE_ONCE(dev->goal, SCST_DEVICE_PARKED);
+		scst_device_go(dev);
 	}
-	mutex_unlock(&dev->lock);
+	mutex_unlock(&dev->settings_lock);
+	memalloc_noio_restore(noio);
 	scst_device_put(dev);
 }
 
 /**
  * scst_device_lost() - the backing has gone; park the device
- * @dev: an active device
+ * @dev: an active device, or one that is being opened
  *
  * Called by device handlers.  Any context; takes effect asynchronously.
  */
@@ -388,34 +741,186 @@ void scst_device_lost(struct scst_device *dev)
 {
 	WRITE_ONCE(dev->lost, true);
 	scst_device_get(dev);
-	if (!queue_work(scst_retire_wq, &dev->lost_work))
+	if (!queue_work(scst_release_wq, &dev->lost_work))
 		scst_device_put(dev);
 }
 EXPORT_SYMBOL_GPL(scst_device_lost);
+
+/* --- size ----------------------------------------------------------------------------------------- */
+
+/* A look at the capacity of an open backing. */
+struct scst_resize {
+	struct scst_job job;
+	struct scst_device *dev;
+	struct scst_request *req;
+	u64 size;		/* to be served, 0: all there is */
+	bool grow;		/* no size was asked for: take what has grown */
+};
+
+/* Under settings_lock. */
+static int scst_resize_apply(struct scst_device *dev, const struct scst_resize *resize, u64 capacity)
+{
+	u64 all = capacity >> dev->geo.block_shift, nblocks = resize->size >> dev->geo.block_shift;
+
+	if (resize->grow && (dev->size_asked || all <= dev->geo.nblocks))
+		return 0;
+	if (resize->size && (!nblocks || nblocks << dev->geo.block_shift != resize->size))
+		return -EINVAL;
+	if (nblocks > all)
+		return -ERANGE;
+	nblocks = nblocks ?: all;
+	if (!nblocks)
+		return -EINVAL;
+	if (!resize->grow)
+		dev->size_asked = resize->size;
+	if (nblocks == dev->geo.nblocks)
+		return 0;
+	WRITE_ONCE(dev->geo.nblocks, nblocks);
+	scst_ua_device(dev, SCST_UA_CAPACITY_CHANGED, NULL);
+	scst_device_event(dev, "resized");
+	return 0;
+}
+
+static int scst_resize_run(struct scst_device *dev, const struct scst_resize *resize)
+{
+	s64 capacity;
+	int ret;
+
+	/* As a command: the backing stays open meanwhile. */
+	if (!percpu_ref_tryget_live(&dev->active_ref))
+		return -ESHUTDOWN;
+	capacity = dev->handler->capacity(dev);
+	mutex_lock(&dev->settings_lock);
+	ret = capacity < 0 ? capacity : scst_resize_apply(dev, resize, capacity);
+	mutex_unlock(&dev->settings_lock);
+	percpu_ref_put(&dev->active_ref);
+	return ret;
+}
+
+static void scst_resize_job(struct scst_job *job)
+{
+	struct scst_resize *resize = container_of(job, struct scst_resize, job);
+	struct scst_device *dev = resize->dev;
+
+	scst_request_answer(&resize->req, scst_resize_run(dev, resize));
+	kfree(resize);
+	scst_device_put(dev);
+}
+
+static int scst_device_look(struct scst_device *dev, u64 size, bool grow)
+{
+	struct scst_resize *resize = kzalloc(sizeof(*resize), GFP_KERNEL);
+	struct scst_request *req = scst_request_alloc();
+
+	if (!resize || !req) {
+		kfree(resize);
+		kfree(req);
+		return -ENOMEM;
+	}
+	resize->job.fn = scst_resize_job;
+	resize->dev = dev;
+	resize->size = size;
+	resize->grow = grow;
+	resize->req = scst_request_get(req);
+	scst_device_add_job(dev, &resize->job);
+	return scst_request_wait(req, &dev->group.cg_item);
+}
+
+/**
+ * scst_device_set_active() - open or close the backing of an enabled device
+ * @dev: the device
+ * @on: which; of a device that is active: look whether its backing has grown
+ *
+ * In a store of the device's; a request and a killable wait for what comes of it.
+ *
+ * Return: 0, -EINVAL if the device is disabled, what the open said, or as scst_device_set_enabled().
+ */
+int scst_device_set_active(struct scst_device *dev, bool on)
+{
+	if (on && READ_ONCE(dev->state) == SCST_DEVICE_ACTIVE) {
+		int ret = dev->handler->capacity ? scst_device_look(dev, 0, true) : 0;
+
+		/* Unless it was parked just now. */
+		if (ret != -ESHUTDOWN)
+			return ret;
+	}
+	return scst_device_store(dev, on ? scst_device_ask_active : scst_device_ask_parked);
+}
+
+/* While disabled it is a setting, if it is one at all; while parked it is what to serve next. */
+static int scst_device_resize_closed(struct scst_device *dev, u64 size, bool *active)
+{
+	int ret = mutex_lock_killable(&dev->settings_lock);
+
+	if (ret)
+		return ret;
+	*active = dev->state == SCST_DEVICE_ACTIVE;
+	if (dev->state == SCST_DEVICE_DISABLED) {
+		if (dev->handler->flags & SCST_HANDLER_SIZE_RW)
+			WRITE_ONCE(dev->size, size);
+		else
+			ret = -EINVAL;
+	} else if (!dev->handler->capacity) {
+		ret = -EBUSY;
+	} else if (dev->state == SCST_DEVICE_PARKED) {
+		dev->size_asked = size;
+		dev->shrink_ok = true;
+	} else if (!*active) {
+		ret = -EBUSY;
+	}
+	mutex_unlock(&dev->settings_lock);
+	return ret;
+}
+
+/**
+ * scst_device_resize() - choose how much of the backing is served
+ * @dev: the device
+ * @size: bytes, a multiple of the block size; 0: all there is
+ *
+ * In a store of the device's; killable.  Active, it holds from now on; parked, from the next activation, and a backing
+ * that has become smaller is accepted then.  Forgotten when the device is disabled.  Disabled, it is the
+ * setting of handlers whose size is one.
+ *
+ * Return: 0; -ERANGE: the backing has less; -EINVAL: no multiple, or no setting; -EBUSY: enabled, and the size
+ * can't change, or just being opened or closed; or as scst_device_set_enabled().
+ */
+int scst_device_resize(struct scst_device *dev, u64 size)
+{
+	bool active = false;
+	int ret = scst_device_resize_closed(dev, size, &active);
+
+	if (!ret && active)
+		ret = scst_device_look(dev, size, false);
+	return ret == -ESHUTDOWN ? -EBUSY : ret;
+}
 
 /* --- the end ---------------------------------------------------------------------------------------- */
 
 static void scst_device_retire_work(struct work_struct *work)
 {
 	struct scst_device *dev = container_of(work, struct scst_device, retire_work);
+	unsigned int noio = memalloc_noio_save();
 
-	mutex_lock(&dev->lock);
-	if (dev->state == SCST_DEVICE_ACTIVE)
-		scst_device_park(dev, 0);
-	wait_for_completion_state(&dev->drained, TASK_IDLE);
-	scst_device_set_state(dev, SCST_DEVICE_DISABLED);
-	mutex_unlock(&dev->lock);
+	mutex_lock(&dev->settings_lock);
+	mutex_lock(&scst_config_mutex);
+	dev->enabled = false;
+	mutex_unlock(&scst_config_mutex);
+	scst_request_answer(&dev->request, -ECANCELED);
+	WRITE_ONCE(dev->goal, SCST_DEVICE_DISABLED);
+	scst_device_go(dev);
+	mutex_unlock(&dev->settings_lock);
+	memalloc_noio_restore(noio);
 	scst_device_put(dev);
-	scst_retire_end();
 }
 
-/* Under scst_config_mutex; with its own reference, which the work drops. */
+/* No LUN leads here any more, nor ever will; with its own reference, which the work drops. */
 static void scst_device_retire_unused(struct scst_device *dev)
 {
+	lockdep_assert_held(&scst_config_mutex);
 	if (dev->dead && !dev->lun_links) {
 		scst_device_get(dev);
-		scst_retire_begin();
-		queue_work(scst_retire_wq, &dev->retire_work);
+		scst_retire_begin(&dev->retiree);
+		queue_work(scst_release_wq, &dev->retire_work);
 	}
 }
 
@@ -432,13 +937,15 @@ void scst_device_unlink(struct scst_device *dev)
  * scst_device_retire() - the device's directory is gone
  * @dev: the device
  *
- * Never waits for commands: what a generation in force still shows is served until it is replaced.
+ * Never waits for commands or a backing: what a generation in force still shows is served until it is replaced.
+ * The name is free at once.
  */
 void scst_device_retire(struct scst_device *dev)
 {
-	mutex_lock(&dev->lock);
+	mutex_lock(&dev->settings_lock);
+	dev->retired = true;
 	scst_sysfs_remove(&dev->classdev);
-	mutex_unlock(&dev->lock);
+	mutex_unlock(&dev->settings_lock);
 	mutex_lock(&scst_config_mutex);
 	list_del(&dev->entry);
 	dev->dead = true;
@@ -453,6 +960,7 @@ bool scst_device_name_taken(const char *name)
 {
 	const struct scst_device *dev;
 
+	lockdep_assert_held(&scst_config_mutex);
 	list_for_each_entry(dev, &scst_devices, entry)
 		if (!strcmp(dev->name, name))
 			return true;
@@ -464,17 +972,29 @@ void scst_device_setup(struct scst_device *dev, const struct scst_handler *handl
 {
 	__module_get(handler->owner);
 	dev->handler = handler;
+	dev->ops = scst_ops_of_type(handler->device_type);
 	strscpy(dev->name, name, sizeof(dev->name));
+	dev->rotational = -1;
+	dev->state = SCST_DEVICE_DISABLED;
+	dev->goal = SCST_DEVICE_DISABLED;
+	dev->gates = BIT(SCST_GATE_PARKED);
 	kref_init(&dev->kref);
-	mutex_init(&dev->lock);
+	mutex_init(&dev->settings_lock);
 	spin_lock_init(&dev->nexus_lock);
 	INIT_LIST_HEAD(&dev->nexuses);
 	INIT_LIST_HEAD(&dev->entry);
+	INIT_LIST_HEAD(&dev->retiree.entry);
+	dev->retiree.kind = handler;
+	dev->retiree.name = dev->name;
+	init_waitqueue_head(&dev->changed);
 	init_completion(&dev->drained);
 	complete_all(&dev->drained);
-	INIT_WORK(&dev->close_work, scst_device_close_work);
+	dev->open_job.fn = scst_device_open_job;
+	dev->close_job.fn = scst_device_close_job;
 	INIT_WORK(&dev->lost_work, scst_device_lost_work);
 	INIT_WORK(&dev->retire_work, scst_device_retire_work);
+	INIT_WORK(&dev->free_work, scst_device_free_work);
+	scst_threads_init(&dev->threads, dev->name, SCST_DEVICE_THREADS);
 	atomic_inc(&scst_objects[SCST_OBJ_DEVICES]);
 }
 

@@ -41,16 +41,10 @@ void scst_lun_pack(u32 lun, u8 out[8])
 }
 EXPORT_SYMBOL_GPL(scst_lun_pack);
 
-/* Numbers are usually dense: then the number is the index. */
-const struct scst_view_entry *scst_view_find(const struct scst_view *view, u32 lun)
+const struct scst_view_entry *scst_view_search(const struct scst_view *view, u32 lun)
 {
-	u32 low = 0, high;
+	u32 low = 0, high = view->nr;
 
-	if (unlikely(!view))
-		return NULL;
-	if (likely(lun < view->nr && view->entry[lun].lun == lun))
-		return &view->entry[lun];
-	high = view->nr;
 	while (low < high) {
 		u32 mid = low + (high - low) / 2;
 
@@ -104,20 +98,44 @@ bool scst_session_lun_ready(struct scst_session *sess, u32 lun)
 }
 EXPORT_SYMBOL_GPL(scst_session_lun_ready);
 
+/* The nexus behind a LUN, held; NULL: none.  One that is dying belongs to an older view.  Any context. */
+struct scst_nexus *scst_nexus_find(struct scst_session *sess, u32 lun)
+{
+	const struct scst_view_entry *entry;
+	struct scst_nexus *nexus;
+
+	rcu_read_lock();
+	do {
+		entry = scst_view_find(rcu_dereference(sess->view), lun);
+		nexus = entry ? entry->nexus : NULL;
+	} while (nexus && !percpu_ref_tryget(&nexus->ref));
+	rcu_read_unlock();
+	return nexus;
+}
+
 /* --- nexuses ---------------------------------------------------------------------------------- */
+
+static void scst_nexus_free_rcu(struct rcu_head *rcu)
+{
+	struct scst_nexus *nexus = container_of(rcu, struct scst_nexus, rcu);
+
+	percpu_ref_put(&nexus->sess->ref);
+	kfree(nexus);
+	atomic_dec(&scst_objects[SCST_OBJ_NEXUSES]);
+}
 
 static void scst_nexus_free(struct scst_nexus *nexus)
 {
 	struct scst_device *dev = nexus->dev;
 
 	spin_lock_bh(&dev->nexus_lock);
-	list_del(&nexus->dev_entry);
+	list_del_rcu(&nexus->dev_entry);
 	spin_unlock_bh(&dev->nexus_lock);
 	percpu_ref_exit(&nexus->ref);
-	percpu_ref_put(&nexus->sess->ref);
+	scst_unsettled_del(nexus);
 	scst_device_put(dev);
-	kfree(nexus);
-	atomic_dec(&scst_objects[SCST_OBJ_NEXUSES]);
+	/* Task management may be looking at the session's commands by way of the nexus. */
+	call_rcu(&nexus->rcu, scst_nexus_free_rcu);
 }
 
 static void scst_nexus_free_work(struct work_struct *work)
@@ -136,6 +154,23 @@ static void scst_nexus_release(struct percpu_ref *ref)
 	queue_work(scst_release_wq, &nexus->free_work);
 }
 
+/* Under scst_wait_lock. */
+static void scst_nexus_writes_over(struct scst_wait *wait)
+{
+	scst_unsettled_del(container_of(wait, struct scst_nexus, wait));
+}
+
+/* What was lost before an initiator came is not its loss. */
+static void scst_nexus_sample_wb(struct scst_nexus *nexus)
+{
+	struct scst_device *dev = nexus->dev;
+
+	if (!percpu_ref_tryget_live(&dev->active_ref))
+		return;
+	dev->handler->wb_error(dev, &nexus->wb_since);
+	percpu_ref_put(&dev->active_ref);
+}
+
 /* Under scst_config_mutex. */
 static struct scst_nexus *scst_nexus_alloc(struct scst_session *sess, struct scst_device *dev, u32 lun)
 {
@@ -151,7 +186,10 @@ static struct scst_nexus *scst_nexus_alloc(struct scst_session *sess, struct scs
 		kfree(nexus);
 		return NULL;
 	}
-	nexus->attention = BIT(SCST_UA_POWER_ON);
+	nexus->gates = BIT(SCST_UA_POWER_ON);
+	INIT_LIST_HEAD(&nexus->unsettled);
+	INIT_LIST_HEAD(&nexus->wait.entry);
+	nexus->wait.over = scst_nexus_writes_over;
 	nexus->cookie = ++cookie;
 	nexus->lun = lun;
 	nexus->dev = dev;
@@ -159,8 +197,11 @@ static struct scst_nexus *scst_nexus_alloc(struct scst_session *sess, struct scs
 	scst_device_get(dev);
 	percpu_ref_get(&sess->ref);
 	INIT_WORK(&nexus->free_work, scst_nexus_free_work);
+	if (dev->handler->wb_error)
+		scst_nexus_sample_wb(nexus);
 	spin_lock_bh(&dev->nexus_lock);
-	list_add_tail(&nexus->dev_entry, &dev->nexuses);
+	nexus->gates |= dev->gates;
+	list_add_tail_rcu(&nexus->dev_entry, &dev->nexuses);
 	spin_unlock_bh(&dev->nexus_lock);
 	atomic_inc(&scst_objects[SCST_OBJ_NEXUSES]);
 	return nexus;
@@ -258,10 +299,12 @@ int scst_view_prepare(struct scst_session *sess, struct scst_lunset *set)
 				return -ENOMEM;
 			}
 			if (scst_view_find(old, want->lun))
-				set_bit(SCST_UA_INQUIRY_CHANGED, &nexus->attention);
+				set_bit(SCST_UA_INQUIRY_CHANGED, &nexus->gates);
 			sess->luns_differ = true;
 		}
 		view->nr = i + 1;
+		if (!nexus->carried && want->read_only)
+			set_bit(SCST_GATE_READ_ONLY, &nexus->gates);
 		view->entry[i].lun = want->lun;
 		view->entry[i].read_only = want->read_only;
 		view->entry[i].nexus = nexus;
@@ -289,8 +332,38 @@ void scst_view_discard(struct scst_session *sess)
 	scst_view_free(view);
 }
 
-/* Drop a view that readers can't find any more, and the nexuses that have no place in the next. */
-static void scst_view_retire(struct scst_view *view)
+/*
+ * No view shows the nexus any more.  Its gate is closed before its commands are looked for, so that one which was
+ * admitted before is found, and one that was not is stopped.
+ */
+static void scst_nexus_revoke(struct scst_nexus *nexus, u64 generation, bool fence)
+{
+	set_bit(SCST_GATE_REVOKED, &nexus->gates);
+	smp_mb__after_atomic();
+	scst_unsettled_add(nexus, generation);
+	if (fence)
+		scst_abort_nexus(nexus);
+	/*
+	 * The view that showed it is replaced by now, and the reference dies after a grace period only: a reader who found the
+	 * nexus in the old view either got a reference, or sees that it is dying and looks at the new view.
+	 */
+	percpu_ref_kill(&nexus->ref);
+}
+
+/* The mapping has become read-only, or writable. */
+static void scst_nexus_mode(struct scst_nexus *nexus, u64 generation, bool fence)
+{
+	if (!nexus->mode_changed)
+		return;
+	set_bit(SCST_UA_MODE_CHANGED, &nexus->gates);
+	if (test_and_change_bit(SCST_GATE_READ_ONLY, &nexus->gates))
+		return;
+	scst_unsettled_add(nexus, generation);
+	scst_await_writes(&nexus->wait, nexus, fence);
+}
+
+/* Drop a view that readers can't find any more, and the nexuses that have no place in the next, by @generation. */
+static void scst_view_retire(struct scst_view *view, u64 generation, bool fence)
 {
 	u32 i;
 
@@ -298,12 +371,11 @@ static void scst_view_retire(struct scst_view *view)
 		struct scst_nexus *nexus = view->entry[i].nexus;
 
 		if (!nexus->carried) {
-			percpu_ref_kill(&nexus->ref);
+			scst_nexus_revoke(nexus, generation, fence);
 			continue;
 		}
 		nexus->carried = false;
-		if (nexus->mode_changed)
-			set_bit(SCST_UA_MODE_CHANGED, &nexus->attention);
+		scst_nexus_mode(nexus, generation, fence);
 	}
 	scst_view_free(view);
 }
@@ -311,10 +383,11 @@ static void scst_view_retire(struct scst_view *view)
 /**
  * scst_view_switch() - bring the prepared view into force
  * @sess: the session; nothing happens if it has no prepared view
+ * @fence: abort the running commands of access that the new view does not give
  *
  * Under scst_config_mutex.  Commands see the old view or the new one.
  */
-void scst_view_switch(struct scst_session *sess)
+void scst_view_switch(struct scst_session *sess, bool fence)
 {
 	struct scst_view *old = scst_view_current(sess), *view = sess->next_view;
 
@@ -324,12 +397,12 @@ void scst_view_switch(struct scst_session *sess)
 	rcu_assign_pointer(sess->view, view);
 	if (!old)
 		return;
-	scst_view_retire(old);
+	scst_view_retire(old, scst_generation() + 1, fence);
 	if (!sess->luns_differ)
 		return;
 	scst_ua_luns_changed(sess, view);
-	if (sess->tgt->driver->luns_changed)
-		sess->tgt->driver->luns_changed(sess);
+	if (sess->driver->luns_changed)
+		sess->driver->luns_changed(sess);
 }
 
 /* The session goes: no LUNs any more.  Under scst_config_mutex. */
@@ -339,5 +412,5 @@ void scst_view_drop(struct scst_session *sess)
 
 	rcu_assign_pointer(sess->view, NULL);
 	if (old)
-		scst_view_retire(old);
+		scst_view_retire(old, scst_generation(), false);
 }

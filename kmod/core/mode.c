@@ -67,26 +67,53 @@ struct scst_mode_error {
 
 static void scst_mode_state(const struct scst_cmd *cmd, struct scst_mode_state *state)
 {
-	const struct scst_device *dev = cmd->dev;
+	struct scst_device *dev = cmd->dev;
+	bool cache = scst_device_write_cache(dev);
 
 	*state = (struct scst_mode_state) {
 		.current_values = {
-			.wce	= READ_ONCE(dev->wce),
+			.wce	= cache && !READ_ONCE(dev->wce_off),
 			.d_sense = READ_ONCE(dev->d_sense),
 			.swp	= READ_ONCE(dev->swp),
 		},
-		.defaults.wce = dev->volatile_cache,
+		.defaults.wce = cache,
 		/* Without FUA there is no way to write through the backing's cache. */
 		.changeable = {
-			.wce	= dev->volatile_cache && dev->fua,
+			.wce	= cache && dev->fua,
 			.d_sense = true,
 			.swp	= true,
 		},
-		.nblocks	= READ_ONCE(dev->nblocks),
+		.nblocks	= READ_ONCE(dev->geo.nblocks),
 		.block_size	= scst_device_block_size(dev),
 		.dpofua		= dev->fua,
-		.wp		= cmd->read_only || dev->read_only || READ_ONCE(dev->swp),
+		.wp		= READ_ONCE(cmd->nexus->gates) & SCST_STOPS_WRITE,
 	};
+}
+
+static void scst_cache_told(struct scst_device *dev, bool cache)
+{
+	if (xchg(&dev->cache_told, cache) != cache)
+		scst_ua_device(dev, SCST_UA_MODE_CHANGED, NULL);
+}
+
+/**
+ * scst_device_write_cache() - is there a volatile write cache now?
+ * @dev: the device
+ *
+ * Process or softirq context.  Asked each time, because it may be switched at run time; whoever notices that it is not what
+ * initiators were told last tells them.  A parked device has what it had.
+ */
+bool scst_device_write_cache(struct scst_device *dev)
+{
+	bool cache;
+
+	if (!percpu_ref_tryget_live(&dev->active_ref))
+		return READ_ONCE(dev->cache_told);
+	cache = dev->handler->write_cache && dev->handler->write_cache(dev);
+	percpu_ref_put(&dev->active_ref);
+	if (unlikely(READ_ONCE(dev->cache_told) != cache))
+		scst_cache_told(dev, cache);
+	return cache;
 }
 
 /* --- pages --------------------------------------------------------------------------------- */
@@ -407,32 +434,29 @@ static void scst_mode_apply(struct scst_cmd *cmd, const struct scst_mode_values 
 	struct scst_device *dev = cmd->dev;
 
 	if (old->wce != new->wce)
-		WRITE_ONCE(dev->wce, new->wce);
+		WRITE_ONCE(dev->wce_off, !new->wce);
 	if (old->d_sense != new->d_sense)
 		WRITE_ONCE(dev->d_sense, new->d_sense);
-	if (old->swp != new->swp)
+	if (old->swp != new->swp) {
 		WRITE_ONCE(dev->swp, new->swp);
+		scst_gate_device(dev, SCST_GATE_WRITE_PROTECT, new->swp || dev->read_only);
+	}
 	if (memcmp(old, new, sizeof(*old)))
 		scst_ua_device(dev, SCST_UA_MODE_CHANGED, cmd->nexus);
-	if (scst_mode_must_flush(old, new) && dev->volatile_cache) {
-		cmd->lba = 0;
-		cmd->sync_len = 0;
-		scst_cmd_to_handler(cmd, SCST_ACTION_SYNC);
-		return;
-	}
-	scst_cmd_good(cmd);
+	if (scst_mode_must_flush(old, new))
+		scst_sync(cmd, 0, 0);
+	else
+		scst_cmd_good(cmd);
 }
 
-/* Sets sense data and returns false if the CDB asks for what can't be done. */
-static bool scst_mode_select_check(struct scst_cmd *cmd)
+/* The CDB asks for what can't be done.  (A reader, who must not change what writers rely on, has been stopped before.) */
+bool scst_mode_prepare_select(struct scst_cmd *cmd)
 {
-	if (cmd->read_only)		/* a reader must not change what writers rely on */
-		scst_cmd_sense(cmd, SCST_SENSE_WRITE_PROTECTED);
-	else if (!(cmd->cdb[1] & 0x10))	/* PF: parameters of the vendor's own form */
+	if (!(cmd->cdb[1] & 0x10))	/* PF: parameters of the vendor's own form */
 		scst_cmd_invalid_cdb(cmd, 1, 4);
 	else if (cmd->cdb[1] & 0x01)	/* SP: nothing is saved */
 		scst_cmd_invalid_cdb(cmd, 1, 0);
-	else if (cmd->xfer_len > min_t(u32, cmd->data_len, SELECT_MAX))
+	else if (cmd->xfer_len > min_t(u32, cmd->len, SELECT_MAX))
 		scst_cmd_sense(cmd, SCST_SENSE_LIST_LENGTH);
 	else
 		return true;
@@ -452,10 +476,6 @@ void scst_mode_select(struct scst_cmd *cmd)
 	struct scst_mode_error err;
 	u8 list[SELECT_MAX];
 
-	if (!scst_mode_select_check(cmd)) {
-		scst_cmd_respond(cmd);
-		return;
-	}
 	if (!cmd->xfer_len) {
 		scst_cmd_good(cmd);
 		return;

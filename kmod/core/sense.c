@@ -121,6 +121,39 @@ void scst_cmd_sense_info(struct scst_cmd *cmd, u32 sense, u64 information)
 	cmd->sense_len = scst_sense_information(cmd->sense, information);
 }
 
+/* ... to sense data that is there already. */
+void scst_cmd_sense_info_add(struct scst_cmd *cmd, u64 information)
+{
+	if (cmd->sense_len)
+		cmd->sense_len = scst_sense_information(cmd->sense, information);
+}
+
+/* The sense data is that of an earlier command, which ended GOOD (SPC-4 4.5.5). */
+void scst_cmd_sense_deferred(struct scst_cmd *cmd)
+{
+	cmd->sense[0] += 1;	/* 70h to 71h, 72h to 73h */
+}
+
+/* An opcode, or one of its service actions, that the unit does not have. */
+void scst_cmd_refuse_opcode(struct scst_cmd *cmd)
+{
+	const struct scst_opcode *row = cmd->dev->ops->row[cmd->cdb[0]];
+
+	if (row && row->sa && cmd->cdb_len >= row->cdb_len)
+		scst_cmd_invalid_cdb(cmd, row->cdb_len > 16 ? 8 : 1, row->cdb_len > 16 ? 7 : 4);
+	else
+		scst_cmd_sense(cmd, SCST_SENSE_INVALID_OPCODE);
+}
+
+/* Data-out did not arrive whole. */
+void scst_cmd_transfer_error(struct scst_cmd *cmd, int error)
+{
+	if (error == -ENOMEM || error == -EAGAIN)
+		scst_cmd_errno(cmd, error);
+	else
+		scst_cmd_sense(cmd, SCST_SENSE_DATA_PHASE);
+}
+
 /**
  * scst_cmd_invalid_cdb() - INVALID FIELD IN CDB
  * @cmd: the command
@@ -145,11 +178,16 @@ void scst_cmd_invalid_list(struct scst_cmd *cmd, unsigned int byte, int bit)
 	cmd->sense_len = scst_sense_field(cmd->sense, false, byte, bit);
 }
 
+/* Of the medium itself, not of the way there; -ENODATA is the block layer's word for it. */
+bool scst_error_is_medium(int error)
+{
+	return error == -EIO || error == -ENODATA;
+}
+
 static u32 scst_sense_medium_error(const struct scst_cmd *cmd)
 {
 	switch (cmd->action) {
 	case SCST_ACTION_READ:
-	case SCST_ACTION_VERIFY:
 		return SCST_SENSE_READ_ERROR;
 	case SCST_ACTION_WRITE:
 	case SCST_ACTION_SYNC:
@@ -159,11 +197,12 @@ static u32 scst_sense_medium_error(const struct scst_cmd *cmd)
 	}
 }
 
-/* 0: not a matter of sense data, but BUSY: the initiator is to come again. */
+/* 0: not a matter of sense data. */
 static u32 scst_sense_of_errno(const struct scst_cmd *cmd, int error)
 {
 	switch (error) {
 	case -EAGAIN:
+	case -EBADE:
 	case -EBUSY:
 	case -ENOMEM:
 		return 0;
@@ -173,7 +212,7 @@ static u32 scst_sense_of_errno(const struct scst_cmd *cmd, int error)
 	case -EROFS:
 		return SCST_SENSE_WRITE_PROTECTED;
 	case -EIO:
-	case -ENODATA:		/* the block layer's "medium error" */
+	case -ENODATA:
 		return scst_sense_medium_error(cmd);
 	case -ENODEV:
 	case -ENOLINK:
@@ -202,7 +241,8 @@ void scst_cmd_errno(struct scst_cmd *cmd, int error)
 		scst_cmd_sense(cmd, sense);
 		return;
 	}
-	cmd->status = SAM_STAT_BUSY;
+	/* EBADE: the backing is reserved by another host (BLK_STS_NEXUS, since renamed). */
+	cmd->status = error == -EBADE ? SAM_STAT_RESERVATION_CONFLICT : SAM_STAT_BUSY;
 	cmd->sense_len = 0;
 	cmd->len = 0;
 }

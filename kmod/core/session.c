@@ -2,100 +2,142 @@
 /*
  * Sessions: I_T nexuses from login to logout.
  *
- * Who holds sess->ref: each nexus, and each command that found none.  The target driver's
- * own hold ends in scst_session_unregister(), which waits for the rest and frees.
+ * Who holds sess->ref: each nexus, each command that found none, each task management request.  The target driver's own hold
+ * ends in scst_session_close(); when the rest is gone, so is the session.  Nobody waits for that.
  */
 #include "core.h"
 #include <linux/idr.h>
-#include <linux/sched.h>
 
 static DEFINE_IDA(scst_session_ids);
 
-static void scst_session_release(struct percpu_ref *ref)
-{
-	complete(&container_of(ref, struct scst_session, ref)->gone);
-}
-
 static void scst_session_free(struct scst_session *sess)
 {
+	struct scst_target *tgt = sess->tgt;
+
 	ida_free(&scst_session_ids, sess->id);
 	percpu_ref_exit(&sess->ref);
+	scst_track_free(sess);
 	free_percpu(sess->pcpu);
-	scst_target_put(sess->tgt);
 	kfree(sess);
 	atomic_dec(&scst_objects[SCST_OBJ_SESSIONS]);
+	scst_target_put(tgt);
 }
 
-static int scst_session_alloc_pcpu(struct scst_session *sess)
+/* The last command is released, and task management is answered. */
+static void scst_session_gone_work(struct work_struct *work)
 {
-	int cpu;
+	struct scst_session *sess = container_of(work, struct scst_session, gone_work);
+	struct scst_target *tgt = sess->tgt;
+
+	if (!sess->silent)
+		sess->driver->session_gone(sess);
+	scst_target_get(tgt);
+	scst_session_free(sess);
+	scst_target_session_gone(tgt);
+	scst_target_put(tgt);
+}
+
+static void scst_session_release(struct percpu_ref *ref)
+{
+	queue_work(scst_release_wq, &container_of(ref, struct scst_session, ref)->gone_work);
+}
+
+static void scst_session_close_work(struct work_struct *work)
+{
+	struct scst_session *sess = container_of(work, struct scst_session, close_work);
+	struct scst_target *tgt = sess->tgt;
+
+	mutex_lock(&scst_config_mutex);
+	list_del(&sess->entry);
+	scst_view_drop(sess);
+	mutex_unlock(&scst_config_mutex);
+	scst_sysfs_remove(&sess->classdev);
+	scst_abort_session(sess);
+	/* What the driver had no room for goes to it once more, and it sees that it is aborted. */
+	scst_target_resume(tgt);
+	percpu_ref_kill(&sess->ref);
+}
+
+/* The allocations of a session; scst_session_free() undoes them all. */
+static int scst_session_init(struct scst_session *sess)
+{
+	int ret;
 
 	sess->pcpu = alloc_percpu(struct scst_session_pcpu);
 	if (!sess->pcpu)
 		return -ENOMEM;
-	for_each_possible_cpu(cpu) {
-		struct scst_track *track = &per_cpu_ptr(sess->pcpu, cpu)->track;
-
-		spin_lock_init(&track->lock);
-		INIT_LIST_HEAD(&track->cmds);
-	}
+	ret = scst_track_alloc(sess);
+	if (ret)
+		goto out_pcpu;
+	ret = percpu_ref_init(&sess->ref, scst_session_release, 0, GFP_KERNEL);
+	if (ret)
+		goto out_track;
+	ret = ida_alloc_min(&scst_session_ids, 1, GFP_KERNEL);
+	if (ret < 0)
+		goto out_ref;
+	sess->id = ret;
 	return 0;
+
+out_ref:
+	percpu_ref_exit(&sess->ref);
+out_track:
+	scst_track_free(sess);
+out_pcpu:
+	free_percpu(sess->pcpu);
+	return ret;
 }
 
 static struct scst_session *scst_session_alloc(struct scst_target *tgt, const char *initiator)
 {
-	struct scst_session *sess = kzalloc(sizeof(*sess), GFP_KERNEL);
-	int id;
+	struct scst_session *sess = kzalloc_node(sizeof(*sess), GFP_KERNEL, tgt->limits.node);
 
 	if (!sess)
 		return NULL;
-	if (scst_session_alloc_pcpu(sess))
-		goto out_free;
-	if (percpu_ref_init(&sess->ref, scst_session_release, 0, GFP_KERNEL))
-		goto out_free_pcpu;
-	id = ida_alloc_min(&scst_session_ids, 1, GFP_KERNEL);
-	if (id < 0)
-		goto out_exit_ref;
-	sess->id = id;
 	sess->tgt = tgt;
+	sess->driver = tgt->driver;
+	if (scst_session_init(sess)) {
+		kfree(sess);
+		return NULL;
+	}
 	scst_target_get(tgt);
+	sess->max_xfer = scst_target_max_xfer(tgt);
+	sess->track_all = tgt->driver->receive_data || tgt->driver->abort;
 	strscpy(sess->initiator, initiator, sizeof(sess->initiator));
-	init_completion(&sess->gone);
+	INIT_WORK(&sess->close_work, scst_session_close_work);
+	INIT_WORK(&sess->gone_work, scst_session_gone_work);
 	atomic_inc(&scst_objects[SCST_OBJ_SESSIONS]);
 	return sess;
-
-out_exit_ref:
-	percpu_ref_exit(&sess->ref);
-out_free_pcpu:
-	free_percpu(sess->pcpu);
-out_free:
-	kfree(sess);
-	return NULL;
 }
 
 /**
  * scst_session_register() - an initiator port has logged in
  * @tgt: the target port
  * @initiator: name of the initiator port as access groups know it
+ * @id: its TransportID, copied; NULL: made from the name
  * @driver_data: the driver's own
  *
- * Process context, may sleep.  Commands may be submitted on return.
+ * Process context, may sleep, but waits for no back end.  Commands may be submitted on return.
  *
- * Return: the session, to be ended by scst_session_unregister(), or an ERR_PTR: -EINVAL for a name
- * that is empty or too long, -ENOMEM.
+ * Return: the session, to be ended by scst_session_close(), or an ERR_PTR: -EINVAL for a name that is empty or too
+ * long or a TransportID that is too long, -ENOMEM.
  */
 struct scst_session *scst_session_register(struct scst_target *tgt, const char *initiator,
-					   void *driver_data)
+					   const struct scst_transport_id *id, void *driver_data)
 {
 	struct scst_session *sess;
 	int ret;
 
-	if (!*initiator || strlen(initiator) > SCST_INITIATOR_NAME_LEN)
+	might_sleep();
+	if (!*initiator || strlen(initiator) > SCST_INITIATOR_NAME_LEN || (id && id->len > SCST_TRANSPORT_ID_MAX))
 		return ERR_PTR(-EINVAL);
 	sess = scst_session_alloc(tgt, initiator);
 	if (!sess)
 		return ERR_PTR(-ENOMEM);
 	sess->driver_data = driver_data;
+	if (id)
+		sess->transport_id = *id;
+	else
+		scst_transport_id_default(&sess->transport_id, tgt->driver->protocol, initiator);
 	ret = scst_session_attach(sess);
 	if (ret) {
 		scst_session_free(sess);
@@ -103,7 +145,8 @@ struct scst_session *scst_session_register(struct scst_target *tgt, const char *
 	}
 	ret = scst_sysfs_add_session(sess);
 	if (ret) {
-		scst_session_unregister(sess);
+		sess->silent = true;
+		scst_session_close(sess);
 		return ERR_PTR(ret);
 	}
 	return sess;
@@ -111,24 +154,15 @@ struct scst_session *scst_session_register(struct scst_target *tgt, const char *
 EXPORT_SYMBOL_GPL(scst_session_register);
 
 /**
- * scst_session_unregister() - the initiator port has logged out
- * @sess: the session; freed
+ * scst_session_close() - the initiator port has logged out, or is to be
+ * @sess: the session; the driver submits nothing more
  *
- * The driver submits nothing more.  Aborts what is running and waits for it, without a bound of its own:
- * the commands' memory is the driver's and their pages are with the back end until then.
- * Process context, sleeps.
+ * Any context, once.  Aborts what is running; the driver's abort() is called for what it holds.  When the last command is released
+ * and the last task management request answered, session_gone() is called and the session freed, however long
+ * that takes: the commands' memory is the driver's, and their pages are with the back end until then.
  */
-void scst_session_unregister(struct scst_session *sess)
+void scst_session_close(struct scst_session *sess)
 {
-	mutex_lock(&scst_config_mutex);
-	list_del(&sess->entry);
-	sess->tgt->nr_sessions--;
-	scst_view_drop(sess);
-	mutex_unlock(&scst_config_mutex);
-	scst_sysfs_remove(&sess->classdev);
-	scst_abort_session(sess);
-	percpu_ref_kill(&sess->ref);
-	wait_for_completion_state(&sess->gone, TASK_IDLE);
-	scst_session_free(sess);
+	queue_work(scst_release_wq, &sess->close_work);
 }
-EXPORT_SYMBOL_GPL(scst_session_unregister);
+EXPORT_SYMBOL_GPL(scst_session_close);

@@ -35,11 +35,11 @@ static u32 scst_spc_pending_sense(struct scst_cmd *cmd)
 
 	if (!dev)
 		return SCST_SENSE_LUN_NOT_SUPPORTED;
-	sense = READ_ONCE(cmd->nexus->attention) ? scst_ua_take(cmd->nexus) : 0;
+	sense = scst_ua_take(cmd->nexus);
 	if (sense)
 		return sense;
-	if (READ_ONCE(dev->state) != SCST_DEVICE_ACTIVE)
-		return SCST_SENSE_BECOMING_READY;
+	if (test_bit(SCST_GATE_PARKED, &cmd->nexus->gates))
+		return SCST_SENSE_UNAVAILABLE;
 	if (READ_ONCE(dev->stopped))
 		return SCST_SENSE_START_REQUIRED;
 	return 0;
@@ -57,7 +57,7 @@ void scst_spc_request_sense(struct scst_cmd *cmd)
 	u8 buf[SCST_SENSE_SIZE];
 	unsigned int len;
 
-	if (!cmd->xfer_len || !cmd->data_len) {
+	if (!cmd->len) {
 		scst_cmd_good(cmd);
 		return;
 	}
@@ -74,7 +74,8 @@ u8 scst_spc_peripheral(const struct scst_device *dev)
 {
 	if (!dev)
 		return INQUIRY_NO_LUN;
-	return READ_ONCE(dev->state) == SCST_DEVICE_ACTIVE ? TYPE_DISK : INQUIRY_NOT_CONNECTED | TYPE_DISK;
+	return READ_ONCE(dev->state) == SCST_DEVICE_ACTIVE ? dev->handler->device_type :
+							      INQUIRY_NOT_CONNECTED | dev->handler->device_type;
 }
 
 static void scst_spc_pad(u8 *field, const char *text, unsigned int size)
@@ -139,7 +140,7 @@ void scst_spc_inquiry(struct scst_cmd *cmd)
 static u32 scst_luns_put(struct scst_cmd *cmd, const u8 *data, u32 len, u32 at, u32 room)
 {
 	if (at < room)
-		sg_pcopy_from_buffer(cmd->sg, cmd->sg_cnt, data, min(len, room - at), at);
+		sg_pcopy_from_buffer(cmd->data.sgl, cmd->data.nents, data, min(len, room - at), at);
 	return at + len;
 }
 
@@ -167,7 +168,7 @@ static u32 scst_luns_write(struct scst_cmd *cmd, const struct scst_view *view, u
 static void scst_luns_report(struct scst_cmd *cmd, bool none)
 {
 	struct scst_session *sess = cmd->sess;
-	u32 room = min(cmd->xfer_len, cmd->data_len);
+	u32 room = cmd->len;
 	u32 total;
 
 	/*
@@ -184,19 +185,22 @@ static void scst_luns_report(struct scst_cmd *cmd, bool none)
 	scst_cmd_good(cmd);
 }
 
+bool scst_spc_prepare_report_luns(struct scst_cmd *cmd)
+{
+	if (cmd->cdb[2] > 2)
+		scst_cmd_invalid_cdb(cmd, 2, 7);
+	else if (cmd->xfer_len < LUN_LIST_MIN)
+		scst_cmd_invalid_cdb(cmd, 6, 7);
+	else
+		return true;
+	return false;
+}
+
 /**
  * scst_spc_report_luns() - REPORT LUNS (SPC-4 6.33)
  * @cmd: the command
  */
 void scst_spc_report_luns(struct scst_cmd *cmd)
 {
-	u8 select = cmd->cdb[2];
-
-	if (select > 2)
-		scst_cmd_invalid_cdb(cmd, 2, 7);
-	else if (cmd->xfer_len < LUN_LIST_MIN)
-		scst_cmd_invalid_cdb(cmd, 6, 7);
-	else
-		return scst_luns_report(cmd, select == 1);
-	scst_cmd_respond(cmd);
+	scst_luns_report(cmd, cmd->cdb[2] == 1);
 }

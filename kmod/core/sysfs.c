@@ -3,18 +3,19 @@
  * Class "scst": what the kernel makes by itself, and the uevents that say "look".
  *
  * A class device lives from enable to disable (targets, devices), login to logout (sessions); removing
- * it waits for readers of its attributes, so these may use the object without a reference.
+ * it waits for readers of its attributes, so these may use the object without a reference.  Ports are in port.c.
  */
 #include "core.h"
 
 static int scst_class_uevent(SCST_UEVENT_CONST struct device *cdev, struct kobj_uevent_env *env)
 {
+	const char *name = strchr(dev_name(cdev), '.');
 	int ret = add_uevent_var(env, "SCST_TYPE=%s", cdev->type->name);
 
-	return ret ?: add_uevent_var(env, "SCST_NAME=%s", strchr(dev_name(cdev), '.') + 1);
+	return ret ?: add_uevent_var(env, "SCST_NAME=%s", name ? name + 1 : dev_name(cdev));
 }
 
-static struct class scst_class = {
+struct class scst_class = {
 	.name		= "scst",
 	.dev_uevent	= scst_class_uevent,
 };
@@ -92,7 +93,7 @@ static struct device_attribute scst_##object##_attr_##attr =				\
 SCST_SYSFS_ATTR(device, name, "%s", o->name);
 SCST_SYSFS_ATTR(device, handler, "%s", o->handler->name);
 SCST_SYSFS_ATTR(device, state, "%s", scst_device_state_name(o));
-SCST_SYSFS_ATTR(device, size, "%llu", READ_ONCE(o->nblocks) << o->block_shift);
+SCST_SYSFS_ATTR(device, size, "%llu", scst_device_size(o));
 SCST_SYSFS_ATTR(device, block_size, "%u", scst_device_block_size(o));
 
 static struct attribute *scst_device_sysfs_attrs[] = {
@@ -197,24 +198,41 @@ static ssize_t scst_session_group_show(struct device *cdev, struct device_attrib
 }
 static struct device_attribute scst_session_attr_group = __ATTR(group, 0444, scst_session_group_show, NULL);
 
-/* The lines of a view, as far as they fall into the window; the length of all. */
-static loff_t scst_view_print(const struct scst_view *view, char *buf, loff_t from, size_t size)
+static ssize_t scst_session_transport_id_show(struct device *cdev, struct device_attribute *da, char *page)
+{
+	const struct scst_transport_id *id = &((struct scst_session *)dev_get_drvdata(cdev))->transport_id;
+	char *end = bin2hex(page, id->bytes, min_t(size_t, id->len, sizeof(id->bytes)));
+
+	*end++ = '\n';
+	return end - page;
+}
+static struct device_attribute scst_session_attr_transport_id =
+	__ATTR(transport_id, 0444, scst_session_transport_id_show, NULL);
+
+/* Add a line to a text; what falls into the window is copied. */
+void scst_text_add(struct scst_text *text, const char *line, size_t len)
+{
+	loff_t end = text->from + (loff_t)text->size;
+	loff_t first = max(text->from, text->at), last = min(end, text->at + (loff_t)len);
+
+	if (first < last) {
+		memcpy(text->buf + (first - text->from), line + (first - text->at), last - first);
+		text->done = last - text->from;
+	}
+	text->at += len;
+}
+
+static void scst_view_print(const struct scst_view *view, struct scst_text *text)
 {
 	char line[SCST_DEVICE_NAME_LEN + 20];
-	loff_t at = 0;
 	u32 i;
 
-	for (i = 0; view && i < view->nr && at < from + (loff_t)size; i++) {
+	for (i = 0; view && i < view->nr; i++) {
 		const struct scst_view_entry *e = &view->entry[i];
-		int len = scnprintf(line, sizeof(line), "%u %s %s\n", e->lun, e->nexus->dev->name,
-				    e->read_only ? "ro" : "rw");
-		loff_t first = max(from, at), last = min(from + (loff_t)size, at + len);
 
-		if (first < last)
-			memcpy(buf + (first - from), line + (first - at), last - first);
-		at += len;
+		scst_text_add(text, line, scnprintf(line, sizeof(line), "%u %s %s\n", e->lun, e->nexus->dev->name,
+						    e->read_only ? "ro" : "rw"));
 	}
-	return at;
 }
 
 static ssize_t scst_session_luns_read(struct file *file, struct kobject *kobj,
@@ -222,12 +240,12 @@ static ssize_t scst_session_luns_read(struct file *file, struct kobject *kobj,
 				      size_t size)
 {
 	struct scst_session *sess = dev_get_drvdata(kobj_to_dev(kobj));
-	loff_t end;
+	struct scst_text text = { .buf = buf, .from = from, .size = size };
 
 	rcu_read_lock();
-	end = scst_view_print(rcu_dereference(sess->view), buf, from, size);
+	scst_view_print(rcu_dereference(sess->view), &text);
 	rcu_read_unlock();
-	return end <= from ? 0 : min_t(loff_t, end - from, size);
+	return text.done;
 }
 
 static struct bin_attribute scst_session_attr_luns = {
@@ -238,6 +256,7 @@ static struct bin_attribute scst_session_attr_luns = {
 static struct attribute *scst_session_sysfs_attrs[] = {
 	&scst_session_attr_target.attr,
 	&scst_session_attr_initiator.attr,
+	&scst_session_attr_transport_id.attr,
 	&scst_session_attr_group.attr,
 	&scst_session_attr_commands.attr,
 	&scst_session_attr_read_bytes.attr,
@@ -275,77 +294,71 @@ int scst_sysfs_add_session(struct scst_session *sess)
 	return 0;
 }
 
-/* --- hardware ports ------------------------------------------------------------------------------ */
+/* --- the core itself: /sys/class/scst/core ----------------------------------------------------------- */
 
-static ssize_t scst_port_driver_show(struct device *cdev, struct device_attribute *da, char *page)
+static struct device *scst_core_dev;
+
+static ssize_t scst_core_settled_show(struct device *cdev, struct device_attribute *da, char *page)
 {
-	const struct scst_target_driver *drv = dev_get_drvdata(cdev);
-
-	return sysfs_emit(page, "%s\n", drv->name);
+	return sysfs_emit(page, "%llu\n", scst_settled());
 }
-static struct device_attribute scst_port_attr_driver = __ATTR(driver, 0444, scst_port_driver_show, NULL);
+static struct device_attribute scst_core_attr_settled = __ATTR(settled, 0444, scst_core_settled_show, NULL);
 
-static ssize_t scst_port_name_show(struct device *cdev, struct device_attribute *da, char *page)
+static ssize_t scst_core_unsettled_read(struct file *file, struct kobject *kobj,
+					SCST_BIN_CONST struct bin_attribute *attr, char *buf, loff_t from,
+					size_t size)
 {
-	const struct scst_target_driver *drv = dev_get_drvdata(cdev);
-
-	return sysfs_emit(page, "%s\n", dev_name(cdev) + strlen("port.") + strlen(drv->name) + 1);
+	return scst_unsettled_print(buf, from, size);
 }
-static struct device_attribute scst_port_attr_name = __ATTR(name, 0444, scst_port_name_show, NULL);
 
-static ssize_t scst_port_state_show(struct device *cdev, struct device_attribute *da, char *page)
-{
-	return sysfs_emit(page, "present\n");
-}
-static struct device_attribute scst_port_attr_state = __ATTR(state, 0444, scst_port_state_show, NULL);
+static struct bin_attribute scst_core_attr_unsettled = {
+	.attr	= { .name = "unsettled", .mode = 0444 },
+	.read	= scst_core_unsettled_read,
+};
 
-static struct attribute *scst_port_sysfs_attrs[] = {
-	&scst_port_attr_name.attr,
-	&scst_port_attr_driver.attr,
-	&scst_port_attr_state.attr,
+static struct attribute *scst_core_sysfs_attrs[] = {
+	&scst_core_attr_settled.attr,
 	NULL,
 };
-ATTRIBUTE_GROUPS(scst_port_sysfs);
 
-static const struct device_type scst_port_type = {
-	.name	= "port",
-	.groups	= scst_port_sysfs_groups,
+static SCST_BIN_CONST struct bin_attribute *SCST_BIN_CONST scst_core_bin_attrs[] = {
+	&scst_core_attr_unsettled,
+	NULL,
 };
 
-/**
- * scst_port_register() - a hardware port that can be a target was found
- * @drv: the driver that found it
- * @name: name of the target it would be
- *
- * Process context.  Return: its class device, to be given to scst_port_unregister(), or an ERR_PTR.
- */
-struct device *scst_port_register(const struct scst_target_driver *drv, const char *name)
-{
-	char full[SCST_DEVICE_NAME_LEN + SCST_TARGET_NAME_LEN + 10];
+static const struct attribute_group scst_core_sysfs_group = {
+	.attrs		= scst_core_sysfs_attrs,
+	.bin_attrs	= scst_core_bin_attrs,
+};
 
-	snprintf(full, sizeof(full), "port.%s.%s", drv->name, name);
-	return scst_classdev_add(&scst_port_type, NULL, (void *)drv, full);
-}
-EXPORT_SYMBOL_GPL(scst_port_register);
+static const struct attribute_group *scst_core_sysfs_groups[] = { &scst_core_sysfs_group, NULL };
 
-/**
- * scst_port_unregister() - a hardware port has gone
- * @port: from scst_port_register()
- *
- * Process context.
- */
-void scst_port_unregister(struct device *port)
+static const struct device_type scst_core_type = {
+	.name	= "core",
+	.groups	= scst_core_sysfs_groups,
+};
+
+/* Wakes those who poll.  Process context. */
+void scst_sysfs_notify_settled(void)
 {
-	device_unregister(port);
+	sysfs_notify(&scst_core_dev->kobj, NULL, "settled");
 }
-EXPORT_SYMBOL_GPL(scst_port_unregister);
 
 int scst_sysfs_init(void)
 {
-	return class_register(&scst_class);
+	int ret = class_register(&scst_class);
+
+	if (ret)
+		return ret;
+	scst_core_dev = scst_classdev_add(&scst_core_type, NULL, NULL, "core");
+	if (!IS_ERR(scst_core_dev))
+		return 0;
+	class_unregister(&scst_class);
+	return PTR_ERR(scst_core_dev);
 }
 
 void scst_sysfs_exit(void)
 {
+	scst_sysfs_remove(&scst_core_dev);
 	class_unregister(&scst_class);
 }

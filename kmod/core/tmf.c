@@ -1,199 +1,519 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Task management functions (SAM-5 clause 7).
+ * Task management functions (SAM-5 clause 7), and whatever else waits for the end of commands.
  *
- * A command that may take long is on its session's list from before the handler sees it until its
- * release.  A function marks the commands it affects under the list's lock, then waits until
- * none that is marked is left: only then the medium can't change any more.  Commands that
- * are on no list finish in their submitter's context and never change the medium.
+ * A function marks the commands it affects when it is submitted: those that are in their session's table by then, which
+ * every command is that may change the medium or whose data or response the driver may hold.  Who waits is an object that counts: the end of an
+ * awaited command takes one off all objects that count it, and the last one answers.  No thread waits.
+ *
+ * Which objects count a command is not written down but follows from two facts, both under scst_wait_lock: an object counts the
+ * commands in its scope that are in the table when it looks, and an awaited command leaves the table in the same hold of the lock
+ * in which it is taken off.  So it is counted by every object in whose scope it is, from the first that found it (awaited_seq)
+ * on, and by none that looked before it came.  ABORT TASKs, of which there may be as many as commands, hang on their command instead.
+ *
+ * An awaited command that the driver holds is recalled: its abort() is called from a work item, without a lock, because the driver
+ * calls scst_cmd_sent() under its own.  The command is kept from its release meanwhile.
  */
 #include "core.h"
-#include <linux/sched.h>
-#include <linux/wait.h>
 
-struct workqueue_struct *scst_tmf_wq;
-DECLARE_WAIT_QUEUE_HEAD(scst_quiet);
+static DEFINE_SPINLOCK(scst_wait_lock);
+static LIST_HEAD(scst_waits);
+static u64 scst_wait_seq;
 
-/* Which commands: all conditions that are set. */
-struct scst_tmf_scope {
-	const struct scst_nexus *nexus;
-	const struct scst_device *dev;
-	u64 tag;
-	bool by_tag;
-	bool mark;		/* mark them, or count the marked ones */
-	unsigned int found;
+static struct workqueue_struct *scst_tmf_wq;
+static LLIST_HEAD(scst_tmf_answers);
+static LLIST_HEAD(scst_recalls);
+
+static void scst_tmf_answer_work(struct work_struct *work);
+static void scst_recall_work_fn(struct work_struct *work);
+static DECLARE_WORK(scst_tmf_work, scst_tmf_answer_work);
+static DECLARE_WORK(scst_recall_work, scst_recall_work_fn);
+
+/* --- objects that count commands ------------------------------------------------------------------ */
+
+static bool scst_lunset_has(const struct scst_lunset *set, const struct scst_device *dev)
+{
+	u32 i;
+
+	for (i = 0; i < set->nr; i++)
+		if (set->entry[i].dev == dev)
+			return true;
+	return false;
+}
+
+/* Nothing of what this looks at changes between the command's entering the table and leaving it. */
+static bool scst_wait_covers(const struct scst_wait *wait, const struct scst_cmd *cmd)
+{
+	return (!wait->sess || cmd->sess == wait->sess) &&
+	       (!wait->nexus || cmd->nexus == wait->nexus) &&
+	       (!wait->dev || cmd->dev == wait->dev) &&
+	       (!wait->set || scst_lunset_has(wait->set, cmd->dev)) &&
+	       (!wait->writes || (cmd->op && cmd->op->flags & SCST_OP_WRITE));
+}
+
+static void scst_cmd_await(struct scst_cmd *cmd, u64 seq)
+{
+	if (test_bit(SCST_CMD_AWAITED, &cmd->flags))
+		return;
+	cmd->waiters = NULL;
+	cmd->counted_seq = 0;
+	cmd->awaited_seq = seq;
+	set_bit(SCST_CMD_AWAITED, &cmd->flags);
+}
+
+/* The command, which can't leave, is aborted by @by; the driver is asked for it if it may have it. */
+static void scst_cmd_abort(struct scst_cmd *cmd, const struct scst_session *by)
+{
+	if (scst_cmd_aborted(cmd))
+		return;
+	if (cmd->sess != by)
+		set_bit(SCST_CMD_FOREIGN, &cmd->flags);
+	set_bit(SCST_CMD_ABORTED, &cmd->flags);
+	/* Pairs with scst_cmd_to_driver(): one of the two sees what the other has set. */
+	smp_mb__after_atomic();
+	if (test_bit(SCST_CMD_AT_DRIVER, &cmd->flags)) {
+		set_bit(SCST_CMD_RECALLED, &cmd->flags);
+		if (llist_add(&cmd->recall, &scst_recalls))
+			queue_work(scst_tmf_wq, &scst_recall_work);
+	}
+}
+
+struct scst_scan {
+	struct scst_wait *wait;		/* counts them; NULL: nobody does */
+	const struct scst_wait *scope;
+	const struct scst_nexus *nexus;	/* only of this one */
+	const struct scst_session *by;
+	bool abort;
+	bool found;
 };
 
-static bool scst_tmf_affects(const struct scst_tmf_scope *scope, const struct scst_cmd *cmd)
+/* Once, though two LUNs of a set may lead to one device. */
+static void scst_count_cmd(struct scst_wait *wait, struct scst_cmd *cmd)
 {
-	return (!scope->nexus || cmd->nexus == scope->nexus) &&
-	       (!scope->dev || cmd->dev == scope->dev) &&
-	       (!scope->by_tag || cmd->tag == scope->tag) &&
-	       (scope->mark || scst_cmd_aborted(cmd));
+	if (cmd->counted_seq == wait->seq)
+		return;
+	cmd->counted_seq = wait->seq;
+	wait->left++;
 }
 
-static void scst_tmf_scan(struct scst_session *sess, struct scst_tmf_scope *scope)
+static void scst_scan_cmd(struct scst_cmd *cmd, void *arg)
 {
-	struct scst_cmd *cmd;
-	int cpu;
+	struct scst_scan *scan = arg;
 
-	for_each_possible_cpu(cpu) {
-		struct scst_track *track = &per_cpu_ptr(sess->pcpu, cpu)->track;
-
-		spin_lock_irq(&track->lock);
-		list_for_each_entry(cmd, &track->cmds, track) {
-			if (!scst_tmf_affects(scope, cmd))
-				continue;
-			if (scope->mark)
-				set_bit(SCST_CMD_ABORTED, &cmd->flags);
-			scope->found++;
-		}
-		spin_unlock_irq(&track->lock);
-	}
+	if ((scan->nexus && cmd->nexus != scan->nexus) || !scst_wait_covers(scan->scope, cmd))
+		return;
+	scan->found = true;
+	if (scan->wait || scan->abort)
+		scst_cmd_await(cmd, scst_wait_seq);
+	if (scan->wait)
+		scst_count_cmd(scan->wait, cmd);
+	if (scan->abort)
+		scst_cmd_abort(cmd, scan->by);
 }
 
-static void scst_tmf_scan_nexus(struct scst_nexus *nexus, void *arg)
-{
-	struct scst_tmf_scope *scope = arg;
-
-	scope->nexus = nexus;
-	scst_tmf_scan(nexus->sess, scope);
-}
-
-static unsigned int scst_tmf_scan_device(struct scst_device *dev, bool mark)
-{
-	struct scst_tmf_scope scope = { .dev = dev, .mark = mark };
-
-	scst_device_for_each_nexus(dev, scst_tmf_scan_nexus, &scope);
-	return scope.found;
-}
-
-static unsigned int scst_tmf_scan_session(struct scst_session *sess, struct scst_tmf_scope scope, bool mark)
-{
-	scope.mark = mark;
-	scst_tmf_scan(sess, &scope);
-	return scope.found;
-}
-
-/* Mark everything of a session that is going. */
-void scst_abort_session(struct scst_session *sess)
-{
-	scst_tmf_scan_session(sess, (struct scst_tmf_scope){}, true);
-}
-
-static enum scst_tmf_response scst_tmf_abort(struct scst_session *sess, struct scst_tmf_scope scope)
-{
-	unsigned int marked = scst_tmf_scan_session(sess, scope, true);
-
-	wait_event_idle(scst_quiet, !scst_tmf_scan_session(sess, scope, false));
-	return marked || !scope.by_tag ? SCST_TMF_COMPLETE : SCST_TMF_NO_TASK;
-}
-
-/*
- * SAM-5 6.3.3: commands of all initiators, mode parameters back to their defaults, everybody is told: before
- * waiting, because the reset has happened for whatever comes from here on, and before looking for commands, so
- * that one which was admitted earlier and gets on its list later finds that it was told.
- */
-static void scst_tmf_reset_device(struct scst_device *dev)
-{
-	scst_ua_device(dev, SCST_UA_RESET, NULL);
-	scst_tmf_scan_device(dev, true);
-	dev->wce = dev->volatile_cache;
-	dev->d_sense = false;
-	dev->swp = false;
-	wait_event_idle(scst_quiet, !scst_tmf_scan_device(dev, false));
-}
-
-static struct scst_nexus *scst_tmf_hold_nexus(struct scst_session *sess, u32 lun)
-{
-	const struct scst_view_entry *entry;
-	struct scst_nexus *nexus = NULL;
-
-	rcu_read_lock();
-	entry = scst_view_find(rcu_dereference(sess->view), lun);
-	if (entry && percpu_ref_tryget(&entry->nexus->ref))
-		nexus = entry->nexus;
-	rcu_read_unlock();
-	return nexus;
-}
-
-static enum scst_tmf_response scst_tmf_on_lun(struct scst_tmf *tmf)
-{
-	struct scst_nexus *nexus = scst_tmf_hold_nexus(tmf->sess, tmf->lun);
-
-	if (!nexus)
-		return SCST_TMF_BAD_LUN;
-	if (tmf->fn == SCST_TMF_LUN_RESET)
-		scst_tmf_reset_device(nexus->dev);
-	else
-		scst_tmf_abort(tmf->sess, (struct scst_tmf_scope){ .nexus = nexus });
-	percpu_ref_put(&nexus->ref);
-	return SCST_TMF_COMPLETE;
-}
-
-/* The lowest LUN from @lun on, or SCST_LUN_INVALID. */
-static u32 scst_tmf_next_lun(struct scst_session *sess, u32 lun)
-{
-	const struct scst_view *view;
-	u32 i, next = SCST_LUN_INVALID;
-
-	rcu_read_lock();
-	view = rcu_dereference(sess->view);
-	for (i = 0; view && i < view->nr && next == SCST_LUN_INVALID; i++)
-		if (view->entry[i].lun >= lun)
-			next = view->entry[i].lun;
-	rcu_read_unlock();
-	return next;
-}
-
-static enum scst_tmf_response scst_tmf_target_reset(struct scst_tmf *tmf)
+/* All commands on a device, whoever they are from.  Nexuses and their sessions are freed after a grace period. */
+static void scst_scan_device(const struct scst_device *dev, struct scst_scan *scan)
 {
 	struct scst_nexus *nexus;
-	u32 lun;
 
-	for (lun = scst_tmf_next_lun(tmf->sess, 0); lun != SCST_LUN_INVALID;
-	     lun = scst_tmf_next_lun(tmf->sess, lun + 1)) {
-		nexus = scst_tmf_hold_nexus(tmf->sess, lun);
-		if (!nexus)
-			continue;
-		scst_tmf_reset_device(nexus->dev);
-		percpu_ref_put(&nexus->ref);
+	lockdep_assert_held(&scst_wait_lock);
+	rcu_read_lock();
+	list_for_each_entry_rcu(nexus, &dev->nexuses, dev_entry) {
+		scan->nexus = nexus;
+		scst_track_for_each(nexus->sess, scst_scan_cmd, scan);
 	}
-	return SCST_TMF_COMPLETE;
+	rcu_read_unlock();
 }
 
-static enum scst_tmf_response scst_tmf_execute(struct scst_tmf *tmf)
+/* Under scst_wait_lock: the object counts from here on. */
+static void scst_wait_begin(struct scst_wait *wait)
 {
-	switch (tmf->fn) {
-	case SCST_TMF_ABORT_TASK:
-		return scst_tmf_abort(tmf->sess, (struct scst_tmf_scope){ .tag = tmf->tag, .by_tag = true });
-	case SCST_TMF_TARGET_RESET:
-		return scst_tmf_target_reset(tmf);
-	default:
-		return scst_tmf_on_lun(tmf);
-	}
+	lockdep_assert_held(&scst_wait_lock);
+	wait->seq = ++scst_wait_seq;
+	wait->left = 1;		/* until everything is counted */
+	list_add_tail(&wait->entry, &scst_waits);
 }
 
-static void scst_tmf_work(struct work_struct *work)
+/* Under scst_wait_lock: one less. */
+static void scst_wait_less(struct scst_wait *wait)
 {
-	struct scst_tmf *tmf = container_of(work, struct scst_tmf, work);
+	if (--wait->left)
+		return;
+	list_del_init(&wait->entry);
+	wait->over(wait);
+}
+
+static void scst_wait_ended(struct scst_cmd *cmd)
+{
+	struct scst_wait *wait, *next;
+
+	list_for_each_entry_safe(wait, next, &scst_waits, entry)
+		if (wait->seq >= cmd->awaited_seq && scst_wait_covers(wait, cmd))
+			scst_wait_less(wait);
+}
+
+/* --- answers ------------------------------------------------------------------------------------- */
+
+static void scst_tmf_answer(struct scst_tmf *tmf, enum scst_tmf_response response)
+{
+	tmf->response = response;
+	if (llist_add(&tmf->done, &scst_tmf_answers))
+		queue_work(scst_tmf_wq, &scst_tmf_work);
+}
+
+static void scst_tmf_over(struct scst_wait *wait)
+{
+	scst_tmf_answer(container_of(wait, struct scst_tmf, wait), SCST_TMF_COMPLETE);
+}
+
+static void scst_tmf_finish(struct scst_tmf *tmf)
+{
 	struct scst_session *sess = tmf->sess;
+	struct scst_lunset *set = tmf->set;
 
-	tmf->response = scst_tmf_execute(tmf);
-	sess->tgt->driver->tmf_done(tmf);
+	sess->driver->tmf_done(tmf);
+	if (set) {
+		mutex_lock(&scst_config_mutex);
+		scst_lunset_put(set);
+		mutex_unlock(&scst_config_mutex);
+	}
 	percpu_ref_put(&sess->ref);
+}
+
+static void scst_tmf_answer_work(struct work_struct *work)
+{
+	struct llist_node *list = llist_reverse_order(llist_del_all(&scst_tmf_answers));
+	struct scst_tmf *tmf, *next;
+
+	llist_for_each_entry_safe(tmf, next, list, done)
+		scst_tmf_finish(tmf);
+}
+
+/* --- the end of an awaited command --------------------------------------------------------------------- */
+
+static void scst_waiters_answer(struct scst_cmd *cmd)
+{
+	struct scst_tmf *tmf = cmd->waiters, *next;
+
+	for (; tmf; tmf = next) {
+		next = tmf->next_waiter;
+		scst_tmf_answer(tmf, SCST_TMF_COMPLETE);
+	}
+}
+
+/**
+ * scst_tmf_ended() - an awaited command is over
+ * @cmd: still in the table
+ *
+ * Any context.  Return: false if it is being recalled: scst_recall_work_fn() goes on.
+ */
+bool scst_tmf_ended(struct scst_cmd *cmd)
+{
+	unsigned long irq;
+	bool over;
+
+	spin_lock_irqsave(&scst_wait_lock, irq);
+	over = !test_bit(SCST_CMD_RECALLED, &cmd->flags);
+	if (over) {
+		scst_untrack(cmd);
+		scst_waiters_answer(cmd);
+		scst_wait_ended(cmd);
+	} else {
+		set_bit(SCST_CMD_SENT, &cmd->flags);
+	}
+	spin_unlock_irqrestore(&scst_wait_lock, irq);
+	return over;
+}
+
+static void scst_recall_one(struct scst_cmd *cmd)
+{
+	bool sent;
+
+	if (cmd->sess->driver->abort && test_bit(SCST_CMD_AT_DRIVER, &cmd->flags))
+		cmd->sess->driver->abort(cmd);
+	/* Or it waits for room in the driver's ring, which it does not need any more. */
+	scst_target_resume(cmd->sess->tgt);
+	spin_lock_irq(&scst_wait_lock);
+	sent = test_bit(SCST_CMD_SENT, &cmd->flags);
+	clear_bit(SCST_CMD_RECALLED, &cmd->flags);
+	spin_unlock_irq(&scst_wait_lock);
+	/* The driver gave it back meanwhile, and it is ours to release. */
+	if (sent && scst_tmf_ended(cmd))
+		scst_cmd_finish(cmd);
+}
+
+static void scst_recall_work_fn(struct work_struct *work)
+{
+	struct llist_node *list = llist_reverse_order(llist_del_all(&scst_recalls));
+	struct scst_cmd *cmd, *next;
+
+	/* Not yet released: each is kept until its own turn. */
+	llist_for_each_entry_safe(cmd, next, list, recall)
+		scst_recall_one(cmd);
+}
+
+/* --- commands of one task, a task set, a device, a session ------------------------------------------------ */
+
+struct scst_tag_scan {
+	struct scst_tmf *tmf;
+	bool found;
+};
+
+static void scst_scan_tag(struct scst_cmd *cmd, void *arg)
+{
+	struct scst_tag_scan *scan = arg;
+	struct scst_tmf *tmf = scan->tmf;
+
+	if (scan->found || cmd->tag != tmf->tag)
+		return;
+	scan->found = true;
+	if (tmf->fn == SCST_TMF_QUERY_TASK)
+		return;
+	scst_cmd_await(cmd, scst_wait_seq);
+	tmf->next_waiter = cmd->waiters;
+	cmd->waiters = tmf;
+	scst_cmd_abort(cmd, tmf->sess);
+}
+
+static bool scst_tmf_find_task(struct scst_tmf *tmf)
+{
+	struct scst_tag_scan scan = { .tmf = tmf };
+	unsigned long irq;
+
+	spin_lock_irqsave(&scst_wait_lock, irq);
+	scst_wait_seq++;
+	scst_track_for_each(tmf->sess, scst_scan_tag, &scan);
+	spin_unlock_irqrestore(&scst_wait_lock, irq);
+	return scan.found;
+}
+
+static void scst_tmf_task(struct scst_tmf *tmf)
+{
+	bool found = scst_tmf_find_task(tmf);
+
+	if (tmf->fn == SCST_TMF_QUERY_TASK)
+		scst_tmf_answer(tmf, found ? SCST_TMF_SUCCEEDED : SCST_TMF_COMPLETE);
+	else if (!found)
+		scst_tmf_answer(tmf, SCST_TMF_NO_TASK);
+}
+
+/* Commands of the own session, in the scope that is set in tmf->wait. */
+static void scst_tmf_session(struct scst_tmf *tmf)
+{
+	struct scst_scan scan = { .wait = &tmf->wait, .scope = &tmf->wait, .by = tmf->sess, .abort = true };
+	unsigned long irq;
+
+	tmf->wait.sess = tmf->sess;
+	spin_lock_irqsave(&scst_wait_lock, irq);
+	scst_wait_begin(&tmf->wait);
+	scst_track_for_each(tmf->sess, scst_scan_cmd, &scan);
+	scst_wait_less(&tmf->wait);
+	spin_unlock_irqrestore(&scst_wait_lock, irq);
+}
+
+static void scst_tmf_query_set(struct scst_tmf *tmf)
+{
+	struct scst_scan scan = { .scope = &tmf->wait };
+	unsigned long irq;
+
+	spin_lock_irqsave(&scst_wait_lock, irq);
+	scst_track_for_each(tmf->sess, scst_scan_cmd, &scan);
+	spin_unlock_irqrestore(&scst_wait_lock, irq);
+	scst_tmf_answer(tmf, scan.found ? SCST_TMF_SUCCEEDED : SCST_TMF_COMPLETE);
+}
+
+/* SAM-5 6.3.3: mode parameters back to their defaults, running again, and everybody is told. */
+static void scst_reset_state(struct scst_device *dev)
+{
+	scst_ua_device(dev, SCST_UA_RESET, NULL);
+	WRITE_ONCE(dev->wce_off, false);
+	WRITE_ONCE(dev->d_sense, false);
+	WRITE_ONCE(dev->swp, false);
+	scst_gate_device(dev, SCST_GATE_WRITE_PROTECT, dev->read_only);
+	WRITE_ONCE(dev->stopped, false);
+	scst_gate_device(dev, SCST_GATE_STOPPED, false);
+}
+
+static void scst_tmf_reset_scan(struct scst_tmf *tmf)
+{
+	struct scst_scan scan = { .wait = &tmf->wait, .scope = &tmf->wait, .by = tmf->sess, .abort = true };
+	unsigned long irq;
+	u32 i;
+
+	spin_lock_irqsave(&scst_wait_lock, irq);
+	scst_wait_begin(&tmf->wait);
+	if (tmf->wait.dev)
+		scst_scan_device(tmf->wait.dev, &scan);
+	for (i = 0; tmf->set && i < tmf->set->nr; i++)
+		scst_scan_device(tmf->set->entry[i].dev, &scan);
+	scst_wait_less(&tmf->wait);
+	spin_unlock_irqrestore(&scst_wait_lock, irq);
+}
+
+/* The LUNs that the session sees; held. */
+static struct scst_lunset *scst_session_lunset(struct scst_session *sess)
+{
+	const struct scst_view *view;
+	struct scst_lunset *set = NULL;
+
+	rcu_read_lock();
+	do {
+		view = rcu_dereference(sess->view);
+	} while (view && view->set && !kref_get_unless_zero(&view->set->kref));
+	if (view)
+		set = view->set;
+	rcu_read_unlock();
+	return set;
+}
+
+/* Nobody resets what he can't see. */
+static void scst_tmf_target_reset(struct scst_tmf *tmf)
+{
+	u32 i;
+
+	tmf->set = scst_session_lunset(tmf->sess);
+	if (!tmf->set) {
+		scst_tmf_answer(tmf, SCST_TMF_COMPLETE);
+		return;
+	}
+	tmf->wait.set = tmf->set;
+	for (i = 0; i < tmf->set->nr; i++)
+		scst_reset_state(tmf->set->entry[i].dev);
+	scst_tmf_reset_scan(tmf);
+}
+
+static void scst_tmf_lun(struct scst_tmf *tmf)
+{
+	struct scst_nexus *nexus = scst_nexus_find(tmf->sess, tmf->lun);
+
+	if (!nexus) {
+		scst_tmf_answer(tmf, SCST_TMF_BAD_LUN);
+		return;
+	}
+	switch (tmf->fn) {
+	case SCST_TMF_LUN_RESET:
+		tmf->wait.dev = nexus->dev;
+		scst_reset_state(nexus->dev);
+		scst_tmf_reset_scan(tmf);
+		break;
+	case SCST_TMF_QUERY_TASK_SET:
+		tmf->wait.nexus = nexus;
+		scst_tmf_query_set(tmf);
+		break;
+	default:
+		tmf->wait.nexus = nexus;
+		scst_tmf_session(tmf);
+	}
+	percpu_ref_put(&nexus->ref);
+}
+
+static void scst_tmf_nexus_reset(struct scst_tmf *tmf)
+{
+	scst_ua_session(tmf->sess, SCST_UA_NEXUS_LOSS);
+	scst_tmf_session(tmf);
 }
 
 /**
  * scst_tmf_submit() - a task management request has arrived
  * @tmf: sess, fn and what it needs are set; the core's until the driver's tmf_done()
  *
- * Any context.
+ * Process or softirq context.  On return all commands that it affects are marked; those that are submitted from here on are not.
  */
 void scst_tmf_submit(struct scst_tmf *tmf)
 {
+	scst_assert_context(SCST_CTX_ATOMIC);
 	percpu_ref_get(&tmf->sess->ref);
-	INIT_WORK(&tmf->work, scst_tmf_work);
-	queue_work(scst_tmf_wq, &tmf->work);
+	tmf->set = NULL;
+	tmf->wait = (struct scst_wait) { .over = scst_tmf_over };
+	switch (tmf->fn) {
+	case SCST_TMF_ABORT_TASK:
+	case SCST_TMF_QUERY_TASK:
+		scst_tmf_task(tmf);
+		break;
+	case SCST_TMF_ABORT_TASK_SET:
+	case SCST_TMF_CLEAR_TASK_SET:
+	case SCST_TMF_LUN_RESET:
+	case SCST_TMF_QUERY_TASK_SET:
+		scst_tmf_lun(tmf);
+		break;
+	case SCST_TMF_TARGET_RESET:
+		scst_tmf_target_reset(tmf);
+		break;
+	case SCST_TMF_I_T_NEXUS_RESET:
+		scst_tmf_nexus_reset(tmf);
+		break;
+	default:
+		scst_tmf_answer(tmf, SCST_TMF_NOT_SUPPORTED);
+	}
 }
 EXPORT_SYMBOL_GPL(scst_tmf_submit);
+
+/* --- for others ------------------------------------------------------------------------------------------ */
+
+static void scst_abort_scope(struct scst_session *sess, struct scst_wait *scope)
+{
+	struct scst_scan scan = { .scope = scope, .by = sess, .abort = true };
+	unsigned long irq;
+
+	spin_lock_irqsave(&scst_wait_lock, irq);
+	scst_wait_seq++;
+	scst_track_for_each(sess, scst_scan_cmd, &scan);
+	spin_unlock_irqrestore(&scst_wait_lock, irq);
+}
+
+/* Everything of a session that is going.  Process context. */
+void scst_abort_session(struct scst_session *sess)
+{
+	struct scst_wait scope = { };
+
+	scst_abort_scope(sess, &scope);
+}
+
+/* Everything of a nexus whose access was revoked: its gate is closed.  Process context. */
+void scst_abort_nexus(struct scst_nexus *nexus)
+{
+	struct scst_wait scope = { .nexus = nexus };
+
+	scst_abort_scope(nexus->sess, &scope);
+}
+
+/**
+ * scst_await_writes() - wait for the writes that a nexus has admitted
+ * @wait: the nexus's; wait->over is called when the last has ended, under scst_wait_lock
+ * @nexus: its gate for writes is closed, so that no more are admitted
+ * @abort: abort them
+ *
+ * Process context.  A wait that is not over yet goes on with the later writes as well.
+ */
+void scst_await_writes(struct scst_wait *wait, struct scst_nexus *nexus, bool abort)
+{
+	struct scst_scan scan = { .wait = wait, .scope = wait, .by = nexus->sess, .abort = abort };
+	unsigned long irq;
+
+	spin_lock_irqsave(&scst_wait_lock, irq);
+	if (!list_empty(&wait->entry))
+		list_del(&wait->entry);
+	wait->nexus = nexus;
+	wait->writes = true;
+	scst_wait_begin(wait);
+	scst_track_for_each(nexus->sess, scst_scan_cmd, &scan);
+	scst_wait_less(wait);
+	spin_unlock_irqrestore(&scst_wait_lock, irq);
+}
+
+/* Until all answers that are on their way are given.  Process context. */
+void scst_tmf_flush(void)
+{
+	flush_workqueue(scst_tmf_wq);
+}
+
+int scst_tmf_init(void)
+{
+	scst_tmf_wq = alloc_workqueue("scst_tmf", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	return scst_tmf_wq ? 0 : -ENOMEM;
+}
+
+void scst_tmf_exit(void)
+{
+	destroy_workqueue(scst_tmf_wq);
+}

@@ -165,20 +165,25 @@ static void scst_vpd_identification(struct scst_vpd *vpd)
 
 /* --- B0h to B2h: block devices ------------------------------------------------------------- */
 
-/* Limits: none is reported.  Granularity: what does not fill pages costs extra copies. */
+/* Granularity: the backing's; where it says nothing, what does not fill pages costs extra copies. */
 static void scst_vpd_block_limits(struct scst_vpd *vpd)
 {
+	const struct scst_geometry *geo = &vpd->dev->geo;
 	u32 block = scst_device_block_size(vpd->dev) ?: 512;
+	u32 max_xfer = scst_target_max_xfer(vpd->tgt);
+	u8 *page = vpd->body - VPD_HEADER;
 
 	scst_vpd_zero(vpd, VPD_SBC_LEN);
-	put_unaligned_be16(max_t(u32, PAGE_SIZE / block, 1), vpd->body + 6 - VPD_HEADER);
+	put_unaligned_be16(geo->opt_granularity ?: max_t(u32, PAGE_SIZE / block, 1), page + 6);
+	put_unaligned_be32(max_xfer / block, page + 8);
+	put_unaligned_be32(min(geo->opt_xfer, max_xfer) / block, page + 12);
 }
 
 /* 0001h: non-rotating; 0000h: rotates at a speed that is not reported. */
 static void scst_vpd_block_characteristics(struct scst_vpd *vpd)
 {
 	scst_vpd_zero(vpd, VPD_SBC_LEN);
-	put_unaligned_be16(vpd->dev->rotational ? 0 : 1, vpd->body);
+	put_unaligned_be16(scst_device_rotational(vpd->dev) ? 0 : 1, vpd->body);
 }
 
 /* Fully provisioned, nothing to unmap: all bytes zero. */

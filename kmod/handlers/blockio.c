@@ -2,59 +2,92 @@
 /*
  * Device handler blockio: a block device, by bios on the command's own pages.
  *
- * Runs in the submitter's context where that may sleep.  Usual commands fit in the bio inside
- * the command; longer ones take theirs from a bio_set, which always makes progress because
- * each bio is on its way before the next one is asked for.
+ * Runs in the submitter's context where that may sleep.  Usual commands fit in the bio inside the command; longer ones
+ * take theirs from a bio_set, which always makes progress because each bio is on its way before the next one is
+ * asked for.  What the device cannot take as it is goes through memory of our own.  Reserves belong to the device:
+ * when memory is short and one device hangs, the others have theirs.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/bio.h>
 #include <linux/blkdev.h>
 #include <linux/log2.h>
-#include <linux/mempool.h>
 #include <linux/module.h>
+#include <linux/mount.h>
+#include <linux/rcupdate.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
-#include <linux/workqueue.h>
-#include "scst.h"
+#include "scst_handler.h"
 #include "compat.h"
 
-#define BLOCKIO_INLINE_BVECS	16
 #define BLOCKIO_MAX_BLOCK_SIZE	4096
-#define BLOCKIO_POOL_SIZE	64
-#define BLOCKIO_BOUNCE_ORDER	get_order(64 * 1024)
+#define BLOCKIO_RESERVE		2		/* bios of long commands that make progress without memory */
+#define BLOCKIO_BOUNCE_ORDER	get_order(SZ_64K)
 
 /**
  * struct blockio_device - a block device behind a logical unit
  * @dev: the core's half
- * @path: of the device node
- * @bdev_file: exclusive open of it, while the device is active
- * @bdev: the same, in a form the command path can use
+ * @bdev: open exclusively while the device is active, else NULL
  * @offset_mask: bits that must be clear in the address of a segment
  * @len_mask: bits that must be clear in its length
+ * @bios: for commands of many segments
+ * @lock: protects @reserve and @waiting
+ * @reserve: a page for bounced commands, NULL while one has it
+ * @waiting: bounced commands that wait for it, by their jobs
+ * @bdev_file: what @bdev was opened by
+ * @had_cache: what write_cache() says while @bdev is NULL
+ * @path: of the device node
  */
 struct blockio_device {
 	struct scst_device dev;
-	char *path;
-	struct file *bdev_file;
 	struct block_device *bdev;
 	unsigned int offset_mask;
 	unsigned int len_mask;
+	struct bio_set bios;
+	spinlock_t lock;
+	struct page *reserve;
+	struct list_head waiting;
+	struct file *bdev_file;
+	bool had_cache;
+	char *path;
 };
 
-/* In the command's private memory.  A bounced command does not use the bio. */
-struct blockio_cmd {
-	atomic_t pending;	/* bios of the bio_set in flight, and one for the submitter */
+/* A command that needs bios of the bio_set. */
+struct blockio_long {
+	struct scst_job job;
+	atomic_t pending;	/* bios in flight, and one for the submitter */
 	int error;		/* of the first bio that failed */
-	union {
-		struct bio bio;
-		struct work_struct bounce;
-	};
-	struct bio_vec bvec[BLOCKIO_INLINE_BVECS];
+	bool unaligned;		/* a segment the device cannot take was met: all again, bounced */
 };
 
-static_assert(sizeof(struct blockio_cmd) <= SCST_CMD_PRIVATE);
+/* A command that goes through @page, one piece after the other. */
+struct blockio_bounce {
+	struct scst_job job;
+	struct bio bio;
+	struct bio_vec bvec;
+	struct page *page;
+	u8 order;
+	bool reserved;		/* @page is the device's reserve */
+	int error;
+	u32 done;		/* bytes moved */
+	u32 len;		/* of the piece in flight */
+};
 
-static struct bio_set blockio_bios;
-static mempool_t *blockio_pages;
-static struct workqueue_struct *blockio_wq;
+#define BLOCKIO_INLINE_BVECS	((SCST_CMD_PRIVATE - sizeof(struct bio)) / sizeof(struct bio_vec))
+
+/* In the command's private memory: one way at a time. */
+union blockio_cmd {
+	struct {
+		struct bio bio;
+		struct bio_vec bvec[BLOCKIO_INLINE_BVECS];
+	};
+	struct blockio_long many;
+	struct blockio_bounce bounce;
+	struct scst_job job;	/* not started yet */
+};
+
+static_assert(BLOCKIO_INLINE_BVECS >= 4);
+static_assert(sizeof(union blockio_cmd) <= SCST_CMD_PRIVATE);
 
 static struct blockio_device *to_blockio(struct scst_device *dev)
 {
@@ -66,60 +99,85 @@ static bool blockio_dead(struct block_device *bdev)
 	return test_bit(GD_DEAD, &bdev->bd_disk->state) || blk_queue_dying(bdev_get_queue(bdev));
 }
 
-static void blockio_done(struct scst_cmd *cmd, int error)
+/* Any context. */
+static void blockio_failed(struct scst_cmd *cmd, int error)
 {
-	if (unlikely(error) && blockio_dead(to_blockio(cmd->dev)->bdev)) {
+	if (blockio_dead(to_blockio(cmd->dev)->bdev)) {
 		scst_device_lost(cmd->dev);
 		error = -ENODEV;
 	}
 	scst_cmd_done(cmd, error);
 }
 
+static void blockio_done(struct scst_cmd *cmd, int error)
+{
+	if (unlikely(error))
+		blockio_failed(cmd, error);
+	else
+		scst_cmd_done(cmd, 0);
+}
+
+/* --- towards the block layer ------------------------------------------------------------------ */
+
+/* Where bios go while the submitter's own list and plug are put aside. */
+struct blockio_window {
+	struct bio_list *bio_list;
+	struct blk_plug *outer;
+	struct blk_plug plug;
+};
+
 /*
- * The submitter may be inside submit_bio() or the flush of a plug itself: that is where a block
- * layer hands requests to the target driver.  Bios left on its list or plug would start only
- * when it returns, but before that it may wait for a tag which only their completion gives back.
- * So they start at once, and without inheriting the plug's "do not wait".
+ * The submitter may be in the flush of a plug itself: that is where a block layer hands requests to the target driver.
+ * Bios left on that plug would start only when it returns, but before that it may wait for a tag which only their
+ * completion gives back.  So they get a plug of their own, which is flushed before we return and when we sleep, and
+ * which does not inherit "do not wait".
+ *
+ * From 6.9 on a task that has the time from its plug (PF_BLOCK_TS) has a plug until it is scheduled: that is so here,
+ * because one plug is put in the place of another.  The flush of the inner one takes the flag back; the outer one
+ * keeps its time until its own flush, which is what we are in.
+ */
+static void blockio_open_window(struct blockio_window *window)
+{
+	window->bio_list = current->bio_list;
+	window->outer = current->plug;
+	current->bio_list = NULL;
+	current->plug = NULL;
+	blk_start_plug(&window->plug);
+}
+
+static void blockio_close_window(struct blockio_window *window)
+{
+	blk_finish_plug(&window->plug);
+	current->plug = window->outer;
+	current->bio_list = window->bio_list;
+}
+
+static noinline void blockio_submit_plugged(struct bio *bio)
+{
+	struct blockio_window window;
+
+	blockio_open_window(&window);
+	submit_bio(bio);
+	blockio_close_window(&window);
+}
+
+/*
+ * One bio.  Without a plug the block layer sends it straight to the hardware's queue.
+ *
+ * Inside another driver's submit_bio() it would only be put on a list; that list is empty, see
+ * blockio_execute(), so nobody misses it while it is put aside.
  */
 static void blockio_submit(struct bio *bio)
 {
 	struct bio_list *bio_list = current->bio_list;
-	struct blk_plug *plug = current->plug;
 
-	scst_plug_forget_time();
+	if (unlikely(current->plug)) {
+		blockio_submit_plugged(bio);
+		return;
+	}
 	current->bio_list = NULL;
-	current->plug = NULL;
 	submit_bio(bio);
 	current->bio_list = bio_list;
-	current->plug = plug;
-}
-
-static void blockio_inline_end_io(struct bio *bio)
-{
-	int error = blk_status_to_errno(bio->bi_status);
-	struct scst_cmd *cmd = bio->bi_private;
-
-	bio_uninit(bio);
-	blockio_done(cmd, error);
-}
-
-static void blockio_put(struct scst_cmd *cmd)
-{
-	struct blockio_cmd *bc = scst_cmd_private(cmd);
-
-	if (atomic_dec_and_test(&bc->pending))
-		blockio_done(cmd, bc->error);
-}
-
-static void blockio_end_io(struct bio *bio)
-{
-	struct scst_cmd *cmd = bio->bi_private;
-	struct blockio_cmd *bc = scst_cmd_private(cmd);
-
-	if (unlikely(bio->bi_status))
-		cmpxchg(&bc->error, 0, blk_status_to_errno(bio->bi_status));
-	bio_put(bio);
-	blockio_put(cmd);
 }
 
 /*
@@ -132,232 +190,350 @@ static blk_opf_t blockio_opf(const struct scst_cmd *cmd)
 	blk_opf_t opf = REQ_OP_WRITE | REQ_SYNC | REQ_IDLE;
 
 	if (cmd->action == SCST_ACTION_READ)
-		return REQ_OP_READ | REQ_SYNC;
+		return REQ_OP_READ;
 	if (cmd->fua || cmd->dev->write_through)
 		opf |= REQ_FUA;
 	return opf;
 }
 
-/* Up to the bio's capacity in segments, from *sg on; returns the bytes added. */
-static u32 blockio_fill(struct bio *bio, struct scatterlist **sg, u32 left)
+/* --- through memory of our own: what the device cannot take as it is ----------------------------- */
+
+static void blockio_bounce_piece(struct scst_cmd *cmd);
+
+static void blockio_reserved_job(struct scst_job *job)
 {
-	u32 done = 0;
-
-	while (done < left && bio->bi_vcnt < bio->bi_max_vecs) {
-		u32 n = min(left - done, (*sg)->length);
-
-		__bio_add_page(bio, sg_page(*sg) + ((*sg)->offset >> PAGE_SHIFT), n,
-			       offset_in_page((*sg)->offset));
-		done += n;
-		*sg = sg_next(*sg);
-	}
-	return done;
+	blockio_bounce_piece(scst_cmd_of_private(container_of(job, struct blockio_bounce, job)));
 }
 
-static void blockio_rw_inline(struct scst_cmd *cmd)
+/* Takes the reserve, or false: blockio_reserved_job() goes on when it is free. */
+static bool blockio_reserve_get(struct blockio_device *bd, struct blockio_bounce *bb)
 {
-	struct blockio_cmd *bc = scst_cmd_private(cmd);
-	struct scatterlist *sg = cmd->sg;
-	struct bio *bio = &bc->bio;
+	bool got;
 
-	bio_init(bio, to_blockio(cmd->dev)->bdev, bc->bvec, BLOCKIO_INLINE_BVECS, blockio_opf(cmd));
-	bio->bi_iter.bi_sector = scst_cmd_pos(cmd) >> SECTOR_SHIFT;
+	spin_lock(&bd->lock);
+	bb->page = bd->reserve;
+	bd->reserve = NULL;
+	got = bb->page;
+	if (!got)
+		list_add_tail(&bb->job.entry, &bd->waiting);
+	spin_unlock(&bd->lock);
+	return got;
+}
+
+/* To who has waited longest. */
+static void blockio_reserve_put(struct blockio_device *bd, struct page *page)
+{
+	struct blockio_bounce *next;
+
+	spin_lock(&bd->lock);
+	next = list_first_entry_or_null(&bd->waiting, struct blockio_bounce, job.entry);
+	if (next)
+		list_del(&next->job.entry);
+	else
+		bd->reserve = page;
+	spin_unlock(&bd->lock);
+	if (next) {
+		next->page = page;
+		scst_device_defer(&bd->dev, &next->job, blockio_reserved_job);
+	}
+}
+
+static bool blockio_page_get(struct blockio_device *bd, struct blockio_bounce *bb)
+{
+	gfp_t gfp = GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN;
+
+	bb->reserved = false;
+	bb->order = BLOCKIO_BOUNCE_ORDER;
+	bb->page = alloc_pages(gfp, bb->order);
+	if (bb->page)
+		return true;
+	bb->order = 0;
+	bb->page = alloc_page(gfp);
+	if (bb->page)
+		return true;
+	bb->reserved = true;
+	return blockio_reserve_get(bd, bb);
+}
+
+static void blockio_page_put(struct blockio_device *bd, struct blockio_bounce *bb)
+{
+	if (bb->reserved)
+		blockio_reserve_put(bd, bb->page);
+	else
+		__free_pages(bb->page, bb->order);
+}
+
+/* A piece is done: the next one, or the end.  On a thread of the device's: it copies. */
+static void blockio_bounced_job(struct scst_job *job)
+{
+	struct blockio_bounce *bb = container_of(job, struct blockio_bounce, job);
+	struct scst_cmd *cmd = scst_cmd_of_private(bb);
+	int error = bb->error;
+
+	if (!error && cmd->action == SCST_ACTION_READ)
+		sg_pcopy_from_buffer(cmd->data.sgl, cmd->data.nents, page_address(bb->page), bb->len, bb->done);
+	bb->done += bb->len;
+	if (!error && bb->done < cmd->len) {
+		blockio_bounce_piece(cmd);
+		return;
+	}
+	blockio_page_put(to_blockio(cmd->dev), bb);
+	blockio_done(cmd, error);
+}
+
+static void blockio_bounce_end_io(struct bio *bio)
+{
+	struct scst_cmd *cmd = bio->bi_private;
+	struct blockio_bounce *bb = scst_cmd_private(cmd);
+
+	bb->error = blk_status_to_errno(bio->bi_status);
+	bio_uninit(bio);
+	scst_device_defer(cmd->dev, &bb->job, blockio_bounced_job);
+}
+
+/* Nobody waits for it: blockio_bounce_end_io() goes on.  A read that ends inside a block reads all of that. */
+static void blockio_bounce_piece(struct scst_cmd *cmd)
+{
+	struct blockio_device *bd = to_blockio(cmd->dev);
+	struct blockio_bounce *bb = scst_cmd_private(cmd);
+	struct bio *bio = &bb->bio;
+
+	bb->len = min_t(u32, cmd->len - bb->done, PAGE_SIZE << bb->order);
+	if (cmd->action == SCST_ACTION_WRITE)
+		sg_pcopy_to_buffer(cmd->data.sgl, cmd->data.nents, page_address(bb->page), bb->len, bb->done);
+	bio_init(bio, bd->bdev, &bb->bvec, 1, blockio_opf(cmd));
+	__bio_add_page(bio, bb->page, round_up(bb->len, bd->len_mask + 1), 0);
+	bio->bi_iter.bi_sector = (cmd->pos + bb->done) >> SECTOR_SHIFT;
 	bio->bi_private = cmd;
-	bio->bi_end_io = blockio_inline_end_io;
-	blockio_fill(bio, &sg, cmd->len);
+	bio->bi_end_io = blockio_bounce_end_io;
 	blockio_submit(bio);
 }
 
-static void blockio_rw_long(struct scst_cmd *cmd)
+static noinline void blockio_bounce(struct scst_cmd *cmd)
 {
-	struct block_device *bdev = to_blockio(cmd->dev)->bdev;
-	struct blockio_cmd *bc = scst_cmd_private(cmd);
-	loff_t pos = scst_cmd_pos(cmd);
-	struct scatterlist *sg = cmd->sg;
-	unsigned int segs = cmd->sg_cnt;
-	blk_opf_t opf = blockio_opf(cmd);
-	u32 left = cmd->len;
+	struct blockio_bounce *bb = scst_cmd_private(cmd);
 
-	atomic_set(&bc->pending, 1);
-	bc->error = 0;
-	while (left) {
-		struct bio *bio = bio_alloc_bioset(bdev, bio_max_segs(segs), opf, GFP_NOIO,
-						   &blockio_bios);
-		u32 n;
-
-		bio->bi_iter.bi_sector = pos >> SECTOR_SHIFT;
-		bio->bi_private = cmd;
-		bio->bi_end_io = blockio_end_io;
-		n = blockio_fill(bio, &sg, left);
-		segs -= bio->bi_vcnt;
-		left -= n;
-		pos += n;
-		atomic_inc(&bc->pending);
-		blockio_submit(bio);
-	}
-	blockio_put(cmd);
+	bb->done = 0;
+	if (blockio_page_get(to_blockio(cmd->dev), bb))
+		blockio_bounce_piece(cmd);
 }
 
-/* May the device see the command's own memory? */
-static bool blockio_aligned(const struct blockio_device *bd, const struct scst_cmd *cmd)
+static void blockio_bounce_job(struct scst_job *job)
 {
-	unsigned int offsets = 0, lens = 0;
-	struct scatterlist *sg = cmd->sg;
-	u32 left = cmd->len;
+	blockio_bounce(scst_cmd_of_private(container_of(job, struct blockio_long, job)));
+}
 
-	while (left) {
-		u32 n = min(left, sg->length);
+/* --- commands of many segments -------------------------------------------------------------------- */
 
-		offsets |= sg->offset;
+static void blockio_long_put(struct scst_cmd *cmd)
+{
+	struct blockio_long *bl = scst_cmd_private(cmd);
+
+	if (!atomic_dec_and_test(&bl->pending))
+		return;
+	if (unlikely(bl->unaligned))
+		scst_device_defer(cmd->dev, &bl->job, blockio_bounce_job);
+	else
+		blockio_done(cmd, bl->error);
+}
+
+static void blockio_long_end_io(struct bio *bio)
+{
+	struct scst_cmd *cmd = bio->bi_private;
+	struct blockio_long *bl = scst_cmd_private(cmd);
+
+	if (unlikely(bio->bi_status))
+		cmpxchg(&bl->error, 0, blk_status_to_errno(bio->bi_status));
+	bio_put(bio);
+	blockio_long_put(cmd);
+}
+
+/*
+ * Describe up to @max segments or @left bytes from *@sg on, which becomes the last one of them; *@bytes is how much
+ * they are.  Returns the number of segments, or 0 if the device cannot take one of them.
+ */
+static __always_inline unsigned int blockio_map(const struct blockio_device *bd, struct scatterlist **sg, u32 left,
+						struct bio_vec *bvec, unsigned int max, u32 *bytes)
+{
+	unsigned int offsets = 0, lens = 0, nr = 0;
+	struct scatterlist *at = *sg;
+	u32 all = left;
+
+	for (;;) {
+		u32 n = min(left, at->length);
+
+		bvec[nr].bv_page = sg_page(at) + (at->offset >> PAGE_SHIFT);
+		bvec[nr].bv_len = n;
+		bvec[nr].bv_offset = offset_in_page(at->offset);
+		offsets |= at->offset;
 		lens |= n;
 		left -= n;
-		sg = sg_next(sg);
+		if (++nr == max || !left)
+			break;
+		at = sg_next(at);
 	}
-	return !(offsets & bd->offset_mask) && !(lens & bd->len_mask);
+	*sg = at;
+	*bytes = all - left;
+	return (offsets & bd->offset_mask) | (lens & bd->len_mask) ? 0 : nr;
 }
 
-/* --- through memory of our own: buffers the device cannot take, and VERIFY ------------------ */
-
-struct blockio_buf {
-	struct page *page;
-	unsigned int order;
-};
-
-static void blockio_buf_get(struct blockio_buf *buf)
+/* The next bio, or NULL: unaligned. */
+static struct bio *blockio_long_bio(struct scst_cmd *cmd, struct scatterlist **sg, u32 done, unsigned int segs)
 {
-	buf->order = BLOCKIO_BOUNCE_ORDER;
-	buf->page = alloc_pages(GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN, buf->order);
-	if (buf->page)
-		return;
-	buf->order = 0;
-	buf->page = mempool_alloc(blockio_pages, GFP_NOIO);
+	struct blockio_device *bd = to_blockio(cmd->dev);
+	struct bio *bio = bio_alloc_bioset(bd->bdev, bio_max_segs(segs), blockio_opf(cmd), GFP_NOIO, &bd->bios);
+
+	bio->bi_iter.bi_sector = (cmd->pos + done) >> SECTOR_SHIFT;
+	bio->bi_private = cmd;
+	bio->bi_end_io = blockio_long_end_io;
+	if (done)
+		*sg = sg_next(*sg);
+	bio->bi_vcnt = blockio_map(bd, sg, cmd->len - done, bio->bi_io_vec, bio->bi_max_vecs, &bio->bi_iter.bi_size);
+	if (likely(bio->bi_vcnt))
+		return bio;
+	bio_put(bio);
+	return NULL;
 }
 
-static void blockio_buf_put(struct blockio_buf *buf)
+static noinline void blockio_long(struct scst_cmd *cmd)
 {
-	if (buf->order)
-		__free_pages(buf->page, buf->order);
-	else
-		mempool_free(buf->page, blockio_pages);
-}
+	struct blockio_long *bl = scst_cmd_private(cmd);
+	struct scatterlist *sg = cmd->data.sgl;
+	unsigned int segs = cmd->data.nents;
+	struct blockio_window window;
+	u32 done = 0;
 
-static unsigned int blockio_buf_size(const struct blockio_buf *buf)
-{
-	return PAGE_SIZE << buf->order;
-}
+	atomic_set(&bl->pending, 1);
+	bl->error = 0;
+	bl->unaligned = false;
+	blockio_open_window(&window);
+	while (done < cmd->len) {
+		struct bio *bio = blockio_long_bio(cmd, &sg, done, segs);
 
-static int blockio_buf_io(struct block_device *bdev, struct blockio_buf *buf, unsigned int len,
-			  loff_t pos, blk_opf_t opf)
-{
-	struct bio_vec bvec;
-	struct bio bio;
-	int ret;
-
-	bio_init(&bio, bdev, &bvec, 1, opf);
-	bio.bi_iter.bi_sector = pos >> SECTOR_SHIFT;
-	__bio_add_page(&bio, buf->page, len, 0);
-	ret = submit_bio_wait(&bio);
-	bio_uninit(&bio);
-	return ret;
-}
-
-static int blockio_bounce_part(struct scst_cmd *cmd, struct blockio_buf *buf, u32 at, u32 n)
-{
-	struct block_device *bdev = to_blockio(cmd->dev)->bdev;
-	void *p = page_address(buf->page);
-	int ret;
-
-	if (cmd->action == SCST_ACTION_WRITE)
-		sg_pcopy_to_buffer(cmd->sg, cmd->sg_cnt, p, n, at);
-	ret = blockio_buf_io(bdev, buf, n, scst_cmd_pos(cmd) + at, blockio_opf(cmd));
-	if (!ret && cmd->action == SCST_ACTION_READ)
-		sg_pcopy_from_buffer(cmd->sg, cmd->sg_cnt, p, n, at);
-	return ret;
-}
-
-static void blockio_bounce_work(struct work_struct *work)
-{
-	struct blockio_cmd *bc = container_of(work, struct blockio_cmd, bounce);
-	struct scst_cmd *cmd = container_of((void *)bc, struct scst_cmd, handler_private);
-	struct blockio_buf buf;
-	int ret = 0;
-	u32 at, n;
-
-	blockio_buf_get(&buf);
-	for (at = 0; at < cmd->len && !ret; at += n) {
-		n = min(cmd->len - at, blockio_buf_size(&buf));
-		ret = blockio_bounce_part(cmd, &buf, at, n);
+		if (unlikely(!bio)) {
+			bl->unaligned = true;
+			break;
+		}
+		segs -= bio->bi_vcnt;
+		done += bio->bi_iter.bi_size;
+		atomic_inc(&bl->pending);
+		submit_bio(bio);
 	}
-	blockio_buf_put(&buf);
-	blockio_done(cmd, ret);
-}
-
-static void blockio_bounce(struct scst_cmd *cmd)
-{
-	struct blockio_cmd *bc = scst_cmd_private(cmd);
-
-	INIT_WORK(&bc->bounce, blockio_bounce_work);
-	queue_work(blockio_wq, &bc->bounce);
-}
-
-static int blockio_read(struct scst_device *dev, void *to, unsigned int len, loff_t pos)
-{
-	struct block_device *bdev = to_blockio(dev)->bdev;
-	struct blockio_buf buf;
-	unsigned int n;
-	int ret = 0;
-
-	blockio_buf_get(&buf);
-	for (; len && !ret; len -= n, pos += n, to += n) {
-		n = min(len, blockio_buf_size(&buf));
-		ret = blockio_buf_io(bdev, &buf, n, pos, REQ_OP_READ | REQ_SYNC);
-		if (!ret)
-			memcpy(to, page_address(buf.page), n);
-	}
-	blockio_buf_put(&buf);
-	if (ret && blockio_dead(bdev)) {
-		scst_device_lost(dev);
-		ret = -ENODEV;
-	}
-	return ret;
+	blockio_close_window(&window);
+	blockio_long_put(cmd);
 }
 
 /* --- commands ------------------------------------------------------------------------------- */
 
-static void blockio_rw(struct scst_cmd *cmd)
+static void blockio_end_io(struct bio *bio)
 {
-	if (unlikely(!blockio_aligned(to_blockio(cmd->dev), cmd)))
-		blockio_bounce(cmd);
-	else if (likely(cmd->sg_cnt <= BLOCKIO_INLINE_BVECS))
-		blockio_rw_inline(cmd);
+	struct scst_cmd *cmd = bio->bi_private;
+	blk_status_t status = bio->bi_status;
+
+	bio_uninit(bio);
+	if (unlikely(status))
+		blockio_failed(cmd, blk_status_to_errno(status));
 	else
-		blockio_rw_long(cmd);
+		scst_cmd_done(cmd, 0);
 }
 
-/* A flush has no range: it covers the device. */
-static void blockio_sync(struct scst_cmd *cmd)
+static __always_inline void blockio_send(struct scst_cmd *cmd, unsigned int nr, u32 bytes)
 {
-	struct blockio_cmd *bc = scst_cmd_private(cmd);
+	union blockio_cmd *bc = scst_cmd_private(cmd);
+	struct bio *bio = &bc->bio;
+
+	bio_init(bio, to_blockio(cmd->dev)->bdev, bc->bvec, BLOCKIO_INLINE_BVECS, blockio_opf(cmd));
+	bio->bi_vcnt = nr;
+	bio->bi_iter.bi_size = bytes;
+	bio->bi_iter.bi_sector = cmd->pos >> SECTOR_SHIFT;
+	bio->bi_private = cmd;
+	bio->bi_end_io = blockio_end_io;
+	blockio_submit(bio);
+}
+
+static noinline void blockio_rw_some(struct scst_cmd *cmd)
+{
+	union blockio_cmd *bc = scst_cmd_private(cmd);
+	struct scatterlist *sg = cmd->data.sgl;
+	unsigned int nr;
+	u32 bytes;
+
+	nr = blockio_map(to_blockio(cmd->dev), &sg, cmd->len, bc->bvec, BLOCKIO_INLINE_BVECS, &bytes);
+	if (likely(nr))
+		blockio_send(cmd, nr, bytes);
+	else
+		blockio_bounce(cmd);
+}
+
+static void blockio_rw_one(struct scst_cmd *cmd)
+{
+	union blockio_cmd *bc = scst_cmd_private(cmd);
+	struct scatterlist *sg = cmd->data.sgl;
+	u32 bytes;
+
+	if (likely(blockio_map(to_blockio(cmd->dev), &sg, cmd->len, bc->bvec, 1, &bytes)))
+		blockio_send(cmd, 1, cmd->len);
+	else
+		blockio_bounce(cmd);
+}
+
+/* One segment is the most frequent number by far, and needs no loop. */
+static void blockio_rw(struct scst_cmd *cmd)
+{
+	if (likely(cmd->data.nents == 1))
+		blockio_rw_one(cmd);
+	else if (cmd->data.nents <= BLOCKIO_INLINE_BVECS)
+		blockio_rw_some(cmd);
+	else
+		blockio_long(cmd);
+}
+
+/* A flush has no range: it covers the device.  Without a volatile cache the block layer ends it at once. */
+static noinline void blockio_sync(struct scst_cmd *cmd)
+{
+	union blockio_cmd *bc = scst_cmd_private(cmd);
 
 	bio_init(&bc->bio, to_blockio(cmd->dev)->bdev, NULL, 0, REQ_OP_WRITE | REQ_PREFLUSH);
 	bc->bio.bi_private = cmd;
-	bc->bio.bi_end_io = blockio_inline_end_io;
+	bc->bio.bi_end_io = blockio_end_io;
 	blockio_submit(&bc->bio);
 }
 
+static void blockio_start(struct scst_cmd *cmd)
+{
+	if (likely(cmd->action == SCST_ACTION_READ || cmd->action == SCST_ACTION_WRITE))
+		blockio_rw(cmd);
+	else if (cmd->action == SCST_ACTION_SYNC)
+		blockio_sync(cmd);
+	else
+		scst_cmd_done(cmd, -EOPNOTSUPP);
+}
+
+static void blockio_start_job(struct scst_job *job)
+{
+	blockio_start(scst_cmd_of_private(container_of(job, union blockio_cmd, job)));
+}
+
+/* Inside another driver's submit_bio() that has more to send?  Two lists: of this level, and of those above. */
+static bool blockio_nested(void)
+{
+	const struct bio_list *list = current->bio_list;
+
+	return list && !(bio_list_empty(&list[0]) && bio_list_empty(&list[1]));
+}
+
+/*
+ * Bios on the submitter's list may hold elements of pools that somebody waits for, and rescuers look for them there:
+ * they are not put aside, a thread of the device's own submits instead.
+ */
 static void blockio_execute(struct scst_cmd *cmd)
 {
-	switch (cmd->action) {
-	case SCST_ACTION_READ:
-	case SCST_ACTION_WRITE:
-		blockio_rw(cmd);
-		break;
-	case SCST_ACTION_SYNC:
-		blockio_sync(cmd);
-		break;
-	default:
-		scst_cmd_done(cmd, -EOPNOTSUPP);
-	}
+	union blockio_cmd *bc = scst_cmd_private(cmd);
+
+	if (unlikely(blockio_nested()))
+		scst_device_defer(cmd->dev, &bc->job, blockio_start_job);
+	else
+		blockio_start(cmd);
 }
 
 /* --- backing -------------------------------------------------------------------------------- */
@@ -380,59 +556,222 @@ static int blockio_check(struct scst_device *dev)
 	return path && *path ? 0 : -ENODATA;
 }
 
+/* What open(2) would check for who asked; his credentials are in force. */
+static int blockio_may_open(const struct scst_device *dev, const struct path *path)
+{
+	if (!S_ISBLK(d_inode(path->dentry)->i_mode))
+		return -ENOTBLK;
+	if (path->mnt->mnt_flags & MNT_NODEV || path->mnt->mnt_sb->s_iflags & SB_I_NODEV)
+		return -EACCES;
+	return path_permission(path, MAY_OPEN | MAY_READ | (dev->read_only ? 0 : MAY_WRITE));
+}
+
+/* Looks before it opens: opening a pipe or a tape has effects of its own. */
+static struct file *blockio_open_path(struct blockio_device *bd, const struct path *root)
+{
+	blk_mode_t mode = BLK_OPEN_READ;
+	struct file *found, *file;
+	int ret;
+
+	found = file_open_root(root, bd->path, O_PATH, 0);
+	if (IS_ERR(found))
+		return found;
+	if (!bd->dev.read_only)
+		mode |= BLK_OPEN_WRITE;
+	ret = blockio_may_open(&bd->dev, &found->f_path);
+	file = ret ? ERR_PTR(ret) : scst_bdev_open(&found->f_path, mode, bd, &blockio_holder_ops);
+	scst_fput(found);
+	return file;
+}
+
+/* Says what the reason in the device's directory can't; what is only absent comes again. */
+static int blockio_not_opened(const struct blockio_device *bd, int error)
+{
+	const struct scst_device *dev = &bd->dev;
+
+	switch (error) {
+	case -ENOENT:
+	case -ENXIO:
+	case -ENODEV:
+	case -ENOTDIR:
+	case -ENOMEDIUM:
+		break;
+	case -EBUSY:
+		pr_warn("%s: path %s: in use\n", dev->name, bd->path);
+		break;
+	case -ENOTBLK:
+		pr_warn("%s: path %s: not a block device\n", dev->name, bd->path);
+		break;
+	default:
+		pr_warn("%s: path %s: cannot be opened with read_only %d: error %d\n", dev->name, bd->path,
+			dev->read_only, error);
+	}
+	return error;
+}
+
+static int blockio_fits(const struct scst_device *dev, struct block_device *bdev, unsigned int size)
+{
+	unsigned int logical = bdev_logical_block_size(bdev);
+
+	if (!dev->read_only && bdev_read_only(bdev)) {
+		pr_warn("%s: read_only is 0, the disk is read-only\n", dev->name);
+		return -EACCES;
+	}
+	if (bdev_is_zoned(bdev)) {
+		pr_warn("%s: path: zoned block devices are not supported\n", dev->name);
+		return -EINVAL;
+	}
+	if (size < logical) {
+		pr_warn("%s: block_size %u is below the disk's %u\n", dev->name, size, logical);
+		return -EINVAL;
+	}
+	if (size > BLOCKIO_MAX_BLOCK_SIZE) {
+		pr_warn("%s: block_size %u%s is above %u\n", dev->name, size, dev->block_size ? "" : " of the disk",
+			BLOCKIO_MAX_BLOCK_SIZE);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* The disk tells the offset of its first physical block in bytes, or -1: stacked so that there is no rule. */
+static void blockio_alignment(struct scst_geometry *geo, struct block_device *bdev, unsigned int size)
+{
+	unsigned int physical = bdev_physical_block_size(bdev);
+	int offset = bdev_alignment_offset(bdev);
+
+	if (physical <= size)
+		return;
+	geo->physical_exp = ilog2(physical / size);
+	if (offset > 0 && IS_ALIGNED(offset, size))
+		geo->lowest_aligned = offset % physical / size;
+}
+
 static int blockio_geometry(struct blockio_device *bd, struct block_device *bdev)
 {
 	unsigned int logical = bdev_logical_block_size(bdev);
 	struct scst_device *dev = &bd->dev;
 	unsigned int size = dev->block_size ?: logical;
+	struct scst_geometry geo = {
+		.block_shift		= ilog2(size),
+		.nblocks		= bdev_nr_bytes(bdev) >> ilog2(size),
+		.opt_granularity	= min_t(unsigned int, bdev_io_min(bdev) / size, U16_MAX),
+		.opt_xfer		= round_down(bdev_io_opt(bdev), size),
+		.rotational		= bdev_rot(bdev),
+	};
+	int ret;
 
-	if (size < logical || size > BLOCKIO_MAX_BLOCK_SIZE)
-		return -EINVAL;
-	dev->block_shift = ilog2(size);
-	dev->nblocks = bdev_nr_bytes(bdev) >> dev->block_shift;
-	if (!dev->nblocks)
+	ret = blockio_fits(dev, bdev, size);
+	if (ret)
+		return ret;
+	if (!geo.nblocks)
 		return -ENOMEDIUM;
+	blockio_alignment(&geo, bdev, size);
+	dev->geo = geo;
+	dev->fua = true;
 	bd->offset_mask = bdev_dma_alignment(bdev);
 	bd->len_mask = logical - 1;
 	return 0;
 }
 
-static int blockio_open(struct scst_device *dev)
+static int blockio_reserves_init(struct blockio_device *bd)
+{
+	int ret;
+
+	spin_lock_init(&bd->lock);
+	INIT_LIST_HEAD(&bd->waiting);
+	bd->reserve = alloc_page(GFP_KERNEL);
+	if (!bd->reserve)
+		return -ENOMEM;
+	ret = bioset_init(&bd->bios, BLOCKIO_RESERVE, 0, BIOSET_NEED_BVECS);
+	if (ret)
+		__free_page(bd->reserve);
+	return ret;
+}
+
+/* No command is left, so none waits. */
+static void blockio_reserves_exit(struct blockio_device *bd)
+{
+	WARN_ON_ONCE(!list_empty(&bd->waiting));
+	bioset_exit(&bd->bios);
+	__free_page(bd->reserve);
+}
+
+static int blockio_setup(struct blockio_device *bd, struct block_device *bdev)
+{
+	int ret;
+
+	ret = blockio_geometry(bd, bdev);
+	if (ret)
+		return ret;
+	/* What an earlier opener left in the page cache is not seen by bios. */
+	ret = sync_blockdev(bdev);
+	if (ret) {
+		pr_warn("%s: path %s: what was cached of it cannot be written: error %d\n", bd->dev.name, bd->path,
+			ret);
+		return ret;
+	}
+	return blockio_reserves_init(bd);
+}
+
+static int blockio_open(struct scst_device *dev, const struct scst_opening *opening)
 {
 	struct blockio_device *bd = to_blockio(dev);
-	blk_mode_t mode = BLK_OPEN_READ;
 	struct file *file;
 	int ret;
 
-	if (!dev->read_only)
-		mode |= BLK_OPEN_WRITE;
-	file = bdev_file_open_by_path(bd->path, mode, dev, &blockio_holder_ops);
+	file = blockio_open_path(bd, &opening->root);
 	if (IS_ERR(file))
-		return PTR_ERR(file);
-	bd->bdev = file_bdev(file);
-	ret = blockio_geometry(bd, bd->bdev);
-	/* What an earlier opener left in the page cache is not seen by bios. */
-	if (!ret)
-		ret = sync_blockdev(bd->bdev);
+		return blockio_not_opened(bd, PTR_ERR(file));
+	ret = blockio_setup(bd, file_bdev(file));
 	if (ret) {
 		bdev_fput(file);
 		return ret;
 	}
 	bd->bdev_file = file;
-	dev->volatile_cache = bdev_write_cache(bd->bdev) && !dev->write_through;
-	dev->fua = true;
+	WRITE_ONCE(bd->bdev, file_bdev(file));
 	return 0;
 }
 
-static void blockio_close(struct scst_device *dev)
+/* What the disk has acknowledged is the disk's: there is nothing here that could still be lost. */
+static int blockio_close(struct scst_device *dev)
 {
 	struct blockio_device *bd = to_blockio(dev);
 
+	bd->had_cache = bdev_write_cache(bd->bdev);
 	/* Whoever else has it open may have cached what initiators have overwritten since. */
 	invalidate_bdev(bd->bdev);
+	WRITE_ONCE(bd->bdev, NULL);
 	bdev_fput(bd->bdev_file);
 	bd->bdev_file = NULL;
-	bd->bdev = NULL;
+	blockio_reserves_exit(bd);
+	return 0;
+}
+
+/* Also without a pin: a disk that is closed and goes stays in memory for readers under RCU. */
+static bool blockio_write_cache(const struct scst_device *dev)
+{
+	const struct blockio_device *bd = container_of(dev, struct blockio_device, dev);
+	struct block_device *bdev;
+	bool cache;
+
+	if (dev->write_through)
+		return false;
+	rcu_read_lock();
+	bdev = READ_ONCE(bd->bdev);
+	cache = bdev ? bdev_write_cache(bdev) : bd->had_cache;
+	rcu_read_unlock();
+	return cache;
+}
+
+static s64 blockio_capacity(struct scst_device *dev)
+{
+	return bdev_nr_bytes(to_blockio(dev)->bdev);
+}
+
+/* A disk and its partitions are different things here. */
+static const void *blockio_backing(const struct scst_device *dev)
+{
+	return READ_ONCE(container_of(dev, struct blockio_device, dev)->bdev);
 }
 
 static void blockio_free(struct scst_device *dev)
@@ -445,12 +784,8 @@ static void blockio_free(struct scst_device *dev)
 static ssize_t blockio_path_show(struct config_item *item, char *page)
 {
 	struct scst_device *dev = scst_device_of(item);
-	ssize_t ret;
 
-	mutex_lock(&dev->lock);
-	ret = sysfs_emit(page, "%s\n", to_blockio(dev)->path ?: "");
-	mutex_unlock(&dev->lock);
-	return ret;
+	return scst_device_show_path(dev, &to_blockio(dev)->path, page);
 }
 
 static ssize_t blockio_path_store(struct config_item *item, const char *page, size_t count)
@@ -478,43 +813,19 @@ static const struct scst_handler blockio_handler = {
 	.open		= blockio_open,
 	.close		= blockio_close,
 	.execute	= blockio_execute,
-	.read		= blockio_read,
+	.write_cache	= blockio_write_cache,
+	.capacity	= blockio_capacity,
+	.backing	= blockio_backing,
 };
 
 static int __init blockio_init(void)
 {
-	int ret;
-
-	ret = bioset_init(&blockio_bios, BLOCKIO_POOL_SIZE, 0, BIOSET_NEED_BVECS);
-	if (ret)
-		return ret;
-	ret = -ENOMEM;
-	blockio_pages = mempool_create_page_pool(BLOCKIO_POOL_SIZE, 0);
-	if (!blockio_pages)
-		goto out_exit_bios;
-	blockio_wq = alloc_workqueue("scst_blockio", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (!blockio_wq)
-		goto out_destroy_pages;
-	ret = scst_handler_register(&blockio_handler);
-	if (ret)
-		goto out_destroy_wq;
-	return 0;
-
-out_destroy_wq:
-	destroy_workqueue(blockio_wq);
-out_destroy_pages:
-	mempool_destroy(blockio_pages);
-out_exit_bios:
-	bioset_exit(&blockio_bios);
-	return ret;
+	return scst_handler_register(&blockio_handler);
 }
 
 static void __exit blockio_exit(void)
 {
 	scst_handler_unregister(&blockio_handler);
-	destroy_workqueue(blockio_wq);
-	mempool_destroy(blockio_pages);
-	bioset_exit(&blockio_bios);
 }
 
 module_init(blockio_init);

@@ -2,27 +2,34 @@
 /*
  * Device handler fileio: a regular file, through the page cache or around it (o_direct).
  *
- * Reads of cached pages complete in the submitter's context; everything else may wait for a
- * file system and runs on the core's threads.
+ * Reads of cached pages complete in the submitter's context, or are sent from the page cache itself; everything
+ * else may wait for a file system and runs on the device's own threads.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/backing-dev.h>
 #include <linux/bvec.h>
+#include <linux/errseq.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/log2.h>
 #include <linux/magic.h>
 #include <linux/module.h>
-#include <linux/namei.h>
 #include <linux/sched/mm.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/swap.h>
 #include <linux/uio.h>
-#include <linux/workqueue.h>
-#include "scst.h"
+#include "scst_handler.h"
 #include "compat.h"
 
 #define FILEIO_BLOCK_SIZE	512
-#define FILEIO_INLINE_BVECS	20
+#define FILEIO_MAX_PHYSICAL	4096
+#define FILEIO_SOFTIRQ_MAX	SZ_64K
+#define FILEIO_INLINE_BVECS	10
+#define FILEIO_STACK_BVECS	32
+#define FILEIO_LENT		(SCST_CMD_PRIVATE / sizeof(struct scatterlist))
 
 /**
  * struct fileio_device - a file behind a logical unit
@@ -33,6 +40,8 @@
  * @cached: what is in the page cache may be read from it without asking the file system
  * @pos_mask: bits that must be clear in position and length of direct I/O
  * @mem_mask: bits that must be clear in address and length of its segments
+ * @inode: of @file, only to be compared
+ * @wb_since: errors of writing back until the file was opened
  */
 struct fileio_device {
 	struct scst_device dev;
@@ -42,20 +51,20 @@ struct fileio_device {
 	unsigned int pos_mask;
 	unsigned int mem_mask;
 	struct file *file;
+	const struct inode *inode;
+	errseq_t wb_since;
 };
 
-/* In the command's private memory. */
+/* Of a direct I/O, in the command's private memory. */
 struct fileio_cmd {
 	struct kiocb iocb;
-	struct work_struct work;	/* the rest of a direct I/O that did not get through */
+	struct scst_job job;		/* the rest, if it did not get through */
 	struct bio_vec *bvec;
-	u32 done;			/* bytes direct I/O has moved */
+	u32 done;			/* bytes it has moved */
 	struct bio_vec inline_bvec[FILEIO_INLINE_BVECS];
 };
 
 static_assert(sizeof(struct fileio_cmd) <= SCST_CMD_PRIVATE);
-
-static struct workqueue_struct *fileio_wq;
 
 static struct fileio_device *to_fileio(struct scst_device *dev)
 {
@@ -154,8 +163,8 @@ static bool fileio_folio_usable(const struct address_space *mapping, struct foli
 static bool fileio_read_cached(struct scst_cmd *cmd)
 {
 	struct address_space *mapping = to_fileio(cmd->dev)->file->f_mapping;
-	struct fileio_cursor to = { .sg = cmd->sg };
-	loff_t pos = scst_cmd_pos(cmd);
+	struct fileio_cursor to = { .sg = cmd->data.sgl };
+	loff_t pos = cmd->pos;
 	u32 left = cmd->len;
 
 	while (left) {
@@ -187,10 +196,101 @@ static bool fileio_try_execute(struct scst_cmd *cmd)
 {
 	if (cmd->action != SCST_ACTION_READ || !to_fileio(cmd->dev)->cached)
 		return false;
+	if (unlikely(cmd->len > FILEIO_SOFTIRQ_MAX) && !in_task())
+		return false;
 	if (!fileio_read_cached(cmd))
 		return false;
 	scst_cmd_done(cmd, 0);
 	return true;
+}
+
+/* --- reads from the page cache, without a copy ------------------------------------------------ */
+
+static bool fileio_poisoned(struct folio *folio, size_t offset, size_t len)
+{
+	size_t i;
+
+	for (i = offset >> PAGE_SHIFT; i <= (offset + len - 1) >> PAGE_SHIFT; i++)
+		if (unlikely(PageHWPoison(folio_page(folio, i))))
+			return true;
+	return false;
+}
+
+/* The folio at @pos, up to @left bytes of it, in @sg with a reference; returns the bytes, 0: not to be had. */
+static u32 fileio_lend_folio(struct address_space *mapping, loff_t pos, u32 left, struct scatterlist *sg)
+{
+	struct folio *folio = filemap_get_folio(mapping, pos >> PAGE_SHIFT);
+	size_t offset;
+	u32 n;
+
+	if (IS_ERR(folio))
+		return 0;
+	offset = offset_in_folio(folio, pos);
+	n = min_t(size_t, left, folio_size(folio) - offset);
+	if (!fileio_folio_usable(mapping, folio) || fileio_poisoned(folio, offset, n)) {
+		folio_put(folio);
+		return 0;
+	}
+	if (in_task())
+		folio_mark_accessed(folio);
+	sg_set_page(sg, folio_page(folio, offset >> PAGE_SHIFT), n, offset_in_page(offset));
+	return n;
+}
+
+/* Any context: folio_put() is allowed in hard interrupts, the last one, too, as when direct I/O ends there. */
+static void fileio_put_folios(struct scatterlist *sgl, unsigned int nr)
+{
+	while (nr--)
+		folio_put(page_folio(sg_page(&sgl[nr])));
+}
+
+static unsigned int fileio_lend_folios(struct scst_cmd *cmd, struct scatterlist *sgl)
+{
+	struct address_space *mapping = to_fileio(cmd->dev)->file->f_mapping;
+	unsigned int nr = 0;
+	u32 done = 0, n;
+
+	sg_init_table(sgl, FILEIO_LENT);
+	while (done < cmd->len && nr < FILEIO_LENT) {
+		n = fileio_lend_folio(mapping, cmd->pos + done, cmd->len - done, &sgl[nr]);
+		if (!n)
+			break;
+		done += n;
+		nr++;
+	}
+	/* As for a copy: what is truncated from here on was there when it was lent. */
+	smp_rmb();
+	if (done == cmd->len && nr && cmd->pos + done <= i_size_read(mapping->host)) {
+		sg_mark_end(&sgl[nr - 1]);
+		return nr;
+	}
+	fileio_put_folios(sgl, nr);
+	return 0;
+}
+
+static bool fileio_lend(struct scst_cmd *cmd)
+{
+	struct scatterlist *sgl = scst_cmd_private(cmd);
+	unsigned int nr;
+
+	if (!to_fileio(cmd->dev)->cached)
+		return false;
+	nr = fileio_lend_folios(cmd, sgl);
+	if (!nr)
+		return false;
+	cmd->data = (struct scst_data) {
+		.sgl		= sgl,
+		.nents		= nr,
+		.len		= cmd->len,
+		.owner		= SCST_DATA_HANDLER,
+		.read_only	= true,
+	};
+	return true;
+}
+
+static void fileio_unlend(struct scst_cmd *cmd)
+{
+	fileio_put_folios(scst_cmd_private(cmd), cmd->data.nents);
 }
 
 /* --- through the file system ---------------------------------------------------------------- */
@@ -199,7 +299,7 @@ static bool fileio_try_execute(struct scst_cmd *cmd)
 static u32 fileio_map(struct scst_cmd *cmd, u32 skip, struct bio_vec *bvec, unsigned int max,
 		      struct iov_iter *iter)
 {
-	struct scatterlist *sg = cmd->sg;
+	struct scatterlist *sg = cmd->data.sgl;
 	u32 left = cmd->len - skip;
 	unsigned int nr = 0;
 	u32 bytes = 0;
@@ -242,21 +342,22 @@ static bool fileio_stable(const struct scst_cmd *cmd)
 }
 
 /*
- * In pieces of what the segments inside the command can describe, so that it needs no memory.
+ * In pieces of what the segments on the stack can describe, so that it needs no memory.
  * A stable write is made stable once, at the end.  No progress means the end of
  * a file that has shrunk; a full file system says so on the call after a short one.
  */
 static int fileio_buffered(struct scst_cmd *cmd, u32 done)
 {
 	struct file *file = to_fileio(cmd->dev)->file;
-	struct fileio_cmd *fc = scst_cmd_private(cmd);
-	loff_t pos = scst_cmd_pos(cmd);
+	struct bio_vec bvec[FILEIO_STACK_BVECS];
+	loff_t pos = cmd->pos;
 	struct iov_iter iter;
+	struct kiocb iocb;
 	ssize_t ret;
 
 	while (done < cmd->len) {
-		fileio_map(cmd, done, fc->inline_bvec, FILEIO_INLINE_BVECS, &iter);
-		ret = fileio_iter(file, &fc->iocb, &iter, pos + done);
+		fileio_map(cmd, done, bvec, FILEIO_STACK_BVECS, &iter);
+		ret = fileio_iter(file, &iocb, &iter, pos + done);
 		if (ret <= 0)
 			return ret ?: -EIO;
 		done += ret;
@@ -266,7 +367,7 @@ static int fileio_buffered(struct scst_cmd *cmd, u32 done)
 	return 0;
 }
 
-static void fileio_finish(struct scst_cmd *cmd, int error)
+static void fileio_direct_finish(struct scst_cmd *cmd, int error)
 {
 	struct fileio_cmd *fc = scst_cmd_private(cmd);
 
@@ -275,13 +376,13 @@ static void fileio_finish(struct scst_cmd *cmd, int error)
 	scst_cmd_done(cmd, error);
 }
 
-static void fileio_rest_work(struct work_struct *work)
+static void fileio_rest_job(struct scst_job *job)
 {
-	struct fileio_cmd *fc = container_of(work, struct fileio_cmd, work);
-	struct scst_cmd *cmd = container_of((void *)fc, struct scst_cmd, handler_private);
+	struct fileio_cmd *fc = container_of(job, struct fileio_cmd, job);
+	struct scst_cmd *cmd = scst_cmd_of_private(fc);
 	unsigned int flags = fileio_enter();
 
-	fileio_finish(cmd, fileio_buffered(cmd, fc->done));
+	fileio_direct_finish(cmd, fileio_buffered(cmd, fc->done));
 	fileio_leave(flags);
 }
 
@@ -292,18 +393,17 @@ static void fileio_rest_work(struct work_struct *work)
 static void fileio_direct_complete(struct kiocb *iocb, long ret)
 {
 	struct fileio_cmd *fc = container_of(iocb, struct fileio_cmd, iocb);
-	struct scst_cmd *cmd = container_of((void *)fc, struct scst_cmd, handler_private);
+	struct scst_cmd *cmd = scst_cmd_of_private(fc);
 
 	if (iocb->ki_flags & IOCB_WRITE)
 		kiocb_end_write(iocb);
 	if (ret == cmd->len) {
-		fileio_finish(cmd, 0);
+		fileio_direct_finish(cmd, 0);
 	} else if (ret >= 0 || ret == -EINVAL || ret == -EOPNOTSUPP) {
 		fc->done = max(ret, 0L);
-		INIT_WORK(&fc->work, fileio_rest_work);
-		queue_work(fileio_wq, &fc->work);
+		scst_device_defer(cmd->dev, &fc->job, fileio_rest_job);
 	} else {
-		fileio_finish(cmd, ret);
+		fileio_direct_finish(cmd, ret);
 	}
 }
 
@@ -316,7 +416,7 @@ static void fileio_direct_start(struct scst_cmd *cmd, struct iov_iter *iter)
 
 	init_sync_kiocb(iocb, file);
 	iocb->ki_flags |= IOCB_DIRECT;
-	iocb->ki_pos = scst_cmd_pos(cmd);
+	iocb->ki_pos = cmd->pos;
 	iocb->ki_complete = fileio_direct_complete;
 	if (cmd->action == SCST_ACTION_READ) {
 		ret = file->f_op->read_iter(iocb, iter);
@@ -329,41 +429,46 @@ static void fileio_direct_start(struct scst_cmd *cmd, struct iov_iter *iter)
 		fileio_direct_complete(iocb, ret);
 }
 
-/* May direct I/O take this command?  If so, it is mapped. */
-static bool fileio_direct_map(struct scst_cmd *cmd, struct iov_iter *iter)
+/* Room for the command's segments, or false: the page cache takes it in pieces. */
+static bool fileio_bvec_get(struct scst_cmd *cmd)
+{
+	struct fileio_cmd *fc = scst_cmd_private(cmd);
+
+	fc->bvec = fc->inline_bvec;
+	if (cmd->data.nents > FILEIO_INLINE_BVECS)
+		fc->bvec = kmalloc_array(cmd->data.nents, sizeof(*fc->bvec),
+					 GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN);
+	return fc->bvec;
+}
+
+/* May direct I/O take this command?  If so, it has been started. */
+static bool fileio_direct(struct scst_cmd *cmd)
 {
 	struct fileio_device *fd = to_fileio(cmd->dev);
 	struct fileio_cmd *fc = scst_cmd_private(cmd);
+	struct iov_iter iter;
 
-	if (!fd->o_direct || (scst_cmd_pos(cmd) | cmd->len) & fd->pos_mask)
+	if (!fd->o_direct || (cmd->pos | cmd->len) & fd->pos_mask || !fileio_bvec_get(cmd))
 		return false;
-	if (cmd->sg_cnt > FILEIO_INLINE_BVECS) {
-		fc->bvec = kmalloc_array(cmd->sg_cnt, sizeof(*fc->bvec),
-					 GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN);
-		if (!fc->bvec) {
-			fc->bvec = fc->inline_bvec;
-			return false;
-		}
+	fileio_map(cmd, 0, fc->bvec, cmd->data.nents, &iter);
+	if (iov_iter_alignment(&iter) & fd->mem_mask) {
+		if (fc->bvec != fc->inline_bvec)
+			kfree(fc->bvec);
+		return false;
 	}
-	fileio_map(cmd, 0, fc->bvec, cmd->sg_cnt, iter);
-	return !(iov_iter_alignment(iter) & fd->mem_mask);
+	fileio_direct_start(cmd, &iter);
+	return true;
 }
 
 static void fileio_rw(struct scst_cmd *cmd)
 {
-	struct fileio_cmd *fc = scst_cmd_private(cmd);
-	struct iov_iter iter;
-
-	fc->bvec = fc->inline_bvec;
-	if (fileio_direct_map(cmd, &iter))
-		fileio_direct_start(cmd, &iter);
-	else
-		fileio_finish(cmd, fileio_buffered(cmd, 0));
+	if (!fileio_direct(cmd))
+		scst_cmd_done(cmd, fileio_buffered(cmd, 0));
 }
 
 static int fileio_sync(struct scst_cmd *cmd)
 {
-	loff_t pos = scst_cmd_pos(cmd);
+	loff_t pos = cmd->pos;
 	loff_t end = cmd->sync_len ? pos + cmd->sync_len - 1 : LLONG_MAX;
 
 	return vfs_fsync_range(to_fileio(cmd->dev)->file, pos, end, 1);
@@ -387,27 +492,6 @@ static void fileio_execute(struct scst_cmd *cmd)
 	fileio_leave(flags);
 }
 
-static int fileio_read(struct scst_device *dev, void *buf, unsigned int len, loff_t pos)
-{
-	struct kvec kvec = { .iov_base = buf, .iov_len = len };
-	unsigned int flags = fileio_enter();
-	struct iov_iter iter;
-	struct kiocb iocb;
-	ssize_t ret = 0;
-
-	iov_iter_kvec(&iter, ITER_DEST, &kvec, 1, len);
-	while (iov_iter_count(&iter)) {
-		ret = fileio_iter(to_fileio(dev)->file, &iocb, &iter, pos);
-		if (ret <= 0)
-			break;
-		pos += ret;
-	}
-	fileio_leave(flags);
-	if (iov_iter_count(&iter))
-		return ret ?: -EIO;
-	return 0;
-}
-
 /* --- backing -------------------------------------------------------------------------------- */
 
 static int fileio_check(struct scst_device *dev)
@@ -417,20 +501,104 @@ static int fileio_check(struct scst_device *dev)
 	return path && *path ? 0 : -ENODATA;
 }
 
-/* Looks before it opens: opening a pipe or a tape has effects of its own. */
-static struct file *fileio_open_regular(const char *name, int flags)
+/*
+ * Files of the kernel's own file systems (proc, sysfs, configfs, debugfs, cgroups ...) are conversations, not memory:
+ * their sizes are made up, and writing is a command.  What tells them from all others is that nothing of theirs is
+ * ever written back.  Three kinds keep data without that: two in memory, and one in files of others.
+ */
+static bool fileio_keeps_data(const struct super_block *sb)
 {
-	struct file *file = ERR_PTR(-EINVAL);
-	struct path path;
+	switch (sb->s_magic) {
+	case OVERLAYFS_SUPER_MAGIC:
+	case RAMFS_MAGIC:
+	case TMPFS_MAGIC:
+		return true;
+	default:
+		return sb->s_bdi->capabilities & BDI_CAP_WRITEBACK;
+	}
+}
+
+static int fileio_check_inode(const struct fileio_device *fd, const struct inode *inode)
+{
+	if (!S_ISREG(inode->i_mode)) {
+		pr_warn("%s: path %s: not a regular file\n", fd->dev.name, fd->path);
+		return -EINVAL;
+	}
+	if (!fileio_keeps_data(inode->i_sb)) {
+		pr_warn("%s: path %s: files of type %s do not keep data\n", fd->dev.name, fd->path,
+			inode->i_sb->s_type->name);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Looks before it opens: opening a pipe or a tape has effects of its own. */
+static int fileio_look(const struct fileio_device *fd, const struct path *root)
+{
+	struct file *found = file_open_root(root, fd->path, O_PATH, 0);
 	int ret;
 
-	ret = kern_path(name, LOOKUP_FOLLOW, &path);
+	if (IS_ERR(found))
+		return PTR_ERR(found);
+	ret = fileio_check_inode(fd, file_inode(found));
+	scst_fput(found);
+	return ret;
+}
+
+/*
+ * With the checks of open(2), for who asked: modes, ACLs, immutable and append-only files, security modules.  If a pipe
+ * has come into the file's place meanwhile, O_NONBLOCK gets us out again; later on some file systems would read less
+ * than they are asked for because of it.
+ */
+static struct file *fileio_open_file(const struct fileio_device *fd, const struct path *root)
+{
+	int flags = O_LARGEFILE | O_NONBLOCK | (fd->dev.read_only ? O_RDONLY : O_RDWR);
+	struct file *file;
+	int ret;
+
+	ret = fileio_look(fd, root);
 	if (ret)
 		return ERR_PTR(ret);
-	if (S_ISREG(d_inode(path.dentry)->i_mode))
-		file = dentry_open(&path, flags, current_cred());
-	path_put(&path);
+	file = file_open_root(root, fd->path, flags | (fd->o_direct ? O_DIRECT : 0), 0);
+	if (IS_ERR(file)) {
+		if (fd->o_direct && PTR_ERR(file) == -EINVAL)
+			pr_warn("%s: o_direct is 1, but the file system of %s has no direct I/O\n", fd->dev.name,
+				fd->path);
+		return file;
+	}
+	ret = fileio_check_inode(fd, file_inode(file));
+	if (ret) {
+		scst_fput(file);
+		return ERR_PTR(ret);
+	}
+	spin_lock(&file->f_lock);
+	file->f_flags &= ~O_NONBLOCK;
+	spin_unlock(&file->f_lock);
 	return file;
+}
+
+/* Says what the reason in the device's directory can't; what is only absent comes again. */
+static void fileio_not_opened(const struct fileio_device *fd, int error)
+{
+	const struct scst_device *dev = &fd->dev;
+
+	switch (error) {
+	case -ENOENT:
+	case -ENXIO:
+	case -ENODEV:
+	case -ENOTDIR:
+	case -ENOMEDIUM:
+		break;
+	case -EINVAL:	/* told where it was found */
+		break;
+	case -EPERM:
+		pr_warn("%s: path %s: not opened with read_only %d: immutable, append-only or forbidden\n",
+			dev->name, fd->path, dev->read_only);
+		break;
+	default:
+		pr_warn("%s: path %s: cannot be opened with read_only %d: error %d\n", dev->name, fd->path,
+			dev->read_only, error);
+	}
 }
 
 /*
@@ -447,9 +615,9 @@ static bool fileio_cache_is_content(struct file *file)
 }
 
 /* File systems that do not tell their alignment go by their device's, or by a sector. */
-static void fileio_direct_alignment(struct fileio_device *fd, const struct kstat *stat)
+static void fileio_direct_alignment(struct fileio_device *fd, const struct file *file, const struct kstat *stat)
 {
-	struct super_block *sb = file_inode(fd->file)->i_sb;
+	struct super_block *sb = file_inode(file)->i_sb;
 
 	if (stat->result_mask & STATX_DIOALIGN && stat->dio_offset_align) {
 		fd->pos_mask = stat->dio_offset_align - 1;
@@ -460,52 +628,134 @@ static void fileio_direct_alignment(struct fileio_device *fd, const struct kstat
 	}
 }
 
-static int fileio_setup(struct fileio_device *fd)
+/*
+ * Smaller writes than the file system's block are read, changed and written by it, as by a disk of such physical
+ * blocks: initiators align to them.  Nothing beyond a page: larger blocks are for throughput.
+ */
+static u8 fileio_physical_exp(const struct inode *inode, u8 block_shift)
+{
+	unsigned int shift = min_t(unsigned int, inode->i_blkbits, ilog2(FILEIO_MAX_PHYSICAL));
+
+	return shift > block_shift ? shift - block_shift : 0;
+}
+
+static int fileio_geometry(struct fileio_device *fd, const struct inode *inode, u64 size)
 {
 	struct scst_device *dev = &fd->dev;
-	struct file *file = fd->file;
-	struct kstat stat;
-	int ret;
+	u32 block_size = dev->block_size ?: FILEIO_BLOCK_SIZE;
+	struct block_device *bdev = inode->i_sb->s_bdev;
+	u8 shift = ilog2(block_size);
 
-	if (!file->f_op->read_iter || (!dev->read_only && !file->f_op->write_iter))
+	if (size < block_size) {
+		pr_warn("%s: path %s: %llu bytes are less than a block_size of %u\n", dev->name, fd->path, size,
+			block_size);
 		return -EINVAL;
-	ret = vfs_getattr(&file->f_path, &stat, STATX_SIZE | STATX_DIOALIGN, AT_STATX_SYNC_AS_STAT);
-	if (ret)
-		return ret;
-	dev->block_shift = ilog2(dev->block_size ?: FILEIO_BLOCK_SIZE);
-	dev->nblocks = stat.size >> dev->block_shift;
-	if (!dev->nblocks)
-		return -EINVAL;
-	dev->volatile_cache = !dev->write_through;
+	}
+	dev->geo = (struct scst_geometry) {
+		.nblocks	= size >> shift,
+		.block_shift	= shift,
+		.physical_exp	= fileio_physical_exp(inode, shift),
+		.rotational	= bdev && bdev_rot(bdev),
+	};
 	dev->fua = true;
-	fd->cached = !fd->o_direct && fileio_cache_is_content(file);
-	fileio_direct_alignment(fd, &stat);
 	return 0;
 }
 
-static int fileio_open(struct scst_device *dev)
+static int fileio_setup(struct fileio_device *fd, struct file *file)
 {
-	struct fileio_device *fd = to_fileio(dev);
-	int flags = O_LARGEFILE | (dev->read_only ? O_RDONLY : O_RDWR);
+	struct kstat stat;
 	int ret;
 
-	if (fd->o_direct)
-		flags |= O_DIRECT;
-	fd->file = fileio_open_regular(fd->path, flags);
-	if (IS_ERR(fd->file))
-		return PTR_ERR(fd->file);
-	ret = fileio_setup(fd);
+	if (!file->f_op->read_iter || (!fd->dev.read_only && !file->f_op->write_iter)) {
+		pr_warn("%s: path %s: its file system has no way to read or write it from here\n", fd->dev.name,
+			fd->path);
+		return -EINVAL;
+	}
+	ret = vfs_getattr(&file->f_path, &stat, STATX_SIZE | STATX_DIOALIGN, AT_STATX_SYNC_AS_STAT);
+	if (ret) {
+		pr_warn("%s: path %s: no size: error %d\n", fd->dev.name, fd->path, ret);
+		return ret;
+	}
+	ret = fileio_geometry(fd, file_inode(file), stat.size);
 	if (ret)
-		fput(fd->file);
+		return ret;
+	fd->cached = !fd->o_direct && fileio_cache_is_content(file);
+	fileio_direct_alignment(fd, file, &stat);
+	fd->wb_since = errseq_sample(&file->f_mapping->wb_err);
+	return 0;
+}
+
+static int fileio_open(struct scst_device *dev, const struct scst_opening *opening)
+{
+	struct fileio_device *fd = to_fileio(dev);
+	struct file *file;
+	int ret;
+
+	file = fileio_open_file(fd, &opening->root);
+	if (IS_ERR(file)) {
+		fileio_not_opened(fd, PTR_ERR(file));
+		return PTR_ERR(file);
+	}
+	ret = fileio_setup(fd, file);
+	if (ret) {
+		scst_fput(file);
+		return ret;
+	}
+	fd->file = file;
+	WRITE_ONCE(fd->inode, file_inode(file));
+	return 0;
+}
+
+static int fileio_wb_error(struct scst_device *dev, errseq_t *since)
+{
+	return errseq_check_and_advance(&to_fileio(dev)->file->f_mapping->wb_err, since);
+}
+
+/*
+ * Writes all that is acknowledged.  An earlier error was told once by the file system, perhaps to one initiator of
+ * many, so anything since the file was opened counts.
+ */
+static int fileio_flush(struct fileio_device *fd)
+{
+	unsigned int flags = fileio_enter();
+	int ret = vfs_fsync(fd->file, 1);
+
+	fileio_leave(flags);
+	return ret ?: fileio_wb_error(&fd->dev, &fd->wb_since);
+}
+
+static int fileio_close(struct scst_device *dev)
+{
+	struct fileio_device *fd = to_fileio(dev);
+	int ret = 0;
+
+	might_sleep();
+	if (!dev->read_only)
+		ret = fileio_flush(fd);
+	WRITE_ONCE(fd->inode, NULL);
+	scst_fput(fd->file);
+	fd->file = NULL;
 	return ret;
 }
 
-static void fileio_close(struct scst_device *dev)
+/* There is always one: the page cache, or with o_direct the disk's, and what the file system knows of the file. */
+static bool fileio_write_cache(const struct scst_device *dev)
 {
-	struct fileio_device *fd = to_fileio(dev);
+	return !dev->write_through;
+}
 
-	scst_fput(fd->file);
-	fd->file = NULL;
+static s64 fileio_capacity(struct scst_device *dev)
+{
+	struct kstat stat;
+	int ret;
+
+	ret = vfs_getattr(&to_fileio(dev)->file->f_path, &stat, STATX_SIZE, AT_STATX_SYNC_AS_STAT);
+	return ret ?: stat.size;
+}
+
+static const void *fileio_backing(const struct scst_device *dev)
+{
+	return READ_ONCE(container_of(dev, struct fileio_device, dev)->inode);
 }
 
 static void fileio_free(struct scst_device *dev)
@@ -518,12 +768,8 @@ static void fileio_free(struct scst_device *dev)
 static ssize_t fileio_path_show(struct config_item *item, char *page)
 {
 	struct scst_device *dev = scst_device_of(item);
-	ssize_t ret;
 
-	mutex_lock(&dev->lock);
-	ret = sysfs_emit(page, "%s\n", to_fileio(dev)->path ?: "");
-	mutex_unlock(&dev->lock);
-	return ret;
+	return scst_device_show_path(dev, &to_fileio(dev)->path, page);
 }
 
 static ssize_t fileio_path_store(struct config_item *item, const char *page, size_t count)
@@ -566,26 +812,22 @@ static const struct scst_handler fileio_handler = {
 	.close		= fileio_close,
 	.try_execute	= fileio_try_execute,
 	.execute	= fileio_execute,
-	.read		= fileio_read,
+	.lend		= fileio_lend,
+	.unlend		= fileio_unlend,
+	.write_cache	= fileio_write_cache,
+	.wb_error	= fileio_wb_error,
+	.capacity	= fileio_capacity,
+	.backing	= fileio_backing,
 };
 
 static int __init fileio_init(void)
 {
-	int ret;
-
-	fileio_wq = alloc_workqueue("scst_fileio", WQ_UNBOUND, 0);
-	if (!fileio_wq)
-		return -ENOMEM;
-	ret = scst_handler_register(&fileio_handler);
-	if (ret)
-		destroy_workqueue(fileio_wq);
-	return ret;
+	return scst_handler_register(&fileio_handler);
 }
 
 static void __exit fileio_exit(void)
 {
 	scst_handler_unregister(&fileio_handler);
-	destroy_workqueue(fileio_wq);
 }
 
 module_init(fileio_init);

@@ -4,75 +4,38 @@
  *
  * Nothing here can block, so every command completes in its submitter's context.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/gfp.h>
 #include <linux/highmem.h>
-#include <linux/ktime.h>
 #include <linux/log2.h>
+#include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/sizes.h>
 #include <linux/string.h>
-#include "scst.h"
+#include "scst_handler.h"
+#include "compat.h"
 
 #define NULLIO_BLOCK_SIZE	512
+#define NULLIO_SOFTIRQ_MAX	SZ_64K
+
+/* What is lent: the same piece of zeroes as often as a command needs it. */
+#define NULLIO_ZEROES		SZ_64K
+#define NULLIO_LENT		(SCST_CMD_PRIVATE / sizeof(struct scatterlist))
+
+static struct page *nullio_zeroes;
 
 static u32 nullio_block_size(const struct scst_device *dev)
 {
 	return dev->block_size ?: NULLIO_BLOCK_SIZE;
 }
 
-/* Words in a step of the loop that has no string instruction. */
-#define NULLIO_STEP		16
-#define NULLIO_TRIALS		16
-
-static bool nullio_plain_stores __ro_after_init;
-
-static void nullio_zero_plain(u64 *p, size_t words)
-{
-	size_t i, j;
-
-	for (i = 0; i < words; i += NULLIO_STEP) {
-#pragma GCC unroll 16
-		for (j = 0; j < NULLIO_STEP; j++)
-			WRITE_ONCE(p[i + j], 0);
-	}
-}
-
 static void nullio_zero(void *p, size_t len)
 {
-	if (nullio_plain_stores &&
-	    IS_ALIGNED((unsigned long)p | len, NULLIO_STEP * sizeof(u64)))
-		nullio_zero_plain(p, len / sizeof(u64));
-	else if (IS_ALIGNED((unsigned long)p | len, sizeof(u64)))
+	if (likely(IS_ALIGNED((unsigned long)p | len, sizeof(u64))))
 		memset64(p, 0, len / sizeof(u64));
 	else
 		memset(p, 0, len);
-}
-
-static u64 __init nullio_time(void *page, bool plain)
-{
-	u64 best = U64_MAX, start;
-	int i;
-
-	nullio_plain_stores = plain;
-	for (i = 0; i < NULLIO_TRIALS; i++) {
-		preempt_disable();
-		start = ktime_get_ns();
-		nullio_zero(page, PAGE_SIZE);
-		best = min(best, ktime_get_ns() - start);
-		preempt_enable();
-	}
-	return best;
-}
-
-/* String instructions are fastest on most processors and slowest on emulated ones: try. */
-static int __init nullio_choose_fill(void)
-{
-	void *page = (void *)__get_free_page(GFP_KERNEL);
-
-	if (!page)
-		return -ENOMEM;
-	nullio_plain_stores = nullio_time(page, true) < nullio_time(page, false);
-	free_page((unsigned long)page);
-	return 0;
 }
 
 static void nullio_zero_segment(struct page *page, unsigned int offset, unsigned int len)
@@ -89,58 +52,97 @@ static void nullio_zero_segment(struct page *page, unsigned int offset, unsigned
 	}
 }
 
-static void nullio_read_cmd(struct scst_cmd *cmd)
+static void nullio_read(struct scst_cmd *cmd)
 {
-	struct scatterlist *sg = cmd->sg;
+	struct scatterlist *sg = cmd->data.sgl;
 	u32 left = cmd->len;
 
 	while (left) {
 		u32 n = min(left, sg->length);
 
-		nullio_zero_segment(sg_page(sg) + (sg->offset >> PAGE_SHIFT),
-				    offset_in_page(sg->offset), n);
+		nullio_zero_segment(sg_page(sg) + (sg->offset >> PAGE_SHIFT), offset_in_page(sg->offset), n);
 		left -= n;
-		sg = sg_next(sg);
+		if (left)
+			sg = sg_next(sg);
 	}
-}
-
-static bool nullio_try_execute(struct scst_cmd *cmd)
-{
-	if (cmd->action == SCST_ACTION_READ)
-		nullio_read_cmd(cmd);
-	scst_cmd_done(cmd, 0);
-	return true;
 }
 
 static void nullio_execute(struct scst_cmd *cmd)
 {
-	nullio_try_execute(cmd);
+	int error = 0;
+
+	if (cmd->action == SCST_ACTION_READ)
+		nullio_read(cmd);
+	else if (unlikely(cmd->action == SCST_ACTION_CDB))
+		error = -EOPNOTSUPP;
+	scst_cmd_done(cmd, error);
 }
 
-static int nullio_read(struct scst_device *dev, void *buf, unsigned int len, loff_t pos)
+static bool nullio_try_execute(struct scst_cmd *cmd)
 {
-	memset(buf, 0, len);
-	return 0;
+	if (unlikely(cmd->len > NULLIO_SOFTIRQ_MAX) && cmd->action == SCST_ACTION_READ && !in_task())
+		return false;
+	nullio_execute(cmd);
+	return true;
+}
+
+/* There is nothing to take back: the zeroes live as long as this module, or as a driver's references to them. */
+static bool nullio_lend(struct scst_cmd *cmd)
+{
+	struct scatterlist *sgl = scst_cmd_private(cmd);
+	unsigned int nents = DIV_ROUND_UP(cmd->len, NULLIO_ZEROES), i;
+
+	if (!nents || nents > NULLIO_LENT)
+		return false;
+	sg_init_table(sgl, nents);
+	for (i = 0; i < nents; i++)
+		sg_set_page(&sgl[i], nullio_zeroes, min_t(u32, cmd->len - i * NULLIO_ZEROES, NULLIO_ZEROES), 0);
+	cmd->data = (struct scst_data) {
+		.sgl		= sgl,
+		.nents		= nents,
+		.len		= cmd->len,
+		.owner		= SCST_DATA_HANDLER,
+		.read_only	= true,
+	};
+	return true;
+}
+
+static void nullio_unlend(struct scst_cmd *cmd)
+{
+}
+
+static bool nullio_write_cache(const struct scst_device *dev)
+{
+	return false;
 }
 
 static int nullio_check(struct scst_device *dev)
 {
+	u32 block_size = nullio_block_size(dev);
+
 	if (!dev->size)
 		return -ENODATA;
-	return IS_ALIGNED(dev->size, nullio_block_size(dev)) ? 0 : -EINVAL;
+	if (IS_ALIGNED(dev->size, block_size))
+		return 0;
+	pr_warn("%s: size %llu is not a multiple of block_size %u\n", dev->name, dev->size, block_size);
+	return -EINVAL;
 }
 
-static int nullio_open(struct scst_device *dev)
+static int nullio_open(struct scst_device *dev, const struct scst_opening *opening)
 {
-	dev->block_shift = ilog2(nullio_block_size(dev));
-	dev->nblocks = dev->size >> dev->block_shift;
-	dev->volatile_cache = false;
+	u8 shift = ilog2(nullio_block_size(dev));
+
+	dev->geo = (struct scst_geometry) {
+		.nblocks	= dev->size >> shift,
+		.block_shift	= shift,
+	};
 	dev->fua = true;
 	return 0;
 }
 
-static void nullio_close(struct scst_device *dev)
+static int nullio_close(struct scst_device *dev)
 {
+	return 0;
 }
 
 static const struct scst_handler nullio_handler = {
@@ -153,17 +155,28 @@ static const struct scst_handler nullio_handler = {
 	.close		= nullio_close,
 	.try_execute	= nullio_try_execute,
 	.execute	= nullio_execute,
-	.read		= nullio_read,
+	.lend		= nullio_lend,
+	.unlend		= nullio_unlend,
+	.write_cache	= nullio_write_cache,
 };
 
 static int __init nullio_init(void)
 {
-	return nullio_choose_fill() ?: scst_handler_register(&nullio_handler);
+	int ret;
+
+	nullio_zeroes = alloc_pages(GFP_KERNEL | __GFP_COMP | __GFP_ZERO, get_order(NULLIO_ZEROES));
+	if (!nullio_zeroes)
+		return -ENOMEM;
+	ret = scst_handler_register(&nullio_handler);
+	if (ret)
+		__free_pages(nullio_zeroes, get_order(NULLIO_ZEROES));
+	return ret;
 }
 
 static void __exit nullio_exit(void)
 {
 	scst_handler_unregister(&nullio_handler);
+	__free_pages(nullio_zeroes, get_order(NULLIO_ZEROES));
 }
 
 module_init(nullio_init);

@@ -45,17 +45,6 @@
 #define SCSI_EH_NOT_HANDLED	BLK_EH_DONE
 #endif
 
-/* From 6.9 on a plug keeps the time, and a task that has it in its plug says so until it is scheduled. */
-static inline void scst_plug_forget_time(void)
-{
-#ifdef PF_BLOCK_TS
-	if (current->flags & PF_BLOCK_TS) {
-		current->plug->cur_ktime = 0;
-		current->flags &= ~PF_BLOCK_TS;
-	}
-#endif
-}
-
 /* Until 6.16: binary attributes, their callbacks and tables are not const. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
 #define SCST_BIN_CONST
@@ -116,7 +105,17 @@ static inline struct folio *scst_filemap_get_folio(struct address_space *mapping
 #define filemap_get_folio scst_filemap_get_folio
 #endif
 
+/* Until 7.0: there is only a name for disks that do not rotate. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+static inline bool bdev_rot(struct block_device *bdev)
+{
+	return !bdev_nonrot(bdev);
+}
+#endif
+
 /*
+ * scst_bdev_open() - open a block device exclusively; the caller has asked path_permission()
+ *
  * Until 6.9: no block device files for users inside the kernel.  An exclusive open of the
  * device node gives the same thing; the file itself is the holder then, and nobody tells it
  * that the device has gone.  (6.5 to 6.8 knew two more interfaces; no supported kernel has them.)
@@ -138,37 +137,26 @@ static inline struct block_device *file_bdev(struct file *bdev_file)
 
 #define bdev_fput	scst_fput
 
-static inline struct file *bdev_file_open_by_path(const char *path, blk_mode_t mode, void *holder,
-						  const struct blk_holder_ops *hops)
+static inline struct file *scst_bdev_open(const struct path *path, blk_mode_t mode, void *holder,
+					  const struct blk_holder_ops *hops)
 {
-	bool write = mode & BLK_OPEN_WRITE;
-	struct file *file;
-	dev_t dev;
-	int ret;
+	int flags = O_EXCL | O_LARGEFILE | (mode & BLK_OPEN_WRITE ? O_RDWR : O_RDONLY);
 
-	ret = lookup_bdev(path, &dev);
-	if (ret)
-		return ERR_PTR(ret);
-	file = filp_open(path, O_EXCL | (write ? O_RDWR : O_RDONLY), 0);
-	if (IS_ERR(file))
-		return file;
-	if (!S_ISBLK(file_inode(file)->i_mode))
-		ret = -ENOTBLK;
-	else if (write && bdev_read_only(file_bdev(file)))
-		ret = -EACCES;
-	if (ret) {
-		bdev_fput(file);
-		return ERR_PTR(ret);
-	}
-	return file;
+	return dentry_open(path, flags, current_cred());
 }
 
 static inline void scst_bdev_holder_unlock(struct block_device *bdev)
 {
 }
 #elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
-#error "kernels from 6.5 to 6.8 are not supported: no bdev_file_open_by_path()"
+#error "kernels from 6.5 to 6.8 are not supported: no bdev_file_open_by_dev()"
 #else
+static inline struct file *scst_bdev_open(const struct path *path, blk_mode_t mode, void *holder,
+					  const struct blk_holder_ops *hops)
+{
+	return bdev_file_open_by_dev(d_inode(path->dentry)->i_rdev, mode, holder, hops);
+}
+
 /* mark_dead() is called with this lock held and has to release it. */
 static inline void scst_bdev_holder_unlock(struct block_device *bdev)
 {

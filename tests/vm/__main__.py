@@ -103,7 +103,7 @@ def machine_of(options: argparse.Namespace) -> machine.Machine:
 
 def build_layer(options: argparse.Namespace, release: str) -> Path:
     """Build the modules for a kernel; compiler warnings go to standard error."""
-    source, base = kmodbuild.PRODUCT, None
+    source, base = kmodbuild.PRODUCT if options.command == "build" else kmodbuild.TESTED, None
     if options.selftest_module:
         source = kmodbuild.Source(bootimage.HERE / "selftest", ("Kbuild", "scst_vm_selftest.c"))
         base = machine.REPO / "build/selftest"

@@ -3,7 +3,7 @@
 
 Around every test file: load our modules; afterwards nothing may be left in configfs, every object counter
 must be zero, every module must unload, and the kernel log must be clean. A file chooses its modules with the
-global ``SCST_MODULES`` (default: all that were built; an empty tuple: none).
+global ``SCST_MODULES`` (default: the product's; an empty tuple: none); those made for tests must be named.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm import klog
+from tests.vm import klog, kmodbuild
 
 CONFIGFS = Path("/sys/kernel/config/scst")
 OBJECTS = Path("/sys/kernel/debug/scst/objects")
@@ -41,6 +41,11 @@ def built_modules() -> list[str]:
     """Names of the modules of this build."""
     folder = Path("/lib/modules") / os.uname().release / "updates"
     return sorted(path.stem for path in folder.glob("*.ko"))
+
+
+def product_modules() -> list[str]:
+    """Names of those that are no mere tools of tests."""
+    return [name for name in built_modules() if name not in kmodbuild.TEST_MODULES]
 
 
 def loaded_modules() -> list[str]:
@@ -154,7 +159,7 @@ def kernel_log() -> Iterator[KernelLog]:
 @pytest.fixture(scope="module", autouse=True)
 def scst_modules(request: pytest.FixtureRequest, kernel_log: KernelLog) -> Iterator[tuple[str, ...]]:
     """Load the modules a test file wants; afterwards check that nothing remains or was reported."""
-    names: tuple[str, ...] = tuple(getattr(request.module, "SCST_MODULES", built_modules()))
+    names: tuple[str, ...] = tuple(getattr(request.module, "SCST_MODULES", product_modules()))
     for name in names:
         command("modprobe", name)
     yield names

@@ -100,7 +100,7 @@ def check(root: Path, release: str) -> str:
     """
     tree = root / "srv/scst"
     shutil.rmtree(tree, ignore_errors=True)
-    kmodbuild.copy_sources(kmodbuild.PRODUCT, tree)
+    kmodbuild.copy_sources(kmodbuild.TESTED, tree)
     sparse = kmodbuild.SPARSE if sparse_serves(root, release) else ()
     make = [
         "make",

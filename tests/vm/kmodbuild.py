@@ -36,13 +36,15 @@ class BuildError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is built: Kbuild file and folder, below *root*."""
+    """What is built: Kbuild file and folders, below *root*."""
 
     root: Path
     entries: tuple[str, ...] = ("Kbuild", "kmod")
 
 
 PRODUCT = Source(REPO)
+TESTED = Source(REPO, ("Kbuild", "kmod", "tests/kmod"))
+TEST_MODULES = frozenset(("scst_script", "scst_example"))
 
 
 def kernel_release(kdir: Path) -> str:
@@ -117,6 +119,13 @@ def judge(status: int, output: str) -> str:
     return words
 
 
+def modules_of(source: Source, tree: Path) -> list[Path]:
+    """The modules built from a source; an earlier build from another one may have left more in the tree."""
+    folders = (tree / entry for entry in source.entries if (source.root / entry).is_dir())
+    found = {path for folder in folders for path in folder.rglob("*.ko")} | set(tree.glob("*.ko"))
+    return sorted(found)
+
+
 def build(kdir: Path, source: Source = PRODUCT, base: Path | None = None) -> tuple[Path, str]:
     """Build for one kernel. Returns the layer for the VM and the compiler's output (warnings)."""
     release = kernel_release(kdir)
@@ -126,11 +135,11 @@ def build(kdir: Path, source: Source = PRODUCT, base: Path | None = None) -> tup
     mirror(source, tree)
     output = make(kdir, tree)
     layer = folder / "layer"
-    install(sorted(tree.rglob("*.ko")), release, layer)
+    install(modules_of(source, tree), release, layer)
     return layer, output
 
 
-def check(kdir: Path, source: Source = PRODUCT, base: Path | None = None) -> str:
+def check(kdir: Path, source: Source = TESTED, base: Path | None = None) -> str:
     """Build with all warnings (W=1) and sparse, apart from the usual objects. Returns all complaints.
 
     Warnings are errors here, so a file that has one is not taken as built and complains again next time.

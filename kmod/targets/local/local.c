@@ -3,418 +3,201 @@
  * Target driver local: each configured initiator name is a SCSI host on this machine that logs in to
  * the target under that name.
  *
- * The host's command memory holds the target's command, its scatterlist is the target's: nothing is
- * copied or allocated.  queuecommand() may sleep, so that a back end which must can do so right there,
- * and commands that need not complete before it returns.
- *
- * local_login_lock serialises login and logout; local_lock guards the lists of hosts and is
- * all that mkdir and rmdir take.
+ * Each directory in hosts/ has a thread, which logs in and out and keeps the SCSI host's devices in step with its
+ * LUNs.  Whatever it waits for, only that initiator does: mkdir, rmdir and disable() leave a request with
+ * it, and enable() waits only for threads that are free to log in.
  */
-#define pr_fmt(fmt) "scst_local: " fmt
-
-#include <linux/completion.h>
+#include "local.h"
 #include <linux/ctype.h>
 #include <linux/module.h>
-#include <linux/rcupdate.h>
-#include <linux/sched.h>
 #include <linux/slab.h>
-#include <linux/spinlock.h>
-#include <linux/wait.h>
-#include <scsi/scsi.h>
-#include <scsi/scsi_cmnd.h>
-#include <scsi/scsi_device.h>
-#include <scsi/scsi_host.h>
-#include "scst.h"
-#include "compat.h"
+#include <linux/wait_bit.h>
 
-#define LOCAL_MAX_LUN		0x8000	/* flat space addressing and 14 bits */
-#define LOCAL_CAN_QUEUE		512	/* commands per hardware queue */
-#define LOCAL_CMD_PER_LUN	128
-#define LOCAL_SG_TABLESIZE	1024
-#define LOCAL_MAX_SECTORS	8192
+struct device *local_root;
+static struct scst_port *local_port;
+static atomic_t local_threads = ATOMIC_INIT(0);
 
-struct local_target {
-	struct scst_target tgt;
-	struct config_group hosts_group;
-	struct list_head hosts;		/* under local_lock */
-	bool open;			/* under local_login_lock */
-	bool auto_rescan;
-};
+/* --- threads: the module waits for their last steps -------------------------------------------------- */
 
-/* Held by its directory and by queued work; holds the target. */
-struct local_host {
-	struct config_item item;
-	struct list_head entry;		/* lt->hosts, while its directory exists */
-	struct local_target *lt;
-	struct Scsi_Host *shost;	/* while logged in, under local_login_lock */
-	struct scst_session *sess;
-	bool dead;			/* its directory is gone, under local_lock */
-	spinlock_t lock;		/* the two below */
-	unsigned int users;		/* rescans and resets; logging out waits for them */
-	bool ready;			/* they may begin */
-	int host_no;			/* -1: logged out */
-	wait_queue_head_t returned;	/* a command or a user */
-	struct work_struct work;	/* log in or out after mkdir or rmdir */
-	struct work_struct rescan_work;
-};
-
-struct local_cmd {
-	struct scst_cmd cmd;
-	bool busy;			/* the target has it */
-};
-
-static DEFINE_MUTEX(local_login_lock);
-static DEFINE_MUTEX(local_lock);
-static struct workqueue_struct *local_wq;
-static struct device *local_root;
-static struct device *local_port;
-
-static struct local_target *local_target_of(struct scst_target *tgt)
+struct task_struct *local_thread_run(int (*fn)(void *data), void *data, const char *name)
 {
-	return container_of(tgt, struct local_target, tgt);
+	struct task_struct *task;
+
+	atomic_inc(&local_threads);
+	task = kthread_run(fn, data, "%s", name);
+	if (IS_ERR(task))
+		local_thread_end();
+	return task;
 }
 
-static struct local_host *local_host_of(struct Scsi_Host *shost)
+/* What a thread returns with.  The few instructions after it are what unregistering the driver waits for. */
+int local_thread_end(void)
 {
-	return *(struct local_host **)shost_priv(shost);
-}
-
-/* --- users of a session: none begins while it is logged out, and none waits for that to end ---------- */
-
-static bool local_use(struct local_host *host)
-{
-	bool ready;
-
-	spin_lock(&host->lock);
-	ready = host->ready;
-	host->users += ready;
-	spin_unlock(&host->lock);
-	return ready;
-}
-
-static void local_unuse(struct local_host *host)
-{
-	spin_lock(&host->lock);
-	if (!--host->users)
-		wake_up_all(&host->returned);
-	spin_unlock(&host->lock);
-}
-
-static void local_set_ready(struct local_host *host, bool ready)
-{
-	spin_lock(&host->lock);
-	WRITE_ONCE(host->ready, ready);
-	spin_unlock(&host->lock);
-}
-
-static bool local_used(struct local_host *host)
-{
-	bool used;
-
-	spin_lock(&host->lock);
-	used = host->users;
-	spin_unlock(&host->lock);
-	return used;
-}
-
-/* --- commands ------------------------------------------------------------------------------------ */
-
-static struct scsi_cmnd *local_scsi_cmnd(struct scst_cmd *cmd)
-{
-	return (struct scsi_cmnd *)container_of(cmd, struct local_cmd, cmd) - 1;
-}
-
-/*
- * The SCSI layer's number is the LUN structure read as integers: from 256 on it holds the addressing method
- * as well, and looks like 16640 for LUN 256.
- */
-static u32 local_lun(const struct scsi_device *sdev)
-{
-	struct scsi_lun lun;
-
-	if (likely(sdev->lun < 256))
-		return sdev->lun;
-	int_to_scsilun(sdev->lun, &lun);
-	return scst_lun_unpack(lun.scsi_lun);
-}
-
-/* Its presence keeps the SCSI layer from clearing all of it for each command. */
-static int local_init_cmd_priv(struct Scsi_Host *shost, struct scsi_cmnd *scmd)
-{
-	struct local_cmd *lc = scsi_cmd_priv(scmd);
-
-	lc->busy = false;
-	lc->cmd.cdb = scmd->cmnd;
-	lc->cmd.tag = (uintptr_t)scmd;
+	if (atomic_dec_and_test(&local_threads))
+		wake_up_var(&local_threads);
 	return 0;
 }
 
-static scsi_qc_status_t local_queuecommand(struct Scsi_Host *shost, struct scsi_cmnd *scmd)
-{
-	struct local_cmd *lc = scsi_cmd_priv(scmd);
-	struct scst_cmd *cmd = &lc->cmd;
+/* --- the thread of a host ---------------------------------------------------------------------------- */
 
-	scst_cmd_init(cmd, local_host_of(shost)->sess);
-	cmd->cdb_len = scmd->cmd_len;
-	cmd->lun = local_lun(scmd->device);
-	/* A worker of the block layer may be the one that a backing needs to go on. */
-	cmd->can_sleep = !(current->flags & PF_WQ_WORKER);
-	cmd->dir = scmd->sc_data_direction;
-	cmd->sense = scmd->sense_buffer;
-	cmd->sg = scsi_sglist(scmd);
-	cmd->sg_cnt = scsi_sg_count(scmd);
-	cmd->data_len = scsi_bufflen(scmd);
-	WRITE_ONCE(lc->busy, true);
-	scst_cmd_submit(cmd);
-	return 0;
-}
-
-/*
- * All of the way back is one RCU reader: error handling, once it knows the command has left the target,
- * waits for a grace period and then knows that scsi_done() has returned, too.
- */
-static void local_send_response(struct scst_cmd *cmd)
-{
-	struct scsi_cmnd *scmd = local_scsi_cmnd(cmd);
-
-	scmd->result = likely(!scst_cmd_aborted(cmd)) ? cmd->status : DID_RESET << 16;
-	scsi_set_resid(scmd, scsi_bufflen(scmd) - cmd->len);
-	rcu_read_lock();
-	scst_cmd_sent(cmd);
-	rcu_read_unlock();
-}
-
-static void local_release(struct scst_cmd *cmd)
-{
-	struct local_host *host = cmd->sess->driver_data;
-
-	WRITE_ONCE(container_of(cmd, struct local_cmd, cmd)->busy, false);
-	if (wq_has_sleeper(&host->returned))
-		wake_up_all(&host->returned);
-	scsi_done(local_scsi_cmnd(cmd));
-}
-
-/* --- error handling -------------------------------------------------------------------------------- */
-
-struct local_tmf {
-	struct scst_tmf tmf;
-	struct completion done;
+enum local_step {
+	LOCAL_STEP_WAIT,
+	LOCAL_STEP_IN,
+	LOCAL_STEP_OUT,
+	LOCAL_STEP_LOOK,
+	LOCAL_STEP_END,
 };
 
-static void local_tmf_done(struct scst_tmf *tmf)
+/* Any context. */
+void local_ask(struct local_host *host, enum local_request request)
 {
-	complete(&container_of(tmf, struct local_tmf, tmf)->done);
+	set_bit(request, &host->requests);
+	wake_up(&host->asked);
 }
 
-/*
- * Waits as long as the back end takes.  Giving up would hand the command's pages back while a device may still
- * write to them; the SCSI layer aborts from a work item, so other commands of the host go on.
- */
-static int local_tmf(struct scsi_cmnd *scmd, enum scst_tmf_function fn)
+static enum local_step local_step_in(struct local_host *host)
 {
-	struct local_host *host = local_host_of(scmd->device->host);
-	struct local_tmf lt = {
-		.tmf = {
-			.sess	= host->sess,
-			.fn	= fn,
-			.lun	= local_lun(scmd->device),
-			.tag	= (uintptr_t)scmd,
-		},
-	};
-
-	init_completion(&lt.done);
-	scst_tmf_submit(&lt.tmf);
-	wait_for_completion_state(&lt.done, TASK_IDLE);
-	return lt.tmf.response == SCST_TMF_BAD_LUN ? FAILED : SUCCESS;
+	if (test_bit(LOCAL_DEAD, &host->requests) || test_bit(LOCAL_LOGOUT, &host->requests))
+		return LOCAL_STEP_OUT;
+	return test_and_clear_bit(LOCAL_LOOK, &host->requests) ? LOCAL_STEP_LOOK : LOCAL_STEP_WAIT;
 }
 
-static int local_eh_abort(struct scsi_cmnd *scmd)
+static enum local_step local_step_out(struct local_host *host)
 {
-	struct local_cmd *lc = scsi_cmd_priv(scmd);
-	struct local_host *host = local_host_of(scmd->device->host);
-
-	local_tmf(scmd, SCST_TMF_ABORT_TASK);
-	wait_event_idle(host->returned, !READ_ONCE(lc->busy));
-	synchronize_rcu();
-	return SUCCESS;
+	if (test_bit(LOCAL_DEAD, &host->requests))
+		return LOCAL_STEP_END;
+	if (!test_and_clear_bit(LOCAL_LOGIN, &host->requests))
+		return LOCAL_STEP_WAIT;
+	host->in = true;
+	host->lt->in++;
+	host->lt->registering++;
+	return LOCAL_STEP_IN;
 }
 
-/* No command in flight need be behind a reset, so nothing else keeps the session. */
-static int local_reset(struct scsi_cmnd *scmd, enum scst_tmf_function fn)
+static enum local_step local_next_step(struct local_host *host)
 {
-	struct local_host *host = local_host_of(scmd->device->host);
-	int ret = FAILED;
+	enum local_step step;
 
-	if (local_use(host)) {
-		ret = local_tmf(scmd, fn);
-		local_unuse(host);
+	spin_lock(&host->lt->lock);
+	step = host->in ? local_step_in(host) : local_step_out(host);
+	spin_unlock(&host->lt->lock);
+	return step;
+}
+
+static bool local_asked(const struct local_host *host)
+{
+	unsigned long in = BIT(LOCAL_DEAD) | BIT(LOCAL_LOGOUT) | BIT(LOCAL_LOOK);
+	unsigned long out = BIT(LOCAL_DEAD) | BIT(LOCAL_LOGIN);
+
+	return READ_ONCE(host->requests) & (host->in ? in : out);
+}
+
+/* Whoever waits in enable() need not wait for this host any more. */
+static void local_settle(struct local_host *host, int error)
+{
+	struct local_target *lt = host->lt;
+
+	spin_lock(&lt->lock);
+	if (host->pending) {
+		host->pending = false;
+		lt->pending--;
+		lt->error = lt->error ?: error;
 	}
-	return ret;
+	spin_unlock(&lt->lock);
+	wake_up_all(&lt->settled);
 }
 
-static int local_eh_device_reset(struct scsi_cmnd *scmd)
+static void local_host_out(struct local_host *host)
 {
-	return local_reset(scmd, SCST_TMF_LUN_RESET);
+	struct local_target *lt = host->lt;
+
+	spin_lock(&lt->lock);
+	host->in = false;
+	lt->in--;
+	clear_bit(LOCAL_LOGOUT, &host->requests);
+	spin_unlock(&lt->lock);
+	wake_up_all(&lt->settled);
 }
 
-static int local_eh_target_reset(struct scsi_cmnd *scmd)
+static void local_registered(struct local_target *lt)
 {
-	return local_reset(scmd, SCST_TMF_TARGET_RESET);
+	spin_lock(&lt->lock);
+	lt->registering--;
+	spin_unlock(&lt->lock);
+	wake_up_all(&lt->settled);
 }
 
-/*
- * A command that takes too long is aborted once.  What the SCSI layer would do next (or at once, where an
- * administrator has set a deadline) is take the command back, whether or not the target still moves its data.
- */
-static enum scsi_timeout_action local_eh_timed_out(struct scsi_cmnd *scmd)
+static void local_host_login(struct local_host *host)
 {
-	return scmd->eh_eflags || scmd->device->host->eh_deadline != -1 ? SCSI_EH_RESET_TIMER :
-									  SCSI_EH_NOT_HANDLED;
-}
-
-/* --- the SCSI host ----------------------------------------------------------------------------------- */
-
-/* Remember which device the LUN leads to: a rescan must notice when that changes. */
-static int local_sdev_init(struct scsi_device *sdev)
-{
-	u64 cookie = scst_session_lun_cookie(local_host_of(sdev->host)->sess, local_lun(sdev));
-
-	sdev->hostdata = (void *)(uintptr_t)cookie;
-	return 0;
-}
-
-static const struct scsi_host_template local_template = {
-	.module			= THIS_MODULE,
-	.name			= "SCST local initiator",
-	.proc_name		= "scst_local",
-	SCST_HOST_MAY_BLOCK
-	.queuecommand		= local_queuecommand,
-	.init_cmd_priv		= local_init_cmd_priv,
-	.eh_timed_out		= local_eh_timed_out,
-	.eh_abort_handler	= local_eh_abort,
-	.eh_device_reset_handler = local_eh_device_reset,
-	.eh_target_reset_handler = local_eh_target_reset,
-	.sdev_init		= local_sdev_init,
-	.change_queue_depth	= scsi_change_queue_depth,
-	.cmd_size		= sizeof(struct local_cmd),
-	.can_queue		= LOCAL_CAN_QUEUE,
-	.cmd_per_lun		= LOCAL_CMD_PER_LUN,
-	.sg_tablesize		= LOCAL_SG_TABLESIZE,
-	.max_sectors		= LOCAL_MAX_SECTORS,
-	.max_segment_size	= UINT_MAX,
-	.this_id		= -1,
-};
-
-/* Found while its device was parked, it has no disk driver yet; whoever has it open keeps it. */
-static void local_connect(struct scsi_device *sdev)
-{
-	sdev->inq_periph_qual = SCSI_INQ_PQ_CON;
-	if (device_attach(&sdev->sdev_gendev) < 0)
-		sdev_printk(KERN_WARNING, sdev, "no disk driver\n");
-}
-
-/* What the initiator has found, compared with what it would find now. */
-static void local_refresh(struct local_host *host)
-{
-	struct scsi_device *sdev;
-
-	shost_for_each_device(sdev, host->shost) {
-		u32 lun = local_lun(sdev);
-		u64 cookie = scst_session_lun_cookie(host->sess, lun);
-
-		if (sdev->hostdata != (void *)(uintptr_t)cookie)
-			scsi_remove_device(sdev);
-		else if (sdev->inq_periph_qual == SCSI_INQ_PQ_NOT_CON &&
-			 scst_session_lun_ready(host->sess, lun))
-			local_connect(sdev);
-	}
-}
-
-static void local_rescan_work(struct work_struct *work)
-{
-	struct local_host *host = container_of(work, struct local_host, rescan_work);
-
-	if (!local_use(host))
-		return;
-	local_refresh(host);
-	scsi_scan_target(&host->shost->shost_gendev, 0, 0, SCAN_WILD_CARD, SCSI_SCAN_MANUAL);
-	local_unuse(host);
-}
-
-static void local_luns_changed(struct scst_session *sess)
-{
-	struct local_host *host = sess->driver_data;
-
-	if (READ_ONCE(host->ready) && READ_ONCE(host->lt->auto_rescan))
-		queue_work(local_wq, &host->rescan_work);
-}
-
-static struct Scsi_Host *local_shost_alloc(struct local_host *host)
-{
-	struct Scsi_Host *shost = scsi_host_alloc((struct scsi_host_template *)&local_template,
-						  sizeof(struct local_host *));
-
-	if (!shost)
-		return NULL;
-	*(struct local_host **)shost_priv(shost) = host;
-	/* Nobody may find a device before the host is set up. */
-	shost->max_id = 0;
-	shost->max_lun = LOCAL_MAX_LUN;
-	shost->max_channel = 0;
-	shost->max_cmd_len = SCST_MAX_CDB;
-	shost->nr_hw_queues = num_possible_cpus();
-	return shost;
-}
-
-/* Under local_login_lock. */
-static int local_login(struct local_host *host)
-{
-	struct Scsi_Host *shost = local_shost_alloc(host);
-	struct scst_session *sess;
+	struct local_login *login = local_login_begin(host);
 	int ret;
 
-	if (!shost)
-		return -ENOMEM;
-	sess = scst_session_register(&host->lt->tgt, config_item_name(&host->item), host);
-	if (IS_ERR(sess)) {
-		ret = PTR_ERR(sess);
-		goto out_put;
+	local_registered(host->lt);
+	ret = PTR_ERR_OR_ZERO(login) ?: local_login_finish(login);
+	if (ret) {
+		pr_warn("initiator %s could not log in to %s: error %d\n",
+			config_item_name(&host->item), host->lt->tgt.name, ret);
+		local_host_out(host);
 	}
-	host->sess = sess;
-	ret = scsi_add_host(shost, local_root);
-	if (ret)
-		goto out_session;
-	scst_host_set_blocking(shost);
-	shost->max_id = 1;
-	host->shost = shost;
-	WRITE_ONCE(host->host_no, shost->host_no);
-	local_set_ready(host, true);
-	scsi_scan_target(&shost->shost_gendev, 0, 0, SCAN_WILD_CARD, SCSI_SCAN_INITIAL);
-	return 0;
-
-out_session:
-	scst_session_unregister(sess);
-	host->sess = NULL;
-out_put:
-	scsi_host_put(shost);
-	return ret;
+	local_settle(host, ret);
 }
 
-/* Under local_login_lock.  Waits for the initiator's commands. */
-static void local_logout(struct local_host *host)
+static void local_host_logout(struct local_host *host)
 {
-	if (!host->shost)
+	local_logout(host);
+	local_host_out(host);
+}
+
+/* What memory was not enough for is tried again. */
+static void local_host_look(struct local_host *host)
+{
+	if (!READ_ONCE(host->lt->auto_rescan))
 		return;
-	local_set_ready(host, false);
-	wait_event_idle(host->returned, !local_used(host));
-	scsi_remove_host(host->shost);
-	WRITE_ONCE(host->host_no, -1);
-	scst_session_unregister(host->sess);
-	/* One that a change of LUNs queued before has nothing to do now, but needs the host's memory. */
-	cancel_work_sync(&host->rescan_work);
-	scsi_host_put(host->shost);
-	host->shost = NULL;
-	host->sess = NULL;
+	if (local_look(host->login, test_and_clear_bit(LOCAL_POKE, &host->requests)))
+		return;
+	schedule_timeout_idle(HZ);
+	local_ask(host, LOCAL_POKE);
+	local_ask(host, LOCAL_LOOK);
+}
+
+static void local_host_do(struct local_host *host, enum local_step step)
+{
+	switch (step) {
+	case LOCAL_STEP_IN:
+		local_host_login(host);
+		break;
+	case LOCAL_STEP_OUT:
+		local_host_logout(host);
+		break;
+	case LOCAL_STEP_LOOK:
+		local_host_look(host);
+		break;
+	default:
+		wait_event_idle(host->asked, local_asked(host));
+	}
+}
+
+static int local_host_thread(void *data)
+{
+	struct local_host *host = data;
+	enum local_step step;
+
+	while ((step = local_next_step(host)) != LOCAL_STEP_END)
+		local_host_do(host, step);
+	local_settle(host, 0);
+	config_item_put(&host->item);
+	return local_thread_end();
+}
+
+/* Under a spinlock of the core's.  The session may not have a SCSI host yet, but it has a thread. */
+static void local_luns_changed(struct scst_session *sess)
+{
+	struct local_login *login = sess->driver_data;
+
+	if (!READ_ONCE(login->host->lt->auto_rescan))
+		return;
+	local_ask(login->host, LOCAL_POKE);
+	local_ask(login->host, LOCAL_LOOK);
 }
 
 /* --- configfs: targets/local/NAME/hosts/INITIATOR -------------------------------------------------- */
@@ -456,32 +239,6 @@ static struct config_item_type local_host_type = {
 	.ct_attrs	= local_host_attrs,
 };
 
-/* After mkdir or rmdir: what the directory and the target want now. */
-static void local_host_work(struct work_struct *work)
-{
-	struct local_host *host = container_of(work, struct local_host, work);
-	bool dead;
-
-	mutex_lock(&local_login_lock);
-	mutex_lock(&local_lock);
-	dead = host->dead;
-	mutex_unlock(&local_lock);
-	if (dead)
-		local_logout(host);
-	else if (host->lt->open && !host->shost && local_login(host))
-		pr_warn("initiator %s could not log in to %s: out of memory\n",
-			config_item_name(&host->item), host->lt->tgt.name);
-	mutex_unlock(&local_login_lock);
-	config_item_put(&host->item);
-}
-
-static void local_host_queue(struct local_host *host)
-{
-	config_item_get(&host->item);
-	if (!queue_work(local_wq, &host->work))
-		config_item_put(&host->item);
-}
-
 static int local_host_check_name(const char *name)
 {
 	const char *c;
@@ -501,14 +258,60 @@ static int local_host_add(struct local_target *lt, struct local_host *host)
 	struct local_host *other;
 	int ret = 0;
 
-	mutex_lock(&local_lock);
+	spin_lock(&lt->lock);
 	list_for_each_entry(other, &lt->hosts, entry)
 		if (!strcasecmp(config_item_name(&other->item), name))
 			ret = -EEXIST;
 	if (!ret)
 		list_add_tail(&host->entry, &lt->hosts);
-	mutex_unlock(&local_lock);
+	if (!ret && lt->open)
+		set_bit(LOCAL_LOGIN, &host->requests);
+	spin_unlock(&lt->lock);
 	return ret;
+}
+
+static void local_host_remove(struct local_host *host)
+{
+	spin_lock(&host->lt->lock);
+	list_del(&host->entry);
+	local_ask(host, LOCAL_DEAD);
+	spin_unlock(&host->lt->lock);
+}
+
+/* The thread may be logging in when this returns, or may have done. */
+static int local_host_start(struct local_target *lt, struct local_host *host)
+{
+	struct task_struct *task;
+	int ret = local_host_add(lt, host);
+
+	if (ret)
+		return ret;
+	config_item_get(&host->item);
+	task = local_thread_run(local_host_thread, host, "scst_local");
+	if (!IS_ERR(task))
+		return 0;
+	local_host_remove(host);
+	local_settle(host, 0);
+	config_item_put(&host->item);
+	return PTR_ERR(task);
+}
+
+static struct local_host *local_host_alloc(struct local_target *lt, const char *name)
+{
+	struct local_host *host = kzalloc(sizeof(*host), GFP_KERNEL);
+
+	if (!host)
+		return NULL;
+	host->lt = lt;
+	host->host_no = -1;
+	init_waitqueue_head(&host->asked);
+	scst_target_get(&lt->tgt);
+	config_item_init_type_name(&host->item, name, &local_host_type);
+	/* It returns nothing, but a long name needs memory. */
+	if (config_item_name(&host->item))
+		return host;
+	config_item_put(&host->item);
+	return NULL;
 }
 
 static struct config_item *local_host_make(struct config_group *group, const char *name)
@@ -519,36 +322,19 @@ static struct config_item *local_host_make(struct config_group *group, const cha
 
 	if (ret)
 		return ERR_PTR(ret);
-	host = kzalloc(sizeof(*host), GFP_KERNEL);
+	host = local_host_alloc(lt, name);
 	if (!host)
 		return ERR_PTR(-ENOMEM);
-	host->lt = lt;
-	host->host_no = -1;
-	init_waitqueue_head(&host->returned);
-	spin_lock_init(&host->lock);
-	INIT_WORK(&host->work, local_host_work);
-	INIT_WORK(&host->rescan_work, local_rescan_work);
-	scst_target_get(&lt->tgt);
-	config_item_init_type_name(&host->item, name, &local_host_type);
-	ret = local_host_add(lt, host);
-	if (ret) {
-		config_item_put(&host->item);
-		return ERR_PTR(ret);
-	}
-	local_host_queue(host);
-	return &host->item;
+	ret = local_host_start(lt, host);
+	if (!ret)
+		return &host->item;
+	config_item_put(&host->item);
+	return ERR_PTR(ret);
 }
 
 static void local_host_drop(struct config_group *group, struct config_item *item)
 {
-	struct local_host *host = local_host_of_item(item);
-
-	mutex_lock(&local_lock);
-	list_del(&host->entry);
-	host->dead = true;
-	/* Queued with the same lock held: who does not find it on the list any more finds it on the queue. */
-	local_host_queue(host);
-	mutex_unlock(&local_lock);
+	local_host_remove(local_host_of_item(item));
 	scst_item_drop(item);
 }
 
@@ -593,73 +379,76 @@ static struct configfs_attribute *local_target_attrs[] = {
 static int local_target_init(struct scst_target *tgt)
 {
 	struct local_target *lt = local_target_of(tgt);
+	unsigned int cpus = num_possible_cpus();
 
+	spin_lock_init(&lt->lock);
 	INIT_LIST_HEAD(&lt->hosts);
+	init_waitqueue_head(&lt->settled);
 	lt->auto_rescan = true;
+	tgt->limits.max_xfer = LOCAL_MAX_SECTORS << SECTOR_SHIFT;
+	tgt->limits.max_segs = LOCAL_SG_TABLESIZE;
+	tgt->limits.cmds = cpus * local_can_queue(cpus);
 	config_group_init_type_name(&lt->hosts_group, "hosts", &local_hosts_type);
 	scst_target_add_group(tgt, &lt->hosts_group);
 	return 0;
 }
 
-/* The next host that is logged in (or out), referenced; NULL when there is none left. */
-static struct local_host *local_next_host(struct local_target *lt, bool logged_in)
-{
-	struct local_host *host, *found = NULL;
-
-	mutex_lock(&local_lock);
-	list_for_each_entry(host, &lt->hosts, entry) {
-		if (!!host->shost == logged_in) {
-			found = host;
-			config_item_get(&host->item);
-			break;
-		}
-	}
-	mutex_unlock(&local_lock);
-	return found;
-}
-
-/* Under local_login_lock. */
-static void local_logout_all(struct local_target *lt)
+/* Hosts that are still logging out from the last time log in when they have: they are not waited for. */
+static void local_open(struct local_target *lt)
 {
 	struct local_host *host;
 
-	lt->open = false;
-	while ((host = local_next_host(lt, true))) {
-		local_logout(host);
-		config_item_put(&host->item);
-	}
-}
-
-static int local_enable(struct scst_target *tgt)
-{
-	struct local_target *lt = local_target_of(tgt);
-	struct local_host *host;
-	int ret = 0;
-
-	mutex_lock(&local_login_lock);
+	spin_lock(&lt->lock);
 	lt->open = true;
-	while (!ret && (host = local_next_host(lt, false))) {
-		ret = local_login(host);
-		config_item_put(&host->item);
+	lt->error = 0;
+	list_for_each_entry(host, &lt->hosts, entry) {
+		if (!host->in && !host->pending) {
+			host->pending = true;
+			lt->pending++;
+		}
+		local_ask(host, LOCAL_LOGIN);
 	}
-	if (ret)
-		local_logout_all(lt);
-	mutex_unlock(&local_login_lock);
-	return ret;
+	spin_unlock(&lt->lock);
 }
 
 static void local_disable(struct scst_target *tgt)
 {
-	mutex_lock(&local_login_lock);
-	local_logout_all(local_target_of(tgt));
-	mutex_unlock(&local_login_lock);
-	/* Hosts whose directories went a moment ago are sessions of the target until they are logged out. */
-	flush_workqueue(local_wq);
+	struct local_target *lt = local_target_of(tgt);
+	struct local_host *host;
+
+	spin_lock(&lt->lock);
+	lt->open = false;
+	list_for_each_entry(host, &lt->hosts, entry) {
+		clear_bit(LOCAL_LOGIN, &host->requests);
+		if (host->in)
+			local_ask(host, LOCAL_LOGOUT);
+	}
+	spin_unlock(&lt->lock);
+	/* Whose thread has just taken its request to log in makes a session yet; that waits for nobody. */
+	wait_event_idle(lt->settled, !READ_ONCE(lt->registering));
+}
+
+/*
+ * On a thread of the target's own.  One that could not be opened leaves no session behind, as long as that
+ * may take; who asked for it need not wait for that.
+ */
+static int local_enable(struct scst_target *tgt)
+{
+	struct local_target *lt = local_target_of(tgt);
+
+	local_open(lt);
+	wait_event_idle(lt->settled, !READ_ONCE(lt->pending));
+	if (!lt->error)
+		return 0;
+	local_disable(tgt);
+	wait_event_idle(lt->settled, !READ_ONCE(lt->in));
+	return lt->error;
 }
 
 static const struct scst_target_driver local_driver = {
 	.owner		= THIS_MODULE,
 	.name		= "local",
+	.protocol	= SCST_PROTOCOL_NONE,
 	.target_size	= sizeof(struct local_target),
 	.target_attrs	= local_target_attrs,
 	.init		= local_target_init,
@@ -668,25 +457,26 @@ static const struct scst_target_driver local_driver = {
 	.send_response	= local_send_response,
 	.release	= local_release,
 	.tmf_done	= local_tmf_done,
+	.session_gone	= local_session_gone,
 	.luns_changed	= local_luns_changed,
+};
+
+static const struct scst_port_info local_port_info = {
+	.driver	= &local_driver,
+	.name	= "this_host",
 };
 
 static int __init local_init(void)
 {
-	int ret = -ENOMEM;
+	int ret;
 
-	local_wq = alloc_workqueue("scst_local", WQ_UNBOUND, 0);
-	if (!local_wq)
-		return ret;
 	local_root = root_device_register("scst_local");
-	if (IS_ERR(local_root)) {
-		ret = PTR_ERR(local_root);
-		goto out_wq;
-	}
+	if (IS_ERR(local_root))
+		return PTR_ERR(local_root);
 	ret = scst_target_driver_register(&local_driver);
 	if (ret)
 		goto out_root;
-	local_port = scst_port_register(&local_driver, "this_host");
+	local_port = scst_port_register(&local_port_info);
 	if (IS_ERR(local_port)) {
 		ret = PTR_ERR(local_port);
 		goto out_driver;
@@ -697,18 +487,15 @@ out_driver:
 	scst_target_driver_unregister(&local_driver);
 out_root:
 	root_device_unregister(local_root);
-out_wq:
-	destroy_workqueue(local_wq);
 	return ret;
 }
 
+/* Each host's thread holds its target, and a target holds the module: what is left of them are last steps. */
 static void __exit local_exit(void)
 {
 	scst_port_unregister(local_port);
-	/* Hosts whose directories are gone log out in work, and hold their targets until then. */
-	flush_workqueue(local_wq);
+	wait_var_event(&local_threads, !atomic_read(&local_threads));
 	scst_target_driver_unregister(&local_driver);
-	destroy_workqueue(local_wq);
 	root_device_unregister(local_root);
 }
 

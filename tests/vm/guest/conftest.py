@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.vm import guest_plugin
+from tests.vm.guest import script as scripted
 from tests.vm.guest import tree
 
 
@@ -30,6 +31,15 @@ def clean_tree() -> Iterator[None]:
     wipe()
     leaked = guest_plugin.leaked_counters()
     assert not leaked, f"objects left: {leaked}"
+
+
+@pytest.fixture
+def script(clean_tree: None) -> Iterator[scripted.Script]:
+    """The scripted target driver; afterwards everything has ended, and the core has kept its promises."""
+    before = scripted.counters()
+    with scripted.Script() as opened:
+        yield opened
+    scripted.check_counters(before)
 
 
 @pytest.fixture(scope="module")

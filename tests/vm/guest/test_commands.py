@@ -25,6 +25,7 @@ BLOCKS = SIZE // 512
 PATTERN = 0xA5
 LUNS = {"nullio": 0, "fileio": 1, "blockio": 2, "fileio-direct": 3, "fileio-4k": 4, "write-through": 5}
 ABSENT = 9
+STOPPABLE = 40
 
 # What the module offers: everything else must end in INVALID COMMAND OPERATION CODE.
 SUPPORTED = frozenset(
@@ -89,12 +90,14 @@ def rig(ext4: Path, file_tree: None, disks: dict[str, PluggedDisk]) -> Iterator[
     for name, lun in LUNS.items():
         target.luns.map(lun, devices[name])
     target.luns.map(ABSENT, devices["nullio"])
+    target.luns.map(STOPPABLE, tree.nullio("stoppable", SIZE, stop_unit=True))
     hosts = target.login("first"), target.login("second")
     target.enable()
     views = []
     for host in hosts:
         units = {name: Unit(host.sg(lun)) for name, lun in LUNS.items()}
         units["absent"] = Unit(host.sg(ABSENT))
+        units["stoppable"] = Unit(host.sg(STOPPABLE))
         views.append(units)
     target.luns.unmap(ABSENT)
     for unit in (*views[0].values(), *views[1].values()):
@@ -218,19 +221,20 @@ def test_read_buffer_too_long(unit: Unit) -> None:
 
 
 def test_read_buffer_too_short(unit: Unit) -> None:
-    """Whole blocks that fit are moved; the rest is an overrun, which the initiator sees as no residual."""
+    """What fits is moved, to the byte; the rest is an overrun, which the initiator sees as no residual."""
     block = unit.blocks()[1]
     answer = unit.read_into(scsi.read10(0, 16), 2 * block, fill=PATTERN)
     assert answer.good
     assert answer.resid == 0
     assert answer.data == unit.good(scsi.read10(0, 2), 2 * block)
-    answer = unit.command(scsi.read10(0, 1), read=100)
-    assert answer.good
-    assert answer.resid == 100
+    for room in (100, block + 188, 3 * block - 4):
+        answer = unit.command(scsi.read10(0, 16), read=room)
+        assert (answer.good, answer.resid) == (True, 0)
+        assert answer.data == unit.good(scsi.read10(0, 3), 3 * block)[:room]
 
 
 def test_write_lengths(disk: Unit) -> None:
-    """A buffer too long or too short moves what both sides can."""
+    """A buffer too long is used as far as needed; one too short is refused, and nothing is written."""
     block = disk.blocks()[1]
     first, second = (random.Random(n).randbytes(4 * block) for n in (1, 2))
     disk.good(scsi.write10(0, 4), write=first)
@@ -238,12 +242,12 @@ def test_write_lengths(disk: Unit) -> None:
     assert answer.good
     assert answer.resid == 3 * block
     assert disk.good(scsi.read10(0, 4), 4 * block) == second[:block] + first[block:]
-    answer = disk.command(scsi.write10(0, 4), write=first[: 2 * block])
-    assert answer.good
-    assert answer.resid == 0
-    assert disk.good(scsi.read10(0, 4), 4 * block) == first
-    answer = disk.command(scsi.write10(0, 1), write=second[: block // 2])
-    assert disk.good(scsi.read10(0, 4), 4 * block) == first, f"less than a block changes nothing ({answer})"
+    content = second[:block] + first[block:]
+    for blocks, data in ((4, first[: 2 * block]), (1, second[: block // 2]), (2, b"")):
+        answer = disk.command(scsi.write10(0, blocks), write=data)
+        assert answer.sense == scsi.SHORT_TRANSFER
+        assert answer.resid == len(data)
+        assert disk.good(scsi.read10(0, 4), 4 * block) == content
 
 
 def test_wrong_direction(disk: Unit) -> None:
@@ -757,9 +761,21 @@ def test_software_write_protect(rig: Rig) -> None:
     assert mine.sense(scsi.write10(0, 1), write=bytes(512)) is None
 
 
-def test_start_stop(rig: Rig) -> None:
+def test_stop_of_a_shared_unit_is_not_for_one_to_decide(rig: Rig) -> None:
+    """One of two initiators stops the unit: it is told that this is done, and both go on."""
     mine, other = rig.units["fileio"], rig.other["fileio"]
     other.attentions()
+    mine.good(scsi.start_stop(False))
+    for unit in (mine, other):
+        assert unit.sense(scsi.test_unit_ready()) is None
+        assert unit.sense(scsi.read10(0, 1), 512) is None
+
+
+def test_start_stop(rig: Rig) -> None:
+    """Where the administrator allows it, one initiator stops the unit for all."""
+    mine, other = rig.units["stoppable"], rig.other["stoppable"]
+    other.attentions()
+    mine.attentions()
     mine.good(scsi.start_stop(False))
     try:
         for unit in (mine, other):

@@ -7,11 +7,11 @@ from tests.vm import guest_plugin
 
 
 def test_all_modules_are_loaded() -> None:
-    assert sorted(guest_plugin.loaded_modules()) == guest_plugin.built_modules() != []
+    assert sorted(guest_plugin.loaded_modules()) == guest_plugin.product_modules() != []
 
 
 def test_unload_and_load_five_times() -> None:
     for _ in range(5):
         assert guest_plugin.left_behind() == []
-        for name in guest_plugin.built_modules():
+        for name in guest_plugin.product_modules():
             guest_plugin.command("modprobe", name)

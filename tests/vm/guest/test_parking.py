@@ -70,7 +70,7 @@ def test_enable_without_file_parks(tmp_path: Path) -> None:
     assert host.target.luns.state(0) == "parked"
     with Unit(host.sg(0)) as unit:
         unit.attentions()
-        assert unit.sense(scsi.test_unit_ready()) == scsi.BECOMING_READY
+        assert unit.sense(scsi.test_unit_ready()) == scsi.NOT_ACCESSIBLE
         assert unit.sense(scsi.read10(0, 1), 512) == scsi.BECOMING_READY
         assert unit.sense(scsi.write10(0, 1), write=bytes(512)) == scsi.BECOMING_READY
         assert unit.sense(scsi.read_capacity16(), 32) == scsi.BECOMING_READY
@@ -78,7 +78,7 @@ def test_enable_without_file_parks(tmp_path: Path) -> None:
         assert unit.good(scsi.inquiry(), 255)[0] == 0x20
         assert unit.good(scsi.inquiry(page=0x80), 255)[4:].decode() == tree.read(device.path / "id/serial")
         assert unit.good(scsi.inquiry(page=0xB0), 255)[:2] == b"\x20\xb0"
-        assert scsi.parse_sense(unit.good(scsi.request_sense(), 252)) == scsi.BECOMING_READY
+        assert scsi.parse_sense(unit.good(scsi.request_sense(), 252)) == scsi.NOT_ACCESSIBLE
         assert scsi.lun_list(unit.good(scsi.report_luns(64), 64)) == [0]
         assert len(unit.good(scsi.mode_sense6(0x3F), 255)) > 4
         assert tree.errno_of(device.activate) == errno.ENOENT
@@ -279,7 +279,7 @@ def test_unplugged_disk_parks_and_returns(moving_disk: tuple[PluggedDisk, Path])
     assert device.get("error") in ("ENODEV", "ENXIO", "ENOENT")
     assert tree.errno_of(device.activate) in (errno.ENXIO, errno.ENOENT, errno.ENODEV)
     with Unit(host.sg(0)) as unit:
-        assert unit.sense(scsi.test_unit_ready()) == scsi.BECOMING_READY
+        assert unit.sense(scsi.test_unit_ready()) == scsi.NOT_ACCESSIBLE
         disk.plug()
         link.unlink()
         link.symlink_to(disk.node)

@@ -355,7 +355,7 @@ def test_modules_may_be_reloaded_under_the_watcher(
     running = watch()
     assert guest_plugin.unload() == []
     running.wait(event="absent")
-    for name in guest_plugin.built_modules():
+    for name in guest_plugin.product_modules():
         command("modprobe", name)
     running.wait(event="present")
     serve(admin, Device("db", "blockio", path=str(by_id(disk))))

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What may stop a command: one word of bits per I_T_L nexus.  The lower half are pending unit attentions (SAM-5 5.14), each told once;
+ * setting a bit twice before it is told coalesces.  The upper half are gates, which stay closed until somebody opens them.
+ * The lowest bit wins.  Commands read the word and mask it with what stops their opcode.
+ *
+ * Gates that hold for a whole device are kept in dev->gates as well, where new nexuses find them.
+ */
+#include "core.h"
+
+static_assert(BITS_PER_LONG == 64, "gates need 64 bits");
+static_assert((int)SCST_UA_NR <= (int)SCST_GATE_REVOKED);
+static_assert(SCST_GATE_NR <= BITS_PER_LONG);
+
+static const u32 scst_gate_sense[SCST_GATE_NR] = {
+	[SCST_UA_POWER_ON]		= SCST_SENSE(UNIT_ATTENTION, 0x29, 0x01),
+	[SCST_UA_RESET]			= SCST_SENSE(UNIT_ATTENTION, 0x29, 0x03),
+	[SCST_UA_NEXUS_LOSS]		= SCST_SENSE(UNIT_ATTENTION, 0x29, 0x07),
+	[SCST_UA_READY]			= SCST_SENSE(UNIT_ATTENTION, 0x28, 0x00),
+	[SCST_UA_INQUIRY_CHANGED]	= SCST_SENSE(UNIT_ATTENTION, 0x3f, 0x03),
+	[SCST_UA_LUNS_CHANGED]		= SCST_SENSE(UNIT_ATTENTION, 0x3f, 0x0e),
+	[SCST_UA_CAPACITY_CHANGED]	= SCST_SENSE(UNIT_ATTENTION, 0x2a, 0x09),
+	[SCST_UA_MODE_CHANGED]		= SCST_SENSE(UNIT_ATTENTION, 0x2a, 0x01),
+	[SCST_GATE_REVOKED]		= SCST_SENSE_LUN_NOT_SUPPORTED,
+	[SCST_GATE_READ_ONLY]		= SCST_SENSE_WRITE_PROTECTED,
+	[SCST_GATE_WRITE_PROTECT]	= SCST_SENSE_WRITE_PROTECTED,
+	[SCST_GATE_WRITE_LOST]		= SCST_SENSE_WRITE_ERROR,
+	[SCST_GATE_PARKED]		= SCST_SENSE_BECOMING_READY,
+	[SCST_GATE_STOPPED]		= SCST_SENSE_START_REQUIRED,
+};
+
+/* Told once, like a unit attention.  REPORTED LUNS DATA HAS CHANGED is pending on every LUN but told once per session. */
+static bool scst_gate_tell_once(struct scst_nexus *nexus, unsigned int bit)
+{
+	if (!test_and_clear_bit(bit, &nexus->gates))
+		return false;
+	return bit != SCST_UA_LUNS_CHANGED || test_and_clear_bit(bit, &nexus->sess->ua_once);
+}
+
+static u32 scst_gate_take_from(struct scst_nexus *nexus, u64 stops, unsigned int *bit)
+{
+	unsigned long pending;
+
+	while ((pending = READ_ONCE(nexus->gates) & stops)) {
+		*bit = __ffs(pending);
+		if ((*bit >= SCST_GATE_REVOKED && *bit != SCST_GATE_WRITE_LOST) || scst_gate_tell_once(nexus, *bit))
+			return scst_gate_sense[*bit];
+	}
+	return 0;
+}
+
+/**
+ * scst_gate_take() - why an opcode may not run now
+ * @nexus: the I_T_L nexus
+ * @op: what is to run
+ * @deferred: set if the sense is that of an earlier command (SPC-4 4.5.5)
+ *
+ * Any context.  Asked whether it is ready, a parked unit says that it is not accessible now: Linux would answer "becoming
+ * ready" with 100 s of waiting under the disk's lock.
+ *
+ * Return: the sense, or 0 if nothing stops it (any more).
+ */
+u32 scst_gate_take(struct scst_nexus *nexus, const struct scst_opcode *op, bool *deferred)
+{
+	unsigned int bit;
+	u32 sense = scst_gate_take_from(nexus, op->stops, &bit);
+
+	*deferred = sense && bit == SCST_GATE_WRITE_LOST;
+	if (sense && bit == SCST_GATE_PARKED && op->flags & SCST_OP_PROBE)
+		return SCST_SENSE_UNAVAILABLE;
+	return sense;
+}
+
+/* The most important pending unit attention, or 0.  Any context. */
+u32 scst_ua_take(struct scst_nexus *nexus)
+{
+	unsigned int bit;
+
+	return scst_gate_take_from(nexus, GENMASK_ULL(31, 0), &bit);
+}
+
+/* --- for everybody who sees a device -------------------------------------------------------------- */
+
+struct scst_gate_arg {
+	unsigned int bit;
+	bool set;
+	const struct scst_nexus *except;
+};
+
+static void scst_gate_set(struct scst_nexus *nexus, void *arg)
+{
+	const struct scst_gate_arg *a = arg;
+
+	if (nexus == a->except)
+		return;
+	if (a->set)
+		set_bit(a->bit, &nexus->gates);
+	else
+		clear_bit(a->bit, &nexus->gates);
+}
+
+/**
+ * scst_gate_device() - close or open a gate for everybody who sees a device, now or later
+ * @dev: the device
+ * @gate: which
+ * @closed: close it
+ *
+ * Process or softirq context.
+ */
+void scst_gate_device(struct scst_device *dev, enum scst_gate gate, bool closed)
+{
+	struct scst_gate_arg arg = { .bit = gate, .set = closed };
+	struct scst_nexus *nexus;
+
+	spin_lock_bh(&dev->nexus_lock);
+	__assign_bit(gate, &dev->gates, closed);
+	list_for_each_entry(nexus, &dev->nexuses, dev_entry)
+		scst_gate_set(nexus, &arg);
+	spin_unlock_bh(&dev->nexus_lock);
+}
+
+static void scst_gate_set_lost(struct scst_nexus *nexus, void *unused)
+{
+	if (READ_ONCE(nexus->wrote))
+		set_bit(SCST_GATE_WRITE_LOST, &nexus->gates);
+}
+
+/* Closing the backing has failed: whoever wrote hears of it at its next command.  Process or softirq context. */
+void scst_gate_write_lost(struct scst_device *dev)
+{
+	scst_device_for_each_nexus(dev, scst_gate_set_lost, NULL);
+}
+
+/**
+ * scst_ua_device() - a unit attention for everybody who sees a device
+ * @dev: the device
+ * @ua: what happened
+ * @except: the nexus that caused it and need not be told, or NULL
+ *
+ * Process or softirq context.
+ */
+void scst_ua_device(struct scst_device *dev, enum scst_ua ua, const struct scst_nexus *except)
+{
+	struct scst_gate_arg arg = { .bit = ua, .set = true, .except = except };
+
+	scst_device_for_each_nexus(dev, scst_gate_set, &arg);
+}
+
+/* --- for a session ------------------------------------------------------------------------------------ */
+
+static void scst_ua_view(const struct scst_view *view, enum scst_ua ua)
+{
+	u32 i;
+
+	for (i = 0; view && i < view->nr; i++)
+		set_bit(ua, &view->entry[i].nexus->gates);
+}
+
+/* A unit attention on every logical unit that the session sees.  Any context. */
+void scst_ua_session(struct scst_session *sess, enum scst_ua ua)
+{
+	rcu_read_lock();
+	scst_ua_view(rcu_dereference(sess->view), ua);
+	rcu_read_unlock();
+}
+
+/* The session's inventory has changed; @view is already in force. */
+void scst_ua_luns_changed(struct scst_session *sess, const struct scst_view *view)
+{
+	set_bit(SCST_UA_LUNS_CHANGED, &sess->ua_once);
+	scst_ua_view(view, SCST_UA_LUNS_CHANGED);
+}
+
+/* REPORT LUNS is about to read the view: it tells what the unit attention would (SPC-4 6.33). */
+void scst_ua_luns_reported(struct scst_session *sess)
+{
+	clear_bit(SCST_UA_LUNS_CHANGED, &sess->ua_once);
+	/* A commit that switches the view from here on sets the bit again. */
+	smp_mb__after_atomic();
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Threads that come when there is work and go when there is none: one set for each device, and one for each
+ * target, so that what hangs takes nothing from its neighbours.
+ *
+ * A job goes to the thread that went idle last. If none is idle, a further one is asked for, and that asks for the
+ * next as long as there are jobs. They are made by work on a queue of the module's own, which runs no jobs. Memory
+ * for a thread may have to be waited for; jobs wait on their list meanwhile and are never lost.
+ *
+ * A thread that ends is collected by kthread_stop(), which returns when it has left the text of this module.
+ */
+#include "core.h"
+#include <linux/kthread.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/task.h>
+
+#define SCST_THREAD_IDLE	(10 * HZ)	/* without work for so long a thread goes */
+#define SCST_THREAD_RETRY	(HZ / 10)	/* until the next attempt to make one */
+
+struct scst_thread {
+	struct list_head entry;		/* threads->idle or ->ended, under its lock */
+	struct scst_threads *threads;
+	struct task_struct *task;
+};
+
+static struct workqueue_struct *scst_spawn_wq;
+
+/* There are jobs that nobody has taken yet. */
+static void scst_threads_more(struct scst_threads *threads)
+{
+	struct scst_thread *thread = list_first_entry_or_null(&threads->idle, struct scst_thread, entry);
+
+	lockdep_assert_held(&threads->lock);
+	if (thread) {
+		list_del_init(&thread->entry);
+		wake_up_process(thread->task);
+	} else if (!threads->spawning && threads->nr < threads->max) {
+		threads->spawning = true;
+		queue_delayed_work(scst_spawn_wq, &threads->spawn_work, 0);
+	}
+}
+
+/**
+ * scst_threads_add() - have a job done
+ * @threads: whose
+ * @job: with its fn set; its memory is not touched any more when fn is called
+ *
+ * Any context.
+ */
+void scst_threads_add(struct scst_threads *threads, struct scst_job *job)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&threads->lock, flags);
+	list_add_tail(&job->entry, &threads->jobs);
+	scst_threads_more(threads);
+	spin_unlock_irqrestore(&threads->lock, flags);
+}
+
+/* The next job, after waiting for it; NULL: the thread is to go, and no longer counts. */
+static struct scst_job *scst_thread_next(struct scst_threads *threads, struct scst_thread *self)
+{
+	struct scst_job *job;
+	long left = SCST_THREAD_IDLE;
+
+	spin_lock_irq(&threads->lock);
+	while (!(job = list_first_entry_or_null(&threads->jobs, struct scst_job, entry)) && left &&
+	       !threads->stopping) {
+		list_add(&self->entry, &threads->idle);
+		/* Whoever wakes holds the lock. */
+		__set_current_state(TASK_IDLE);
+		spin_unlock_irq(&threads->lock);
+		left = schedule_timeout(left);
+		spin_lock_irq(&threads->lock);
+		list_del_init(&self->entry);
+	}
+	if (job) {
+		list_del(&job->entry);
+		if (!list_empty(&threads->jobs))
+			scst_threads_more(threads);
+	} else {
+		list_add(&self->entry, &threads->ended);
+		queue_delayed_work(scst_spawn_wq, &threads->spawn_work, 0);
+		/* Under the lock: who waits for the last one may free it afterwards. */
+		if (!--threads->nr)
+			wake_up_all(&threads->gone);
+	}
+	spin_unlock_irq(&threads->lock);
+	return job;
+}
+
+/* A local initiator's dirty pages may wait for what is done here. */
+static int scst_thread_main(void *data)
+{
+	struct scst_thread *self = data;
+	struct scst_threads *threads = self->threads;
+	unsigned int noio = memalloc_noio_save();
+	struct scst_job *job;
+
+	spin_lock_irq(&threads->lock);
+	threads->spawning = false;
+	threads->starting = false;
+	spin_unlock_irq(&threads->lock);
+	while ((job = scst_thread_next(threads, self)))
+		job->fn(job);
+	memalloc_noio_restore(noio);
+	return 0;
+}
+
+static int scst_thread_spawn(struct scst_threads *threads)
+{
+	struct scst_thread *thread = kzalloc(sizeof(*thread), GFP_KERNEL);
+
+	if (!thread)
+		return -ENOMEM;
+	INIT_LIST_HEAD(&thread->entry);
+	thread->threads = threads;
+	thread->task = kthread_create(scst_thread_main, thread, "scst/%s", threads->name);
+	if (IS_ERR(thread->task)) {
+		int ret = PTR_ERR(thread->task);
+
+		kfree(thread);
+		return ret;
+	}
+	get_task_struct(thread->task);
+	wake_up_process(thread->task);
+	return 0;
+}
+
+static void scst_threads_collect(struct scst_threads *threads)
+{
+	struct scst_thread *thread, *next;
+	LIST_HEAD(ended);
+
+	spin_lock_irq(&threads->lock);
+	list_splice_init(&threads->ended, &ended);
+	spin_unlock_irq(&threads->lock);
+	list_for_each_entry_safe(thread, next, &ended, entry) {
+		kthread_stop(thread->task);
+		put_task_struct(thread->task);
+		kfree(thread);
+	}
+}
+
+/* Is one to be made?  Those who were busy may have taken the jobs by now. */
+static bool scst_threads_spawn_begin(struct scst_threads *threads)
+{
+	bool wanted;
+
+	spin_lock_irq(&threads->lock);
+	wanted = threads->spawning && !threads->starting;
+	if (wanted && (list_empty(&threads->jobs) || !list_empty(&threads->idle))) {
+		threads->spawning = false;
+		wanted = false;
+	}
+	if (wanted) {
+		threads->starting = true;
+		threads->nr++;
+	}
+	spin_unlock_irq(&threads->lock);
+	return wanted;
+}
+
+/* No memory: those there are go on, and there is another attempt as long as jobs wait. */
+static void scst_threads_spawn_failed(struct scst_threads *threads)
+{
+	spin_lock_irq(&threads->lock);
+	threads->starting = false;
+	queue_delayed_work(scst_spawn_wq, &threads->spawn_work, SCST_THREAD_RETRY);
+	if (!--threads->nr)
+		wake_up_all(&threads->gone);
+	spin_unlock_irq(&threads->lock);
+}
+
+static void scst_threads_spawn_work(struct work_struct *work)
+{
+	struct scst_threads *threads = container_of(to_delayed_work(work), struct scst_threads, spawn_work);
+
+	scst_threads_collect(threads);
+	if (scst_threads_spawn_begin(threads) && scst_thread_spawn(threads))
+		scst_threads_spawn_failed(threads);
+}
+
+/**
+ * scst_threads_init() - begin with no thread
+ * @threads: zeroed
+ * @name: what they are called, valid until scst_threads_stop(); ps(1) shows the beginning
+ * @max: how many there may be at once
+ */
+void scst_threads_init(struct scst_threads *threads, const char *name, unsigned int max)
+{
+	spin_lock_init(&threads->lock);
+	INIT_LIST_HEAD(&threads->jobs);
+	INIT_LIST_HEAD(&threads->idle);
+	INIT_LIST_HEAD(&threads->ended);
+	INIT_DELAYED_WORK(&threads->spawn_work, scst_threads_spawn_work);
+	init_waitqueue_head(&threads->gone);
+	threads->name = name;
+	threads->max = max;
+}
+
+static bool scst_threads_gone(struct scst_threads *threads)
+{
+	bool gone;
+
+	spin_lock_irq(&threads->lock);
+	gone = !threads->nr && list_empty(&threads->jobs);
+	spin_unlock_irq(&threads->lock);
+	return gone;
+}
+
+/**
+ * scst_threads_stop() - wait until all jobs are done and the threads gone
+ * @threads: whose; its memory may be freed on return
+ *
+ * Process context, not from one of the jobs.  Nobody adds jobs any more.  On return the threads have left the
+ * text of this module and of those that the jobs came from.
+ */
+void scst_threads_stop(struct scst_threads *threads)
+{
+	struct scst_thread *thread, *next;
+
+	might_sleep();
+	spin_lock_irq(&threads->lock);
+	threads->stopping = true;
+	list_for_each_entry_safe(thread, next, &threads->idle, entry) {
+		list_del_init(&thread->entry);
+		wake_up_process(thread->task);
+	}
+	spin_unlock_irq(&threads->lock);
+	wait_event_idle(threads->gone, scst_threads_gone(threads));
+	cancel_delayed_work_sync(&threads->spawn_work);
+	scst_threads_collect(threads);
+	WARN_ON_ONCE(!list_empty(&threads->jobs));
+}
+
+/**
+ * scst_device_defer() - go on where it may block without harm to other devices
+ * @dev: the device; the caller holds a reference to it, or a command that does, until @fn is called
+ * @job: not touched any more when @fn is called
+ * @fn: runs on a thread of the device's own, with memory allocation limited to GFP_NOIO
+ *
+ * Any context.
+ */
+void scst_device_defer(struct scst_device *dev, struct scst_job *job, void (*fn)(struct scst_job *job))
+{
+	job->fn = fn;
+	scst_threads_add(&dev->threads, job);
+}
+EXPORT_SYMBOL_GPL(scst_device_defer);
+
+int scst_threads_module_init(void)
+{
+	scst_spawn_wq = alloc_workqueue("scst_spawn", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	return scst_spawn_wq ? 0 : -ENOMEM;
+}
+
+/* After scst_threads_stop() of all. */
+void scst_threads_module_exit(void)
+{
+	destroy_workqueue(scst_spawn_wq);
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The mid-level's interface for device handlers: back ends of logical units.
+ */
+#ifndef SCST_HANDLER_H
+#define SCST_HANDLER_H
+
+#include <linux/completion.h>
+#include <linux/configfs.h>
+#include <linux/errseq.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/path.h>
+#include <linux/percpu-refcount.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include "scst.h"
+
+enum scst_handler_flag {
+	SCST_HANDLER_SIZE_RW	= 1 << 0,	/* the size is a setting, not a property of a backing */
+	SCST_HANDLER_NO_CACHE	= 1 << 1,	/* no write_through setting: nothing to write through */
+	SCST_HANDLER_DIRECT	= 1 << 2,	/* execute() may run in the submitter's process context */
+};
+
+/**
+ * struct scst_opening - what open() is to do, and on whose behalf
+ * @cred: credentials of who asked: the backing is opened with the checks that open(2) makes for them
+ * @root: root directory of who asked, in which paths are looked up
+ */
+struct scst_opening {
+	const struct cred *cred;
+	struct path root;
+};
+
+/**
+ * struct scst_handler - what a device handler offers the core
+ * @owner: THIS_MODULE
+ * @name: directory under devices/ in configfs; default product identification
+ * @device_type: peripheral device type (SPC-4 6.6.2); chooses the table of commands
+ * @device_size: size of the handler's own device structure, which begins with struct scst_device
+ * @flags: enum scst_handler_flag
+ * @attrs: NULL-terminated attributes of its devices beyond the common ones, or NULL
+ *
+ * @free: last reference gone; releases what attribute stores made.  Process context, may sleep.  Optional.
+ * @check: all required settings there?  0, -ENODATA or -EINVAL.  Under dev->settings_lock: must not wait.
+ * @open: open the backing and set dev->geo and dev->fua.  -ENOENT, -ENXIO, -ENODEV, -ENOTDIR and -ENOMEDIUM mean "absent"
+ *	and park the device; any other reason is told to the kernel log in words, naming the setting that is to
+ *	blame.  On the device's own threads with the credentials of @opening in force, may sleep and hang.
+ * @close: close the backing; no command is running and none can start.  On the device's own threads, may sleep and
+ *	hang.  Returns 0, or a negative errno if something acknowledged could not be kept.
+ * @try_execute: do cmd->action at once, without sleeping and without changing the medium, set the result with
+ *	scst_cmd_done() and return true; or touch nothing the initiator could see and return false.  Process or softirq
+ *	context; no more than 64 KiB in the latter.  Optional.
+ * @execute: do cmd->action and call scst_cmd_done() now or later.  Process context, may sleep and hang, with memory allocation
+ *	limited to GFP_NOIO: on the device's own threads, or with SCST_HANDLER_DIRECT in that of the submitter.
+ * @lend: for SCST_ACTION_READ: put memory that holds the data into cmd->data as SCST_DATA_HANDLER (entries in sgl are
+ *	the handler's too), or return false.  Process or softirq context.  Optional.
+ * @unlend: take it back.  The context of scst_cmd_sent(); the backing may be closed by then, so that what is lent stands on
+ *	references of its own, and handler_private is untouched until here.  With @lend.
+ * @write_cache: does the backing have a volatile write cache now?  Any context, must not sleep.
+ * @wb_error: has writing back failed since @since?  Moves @since on.  0 or a negative errno.  Process context, the
+ *	backing is open.  Optional: for handlers that acknowledge what is only in memory of this host.
+ * @capacity: size of the open backing in bytes, now.  On the device's own threads, may sleep.
+ *	Optional: without it the size never changes while open.
+ * @backing: something that two devices on the same backing have in common, while open, or NULL.  Optional.
+ */
+struct scst_handler {
+	struct module *owner;
+	const char *name;
+	u8 device_type;
+	size_t device_size;
+	unsigned int flags;
+	struct configfs_attribute **attrs;
+
+	void (*free)(struct scst_device *dev);
+	int (*check)(struct scst_device *dev);
+	int (*open)(struct scst_device *dev, const struct scst_opening *opening);
+	int (*close)(struct scst_device *dev);
+	bool (*try_execute)(struct scst_cmd *cmd);
+	void (*execute)(struct scst_cmd *cmd);
+	bool (*lend)(struct scst_cmd *cmd);
+	void (*unlend)(struct scst_cmd *cmd);
+	bool (*write_cache)(const struct scst_device *dev);
+	int (*wb_error)(struct scst_device *dev, errseq_t *since);
+	s64 (*capacity)(struct scst_device *dev);
+	const void *(*backing)(const struct scst_device *dev);
+};
+
+struct scst_identity {
+	char vendor[8 + 1];
+	char product[16 + 1];
+	char revision[4 + 1];
+	char serial[64 + 1];
+	u8 naa[16];
+	u8 naa_len;		/* 8 or 16 */
+	u8 eui64[16];
+	u8 eui64_len;		/* 0, 8, 12 or 16 */
+};
+
+/**
+ * struct scst_geometry - what open() has found; known and told while parked, too
+ * @nblocks: capacity in logical blocks
+ * @block_shift: log2 of the logical block size in bytes; 0: never open yet
+ * @physical_exp: log2 of logical blocks per physical block (SBC-3 5.16)
+ * @lowest_aligned: first logical block that begins a physical one
+ * @opt_granularity: optimal transfer length granularity in blocks, 0: not known
+ * @max_xfer: most bytes a command may move, 0: no limit of the backing's own
+ * @opt_xfer: optimal transfer length in bytes, 0: not known
+ * @rotational: the medium rotates
+ */
+struct scst_geometry {
+	u64 nblocks;
+	u8 block_shift;
+	u8 physical_exp;
+	u16 lowest_aligned;
+	u16 opt_granularity;
+	u32 max_xfer;
+	u32 opt_xfer;
+	bool rotational;
+};
+
+enum scst_device_state {
+	SCST_DEVICE_DISABLED,
+	SCST_DEVICE_PARKED,	/* enabled, the backing is not open */
+	SCST_DEVICE_ACTIVE,
+	SCST_DEVICE_OPENING,	/* was disabled or parked, the backing is being opened */
+	SCST_DEVICE_CLOSING,	/* waits for its commands, then closes the backing; parked or disabled next */
+};
+
+/**
+ * struct scst_device - a logical unit's back end, made by mkdir devices/HANDLER/NAME
+ * @geo: set by open()
+ * @fua: the handler honours cmd->fua, set by open()
+ * @read_only: setting: never written to
+ * @write_through: setting: each write is stable before its status
+ * @block_size: setting: logical block in bytes, 0: the backing's
+ * @size: setting of SCST_HANDLER_SIZE_RW, bytes
+ *
+ * Embedded first in the handler's own structure.  Referenced by its configfs item, by every published LUN map that names
+ * it, by every nexus and by queued work.  active_ref counts commands from pin to scst_cmd_sent(): live
+ * only while the device is active.  All but the above is the core's.
+ */
+struct scst_device {
+	/* Read by every command: the first cache line, up to what geo tells of alignment. */
+	struct percpu_ref active_ref;
+	const struct scst_handler *handler;
+	const struct scst_op_table *ops;
+	bool fua;
+	bool write_through;
+	bool wce_off;		/* mode page 08h: every write is to be stable */
+	bool d_sense;		/* mode page 0Ah */
+	bool read_only;
+	struct scst_geometry geo;
+
+	/* The rest is not. */
+	bool swp ____cacheline_aligned;	/* mode page 0Ah */
+	bool stopped;		/* START STOP UNIT */
+	bool cache_told;	/* the write cache that initiators were told of last */
+	s8 rotational;		/* setting; -1: the backing's */
+	bool stop_unit;		/* setting: START STOP UNIT of one initiator stops the unit for all */
+	u16 block_size;
+	u64 size;
+	struct mutex settings_lock;	/* settings and states; short, never held across a wait */
+	struct scst_identity id;
+	char name[SCST_DEVICE_NAME_LEN + 1];
+
+	/* States: see device.c.  Under settings_lock, or of the job that owns OPENING and CLOSING. */
+	enum scst_device_state state;
+	enum scst_device_state goal;	/* asked for: DISABLED, PARKED or ACTIVE */
+	struct scst_request *request;	/* who waits for that */
+	struct scst_opening opening;	/* on whose behalf, with goal ACTIVE until it begins */
+	int open_error;
+	bool claimed;			/* its identity is taken; under the config mutex, too */
+	bool enabled;			/* LUNs may lead here; under the config mutex, too */
+	bool retired;			/* its directory is gone */
+	bool backing_open;
+	bool lost;			/* the backing that was opened last is gone */
+	bool shrink_ok;			/* the next backing may be smaller: `size` was written */
+	u64 size_asked;			/* bytes to serve while enabled, 0: all */
+	unsigned long close_queued;	/* bit 0: close_job is, since active_ref was killed */
+	struct completion drained;	/* active_ref is dead */
+	struct scst_job open_job;
+	struct scst_job close_job;
+	struct work_struct lost_work;
+	struct work_struct retire_work;
+	struct work_struct free_work;
+	struct scst_retiree retiree;
+	struct scst_threads threads;	/* where its commands and its opening and closing may block */
+	wait_queue_head_t changed;	/* state */
+
+	struct config_group group;
+	struct config_group id_group;
+	struct kref kref;
+	unsigned int lun_links;	/* wanted and published LUNs that point here, under the config mutex */
+	bool dead;		/* its directory is gone, under the config mutex */
+	spinlock_t nexus_lock;	/* the list of nexuses, and gates that hold for all of them */
+	struct list_head nexuses;
+	unsigned long gates;	/* those a new nexus starts with, under nexus_lock */
+	struct list_head entry;	/* scst_devices, under the config mutex */
+	struct device *classdev;
+};
+
+int scst_handler_register(const struct scst_handler *handler);
+void scst_handler_unregister(const struct scst_handler *handler);
+void scst_device_lost(struct scst_device *dev);
+void scst_device_defer(struct scst_device *dev, struct scst_job *job, void (*fn)(struct scst_job *job));
+void scst_cmd_done(struct scst_cmd *cmd, int error);
+void scst_cmd_done_sense(struct scst_cmd *cmd, u8 status, const u8 *sense, unsigned int sense_len, u32 len);
+
+/* Attributes of a handler's own, settable while the device is disabled. */
+static inline struct scst_device *scst_device_of(struct config_item *item)
+{
+	return container_of(to_config_group(item), struct scst_device, group);
+}
+
+int scst_parse_bool(const char *page, bool *value);
+ssize_t scst_device_show_path(struct scst_device *dev, char *const *where, char *page);
+int scst_device_store_path(struct scst_device *dev, char **where, const char *page, size_t count);
+int scst_device_store_bool(struct scst_device *dev, bool *where, const char *page);
+
+static inline void *scst_cmd_private(struct scst_cmd *cmd)
+{
+	return cmd->handler_private;
+}
+
+/* The command whose private memory this is. */
+static inline struct scst_cmd *scst_cmd_of_private(void *priv)
+{
+	return container_of(priv, struct scst_cmd, handler_private);
+}
+
+#endif /* SCST_HANDLER_H */

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The SCSI host that an initiator is: commands, error handling, login and logout.
+ *
+ * The host's command memory holds the target's command, its scatterlist is the target's: nothing is
+ * copied or allocated.  queuecommand() may sleep, so that a back end which must can do so right there,
+ * and commands that need not complete before it returns.
+ */
+#include "local.h"
+#include <linux/module.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+
+#define LOCAL_MAX_LUN	0x8000	/* flat space addressing and 14 bits */
+
+struct local_cmd {
+	struct scst_cmd cmd;
+	bool busy;			/* the target has it */
+	bool awaited;			/* error handling waits for it */
+};
+
+/* --- users of a login: none begins while it is being logged out -------------------------------------- */
+
+bool local_use(struct local_login *login)
+{
+	bool ready;
+
+	spin_lock(&login->lock);
+	ready = login->ready;
+	login->users += ready;
+	spin_unlock(&login->lock);
+	return ready;
+}
+
+/* The login may be gone on return, but for who has a reference to its SCSI host. */
+void local_unuse(struct local_login *login)
+{
+	spin_lock(&login->lock);
+	if (!--login->users)
+		wake_up_all(&login->returned);
+	spin_unlock(&login->lock);
+}
+
+static void local_set_ready(struct local_login *login, bool ready)
+{
+	spin_lock(&login->lock);
+	login->ready = ready;
+	spin_unlock(&login->lock);
+}
+
+static bool local_used(struct local_login *login)
+{
+	bool used;
+
+	spin_lock(&login->lock);
+	used = login->users;
+	spin_unlock(&login->lock);
+	return used;
+}
+
+/* --- commands ---------------------------------------------------------------------------------------- */
+
+static struct scsi_cmnd *local_scsi_cmnd(struct scst_cmd *cmd)
+{
+	return (struct scsi_cmnd *)container_of(cmd, struct local_cmd, cmd) - 1;
+}
+
+/*
+ * Called once for the memory of each command, when the host is added.  Its presence keeps the SCSI layer from
+ * clearing that memory for each command, too.
+ */
+static int local_init_cmd_priv(struct Scsi_Host *shost, struct scsi_cmnd *scmd)
+{
+	struct local_cmd *lc = scsi_cmd_priv(scmd);
+
+	BUILD_BUG_ON(SCSI_SENSE_BUFFERSIZE < SCST_SENSE_SIZE);
+	BUILD_BUG_ON(sizeof(scmd->cmnd) < SCST_MAX_CDB);
+	lc->busy = false;
+	lc->awaited = false;
+	lc->cmd.sess = local_login_of(shost)->sess;
+	lc->cmd.cdb = scmd->cmnd;
+	lc->cmd.sense = scmd->sense_buffer;
+	lc->cmd.tag = (uintptr_t)scmd;
+	lc->cmd.data.read_only = false;
+	return 0;
+}
+
+/* What is read comes first, so that scst_cmd_init() writes nothing that is written again. */
+static scsi_qc_status_t local_queuecommand(struct Scsi_Host *shost, struct scsi_cmnd *scmd)
+{
+	struct local_cmd *lc = scsi_cmd_priv(scmd);
+	struct scst_cmd *cmd = &lc->cmd;
+	u32 lun = local_lun(scmd->device);
+	/* A worker of the block layer may be the one that a backing needs to go on. */
+	u8 ctx = current->flags & PF_WQ_WORKER ? SCST_CTX_ATOMIC : SCST_CTX_TASK;
+
+	scst_cmd_init(cmd, cmd->sess);
+	cmd->cdb_len = scmd->cmd_len;
+	cmd->lun = lun;
+	cmd->ctx = ctx;
+	cmd->dir = scmd->sc_data_direction;
+	cmd->expected_len = scsi_bufflen(scmd);
+	cmd->data.sgl = scsi_sglist(scmd);
+	cmd->data.nents = scsi_sg_count(scmd);
+	cmd->data.len = scsi_bufflen(scmd);
+	cmd->data.owner = SCST_DATA_DRIVER;
+	WRITE_ONCE(lc->busy, true);
+	scst_cmd_submit(cmd);
+	return 0;
+}
+
+static void local_not_good(struct scsi_cmnd *scmd, const struct scst_cmd *cmd)
+{
+	if (scst_cmd_aborted(cmd))
+		scmd->result = DID_RESET << 16;
+	else if (cmd->sense_len)
+		local_lun_news(scmd->device, cmd);
+}
+
+/* The SCSI layer knows no residual overrun: it asks how much of its buffer was not used. */
+int local_send_response(struct scst_cmd *cmd)
+{
+	struct scsi_cmnd *scmd = local_scsi_cmnd(cmd);
+
+	scmd->result = cmd->status;
+	scsi_set_resid(scmd, cmd->expected_len - cmd->len);
+	if (unlikely(cmd->status || scst_cmd_aborted(cmd)))
+		local_not_good(scmd, cmd);
+	scst_cmd_sent(cmd);
+	return 0;
+}
+
+/*
+ * All of it is one RCU reader.  Error handling marks the command that it waits for and lets a grace period pass:
+ * whoever is here then has seen the mark, or has said before that the command is not busy.  One more grace
+ * period later scsi_done() has returned, too.
+ */
+void local_release(struct scst_cmd *cmd)
+{
+	struct local_cmd *lc = container_of(cmd, struct local_cmd, cmd);
+	struct scsi_cmnd *scmd = local_scsi_cmnd(cmd);
+
+	rcu_read_lock();
+	WRITE_ONCE(lc->busy, false);
+	if (unlikely(READ_ONCE(lc->awaited)))
+		wake_up_all(&local_login_of(scmd->device->host)->returned);
+	scsi_done(scmd);
+	rcu_read_unlock();
+}
+
+/* --- error handling ---------------------------------------------------------------------------------- */
+
+struct local_tmf {
+	struct scst_tmf tmf;
+	struct completion done;
+};
+
+void local_tmf_done(struct scst_tmf *tmf)
+{
+	complete(&container_of(tmf, struct local_tmf, tmf)->done);
+}
+
+/*
+ * Waits as long as the back end takes.  Giving up would hand the command's pages back while a device may still
+ * write to them; the SCSI layer aborts from a work item of this host's own, so other commands go on.
+ */
+static int local_tmf(struct scsi_cmnd *scmd, enum scst_tmf_function fn)
+{
+	struct local_tmf lt = {
+		.tmf = {
+			.sess	= local_login_of(scmd->device->host)->sess,
+			.fn	= fn,
+			.lun	= local_lun(scmd->device),
+			.tag	= (uintptr_t)scmd,
+		},
+	};
+
+	init_completion(&lt.done);
+	scst_tmf_submit(&lt.tmf);
+	wait_for_completion_state(&lt.done, TASK_IDLE);
+	switch (lt.tmf.response) {
+	case SCST_TMF_COMPLETE:
+	case SCST_TMF_SUCCEEDED:
+	case SCST_TMF_NO_TASK:
+		return SUCCESS;
+	default:
+		return FAILED;
+	}
+}
+
+/*
+ * A command in flight keeps the session.  Whatever the answer: it ends well only when the target has let go of the
+ * command, see local_release().
+ */
+static int local_eh_abort(struct scsi_cmnd *scmd)
+{
+	struct local_cmd *lc = scsi_cmd_priv(scmd);
+
+	local_tmf(scmd, SCST_TMF_ABORT_TASK);
+	WRITE_ONCE(lc->awaited, true);
+	synchronize_rcu();
+	wait_event_idle(local_login_of(scmd->device->host)->returned, !READ_ONCE(lc->busy));
+	synchronize_rcu();
+	WRITE_ONCE(lc->awaited, false);
+	return SUCCESS;
+}
+
+/*
+ * No command in flight need be behind a reset, so nothing else keeps the session.  One that comes while the host
+ * is being removed fails: the session's end aborts everything anyway.
+ */
+static int local_reset(struct scsi_cmnd *scmd, enum scst_tmf_function fn)
+{
+	struct local_login *login = local_login_of(scmd->device->host);
+	int ret = FAILED;
+
+	if (local_use(login)) {
+		ret = local_tmf(scmd, fn);
+		local_unuse(login);
+	}
+	return ret;
+}
+
+static int local_eh_device_reset(struct scsi_cmnd *scmd)
+{
+	return local_reset(scmd, SCST_TMF_LUN_RESET);
+}
+
+static int local_eh_target_reset(struct scsi_cmnd *scmd)
+{
+	return local_reset(scmd, SCST_TMF_TARGET_RESET);
+}
+
+/*
+ * A command that takes too long is aborted once.  What the SCSI layer would do next (or at once, where an
+ * administrator has set a deadline) is take the command back, whether or not the target still moves its data.
+ */
+static enum scsi_timeout_action local_eh_timed_out(struct scsi_cmnd *scmd)
+{
+	return scmd->eh_eflags || scmd->device->host->eh_deadline != -1 ? SCSI_EH_RESET_TIMER :
+									  SCSI_EH_NOT_HANDLED;
+}
+
+/* --- the SCSI host ------------------------------------------------------------------------------------- */
+
+/*
+ * The SCSI layer cuts cmd_per_lun to what one hardware queue takes, but a device's commands come by all of them.
+ */
+static int local_sdev_init(struct scsi_device *sdev)
+{
+	struct scst_session *sess = local_login_of(sdev->host)->sess;
+
+	local_lun_begin(sdev, scst_session_lun_cookie(sess, local_lun(sdev)));
+	scsi_change_queue_depth(sdev, LOCAL_CMD_PER_LUN);
+	return 0;
+}
+
+/* Not const: until 6.4 scsi_host_alloc() takes no other. */
+static struct scsi_host_template local_template = {
+	.module			= THIS_MODULE,
+	.name			= "SCST local initiator",
+	.proc_name		= "scst_local",
+	SCST_HOST_MAY_BLOCK
+	.queuecommand		= local_queuecommand,
+	.init_cmd_priv		= local_init_cmd_priv,
+	.eh_timed_out		= local_eh_timed_out,
+	.eh_abort_handler	= local_eh_abort,
+	.eh_device_reset_handler = local_eh_device_reset,
+	.eh_target_reset_handler = local_eh_target_reset,
+	.sdev_init		= local_sdev_init,
+	.change_queue_depth	= scsi_change_queue_depth,
+	.cmd_size		= sizeof(struct local_cmd),
+	.can_queue		= LOCAL_QUEUE_MIN,
+	.cmd_per_lun		= LOCAL_CMD_PER_LUN,
+	.sg_tablesize		= LOCAL_SG_TABLESIZE,
+	.max_sectors		= LOCAL_MAX_SECTORS,
+	.max_segment_size	= UINT_MAX,
+	.this_id		= -1,
+};
+
+static struct Scsi_Host *local_shost_alloc(struct local_host *host)
+{
+	struct Scsi_Host *shost = scsi_host_alloc(&local_template, sizeof(struct local_login));
+	struct local_login *login;
+
+	if (!shost)
+		return NULL;
+	/* Nobody may find a device before the host is set up. */
+	shost->max_id = 0;
+	shost->max_lun = LOCAL_MAX_LUN;
+	shost->max_channel = 0;
+	shost->max_cmd_len = SCST_MAX_CDB;
+	shost->nr_hw_queues = num_possible_cpus();
+	shost->can_queue = local_can_queue(num_possible_cpus());
+	login = local_login_of(shost);
+	login->host = host;
+	login->shost = shost;
+	spin_lock_init(&login->lock);
+	init_waitqueue_head(&login->returned);
+	init_completion(&login->gone);
+	return shost;
+}
+
+void local_session_gone(struct scst_session *sess)
+{
+	struct local_login *login = sess->driver_data;
+
+	complete(&login->gone);
+}
+
+static void local_session_end(struct local_login *login)
+{
+	scst_session_close(login->sess);
+	wait_for_completion_state(&login->gone, TASK_IDLE);
+}
+
+static int local_add_host(struct local_login *login)
+{
+	struct Scsi_Host *shost = login->shost;
+	int ret = scsi_add_host(shost, local_root);
+
+	if (ret)
+		return ret;
+	scst_host_set_blocking(shost);
+	shost->max_id = 1;
+	WRITE_ONCE(login->host->host_no, shost->host_no);
+	local_set_ready(login, true);
+	return 0;
+}
+
+/**
+ * local_login_begin() - make a session for an initiator
+ * @host: the initiator; called by its thread
+ *
+ * Return: the login, or an ERR_PTR.
+ */
+struct local_login *local_login_begin(struct local_host *host)
+{
+	struct Scsi_Host *shost = local_shost_alloc(host);
+	struct local_login *login;
+	struct scst_session *sess;
+
+	if (!shost)
+		return ERR_PTR(-ENOMEM);
+	login = local_login_of(shost);
+	sess = scst_session_register(&host->lt->tgt, config_item_name(&host->item), NULL, login);
+	if (IS_ERR(sess)) {
+		scsi_host_put(shost);
+		return ERR_CAST(sess);
+	}
+	login->sess = sess;
+	return login;
+}
+
+/**
+ * local_login_finish() - make the SCSI host, and find its LUNs
+ * @login: from local_login_begin(); gone if this fails
+ *
+ * What it asks the LUNs is answered without their backings.  Return: 0 or a negative errno.
+ */
+int local_login_finish(struct local_login *login)
+{
+	int ret = local_add_host(login);
+
+	if (ret) {
+		local_session_end(login);
+		scsi_host_put(login->shost);
+		return ret;
+	}
+	login->host->login = login;
+	if (!local_find(login, SCSI_SCAN_INITIAL))
+		local_ask(login->host, LOCAL_LOOK);
+	return 0;
+}
+
+/*
+ * In the host's thread.  Waits for the initiator's commands, which may be for ever: nobody waits for the thread.
+ * Removing the host comes first, it ends what users may be doing with their devices.
+ */
+void local_logout(struct local_host *host)
+{
+	struct local_login *login = host->login;
+
+	local_set_ready(login, false);
+	scsi_remove_host(login->shost);
+	WRITE_ONCE(host->host_no, -1);
+	wait_event_idle(login->returned, !local_used(login));
+	local_session_end(login);
+	host->login = NULL;
+	scsi_host_put(login->shost);
+}
