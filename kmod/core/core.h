@@ -340,8 +340,6 @@ int scst_view_prepare(struct scst_session *sess, struct scst_lunset *set);
 void scst_view_switch(struct scst_session *sess, bool fence);
 void scst_view_discard(struct scst_session *sess);
 void scst_view_drop(struct scst_session *sess);
-void scst_device_for_each_nexus(struct scst_device *dev, void (*fn)(struct scst_nexus *, void *),
-				void *arg);
 
 /* --- lunset.c, commit.c: wanted access, its publication ------------------------------------------ */
 
@@ -521,6 +519,8 @@ void scst_device_setup(struct scst_device *dev, const struct scst_handler *handl
 int scst_device_init_ref(struct scst_device *dev);
 int scst_device_set_enabled(struct scst_device *dev, bool on);
 int scst_device_set_active(struct scst_device *dev, bool on);
+void scst_device_for_each_nexus(struct scst_device *dev, void (*fn)(struct scst_nexus *, void *),
+				void *arg);
 void scst_device_get(struct scst_device *dev);
 void scst_device_put(struct scst_device *dev);
 void scst_device_unlink(struct scst_device *dev);

@@ -124,6 +124,27 @@ void scst_device_put(struct scst_device *dev)
 	kref_put(&dev->kref, scst_device_release);
 }
 
+/* --- who sees it ------------------------------------------------------------------------------------- */
+
+/**
+ * scst_device_for_each_nexus() - call a function for every nexus of a device
+ * @dev: the device
+ * @fn: must not sleep
+ * @arg: passed on
+ *
+ * Process or softirq context.
+ */
+void scst_device_for_each_nexus(struct scst_device *dev, void (*fn)(struct scst_nexus *, void *),
+				void *arg)
+{
+	struct scst_nexus *nexus;
+
+	spin_lock_bh(&dev->nexus_lock);
+	list_for_each_entry(nexus, &dev->nexuses, dev_entry)
+		fn(nexus, arg);
+	spin_unlock_bh(&dev->nexus_lock);
+}
+
 /* --- the goal ------------------------------------------------------------------------------------- */
 
 static void scst_device_set_state(struct scst_device *dev, enum scst_device_state state)

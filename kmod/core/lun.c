@@ -207,25 +207,6 @@ static struct scst_nexus *scst_nexus_alloc(struct scst_session *sess, struct scs
 	return nexus;
 }
 
-/**
- * scst_device_for_each_nexus() - call a function for every nexus of a device
- * @dev: the device
- * @fn: must not sleep
- * @arg: passed on
- *
- * Process or softirq context.
- */
-void scst_device_for_each_nexus(struct scst_device *dev, void (*fn)(struct scst_nexus *, void *),
-				void *arg)
-{
-	struct scst_nexus *nexus;
-
-	spin_lock_bh(&dev->nexus_lock);
-	list_for_each_entry(nexus, &dev->nexuses, dev_entry)
-		fn(nexus, arg);
-	spin_unlock_bh(&dev->nexus_lock);
-}
-
 /* --- views ------------------------------------------------------------------------------------ */
 
 static struct scst_view *scst_view_current(struct scst_session *sess)
