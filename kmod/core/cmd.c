@@ -14,6 +14,8 @@
 /* For commands that must not go on where they are; nothing on it blocks. */
 struct workqueue_struct *scst_cmd_wq;
 
+DEFINE_STATIC_KEY_FALSE(scst_queue_limits);
+
 static void scst_cmd_fail(struct scst_cmd *cmd, u32 sense)
 {
 	scst_cmd_sense(cmd, sense);
@@ -119,7 +121,7 @@ void scst_cmd_finish(struct scst_cmd *cmd)
 	struct scst_nexus *nexus = cmd->nexus;
 	struct scst_session *sess = cmd->sess;
 
-	if (unlikely(test_bit(SCST_CMD_COUNTED, &cmd->flags)))
+	if (static_branch_unlikely(&scst_queue_limits) && test_bit(SCST_CMD_COUNTED, &cmd->flags))
 		atomic_dec(&nexus->queued);
 	sess->driver->release(cmd);
 	/* Last, so that a session whose references are gone has seen all its releases. */
@@ -504,7 +506,7 @@ static noinline bool scst_cmd_queue_full(struct scst_cmd *cmd)
 /* False: the command has been answered, or goes on elsewhere. */
 static bool scst_cmd_enter(struct scst_cmd *cmd)
 {
-	if (unlikely(cmd->sess->tgt->queue_depth) && scst_cmd_queue_full(cmd)) {
+	if (static_branch_unlikely(&scst_queue_limits) && scst_cmd_queue_full(cmd)) {
 		scst_cmd_task_set_full(cmd);
 		return false;
 	}

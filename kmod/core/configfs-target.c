@@ -69,6 +69,9 @@ static ssize_t scst_target_queue_depth_store(struct config_item *item, const cha
 
 	if (ret)
 		return ret;
+	/* It stays on: commands that were counted are still on their way. */
+	if (depth)
+		static_branch_enable(&scst_queue_limits);
 	WRITE_ONCE(scst_target_of(item)->queue_depth, depth);
 	return count;
 }

@@ -20,6 +20,7 @@
 #define pr_fmt(fmt) "scst: " fmt
 
 #include <linux/configfs.h>
+#include <linux/jump_label.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
@@ -167,6 +168,7 @@ const char *scst_errno_name(int error);
 
 /* --- cmd.c: the life of a command ----------------------------------------------------- */
 
+DECLARE_STATIC_KEY_FALSE(scst_queue_limits);	/* some target has, or had, a queue_depth */
 void scst_cmd_respond(struct scst_cmd *cmd);
 void scst_cmd_good(struct scst_cmd *cmd);
 void scst_cmd_reply(struct scst_cmd *cmd, const void *data, unsigned int len);
@@ -235,13 +237,11 @@ int scst_track_alloc(struct scst_session *sess);
 void scst_track_free(struct scst_session *sess);
 bool scst_slot_search(struct scst_cmd *cmd, u32 from);
 
-static inline bool scst_slot_enter(struct scst_cmd *cmd, u32 index)
+static inline bool scst_slot_enter(struct scst_cmd *cmd, struct scst_slot *slot)
 {
-	unsigned long *slot = &cmd->sess->slots[index].cmd;
-
-	if (READ_ONCE(*slot) || cmpxchg(slot, 0, (unsigned long)cmd))
+	if (READ_ONCE(slot->cmd) || cmpxchg(&slot->cmd, 0, (unsigned long)cmd))
 		return false;
-	cmd->slot = index;
+	cmd->slot = slot;
 	return true;
 }
 
@@ -258,7 +258,7 @@ static inline bool scst_track(struct scst_cmd *cmd)
 	u32 index = (raw_smp_processor_id() * sess->slot_stride + hint) & sess->slot_mask;
 
 	__set_bit(SCST_CMD_TRACKED, &cmd->flags);
-	return likely(scst_slot_enter(cmd, index)) || scst_slot_search(cmd, index);
+	return likely(scst_slot_enter(cmd, &sess->slots[index])) || scst_slot_search(cmd, index);
 }
 
 bool scst_untrack_unawaited(struct scst_cmd *cmd);

@@ -15,7 +15,7 @@
 
 #define SLOT_LOOK	1UL
 #define SLOTS_MIN	8	/* per CPU: a cache line */
-#define SLOTS_MAX	SZ_32K	/* cmd->slot has 16 bits */
+#define SLOTS_MAX	SZ_64K
 #define SLOTS_DEFAULT	1024
 
 /* Process context. */
@@ -45,7 +45,7 @@ bool scst_slot_search(struct scst_cmd *cmd, u32 from)
 	u32 mask = cmd->sess->slot_mask, i;
 
 	for (i = 1; i <= mask; i++)
-		if (scst_slot_enter(cmd, (from + i) & mask))
+		if (scst_slot_enter(cmd, &cmd->sess->slots[(from + i) & mask]))
 			return true;
 	__clear_bit(SCST_CMD_TRACKED, &cmd->flags);
 	return false;
@@ -59,7 +59,7 @@ bool scst_slot_search(struct scst_cmd *cmd, u32 from)
  */
 bool scst_untrack_unawaited(struct scst_cmd *cmd)
 {
-	unsigned long *slot = &cmd->sess->slots[cmd->slot].cmd, me = (unsigned long)cmd;
+	unsigned long *slot = &cmd->slot->cmd, me = (unsigned long)cmd;
 
 	while (!test_bit(SCST_CMD_AWAITED, &cmd->flags)) {
 		if (likely(cmpxchg(slot, me, 0) == me))
@@ -72,7 +72,7 @@ bool scst_untrack_unawaited(struct scst_cmd *cmd)
 /* ... of one that somebody waits for; nobody is looking. */
 void scst_untrack(struct scst_cmd *cmd)
 {
-	unsigned long *slot = &cmd->sess->slots[cmd->slot].cmd;
+	unsigned long *slot = &cmd->slot->cmd;
 
 	WARN_ON_ONCE(READ_ONCE(*slot) != (unsigned long)cmd);
 	smp_store_release(slot, 0);

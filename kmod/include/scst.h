@@ -49,6 +49,7 @@ struct scst_device;
 struct scst_nexus;
 struct scst_opcode;
 struct scst_session;
+struct scst_slot;
 struct scst_target;
 struct scst_tmf;
 
@@ -239,7 +240,6 @@ struct scst_cmd {
 	u8 dir;
 	u8 ctx;
 	u8 now;			/* enum scst_context that the core goes on in */
-	u16 slot;		/* in the session's table */
 
 	/* One word that scst_cmd_init() clears at once. */
 	struct_group_attr(zeroed, __aligned(8),
@@ -255,6 +255,7 @@ struct scst_cmd {
 	struct scst_data data;
 
 	unsigned long flags;	/* enum scst_cmd_flag */
+	struct scst_slot *slot;	/* in the session's table, if tracked */
 	struct scst_nexus *nexus;
 	struct scst_device *dev;
 	const struct scst_opcode *op;
