@@ -2,6 +2,7 @@
 #
 # make demo      the main job end to end in a virtual machine, with a verdict
 # make test      everything: unit tests, checks of the sources, tests in the virtual machine
+# make test-long [ROUNDS=10000 SEED=]  the tests that go on for as long as they are told to
 # make vm TEST=tests/vm/guest/test_x.py[::name]     build the modules, run one test in the virtual machine
 # make shell CMD='lsblk'                            build the modules, run a command in the virtual machine
 # make bench     measure beside LIO and the floors
@@ -18,10 +19,13 @@ VM := $(PY) -m tests.vm
 KDIR ?=
 DESTDIR ?=
 PREFIX ?= /usr/local
+ROUNDS ?= 10000
+SEED ?=
+LONG_TESTS := tests/vm/guest/test_life.py $(wildcard tests/vm/guest/test_power_cut.py)
 HBA_BOARDS := 2432 2532 2312 2300
 INSTALL_KDIR = $(or $(KDIR),/lib/modules/$(shell uname -r)/build)
 
-.PHONY: all demo test test-hba unit vm shell bench lint lint-python lint-kernel test-kernels modules install setup clean
+.PHONY: all demo test test-long test-hba unit vm shell bench lint lint-python lint-kernel test-kernels modules install setup clean
 
 all: modules
 
@@ -33,6 +37,9 @@ demo: setup
 
 test: setup
 	@$(PY) -m tests.vm.suite
+
+test-long: setup
+	@$(VM) test --timeout 14400 --env SCST_ROUNDS=$(ROUNDS) $(if $(SEED),--env SCST_SEED=$(SEED)) -- $(LONG_TESTS)
 
 test-hba: setup
 	@$(PY) tests/hba/run.py unit

@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from bench.pattern import BACKENDS, THROUGHPUT, Pattern, floor
 from bench.samples import OURS, Result
 
-# Instructions per command of 4k random reads at queue depth 1, by backend: at most this.
-INSTRUCTION_LIMITS = {"null": 10_700.0, "file": 16_500.0, "blk": 14_000.0}
+# Instructions per 4k command at queue depth 1, by backend and access: at most this.
+INSTRUCTION_LIMITS = {
+    ("null", "randread"): 10_450.0,
+    ("null", "randwrite"): 10_330.0,
+    ("file", "randread"): 11_050.0,
+    ("blk", "randread"): 12_300.0,
+}
 # Context switches per command beyond the floor's, null reads.
 SWITCH_LIMIT = 0.1
 # Commands per second as a multiple of LIO's: in every cell, and of null reads at queue depth 1.
@@ -61,9 +66,9 @@ def requirements(results: Sequence[Result]) -> list[Requirement]:
 
 
 def instructions(medians: Medians) -> Iterator[Requirement]:
-    """Cost of a 4k random read."""
-    pattern = Pattern("randread", 4096, 1)
-    for backend, limit in INSTRUCTION_LIMITS.items():
+    """Cost of a 4k command."""
+    for (backend, access), limit in INSTRUCTION_LIMITS.items():
+        pattern = Pattern(access, 4096, 1)
         value = medians.get("instructions", backend, pattern, "instructions")
         yield Requirement("instructions", f"instructions, {backend}, {pattern}", limit, value)
 

@@ -409,10 +409,22 @@ static void scst_cmd_out(struct scst_cmd *cmd)
 	scst_cmd_receive(cmd);
 }
 
+/* What a transport can ask for and nobody here can do: ACA (SAM-5 5.9), protection information.  0: nothing. */
+static u32 scst_cmd_asks_too_much(const struct scst_cmd *cmd)
+{
+	if (cmd->attr == SCST_TASK_ACA)
+		return SCST_SENSE_INVALID_MESSAGE;
+	return cmd->pi_type ? SCST_SENSE_INVALID_FIELD_CDB : 0;
+}
+
 /* For drivers that bring no memory, or whose data-out comes later. */
 static noinline void scst_cmd_buffer(struct scst_cmd *cmd)
 {
-	if (cmd->len && cmd->op->dir == DMA_TO_DEVICE && cmd->sess->driver->receive_data)
+	u32 sense = scst_cmd_asks_too_much(cmd);
+
+	if (sense)
+		scst_cmd_fail(cmd, sense);
+	else if (cmd->len && cmd->op->dir == DMA_TO_DEVICE && cmd->sess->driver->receive_data)
 		scst_cmd_out(cmd);
 	else if (cmd->len && cmd->data.owner == SCST_DATA_NONE)
 		scst_cmd_in(cmd);
