@@ -60,7 +60,8 @@ struct fileio_cmd {
 	struct kiocb iocb;
 	struct scst_job job;		/* the rest, if it did not get through */
 	struct bio_vec *bvec;
-	u32 done;			/* bytes it has moved */
+	atomic_t pending;		/* the I/O, and the call that starts it */
+	int ret;			/* bytes it has moved, or why it has not */
 	struct bio_vec inline_bvec[FILEIO_INLINE_BVECS];
 };
 
@@ -382,7 +383,7 @@ static void fileio_rest_job(struct scst_job *job)
 	struct scst_cmd *cmd = scst_cmd_of_private(fc);
 	unsigned int flags = fileio_enter();
 
-	fileio_direct_finish(cmd, fileio_buffered(cmd, fc->done));
+	fileio_direct_finish(cmd, fileio_buffered(cmd, max(fc->ret, 0)));
 	fileio_leave(flags);
 }
 
@@ -390,21 +391,38 @@ static void fileio_rest_job(struct scst_job *job)
  * Any context.  Direct I/O may refuse (alignment) or stop short (holes, the end of the file); the
  * page cache takes whatever is left.
  */
+static void fileio_direct_over(struct scst_cmd *cmd)
+{
+	struct fileio_cmd *fc = scst_cmd_private(cmd);
+	int ret = fc->ret;
+
+	if (ret == cmd->len)
+		fileio_direct_finish(cmd, 0);
+	else if (ret >= 0 || ret == -EINVAL || ret == -EOPNOTSUPP)
+		scst_device_defer(cmd->dev, &fc->job, fileio_rest_job);
+	else
+		fileio_direct_finish(cmd, ret);
+}
+
+/*
+ * File systems look at the iocb once more when they have queued the I/O, which may have ended by then.  So the
+ * command goes on when both are through.
+ */
+static void fileio_direct_put(struct fileio_cmd *fc)
+{
+	if (atomic_dec_and_test(&fc->pending))
+		fileio_direct_over(scst_cmd_of_private(fc));
+}
+
+/* Any context. */
 static void fileio_direct_complete(struct kiocb *iocb, long ret)
 {
 	struct fileio_cmd *fc = container_of(iocb, struct fileio_cmd, iocb);
-	struct scst_cmd *cmd = scst_cmd_of_private(fc);
 
 	if (iocb->ki_flags & IOCB_WRITE)
 		kiocb_end_write(iocb);
-	if (ret == cmd->len) {
-		fileio_direct_finish(cmd, 0);
-	} else if (ret >= 0 || ret == -EINVAL || ret == -EOPNOTSUPP) {
-		fc->done = max(ret, 0L);
-		scst_device_defer(cmd->dev, &fc->job, fileio_rest_job);
-	} else {
-		fileio_direct_finish(cmd, ret);
-	}
+	fc->ret = ret;
+	fileio_direct_put(fc);
 }
 
 static void fileio_direct_start(struct scst_cmd *cmd, struct iov_iter *iter)
@@ -414,6 +432,7 @@ static void fileio_direct_start(struct scst_cmd *cmd, struct iov_iter *iter)
 	struct kiocb *iocb = &fc->iocb;
 	ssize_t ret;
 
+	atomic_set(&fc->pending, 2);
 	init_sync_kiocb(iocb, file);
 	iocb->ki_flags |= IOCB_DIRECT;
 	iocb->ki_pos = cmd->pos;
@@ -427,6 +446,7 @@ static void fileio_direct_start(struct scst_cmd *cmd, struct iov_iter *iter)
 	}
 	if (ret != -EIOCBQUEUED)
 		fileio_direct_complete(iocb, ret);
+	fileio_direct_put(fc);
 }
 
 /* Room for the command's segments, or false: the page cache takes it in pieces. */
