@@ -107,7 +107,7 @@ def build_layer(options: argparse.Namespace, release: str) -> Path:
     if options.selftest_module:
         source = kmodbuild.Source(bootimage.HERE / "selftest", ("Kbuild", "scst_vm_selftest.c"))
         base = machine.REPO / "build/selftest"
-    kdir = getattr(options, "kdir", None) or Path("/lib/modules") / release / "build"
+    kdir = getattr(options, "kdir", None) or kmodbuild.build_folder(release)
     with machine.locked((base or machine.REPO / "build/kmod") / "lock"):
         layer, output = kmodbuild.build(kdir, source, base)
     sys.stderr.write(output)
@@ -193,7 +193,7 @@ def build(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> int:
     """Build strictly; any output is a failure."""
-    kdir = options.kdir or Path("/lib/modules") / bootimage.newest_kernel() / "build"
+    kdir = options.kdir or kmodbuild.build_folder(bootimage.newest_kernel())
     with machine.locked(machine.REPO / "build/check/lock"):
         output = kmodbuild.check(kdir)
     print(

@@ -20,6 +20,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.vm import kmodbuild
+
 HERE = Path(__file__).resolve().parent
 BUSYBOX = Path("/bin/busybox")
 
@@ -66,12 +68,12 @@ class BootImageError(RuntimeError):
     """A boot file cannot be made; the text says which and what to do."""
 
 
-def newest_kernel(boot: Path = Path("/boot")) -> str:
-    """Release of the newest installed kernel that has modules and headers, by version order."""
-    names = [path.name.removeprefix("vmlinuz-") for path in boot.glob("vmlinuz-*")]
-    usable = [name for name in names if Path("/lib/modules", name, "build").exists()]
+def newest_kernel(root: Path = kmodbuild.KERNEL_ROOT) -> str:
+    """Release of the newest kernel below *root* that has modules and headers, by version order."""
+    names = [path.name.removeprefix("vmlinuz-") for path in (root / "boot").glob("vmlinuz-*")]
+    usable = [name for name in names if kmodbuild.build_folder(name, root).exists()]
     if not usable:
-        raise BootImageError(f"no kernel with headers in {boot}: run `make setup` as root")
+        raise BootImageError(f"no kernel with headers in {root / 'boot'}: run `make setup` as root")
     return max(usable, key=version_key)
 
 
@@ -198,7 +200,7 @@ def module_files(release: str, names: Iterable[str]) -> list[Path]:
     """Files of kernel modules and of what they depend on, in load order."""
     files: dict[str, None] = {}
     for name in names:
-        command = ["modprobe", "-S", release, "--show-depends", name]
+        command = ["modprobe", "-d", str(kmodbuild.KERNEL_ROOT), "-S", release, "--show-depends", name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise BootImageError(f"kernel {release}: no module {name}: {done.stderr.strip()}")

@@ -5,6 +5,10 @@ The sources are mirrored as symbolic links into ``build/kmod/<release>/tree``, w
 objects; so builds for several kernels run side by side and the source tree stays clean. The result is also
 laid out as ``build/kmod/<release>/layer``: a piece of a root file system with the modules in ``updates/`` and
 a module index, which the test VM puts over its own root, so that ``modprobe scst`` works there.
+
+A kernel that is not installed, as one with debugging aids, is used by setting SCST_KERNEL_ROOT to a folder
+with its ``boot/vmlinuz-<release>`` and ``lib/modules/<release>``; not below /tmp or /run, which the VM does
+not see.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
+KERNEL_ROOT = Path(os.environ.get("SCST_KERNEL_ROOT") or "/").resolve()
 
 
 # What kbuild says on a machine without the kernel's own object files; it is no word about our sources.
@@ -45,6 +50,16 @@ class Source:
 PRODUCT = Source(REPO)
 TESTED = Source(REPO, ("Kbuild", "kmod", "tests/kmod"))
 TEST_MODULES = frozenset(("scst_script", "scst_example"))
+
+
+def module_folder(release: str, root: Path = KERNEL_ROOT) -> Path:
+    """Where a kernel's own modules are."""
+    return root / "lib/modules" / release
+
+
+def build_folder(release: str, root: Path = KERNEL_ROOT) -> Path:
+    """Where a kernel's headers are."""
+    return module_folder(release, root) / "build"
 
 
 def kernel_release(kdir: Path) -> str:
@@ -159,11 +174,20 @@ def install(modules: list[Path], release: str, layer: Path) -> None:
             old.unlink()
     for module in modules:
         copy_if_newer(module, target / module.name)
+    if str(KERNEL_ROOT) != "/":
+        show_own_modules(release, target.parent)
     stamp = layer.parent / "index.stamp"
     key = index_key(modules)
     if not stamp.exists() or stamp.read_text() != key:
         index(release, target)
         stamp.write_text(key)
+
+
+def show_own_modules(release: str, folder: Path) -> None:
+    """Let the VM find the modules of a kernel that is not installed where it looks for them."""
+    link = folder / "kernel"
+    link.unlink(missing_ok=True)
+    link.symlink_to(module_folder(release) / "kernel")
 
 
 def copy_if_newer(source: Path, target: Path) -> None:
@@ -194,7 +218,7 @@ def index(release: str, updates: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
     base = work / "lib/modules" / release
     base.mkdir(parents=True)
-    installed = Path("/lib/modules") / release
+    installed = module_folder(release)
     (base / "kernel").symlink_to(installed / "kernel")
     (base / "updates").symlink_to(updates)
     for file in installed.glob("modules.*"):

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.vm import bootimage
+from tests.vm import bootimage, kmodbuild
 
 REPO = Path(__file__).resolve().parents[2]
 PYTHON = REPO / ".venv" / "bin" / "python"
@@ -247,7 +247,7 @@ class Boot:
 
 def prepare_boot(machine: Machine) -> Boot:
     """Make kernel and initramfs for the machine, or take them from the cache."""
-    bzimage = Path("/boot") / f"vmlinuz-{machine.release}"
+    bzimage = kmodbuild.KERNEL_ROOT / "boot" / f"vmlinuz-{machine.release}"
     if not bzimage.exists():
         installed = sorted(path.name for path in bzimage.parent.glob("vmlinuz-*"))
         raise MachineError(f"{bzimage}: no such kernel; installed: {', '.join(installed)}")
