@@ -2,13 +2,15 @@
 """pytest plugin for runs inside the test VM (``python -m tests.vm test`` names it with ``-p``).
 
 Around every test file: load our modules; afterwards nothing may be left in configfs, every object counter
-must be zero, every module must unload, and the kernel log must be clean. A file chooses its modules with the
-global ``SCST_MODULES`` (default: the product's; an empty tuple: none); those made for tests must be named.
+must be zero, every module must unload, the kernel log must be clean, and lockdep, where there is one, must
+not have switched itself off. A file chooses its modules with the global ``SCST_MODULES`` (default: the
+product's; an empty tuple: none); those made for tests must be named.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from tests.vm import klog, kmodbuild
 
 CONFIGFS = Path("/sys/kernel/config/scst")
 OBJECTS = Path("/sys/kernel/debug/scst/objects")
+LOCKDEP = Path("/proc/lockdep_stats")
 RELEASE_SECONDS = 5.0
 
 
@@ -137,6 +140,11 @@ def unload() -> list[str]:
     return problems
 
 
+def lockdep_is_blind() -> bool:
+    """Has the kernel's checker of locks switched itself off, as it does at its first report?"""
+    return LOCKDEP.exists() and re.search(r"debug_locks:\s+0", LOCKDEP.read_text()) is not None
+
+
 def left_behind() -> list[str]:
     """Check and clean up after a test file; returns what it left."""
     problems = []
@@ -167,6 +175,8 @@ def scst_modules(request: pytest.FixtureRequest, kernel_log: KernelLog) -> Itera
     lines = kernel_log.read()
     if faults := klog.find_faults(lines):
         problems.append(klog.describe(lines, faults))
+    if lockdep_is_blind():
+        problems.append("lockdep is off: whatever came after its report was not checked")
     if problems:
         pytest.fail("after this file's tests:\n" + "\n".join(problems), pytrace=False)
 
