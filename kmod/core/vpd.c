@@ -75,8 +75,13 @@ static void scst_vpd_serial(struct scst_vpd *vpd)
 static void scst_vpd_designator(struct scst_vpd *vpd, u8 code_set, u8 association, u8 type,
 				u8 len)
 {
-	const u8 head[4] = { code_set, association | type, 0, len };
+	u8 head[4] = { code_set, association | type, 0, len };
 
+	/* PIV: names of ports and target devices are those of a transport (SPC-4 7.8.6.1). */
+	if (association != ASSOCIATION_LUN && vpd->tgt->driver->protocol != SCST_PROTOCOL_NONE) {
+		head[0] |= vpd->tgt->driver->protocol << 4;
+		head[1] |= 0x80;
+	}
 	scst_vpd_add(vpd, head, sizeof(head));
 }
 

@@ -18,6 +18,11 @@ SCST_MODULES = ("scst", "scst_nullio", "scst_fileio", "scst_script", "scst_examp
 EXAMPLE = Path("/sys/module/scst_example/parameters/command")
 
 
+def test_the_example_is_short() -> None:
+    """docs/target-drivers.md promises so much."""
+    assert len((Path(__file__).parents[2] / "kmod/scst_example.c").read_text().splitlines()) <= 150
+
+
 def make(name: str = "port0") -> PortTarget:
     """A target with a device, not enabled."""
     target = PortTarget(name)
