@@ -7,6 +7,7 @@
  * and commands that need not complete before it returns.
  */
 #include "local.h"
+#include <linux/blk-mq.h>
 #include <linux/module.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
@@ -244,6 +245,20 @@ static enum scsi_timeout_action local_eh_timed_out(struct scsi_cmnd *scmd)
 /* --- the SCSI host ------------------------------------------------------------------------------------- */
 
 /*
+ * A flush of our disk may end inside the end of its backing's: the block layer holds the lock of a flush queue there.
+ * They are two queues, and lockdep can't tell unless ours have a class of their own.
+ */
+static void local_flush_lock_class(struct request_queue *queue)
+{
+	static struct lock_class_key key;
+	struct blk_mq_hw_ctx *hctx;
+	unsigned long i;
+
+	queue_for_each_hw_ctx(queue, hctx, i)
+		blk_mq_hctx_set_fq_lock_class(hctx, &key);
+}
+
+/*
  * The SCSI layer cuts cmd_per_lun to what one hardware queue takes, but a device's commands come by all of them.
  */
 static int local_sdev_init(struct scsi_device *sdev)
@@ -251,6 +266,7 @@ static int local_sdev_init(struct scsi_device *sdev)
 	struct scst_session *sess = local_login_of(sdev->host)->sess;
 
 	local_lun_begin(sdev, scst_session_lun_cookie(sess, local_lun(sdev)));
+	local_flush_lock_class(sdev->request_queue);
 	scsi_change_queue_depth(sdev, LOCAL_CMD_PER_LUN);
 	return 0;
 }
