@@ -6,6 +6,7 @@
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include "scst_target.h"
+#include "compat.h"
 
 #define EXAMPLE_LEN	4096	/* what the initiator offers or expects */
 /* A command of the transport holds the core's. */
@@ -23,7 +24,6 @@ static DEFINE_MUTEX(example_one);	/* one command at a time */
 static DEFINE_MUTEX(example_mutex);	/* the session: nothing is submitted to one that is closed */
 static struct scst_session *example_session;
 static struct example_cmd example_cmd;
-
 /* So much data, into this memory.  A real driver would start a transfer and return. */
 static int example_receive_data(struct scst_cmd *cmd)
 {
