@@ -52,17 +52,19 @@ void scst_item_drop(struct config_item *item)
 EXPORT_SYMBOL_GPL(scst_item_drop);
 
 /*
- * The end of a directory that a module has registered.  configfs does not wait for a mkdir(2) in it, which goes on
- * using its item; but that holds the directory's lock all the time, and a later one finds it dead.
+ * The end of a directory that a module has registered.  configfs unlinks it without a look at who is in it: a mkdir(2) that
+ * has begun goes on using its item, or finds it unlinked, which is a BUG().  But a mkdir(2) holds the directory's lock
+ * all the time, and refuses a directory that is dead.  So with the lock it is declared dead: who was in it has
+ * gone then, and nobody comes any more.
  */
 void scst_group_withdraw(struct config_group *group)
 {
-	struct dentry *dentry = dget(group->cg_item.ci_dentry);
+	struct inode *inode = d_inode(group->cg_item.ci_dentry);
 
+	inode_lock(inode);
+	inode->i_flags |= S_DEAD;
+	inode_unlock(inode);
 	configfs_unregister_group(group);
-	inode_lock(d_inode(dentry));
-	inode_unlock(d_inode(dentry));
-	dput(dentry);
 }
 
 /* Whole words only: kstrtobool() would take "nonsense" for no. */

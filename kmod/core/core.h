@@ -147,6 +147,7 @@ static inline int scst_cdb_reserved_bit(const struct scst_opcode *op, const u8 *
 #define SCST_SENSE_START_REQUIRED	SCST_SENSE(NOT_READY, 0x04, 0x02)
 #define SCST_SENSE_READ_ERROR		SCST_SENSE(MEDIUM_ERROR, 0x11, 0x00)
 #define SCST_SENSE_WRITE_ERROR		SCST_SENSE(MEDIUM_ERROR, 0x0c, 0x00)
+#define SCST_SENSE_WRITE_LOST		SCST_SENSE(HARDWARE_ERROR, 0x0c, 0x00)
 #define SCST_SENSE_TARGET_FAILURE	SCST_SENSE(HARDWARE_ERROR, 0x44, 0x00)
 #define SCST_SENSE_MISCOMPARE		SCST_SENSE(MISCOMPARE, 0x1d, 0x00)
 #define SCST_SENSE_TIMEOUT		SCST_SENSE(ABORTED_COMMAND, 0x08, 0x01)
@@ -294,6 +295,7 @@ struct scst_nexus {
 	struct scst_session *sess;
 	atomic_t queued;		/* tracked commands, if the target limits them */
 	bool wrote;			/* has been told that something was written */
+	bool lost;			/* some of it was lost: its next SYNCHRONIZE CACHE says so */
 	errseq_t wb_since;		/* errors of writing back up to here are known to the initiator */
 	u64 cookie;			/* never used twice */
 	u32 lun;
@@ -340,6 +342,8 @@ int scst_view_prepare(struct scst_session *sess, struct scst_lunset *set);
 void scst_view_switch(struct scst_session *sess, bool fence);
 void scst_view_discard(struct scst_session *sess);
 void scst_view_drop(struct scst_session *sess);
+void scst_session_leave(struct scst_session *sess);
+void scst_nexus_begin_writing(struct scst_nexus *nexus, void *unused);
 
 /* --- lunset.c, commit.c: wanted access, its publication ------------------------------------------ */
 

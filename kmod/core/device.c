@@ -445,12 +445,6 @@ out:
 	return ret;
 }
 
-/* What was lost before, closing has told. */
-static void scst_device_sample(struct scst_nexus *nexus, void *unused)
-{
-	nexus->dev->handler->wb_error(nexus->dev, &nexus->wb_since);
-}
-
 /* Who looked while the device was parked may have found no use for the LUN. */
 static void scst_device_notify(struct scst_nexus *nexus, void *unused)
 {
@@ -469,8 +463,6 @@ static void scst_device_activate(struct scst_device *dev, const struct scst_geom
 	if (!before->block_shift)
 		WRITE_ONCE(dev->cache_told, dev->handler->write_cache && dev->handler->write_cache(dev));
 	dev->shrink_ok = false;
-	if (dev->handler->wb_error)
-		scst_device_for_each_nexus(dev, scst_device_sample, NULL);
 	scst_ua_device(dev, SCST_UA_READY, NULL);
 	scst_ua_device(dev, SCST_UA_INQUIRY_CHANGED, NULL);
 	if (before->block_shift && before->nblocks != dev->geo.nblocks)
@@ -478,6 +470,7 @@ static void scst_device_activate(struct scst_device *dev, const struct scst_geom
 	WRITE_ONCE(dev->stopped, false);
 	scst_gate_device(dev, SCST_GATE_STOPPED, false);
 	percpu_ref_reinit(&dev->active_ref);
+	scst_device_for_each_nexus(dev, scst_nexus_begin_writing, NULL);
 	scst_device_set_state(dev, SCST_DEVICE_ACTIVE);
 	scst_gate_device(dev, SCST_GATE_PARKED, false);
 	scst_device_for_each_nexus(dev, scst_device_notify, NULL);

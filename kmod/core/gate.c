@@ -121,11 +121,16 @@ void scst_gate_device(struct scst_device *dev, enum scst_gate gate, bool closed)
 
 static void scst_gate_set_lost(struct scst_nexus *nexus, void *unused)
 {
-	if (READ_ONCE(nexus->wrote))
-		set_bit(SCST_GATE_WRITE_LOST, &nexus->gates);
+	if (!READ_ONCE(nexus->wrote))
+		return;
+	WRITE_ONCE(nexus->lost, true);
+	set_bit(SCST_GATE_WRITE_LOST, &nexus->gates);
 }
 
-/* Closing the backing has failed: whoever wrote hears of it at its next command.  Process or softirq context. */
+/*
+ * Closing the backing has failed: whoever wrote hears of it at its next command.  Linux repeats a command that ends in a
+ * deferred error and tells nobody, so the next that has to be stable fails as well.  Process or softirq context.
+ */
 void scst_gate_write_lost(struct scst_device *dev)
 {
 	scst_device_for_each_nexus(dev, scst_gate_set_lost, NULL);

@@ -157,15 +157,29 @@ static void scst_nexus_release(struct percpu_ref *ref)
 /* Under scst_wait_lock. */
 static void scst_nexus_writes_over(struct scst_wait *wait)
 {
-	scst_unsettled_del(container_of(wait, struct scst_nexus, wait));
+	struct scst_nexus *nexus = container_of(wait, struct scst_nexus, wait);
+
+	/* Of a session that is leaving everything counts, to the end. */
+	if (!READ_ONCE(nexus->sess->leaving))
+		scst_unsettled_del(nexus);
 }
 
-/* What was lost before an initiator came is not its loss. */
-static void scst_nexus_sample_wb(struct scst_nexus *nexus)
+/**
+ * scst_nexus_begin_writing() - nothing is written yet, and nothing lost
+ * @nexus: a new one, or any of a device that has just been opened
+ * @unused: not used
+ *
+ * Under the device's nexus_lock.  What was lost before an initiator came is not its loss, and what was lost before the
+ * backing was opened has been told or will be (SCST_GATE_WRITE_LOST).
+ */
+void scst_nexus_begin_writing(struct scst_nexus *nexus, void *unused)
 {
 	struct scst_device *dev = nexus->dev;
 
-	if (!percpu_ref_tryget_live(&dev->active_ref))
+	lockdep_assert_held(&dev->nexus_lock);
+	WRITE_ONCE(nexus->wrote, false);
+	/* If it is not open, whoever opens it finds the nexus on the list. */
+	if (!dev->handler->wb_error || !percpu_ref_tryget_live(&dev->active_ref))
 		return;
 	dev->handler->wb_error(dev, &nexus->wb_since);
 	percpu_ref_put(&dev->active_ref);
@@ -197,11 +211,10 @@ static struct scst_nexus *scst_nexus_alloc(struct scst_session *sess, struct scs
 	scst_device_get(dev);
 	percpu_ref_get(&sess->ref);
 	INIT_WORK(&nexus->free_work, scst_nexus_free_work);
-	if (dev->handler->wb_error)
-		scst_nexus_sample_wb(nexus);
 	spin_lock_bh(&dev->nexus_lock);
 	nexus->gates |= dev->gates;
 	list_add_tail_rcu(&nexus->dev_entry, &dev->nexuses);
+	scst_nexus_begin_writing(nexus, NULL);
 	spin_unlock_bh(&dev->nexus_lock);
 	atomic_inc(&scst_objects[SCST_OBJ_NEXUSES]);
 	return nexus;
@@ -361,6 +374,14 @@ static void scst_view_retire(struct scst_view *view, u64 generation, bool fence)
 	scst_view_free(view);
 }
 
+static void scst_view_unsettle(const struct scst_view *view, u64 generation)
+{
+	u32 i;
+
+	for (i = 0; view && i < view->nr; i++)
+		scst_unsettled_add(view->entry[i].nexus, generation);
+}
+
 /**
  * scst_view_switch() - bring the prepared view into force
  * @sess: the session; nothing happens if it has no prepared view
@@ -376,6 +397,8 @@ void scst_view_switch(struct scst_session *sess, bool fence)
 		return;
 	sess->next_view = NULL;
 	rcu_assign_pointer(sess->view, view);
+	if (sess->leaving)
+		scst_view_unsettle(view, scst_generation() + 1);
 	if (!old)
 		return;
 	scst_view_retire(old, scst_generation() + 1, fence);
@@ -384,6 +407,17 @@ void scst_view_switch(struct scst_session *sess, bool fence)
 	scst_ua_luns_changed(sess, view);
 	if (sess->driver->luns_changed)
 		sess->driver->luns_changed(sess);
+}
+
+/*
+ * The session is to go as soon as its driver can let go of it: its access has been taken away by now, although its commands
+ * may run on.  Under scst_config_mutex.
+ */
+void scst_session_leave(struct scst_session *sess)
+{
+	lockdep_assert_held(&scst_config_mutex);
+	WRITE_ONCE(sess->leaving, true);
+	scst_view_unsettle(scst_view_current(sess), scst_generation());
 }
 
 /* The session goes: no LUNs any more.  Under scst_config_mutex. */

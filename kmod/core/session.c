@@ -166,3 +166,23 @@ void scst_session_close(struct scst_session *sess)
 	queue_work(scst_release_wq, &sess->close_work);
 }
 EXPORT_SYMBOL_GPL(scst_session_close);
+
+/**
+ * scst_initiator_leave() - an initiator's sessions are going to be closed
+ * @tgt: the target
+ * @initiator: its name
+ *
+ * For drivers that know before they can close them: until a session is gone, its access counts as revoked and not over.
+ * Process context, waits for no back end.
+ */
+void scst_initiator_leave(struct scst_target *tgt, const char *initiator)
+{
+	struct scst_session *sess;
+
+	mutex_lock(&scst_config_mutex);
+	list_for_each_entry(sess, &tgt->sessions, entry)
+		if (!strcasecmp(sess->initiator, initiator))
+			scst_session_leave(sess);
+	mutex_unlock(&scst_config_mutex);
+}
+EXPORT_SYMBOL_GPL(scst_initiator_leave);

@@ -25,15 +25,35 @@ static void scst_steps_end(struct scst_cmd *cmd)
  * An error of writing back is told to the first who asks the file system; here everybody who may have written what is lost hears of
  * it once.
  */
-static void scst_stable_step(struct scst_cmd *cmd, int error)
+static int scst_lost(struct scst_cmd *cmd)
 {
 	const struct scst_handler *handler = cmd->dev->handler;
+	struct scst_nexus *nexus = cmd->nexus;
 	int lost = 0;
 
-	if (handler->wb_error && !scst_cmd_aborted(cmd))
-		lost = handler->wb_error(cmd->dev, &cmd->nexus->wb_since);
+	if (handler->wb_error)
+		lost = handler->wb_error(cmd->dev, &nexus->wb_since);
+	/* Before the backing was closed. */
+	if (unlikely(READ_ONCE(nexus->lost)) && xchg(&nexus->lost, false))
+		lost = -EIO;
+	return lost;
+}
+
+/*
+ * What is lost is told once, and a MEDIUM ERROR would not be the end of it: Linux sends the command again, which ends GOOD.  A
+ * HARDWARE ERROR it believes.
+ */
+static void scst_stable_step(struct scst_cmd *cmd, int error)
+{
+	int lost = scst_cmd_aborted(cmd) ? 0 : scst_lost(cmd);
+
 	scst_steps_end(cmd);
-	scst_cmd_done(cmd, error ?: lost);
+	if (scst_error_is_medium(lost)) {
+		scst_cmd_sense(cmd, SCST_SENSE_WRITE_LOST);
+		scst_cmd_respond(cmd);
+	} else {
+		scst_cmd_done(cmd, lost ?: error);
+	}
 }
 
 /* Make @len bytes at @pos (0: to the end) stable, and end the command.  Pinned; context as cmd->now says. */
@@ -156,6 +176,17 @@ static u64 scst_walk_lba(const struct scst_cmd *cmd, const struct scst_walk *wal
 	return (walk->pos + walk->done) >> cmd->dev->geo.block_shift;
 }
 
+/* What is before the bad block is sent with the sense data: initiators take as much of a read as has been moved. */
+static void scst_walk_keep_good(struct scst_cmd *cmd)
+{
+	struct scst_walk *walk = cmd->step_data;
+
+	if (!walk->first_error)
+		return;
+	cmd->len = walk->done;
+	set_bit(SCST_CMD_KEEP_LEN, &cmd->flags);
+}
+
 /* The piece could not be read: find out which block, unless the error is of another kind. */
 static void scst_walk_failed(struct scst_cmd *cmd)
 {
@@ -170,6 +201,7 @@ static void scst_walk_failed(struct scst_cmd *cmd)
 	} else {
 		scst_cmd_errno(cmd, walk->error);
 		scst_cmd_sense_info_add(cmd, scst_walk_lba(cmd, walk));
+		scst_walk_keep_good(cmd);
 		scst_walk_end(cmd);
 	}
 }
@@ -221,12 +253,18 @@ out:
 	return at;
 }
 
-/* False: status and sense data are set.  INFORMATION is the offset in bytes of the first difference (SBC-3 5.34). */
-static bool scst_walk_compare(struct scst_cmd *cmd)
+/*
+ * The piece was read.  Nobody knows what a read that has failed has moved, so what can be read is moved once more; the
+ * data of VERIFY is compared.  False: status and sense data are set, INFORMATION is the offset in bytes of the first
+ * difference (SBC-3 5.34).
+ */
+static bool scst_walk_use(struct scst_cmd *cmd)
 {
 	struct scst_walk *walk = cmd->step_data;
 	unsigned int same = walk->piece;
 
+	if (walk->first_error)
+		sg_pcopy_from_buffer(walk->data.sgl, walk->data.nents, page_address(walk->chunk), walk->piece, walk->done);
 	if (walk->first_error || scst_verify_bytchk(cmd) == BYTCHK_NONE)
 		return true;
 	if (scst_verify_bytchk(cmd) == BYTCHK_ALL)
@@ -250,7 +288,7 @@ static void scst_walk_job(struct scst_job *job)
 		scst_walk_end(cmd);
 	} else if (walk->error) {
 		scst_walk_failed(cmd);
-	} else if (!scst_walk_compare(cmd)) {
+	} else if (!scst_walk_use(cmd)) {
 		scst_walk_end(cmd);
 	} else {
 		walk->done += walk->piece;

@@ -172,10 +172,21 @@ static void scst_target_start(struct scst_target *tgt)
 	}
 }
 
+static void scst_target_leave(struct scst_target *tgt)
+{
+	struct scst_session *sess;
+
+	mutex_lock(&scst_config_mutex);
+	list_for_each_entry(sess, &tgt->sessions, entry)
+		scst_session_leave(sess);
+	mutex_unlock(&scst_config_mutex);
+}
+
 static void scst_target_stop(struct scst_target *tgt)
 {
 	scst_target_set_state(tgt, SCST_TARGET_CLOSING);
 	mutex_unlock(&tgt->lock);
+	scst_target_leave(tgt);
 	tgt->driver->disable(tgt);
 	mutex_lock(&tgt->lock);
 }

@@ -59,8 +59,8 @@ struct scst_opening {
  * @unlend: take it back.  The context of scst_cmd_sent(); the backing may be closed by then, so that what is lent stands on
  *	references of its own, and handler_private is untouched until here.  With @lend.
  * @write_cache: does the backing have a volatile write cache now?  Any context, must not sleep.
- * @wb_error: has writing back failed since @since?  Moves @since on.  0 or a negative errno.  Process context, the
- *	backing is open.  Optional: for handlers that acknowledge what is only in memory of this host.
+ * @wb_error: has writing back failed since @since?  Moves @since on.  0 or a negative errno.  Process context, must not
+ *	sleep, the backing is open.  Optional: for handlers that acknowledge what is only in memory of this host.
  * @capacity: size of the open backing in bytes, now.  On the device's own threads, may sleep.
  *	Optional: without it the size never changes while open.
  * @backing: something that two devices on the same backing have in common, while open, or NULL.  Optional.

@@ -270,6 +270,7 @@ struct scst_session {
 	struct scst_transport_id transport_id;
 	u32 id;
 	bool silent;			/* the driver never got it */
+	bool leaving;			/* is to be closed; written under the config mutex */
 	struct work_struct close_work;
 	struct work_struct gone_work;
 	struct device *classdev;
@@ -278,6 +279,7 @@ struct scst_session {
 struct scst_session *scst_session_register(struct scst_target *tgt, const char *initiator,
 					   const struct scst_transport_id *id, void *driver_data);
 void scst_session_close(struct scst_session *sess);
+void scst_initiator_leave(struct scst_target *tgt, const char *initiator);
 u64 scst_session_lun_cookie(struct scst_session *sess, u32 lun);
 bool scst_session_lun_ready(struct scst_session *sess, u32 lun);
 u32 scst_lun_unpack(const u8 lun[8]);

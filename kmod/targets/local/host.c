@@ -398,6 +398,7 @@ void local_logout(struct local_host *host)
 	struct local_login *login = host->login;
 
 	local_set_ready(login, false);
+	local_drain(login->shost, NULL);
 	scsi_remove_host(login->shost);
 	WRITE_ONCE(host->host_no, -1);
 	wait_event_idle(login->returned, !local_used(login));

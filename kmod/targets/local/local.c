@@ -334,7 +334,10 @@ static struct config_item *local_host_make(struct config_group *group, const cha
 
 static void local_host_drop(struct config_group *group, struct config_item *item)
 {
-	local_host_remove(local_host_of_item(item));
+	struct local_host *host = local_host_of_item(item);
+
+	scst_initiator_leave(&host->lt->tgt, config_item_name(item));
+	local_host_remove(host);
 	scst_item_drop(item);
 }
 

@@ -107,6 +107,7 @@ void local_session_gone(struct scst_session *sess);
 
 /* lun.c */
 void local_lun_begin(struct scsi_device *sdev, u64 cookie);
+void local_drain(struct Scsi_Host *shost, const struct scsi_device *sdev);
 void local_lun_news(struct scsi_device *sdev, const struct scst_cmd *cmd);
 bool local_find(struct local_login *login, enum scsi_scan_mode mode);
 bool local_look(struct local_login *login, bool poke);

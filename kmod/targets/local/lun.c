@@ -20,6 +20,7 @@ enum local_lun_bit {
 };
 
 #define LOCAL_TUR_TIMEOUT	(30 * HZ)
+#define LOCAL_DRAIN_LOOK	(HZ / 20)
 #define LOCAL_TUR_RETRIES	8	/* more than there are kinds of unit attentions that say something is new */
 
 /*
@@ -113,6 +114,42 @@ static void local_poke(struct scsi_device *sdev)
 
 /* --- threads of LUNs: they may hang with theirs -------------------------------------------------------- */
 
+struct local_older {
+	const struct scsi_device *sdev;
+	unsigned long since;
+	bool found;
+};
+
+static bool local_is_older(struct scsi_cmnd *scmd, void *arg)
+{
+	struct local_older *older = arg;
+
+	if (!older->sdev || scmd->device == older->sdev)
+		older->found |= time_before_eq(scmd->jiffies_at_alloc, older->since);
+	return !older->found;
+}
+
+/**
+ * local_drain() - wait until the commands that there are have come back
+ * @shost: the host
+ * @sdev: of which device, NULL: of all
+ *
+ * May be for ever.  The SCSI layer waits for them when it removes a device, too, but uninterruptibly, which hung-task
+ * detection takes for a fault of the kernel's.  Commands that come meanwhile are not waited for: there may always be some.
+ */
+void local_drain(struct Scsi_Host *shost, const struct scsi_device *sdev)
+{
+	struct local_older older = { .sdev = sdev, .since = jiffies };
+
+	for (;;) {
+		older.found = false;
+		scsi_host_busy_iter(shost, local_is_older, &older);
+		if (!older.found)
+			break;
+		schedule_timeout_idle(LOCAL_DRAIN_LOOK);
+	}
+}
+
 /*
  * scsi_remove_device() waits for commands with the lock held that scanning the host takes, and no other function
  * removes a device.  So nothing is left to wait for when it is called: the driver has gone, which ends the disk's
@@ -120,6 +157,7 @@ static void local_poke(struct scsi_device *sdev)
  */
 static void local_lun_remove(struct scsi_device *sdev)
 {
+	local_drain(sdev->host, sdev);
 	device_release_driver(&sdev->sdev_gendev);
 	scsi_device_quiesce(sdev);
 	scsi_remove_device(sdev);
