@@ -56,7 +56,14 @@ class Fio:
             self._process = subprocess.Popen(argv, stdout=messages, stderr=subprocess.STDOUT, cwd=folder)
         # Sooner a signal would kill it; it installs its handlers before the first I/O.
         if wait:
-            tree.wait_for("fio's I/O", lambda: transfers(Path(first)) > before + 20 or not self.running, 30)
+            self._wait(Path(first), before)
+
+    def _wait(self, disk: Path, before: int) -> None:
+        try:
+            tree.wait_for("fio's I/O", lambda: transfers(disk) > before + 20 or not self.running, 30)
+        except AssertionError:
+            self._process.kill()
+            raise
 
     def __enter__(self) -> Fio:
         return self
