@@ -512,6 +512,7 @@ def test_power_cut(bench: Bench, kind: str, believed: str) -> None:
 
     *believed*: of the disk's cache, when the device is enabled. It is ``write back`` afterwards, with lapses.
     """
+    print(f"SCST_SEED={SEED} SCST_ROUNDS={ROUNDS}")
     chosen = random.Random(f"{SEED} {kind} {believed}")
     image, record = bench.prepare(kind)
     disk = LoggedDisk("cut", bench.disk, bench.log, SIZE)
@@ -526,4 +527,4 @@ def test_power_cut(bench: Bench, kind: str, believed: str) -> None:
         cuts = cut_disk(image, log, record)
     else:
         cuts = cut_file(image, log, record, chosen, bench.folder)
-    print(f"SCST_SEED={SEED}: {len(log)} entries, {len(record.marks)} marks, {cuts} cuts")
+    print(f"{len(log)} entries, {len(record.marks)} marks, {cuts} cuts")
