@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("clean_tree")
 MakeFile = Callable[[str, int], Path]
 TIMEOUT = 2
 SG_QUEUE = 16
-HUNG_PER_UNIT = 8  # a host has 72 tags per CPU, and each of its LUNs a share: with more, sending would wait
+HUNG_PER_UNIT = 8  # a host has 64 tags per CPU, and each of its LUNs a share: with more, sending would wait
 BYSTANDER_WRITES = 40
 HEALTHY_SECONDS = 5
 
