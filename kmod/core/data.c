@@ -5,7 +5,7 @@
  * It is taken after the CDB was decoded and checked, so that what the wire announces never decides how much.  A command's memory
  * is a few chunks, large ones first; each CPU keeps some at hand.  It is on three accounts: the session's, the target's, the host's.  An account
  * that is used up refuses (TASK SET FULL), but one from which nothing was taken never does: the largest command always fits.
- * The accounts of target and host count per CPU, and so are off by up to ACCOUNT_BATCH per CPU.
+ * The accounts of target and host count per CPU, and so let through up to ACCOUNT_BATCH per CPU too much.
  */
 #include "core.h"
 #include <linux/dma-mapping.h>
@@ -55,12 +55,22 @@ void scst_account_exit(struct scst_account *account)
 	percpu_counter_destroy(&account->used);
 }
 
+/*
+ * What was taken on one CPU and returned on another may look taken for ever.  Who is refused sends nothing that would put
+ * that right, so nobody is before the CPUs were asked; they are asked only where their answers matter.
+ */
+static noinline bool scst_account_has_exactly(struct scst_account *account, long bytes, long limit)
+{
+	return __percpu_counter_compare(&account->used, limit - bytes, ACCOUNT_BATCH) <= 0 ||
+	       __percpu_counter_compare(&account->used, 0, ACCOUNT_BATCH) <= 0;
+}
+
 static bool scst_account_has(struct scst_account *account, long bytes)
 {
 	s64 used = percpu_counter_read_positive(&account->used);
 	long limit = READ_ONCE(account->limit);
 
-	return !limit || !used || used + bytes <= limit;
+	return likely(!limit || !used || used + bytes <= limit) || scst_account_has_exactly(account, bytes, limit);
 }
 
 static void scst_account_add(struct scst_account *account, long bytes)
