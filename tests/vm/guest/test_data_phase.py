@@ -62,6 +62,17 @@ def noise(seed: object, size: int) -> bytes:
     return random.Random(str(seed)).randbytes(size)
 
 
+def random_plan(chosen: random.Random) -> Plan:
+    """From anywhere, sometimes a little later; room comes back in an interrupt, or soon."""
+    back = (From.SOFTIRQ, From.IRQ)
+    return Plan(
+        submit_from=chosen.choice(list(From)),
+        data_from=chosen.choice(back),
+        data_ms=chosen.choice((0, 0, 2)),
+        response_from=chosen.choice(back),
+    )
+
+
 # --- contexts ---
 
 
@@ -142,6 +153,33 @@ def test_every_tenth_call_has_no_room(script: Script, make_file: MakeFile, kind:
             nexus.good(scsi.write10(8 * number, 8), write=content, plan=plan)
             assert nexus.good(scsi.read10(8 * number, 8), read=4096, plan=plan) == content
     assert len(script.take(Kind.AGAIN)) >= 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_room_for_many(script: Script, make_file: MakeFile, kind: str) -> None:
+    """The same with many outstanding, of both initiators and of all lengths: no data is another's."""
+    device, _ = make_device(kind, make_file)
+    pair = serve(script, device)
+    chosen = random.Random(f"many {kind}")
+    with parameters(again_every=10):
+        for _ in range(8):
+            sizes = [chosen.choice((1, 3, 8, 64, 130)) for _ in range(16)]
+            places = list(zip(itertools.accumulate(sizes, initial=0), sizes, strict=False))
+            chosen.shuffle(places)
+            contents = [chosen.randbytes(512 * blocks) for _, blocks in places]
+            writes = [
+                pair[at % 2].write10(lba, content, plan=random_plan(chosen))
+                for at, ((lba, _), content) in enumerate(zip(places, contents, strict=True))
+            ]
+            answers = [pair[at % 2].answer(number, 30) for at, number in enumerate(writes)]
+            assert all(answer.good for answer in answers), script.describe()
+            reads = [
+                pair[at % 2].read10(lba, blocks, plan=random_plan(chosen))
+                for at, (lba, blocks) in enumerate(places)
+            ]
+            for at, number in enumerate(reads):
+                assert pair[at % 2].answer(number, 30).data == contents[at], f"{places[at]}"
+    assert len(script.take(Kind.AGAIN)) >= 30
 
 
 @pytest.mark.parametrize("back", [From.SOFTIRQ, From.IRQ])
