@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Settings of the unit tests."""
+
+from hypothesis import settings
+
+# An example may take as long as a busy machine makes it take: time is no property of what is tested here.
+settings.register_profile("any-machine", deadline=None)
+settings.load_profile("any-machine")
