@@ -173,12 +173,12 @@ class Demo:
         db.unplug()
         parked = wait_state("Db", "parked") - start
         answer = tool("sg_turs", "--verbose", self.a.disk(1).generic, status=None)
-        if "becoming ready" not in answer.lower():
+        if "not accessible" not in answer.lower():
             raise Wrong(f"TEST UNIT READY of A was answered: {answer.strip()}")
         if scstadmin("save", "-") != before or self.a.report_luns() != luns:
             raise Wrong("the configuration or the LUNs changed")
         read(self.a.disk(0).node, MIB)
-        return f"parked after {parked:.2f} s: NOT READY, becoming ready; configuration and LUNs as before"
+        return f"parked after {parked:.2f} s: NOT READY, not accessible; configuration and LUNs as before"
 
     def put_back(self) -> str:
         """The disk comes back: the LUN goes live, and no command was typed"""
