@@ -60,7 +60,7 @@ class Fio:
 
     def _wait(self, disk: Path, before: int) -> None:
         try:
-            tree.wait_for("fio's I/O", lambda: transfers(disk) > before + 20 or not self.running, 30)
+            tree.wait_for("fio's I/O", lambda: transfers(disk) > before + 20 or not self.running, 120)
         except AssertionError:
             self._process.kill()
             raise
