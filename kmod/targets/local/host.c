@@ -42,6 +42,29 @@ void local_unuse(struct local_login *login)
 	spin_unlock(&login->lock);
 }
 
+/*
+ * Removing a host and taking the driver from one of its devices do not go together: the SCSI layer removes the link to
+ * bsg from a directory that the block layer removes when the disk goes, and has no lock against that.
+ */
+bool local_unbind_begin(struct local_login *login)
+{
+	bool ready;
+
+	spin_lock(&login->lock);
+	ready = login->ready;
+	login->unbinding += ready;
+	spin_unlock(&login->lock);
+	return ready;
+}
+
+void local_unbind_end(struct local_login *login)
+{
+	spin_lock(&login->lock);
+	if (!--login->unbinding)
+		wake_up_all(&login->returned);
+	spin_unlock(&login->lock);
+}
+
 static void local_set_ready(struct local_login *login, bool ready)
 {
 	spin_lock(&login->lock);
@@ -399,6 +422,7 @@ void local_logout(struct local_host *host)
 
 	local_set_ready(login, false);
 	local_drain(login->shost, NULL);
+	wait_event_idle(login->returned, !READ_ONCE(login->unbinding));
 	scsi_remove_host(login->shost);
 	WRITE_ONCE(host->host_no, -1);
 	wait_event_idle(login->returned, !local_used(login));

@@ -63,8 +63,9 @@ struct local_login {
 	struct scst_session *sess;
 	struct local_host *host;	/* until the session is gone */
 	struct Scsi_Host *shost;
-	spinlock_t lock;		/* the two below */
+	spinlock_t lock;		/* the three below */
 	unsigned int users;		/* resets and threads of LUNs; the session waits for them */
+	unsigned int unbinding;		/* threads of LUNs that take the driver away; removing the host waits for them */
 	bool ready;			/* they may begin */
 	wait_queue_head_t returned;	/* a command that somebody waits for, or the last user */
 	struct completion gone;
@@ -100,6 +101,8 @@ int local_login_finish(struct local_login *login);
 void local_logout(struct local_host *host);
 bool local_use(struct local_login *login);
 void local_unuse(struct local_login *login);
+bool local_unbind_begin(struct local_login *login);
+void local_unbind_end(struct local_login *login);
 int local_send_response(struct scst_cmd *cmd);
 void local_release(struct scst_cmd *cmd);
 void local_tmf_done(struct scst_tmf *tmf);

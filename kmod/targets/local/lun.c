@@ -153,12 +153,15 @@ void local_drain(struct Scsi_Host *shost, const struct scsi_device *sdev)
 /*
  * scsi_remove_device() waits for commands with the lock held that scanning the host takes, and no other function
  * removes a device.  So nothing is left to wait for when it is called: the driver has gone, which ends the disk's
- * commands, and no others can come.
+ * commands, and no others can come.  If the host is being removed, so is the device.
  */
-static void local_lun_remove(struct scsi_device *sdev)
+static void local_lun_remove(struct local_login *login, struct scsi_device *sdev)
 {
 	local_drain(sdev->host, sdev);
+	if (!local_unbind_begin(login))
+		return;
 	device_release_driver(&sdev->sdev_gendev);
+	local_unbind_end(login);
 	scsi_device_quiesce(sdev);
 	scsi_remove_device(sdev);
 }
@@ -208,7 +211,7 @@ static bool local_lun_todo(struct local_login *login, struct scsi_device *sdev)
 static void local_lun_do(struct local_login *login, struct scsi_device *sdev)
 {
 	if (local_lun_moved(login, sdev)) {
-		local_lun_remove(sdev);
+		local_lun_remove(login, sdev);
 		/* Another device may stand behind the LUN. */
 		local_lun_again(login);
 	} else if (sdev->inq_periph_qual == SCSI_INQ_PQ_NOT_CON) {
