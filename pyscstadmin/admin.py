@@ -24,9 +24,6 @@ from pyscstadmin.config.acl import Decision, decide
 from pyscstadmin.config.identity import same_backing
 from pyscstadmin.config.layout import (
     CLASS_ROOT,
-    DRIVERS,
-    HANDLERS,
-    IDENTITY,
     ROOT,
     device_dir,
     group_dir,
@@ -34,6 +31,17 @@ from pyscstadmin.config.layout import (
 )
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.plan import Operation, Plan, plan, settle
+from pyscstadmin.config.settings import DRIVERS, HANDLERS
+from pyscstadmin.config.valid import (
+    changed_device,
+    changed_group,
+    changed_target,
+    check_config,
+    check_device,
+    check_group,
+    check_lun,
+    is_target,
+)
 from pyscstadmin.errors import Conflict, NotPresent, OperationError, PartlyApplied, PendingChanges
 from pyscstadmin.kernel import modules, read
 from pyscstadmin.kernel.apply import Failure, Outcome, Progress, execute, failures, locked
@@ -153,6 +161,7 @@ class Admin:
 
     def plan(self, wanted: Config) -> Plan:
         """What `apply` would do. Changes nothing."""
+        check_config(wanted)
         shot = self.snapshot()
         steps = plan(shot.config, wanted, settled=shot.root.settled)
         return replace(steps, warnings=_warnings(wanted))
@@ -197,7 +206,8 @@ class Admin:
         """(driver, name) of a target given as `DRIVER/NAME` or `NAME`. Raises `Conflict` if there is none."""
         driver, slash, name = target.partition("/")
         candidates = [(driver, name)] if slash else [(known, target) for known in DRIVERS]
-        found = [key for key in candidates if self._exists(f"{target_dir(*key)}/state")]
+        possible = [key for key in candidates if key[0] in DRIVERS and is_target(key[1])]
+        found = [key for key in possible if self._exists(f"{target_dir(*key)}/state")]
         return found[0] if len(found) == 1 else _no_single(target, len(found), self._target_names())
 
     def _target_names(self) -> list[str]:
@@ -221,6 +231,7 @@ class Admin:
         Raises `ApplyFailed` when something was refused (then nothing changed). With `keep_going`, what is
         refused is left out instead, and noted: `save` will not overwrite a good file until an apply succeeds.
         """
+        check_config(wanted)
         with self._writing(wanted):
             shot = self.snapshot()
             steps = plan(shot.config, wanted, settled=shot.root.settled)
@@ -244,7 +255,7 @@ class Admin:
 
     def configure(self, **settings: Any) -> Outcome:
         """Change settings of the whole: `buffer_limit`."""
-        return self.edit(lambda config: replace(config, **settings))
+        return self.edit(lambda config: replace(config, settings=config.settings.but(**settings)))
 
     def save(self, path: str | None = None, *, force: bool = False) -> bool:
         """Write the configuration to a file (default: `default_file`); False if it holds it already.
@@ -269,6 +280,7 @@ class Admin:
     def create_device(self, device: Device) -> Outcome:
         """Create a device (and enable it, unless it says otherwise). An absent backing parks it."""
         wanted = Config((device,))
+        check_config(wanted)
         with self._writing(wanted):
             return self._slice(Config(), wanted)
 
@@ -287,7 +299,7 @@ class Admin:
             old = config.device(name)
             if old is None:
                 raise _no_device(name, [device.name for device in config.devices])
-            new = _changed_device(old, settings)
+            new = changed_device(old, settings)
             return replace(config, devices=tuple(new if d is old else d for d in config.devices))
 
         return self.edit(change)
@@ -325,7 +337,7 @@ class Admin:
         with self._writing() as tree:
             handler, state = self._handler(name)
             path = device_dir(handler, name)
-            if not any(setting.name == "path" for setting in HANDLERS[handler].settings):
+            if not HANDLERS[handler].backed:
                 raise Conflict(f"{name} has no backing: its size is a setting, which `set size=` changes")
             if state != "active":
                 raise Conflict(f"{name} is {state}: it gets the size of its backing when that is opened")
@@ -368,7 +380,7 @@ class Admin:
         """Change settings of a target: `enabled`, `rel_tgt_id`, `queue_depth`, `auto_rescan`, `hosts`,
         `luns`, `groups`.
         """
-        return self._edit_target(target, lambda found: replace(found, **settings))
+        return self._edit_target(target, lambda found: changed_target(found, settings))
 
     def add_host(self, target: str, *initiators: str) -> Outcome:
         """Make SCSI hosts on this machine that log in under these initiator names (driver local)."""
@@ -399,7 +411,7 @@ class Admin:
 
     def change_group(self, target: str, group: str, **settings: Any) -> Outcome:
         """Change `priority`, `initiators` or `luns` of a group."""
-        return self._edit_group(target, group, lambda found: replace(found, **settings))
+        return self._edit_group(target, group, lambda found: changed_group(found, settings))
 
     def add_initiator(self, target: str, group: str, *patterns: str) -> Outcome:
         """Add initiator names or patterns to a group: all of them, or none."""
@@ -427,6 +439,8 @@ class Admin:
         `replace`: take the number even if another device has it, in one step for the initiators.
         """
         new = Lun(number, device, read_only)
+        check_lun(number)
+        check_device(device)
 
         def change(old: Lun | None) -> Lun:
             if old is not None and old.device not in ("", device) and not replace:
@@ -484,6 +498,7 @@ class Admin:
         """Make a LUN what `change` says of what it is under the lock; a false outcome if it is that
         already.
         """
+        check_lun(number)
         with self._writing():
             # The generation first: whatever others change after this is noticed.
             root = read.root_state(self.tree)
@@ -503,6 +518,7 @@ class Admin:
         return self._slice(before, after, root)
 
     def _place(self, target: str, group: str) -> Key:
+        check_group(group)
         key = self.target_key(target)
         if group and not self._exists(f"{group_dir(*key, group)}/priority"):
             known = self.tree.list(f"{target_dir(*key)}/groups")
@@ -605,6 +621,7 @@ class Admin:
         shot = self.snapshot()
         _must_be_settled(shot.root)
         wanted = change(shot.config)
+        check_config(wanted, shot.config)
         return self._execute(plan(shot.config, wanted), shot, settle(shot.config, wanted))
 
     def _edit_target(self, target: str, change: Callable[[Target], Target]) -> Outcome:
@@ -623,6 +640,7 @@ class Admin:
         return self._edit_target(target, change_target)
 
     def _handler(self, name: str) -> tuple[str, str]:
+        check_device(name)
         found = read.find_handler(self.tree, name)
         if found is None:
             tree = self.tree
@@ -754,13 +772,6 @@ def _no_device(name: str, known: list[str]) -> Conflict:
 
 def _no_lun(target: str, group: str, number: int) -> Conflict:
     return Conflict(f"there is no LUN {number} in {target}{' group ' + group if group else ''}")
-
-
-def _changed_device(device: Device, settings: Mapping[str, Any]) -> Device:
-    """The device with these settings; parts of the identity may stand among them."""
-    parts = {name: value for name, value in settings.items() if name in IDENTITY}
-    changed = replace(device, **{name: value for name, value in settings.items() if name not in IDENTITY})
-    return replace(changed, id=replace(changed.id, **parts)) if parts else changed
 
 
 def _group(target: Target, name: str) -> Group:

@@ -11,9 +11,21 @@ import json
 import sys
 from typing import Any
 
-from pyscstadmin.config import names
-from pyscstadmin.config.layout import AUTO, DRIVERS, HANDLERS, ROOT_SETTINGS, Handler, Setting
 from pyscstadmin.config.schema import VERSION
+from pyscstadmin.config.settings import (
+    DEVICE,
+    DRIVERS,
+    GROUP,
+    HANDLERS,
+    IDENTITY,
+    LUN,
+    REL_TGT_ID,
+    ROOT,
+    TARGET,
+    Handler,
+    Rows,
+    Setting,
+)
 
 __all__ = ["json_schema", "text"]
 
@@ -35,7 +47,7 @@ def json_schema() -> Schema:
             {
                 "$schema": {"type": "string"},
                 "version": {"const": VERSION},
-                **{setting.name: _setting(setting) for setting in ROOT_SETTINGS},
+                **_settings(ROOT),
                 "devices": _object(
                     {name: _members(_DEVICE_NAME, _device(spec)) for name, spec in HANDLERS.items()}
                 ),
@@ -43,7 +55,7 @@ def json_schema() -> Schema:
             },
             ["version"],
         ),
-        "$defs": {"luns": _luns(), "group": _group(), "id": _identity()},
+        "$defs": {"luns": _luns(), "group": _group(), "id": _object(_settings(IDENTITY))},
     }
 
 
@@ -61,85 +73,28 @@ def _members(pattern: str, value: Schema) -> Schema:
     return {"type": "object", "patternProperties": {pattern: value}, "additionalProperties": False}
 
 
-def _bool(default: bool, text: str) -> Schema:
-    return {"type": "boolean", "default": default, "description": text}
+def _settings(table: Rows) -> Schema:
+    """Settings as properties of an object."""
+    return {name: _setting(row) for name, row in table.items()}
 
 
-_DESCRIPTIONS = {
-    "path": "backing file or block device, absolute",
-    "size": "bytes, a multiple of the block size",
-    "block_size": "logical block in bytes; 0: that of the backing",
-    "read_only": "open the backing read-only; nobody can write",
-    "write_through": "no volatile cache: each write is stable before its status",
-    "rotational": "report a rotating medium; auto: as the backing is",
-    "stop_unit": "START STOP UNIT of one initiator stops the unit for all",
-    "o_direct": "bypass the page cache",
-    "queue_depth": "commands of one initiator to one LUN at a time; 0: no limit of its own",
-    "buffer_limit": "bytes of memory for data of remote commands; 0: the kernel's choice",
-    "auto_rescan": "SCSI hosts of this target rescan by themselves when their LUNs change",
-}
-
-
-def _setting(setting: Setting) -> Schema:
-    described: Schema = {"default": setting.default, "description": _DESCRIPTIONS[setting.name]}
-    if setting.name == "block_size":
-        return {"enum": list(names.BLOCK_SIZES), **described}
-    if setting.name == "path":
-        return {
-            "type": "string",
-            "pattern": "^(/[^\\x00-\\x1f\\x7f]*)?$",
-            "maxLength": names.PATH_MAX,
-            **described,
-        }
-    if setting.kind == "number":
-        return {"type": "integer", "minimum": 0, "maximum": setting.high, **described}
-    if setting.kind == "auto":
-        return {"enum": [AUTO, False, True], **described}
-    return {"type": "boolean", **described}
+def _setting(row: Setting) -> Schema:
+    described: Schema = {"default": row.default} if row.type.refuse(row.default) == "" else {}
+    return {**row.type.schema(), **described, "description": row.help}
 
 
 def _device(spec: Handler) -> Schema:
-    properties: Schema = {"enabled": _bool(True, "a device that is not enabled serves nobody")}
-    properties.update({setting.name: _setting(setting) for setting in spec.settings})
-    properties["id"] = {"$ref": "#/$defs/id"}
+    properties: Schema = {**_settings(DEVICE), **_settings(spec.settings), "id": {"$ref": "#/$defs/id"}}
     off = {"properties": {"enabled": {"const": False}}, "required": ["enabled"]}
     return {**_object(properties), "anyOf": [off, {"required": [spec.required]}]}
-
-
-def _identity() -> Schema:
-    def printable(limit: int, text: str) -> Schema:
-        return {"type": "string", "pattern": f"^[ -~]{{1,{limit}}}$", "description": text}
-
-    digits = "[0-9a-fA-F]"
-    naa = f"^([235]{digits}{{15}}|6{digits}{{31}})$"
-    eui = f"^({digits}{{16}}|{digits}{{24}}|{digits}{{32}})?$"
-    return _object(
-        {
-            "vendor": printable(8, "T10 vendor identification"),
-            "product": printable(16, "product identification"),
-            "revision": printable(4, "product revision level"),
-            "serial": printable(64, "unit serial number; left out: as it is, or random"),
-            "naa": {
-                "type": "string",
-                "pattern": naa,
-                "description": "NAA identifier; left out: as it is, or random",
-            },
-            "eui64": {
-                "type": "string",
-                "pattern": eui,
-                "default": "",
-                "description": "EUI-64 based identifier",
-            },
-        }
-    )
 
 
 def _target(driver: str) -> Schema:
     spec = DRIVERS[driver]
     properties: Schema = {
-        "enabled": _bool(True, "open the target to initiators"),
-        "rel_tgt_id": {"type": "integer", "minimum": 1, "maximum": names.REL_TGT_ID_MAX},
-        **{setting.name: _setting(setting) for setting in spec.settings},
+        **_settings(TARGET),
+        REL_TGT_ID.name: _setting(REL_TGT_ID),
+        **_settings(spec.settings),
         "luns": {"$ref": "#/$defs/luns"},
         "groups": _members(_DEVICE_NAME, {"$ref": "#/$defs/group"}),
     }
@@ -156,15 +111,9 @@ def _names(pattern: str, text: str) -> Schema:
 
 
 def _group() -> Schema:
-    priority = {
-        "type": "integer",
-        "minimum": 0,
-        "maximum": names.PRIORITY_MAX,
-        "default": names.PRIORITY_DEFAULT,
-    }
     return _object(
         {
-            "priority": {**priority, "description": "among groups whose patterns match, the lowest wins"},
+            **_settings(GROUP),
             "initiators": _names(_PATTERN, "exact names, or patterns with * and ?; a leading ! inverts"),
             "luns": {"$ref": "#/$defs/luns"},
         }
@@ -175,7 +124,7 @@ def _luns() -> Schema:
     lun = _object(
         {
             "device": {"type": "string", "minLength": 1, "description": "name of a device"},
-            "read_only": _bool(False, "writes through this LUN are refused"),
+            **_settings(LUN),
         },
         ["device"],
     )

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from pyscstadmin.config.names import PRIORITY_DEFAULT
+from pyscstadmin.config.settings import Number
 
 if TYPE_CHECKING:
     from pyscstadmin.config.acl import Decision
     from pyscstadmin.config.model import Config, Device, Group, Lun, Target
     from pyscstadmin.config.plan import Plan
+    from pyscstadmin.config.settings import Setting, Value, Values
     from pyscstadmin.kernel.apply import Outcome
     from pyscstadmin.kernel.read import Snapshot, Standing
     from pyscstadmin.kernel.running import Running
@@ -45,8 +47,7 @@ def size_text(size: int) -> str:
 def show_lines(shot: Snapshot, running: Iterable[Running] = ()) -> Iterator[str]:
     """The configuration with its states, as a tree, and whose commands of revoked access still run."""
     config = shot.config
-    if config.buffer_limit:
-        yield f"buffer limit {size_text(config.buffer_limit)}"
+    yield from _chosen(config.settings)
     yield "devices" if config.devices else "devices (none)"
     for device, last in _last(config.devices):
         size = shot.device_sizes.get(device.name, device.size)
@@ -79,20 +80,15 @@ def _device(device: Device, state: str, size: int) -> str:
     parts = [device.handler, *([device.path] if device.path else []), state]
     if size:
         parts.insert(-1, size_text(size))
-    if device.block_size:
-        parts.append(f"block size {device.block_size}")
-    flags = ("read_only", "write_through", "rotational", "o_direct", "stop_unit")
-    parts.extend(flag.replace("_", "-") for flag in flags if getattr(device, flag) is True)
-    if device.rotational is False:
-        parts.append("not rotational")
+    parts += _chosen(device.settings)
     if device.id.serial:
         parts.append(f"serial {device.id.serial}")
     return f"{device.name}  {', '.join(parts)}"
 
 
 def _target(target: Target, state: str, states: Mapping[str, str], last: bool) -> Iterator[str]:
-    limits = f"relative id {target.rel_tgt_id}{_depth(target)}"
-    yield f"{_branch(last)}{target.driver}/{target.name}  {state}, {limits}"
+    parts = [state, f"relative id {target.rel_tgt_id}", *_chosen(target.settings)]
+    yield f"{_branch(last)}{target.driver}/{target.name}  {', '.join(parts)}"
     below: list[tuple[str, list[str]]] = []
     if target.hosts:
         below.append(("hosts " + ", ".join(target.hosts), []))
@@ -105,8 +101,22 @@ def _target(target: Target, state: str, states: Mapping[str, str], last: bool) -
             yield f"{_indent(last)}{_indent(end)}{_branch(final)}{line}"
 
 
-def _depth(target: Target) -> str:
-    return f", queue depth {target.queue_depth}" if target.queue_depth else ""
+def _chosen(settings: Values) -> list[str]:
+    """The settings that somebody has chosen, but those that make the thing what it is."""
+    return [
+        _setting(settings.table[name], value)
+        for name, value in settings.chosen()
+        if not settings.table[name].required
+    ]
+
+
+def _setting(row: Setting, value: Value) -> str:
+    if isinstance(value, bool):
+        return row.name.replace("_", "-") if value else f"not {row.name.replace('_', '-')}"
+    text = str(value)
+    if isinstance(value, int) and isinstance(row.type, Number) and row.type.unit == "bytes":
+        text = size_text(value)
+    return f"{row.name.replace('_', ' ')} {'(secret)' if row.secret else text}"
 
 
 def _group(group: Group) -> str:

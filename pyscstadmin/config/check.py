@@ -3,40 +3,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from pyscstadmin.config import names
 from pyscstadmin.config.identity import same_identities, unrecognisable
-from pyscstadmin.config.layout import (
-    AUTO,
-    DRIVERS,
-    HANDLERS,
-    IDENTITY,
-    ROOT_SETTINGS,
-    Driver,
-    Handler,
-    Setting,
-)
 from pyscstadmin.config.locate import Path
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import Fault
+from pyscstadmin.config.settings import (
+    DEVICE,
+    DRIVERS,
+    GROUP,
+    HANDLERS,
+    IDENTITY,
+    LUN,
+    REL_TGT_ID,
+    ROOT,
+    TARGET,
+    Handler,
+    Rows,
+    Setting,
+    Value,
+    Values,
+    hint,
+    kind_of,
+)
 
 __all__ = ["Checker", "Finding"]
 
 _Check = Callable[[str], Fault | None]
-
-_TEXT_CHECKS: dict[str, _Check] = {
-    "path": names.check_path,
-    "vendor": lambda text: names.check_printable(text, 8),
-    "product": lambda text: names.check_printable(text, 16),
-    "revision": lambda text: names.check_printable(text, 4),
-    "serial": lambda text: names.check_printable(text, 64),
-    "naa": names.check_naa,
-    "eui64": names.check_eui64,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +51,16 @@ class Finding:
 
 
 class Checker:
-    """Builds a `Config` from parsed JSON. After `config()`, `findings` holds all that is wrong."""
+    """Builds a `Config` from parsed JSON. After `config()`, `findings` holds all that is wrong.
 
-    def __init__(self, version: int) -> None:
+    `present`: devices that LUNs may point at, beside those of the text.
+    """
+
+    def __init__(self, version: int, present: Sequence[Device] = ()) -> None:
         self.version = version
         self.findings: list[Finding] = []
-        self._handlers: dict[str, str] = {}
-        self._disabled: set[str] = set()
+        self._handlers: dict[str, str] = {device.name: device.handler for device in present}
+        self._disabled: set[str] = {device.name for device in present if not device.enabled}
         self._ids: dict[int, str] = {}
 
     def fail(self, path: Path, message: str, at_key: bool = False) -> None:
@@ -69,14 +69,12 @@ class Checker:
 
     def config(self, data: Any) -> Config | None:
         """The configuration, or None when it is not even an object of the right version."""
-        own = tuple(setting.name for setting in ROOT_SETTINGS)
-        top = self._object(data, (), ("version", "devices", "targets", "$schema", *own))
+        top = self._object(data, (), ("version", "devices", "targets", "$schema", *ROOT))
         if top is None or not self._version_fits(top):
             return None
         devices = self._named(top, "devices", (), HANDLERS, "handler", self._device)
         targets = self._named(top, "targets", (), DRIVERS, "target driver", self._target)
-        settings = {setting.name: self._setting(top, (), setting) for setting in ROOT_SETTINGS}
-        config = Config(tuple(devices), tuple(targets), **settings)
+        config = Config(tuple(devices), tuple(targets), settings=self._values(top, (), ROOT))
         self._identities(config)
         return config
 
@@ -102,7 +100,7 @@ class Checker:
         for kind, members in self._object(top.get(section, {}), (*path, section), None, {}).items():
             here = (*path, section, kind)
             if kind not in kinds:
-                self.fail(here, f"unknown {what} {kind!r}{_hint(kind, kinds)}", at_key=True)
+                self.fail(here, f"unknown {what} {kind!r}{hint(kind, kinds)}", at_key=True)
                 continue
             for name, value in self._object(members, here, None, {}).items():
                 found.append(build((*here, name), kind, name, value))
@@ -114,35 +112,31 @@ class Checker:
         if name in self._handlers:
             self.fail(path, f"device {name!r} is defined under {self._handlers[name]} already", at_key=True)
         self._handlers[name] = handler
-        members = self._object(value, path, ("enabled", "id", *(s.name for s in spec.settings)))
+        members = self._object(value, path, (*DEVICE, "id", *spec.settings))
         if members is None:
             return None
         before = len(self.findings)
-        settings = {s.name: self._setting(members, path, s) for s in spec.settings}
+        settings = self._values(members, path, spec.settings)
         refused = any(finding.path == (*path, spec.required) for finding in self.findings[before:])
-        enabled = self._bool(members, path, "enabled", True)
+        enabled = bool(self._setting(members, path, DEVICE["enabled"]))
         if not enabled:
             self._disabled.add(name)
         self._device_rules(path, spec, settings, enabled and not refused)
-        return Device(name, handler, enabled, id=self._identity(members, path), **settings)
+        return Device(name, handler, enabled, id=self._identity(members, path), settings=settings)
 
-    def _device_rules(self, path: Path, spec: Handler, settings: dict[str, Any], enabled: bool) -> None:
-        block = settings["block_size"]
-        if block not in names.BLOCK_SIZES:
-            self.fail((*path, "block_size"), "must be 512, 1024, 2048, 4096, or 0 for that of the backing")
-        elif settings.get("size", 0) % (block or 512):
-            self.fail((*path, "size"), f"must be a multiple of the block size ({block or 512})")
+    def _device_rules(self, path: Path, spec: Handler, settings: Values, enabled: bool) -> None:
+        block = int(settings["block_size"]) or 512
+        if int(settings.get("size", 0)) % block:
+            self.fail((*path, "size"), f"must be a multiple of the block size ({block})")
         if enabled and not settings[spec.required]:
             self.fail(path, f'"{spec.required}" is missing; a device needs it unless "enabled" is false')
 
     def _identity(self, members: dict[str, Any], path: Path) -> Identity:
         path = (*path, "id")
-        given = self._object(members.get("id", {}), path, IDENTITY) or {}
-        values = {
-            name: self._text(given, path, name, _TEXT_CHECKS[name]) for name in IDENTITY if name in given
-        }
+        given = self._object(members.get("id", {}), path, tuple(IDENTITY)) or {}
+        values = {name: self._setting(given, path, row) for name, row in IDENTITY.items() if name in given}
         # A text that was refused counts as left out.
-        return Identity(**{name: text for name, text in values.items() if text})
+        return Identity(**{name: str(text) for name, text in values.items() if text})
 
     def _identities(self, config: Config) -> None:
         """No two devices that are the same one to initiators, and none that remote ones could not know
@@ -166,32 +160,27 @@ class Checker:
     def _target(self, path: Path, driver: str, name: str, value: Any) -> Target | None:
         spec = DRIVERS[driver]
         self._name(path, name, names.check_target_name)
-        allowed = ("enabled", "rel_tgt_id", "luns", "groups", *(s.name for s in spec.settings))
+        allowed = (*TARGET, REL_TGT_ID.name, "luns", "groups", *spec.settings)
         members = self._object(value, path, (*allowed, "hosts") if spec.hosts else allowed)
         if members is None:
             return None
         return Target(
             driver,
             name,
-            self._bool(members, path, "enabled", True),
+            bool(self._setting(members, path, TARGET["enabled"])),
             self._rel_tgt_id(members, path),
             hosts=self._list(members, path, "hosts", names.check_initiator),
             luns=self._luns(members, path),
             groups=self._groups(members, path),
-            **self._driver_settings(spec, members, path),
+            settings=self._values(members, path, spec.settings),
         )
 
-    def _driver_settings(self, spec: Driver, members: dict[str, Any], path: Path) -> dict[str, Any]:
-        return {s.name: self._setting(members, path, s) for s in spec.settings}
-
     def _rel_tgt_id(self, members: dict[str, Any], path: Path) -> int | None:
-        if "rel_tgt_id" not in members:
-            return None
-        number = self._int(members, path, "rel_tgt_id", 0, 1, names.REL_TGT_ID_MAX)
+        number = int(self._setting(members, path, REL_TGT_ID))
         where = str(path[-1])
         if number and self._ids.setdefault(number, where) != where:
             self.fail((*path, "rel_tgt_id"), f"target {self._ids[number]!r} has the same")
-        return number
+        return number or None
 
     def _groups(self, members: dict[str, Any], path: Path) -> tuple[Group, ...]:
         path = (*path, "groups")
@@ -199,10 +188,10 @@ class Checker:
         for name, value in self._object(members.get("groups", {}), path, None, {}).items():
             here = (*path, name)
             self._name(here, name, names.check_group_name)
-            group = self._object(value, here, ("priority", "initiators", "luns"))
+            group = self._object(value, here, (*GROUP, "initiators", "luns"))
             if group is None:
                 continue
-            priority = self._int(group, here, "priority", names.PRIORITY_DEFAULT, 0, names.PRIORITY_MAX)
+            priority = int(self._setting(group, here, GROUP["priority"]))
             initiators = self._list(group, here, "initiators", names.check_pattern)
             found.append(Group(name, priority, initiators, self._luns(group, here)))
         return tuple(found)
@@ -215,11 +204,11 @@ class Checker:
             fault = names.check_lun(number)
             if fault:
                 self.fail(here, f"LUN {number!r} {fault.reason}", at_key=True)
-            lun = self._object(value, here, ("device", "read_only"))
+            lun = self._object(value, here, ("device", *LUN))
             if lun is None or fault:
                 continue
             device = self._reference(lun, here)
-            found.append(Lun(int(number), device, self._bool(lun, here, "read_only", False)))
+            found.append(Lun(int(number), device, bool(self._setting(lun, here, LUN["read_only"]))))
         return tuple(found)
 
     def _reference(self, lun: dict[str, Any], path: Path) -> str:
@@ -235,7 +224,7 @@ class Checker:
                     (*path, "device"), f'device {name!r} has "enabled": false; a LUN needs an enabled one'
                 )
             return name
-        self.fail((*path, "device"), f"there is no device {name!r} in this file{_hint(name, self._handlers)}")
+        self.fail((*path, "device"), f"there is no device {name!r} in this file{hint(name, self._handlers)}")
         return ""
 
     # Values.
@@ -247,47 +236,30 @@ class Checker:
 
     def _object(self, value: Any, path: Path, allowed: tuple[str, ...] | None, otherwise: Any = None) -> Any:
         if type(value) is not dict:
-            self.fail(path, f"must be an object, not {_kind(value)}")
+            self.fail(path, f"must be an object, not {kind_of(value)}")
             return otherwise
         if allowed is not None:
             for key in value.keys() - set(allowed):
-                self.fail((*path, key), f"unknown key {key!r}{_hint(key, allowed)}", at_key=True)
+                self.fail((*path, key), f"unknown key {key!r}{hint(key, allowed)}", at_key=True)
         return value
 
-    def _setting(self, members: dict[str, Any], path: Path, setting: Setting) -> Any:
-        if setting.kind == "bool":
-            return self._bool(members, path, setting.name, bool(setting.default))
-        if setting.kind == "number":
-            return self._int(members, path, setting.name, int(setting.default), 0, setting.high)
-        if setting.kind == "auto" and members.get(setting.name, AUTO) == AUTO:
-            return AUTO
-        if setting.kind == "auto":
-            return self._bool(members, path, setting.name, False, f'"{AUTO}", true or false')
-        return self._text(members, path, setting.name, _TEXT_CHECKS[setting.name])
+    def _values(self, members: dict[str, Any], path: Path, table: Rows) -> Values:
+        return Values.known(table, tuple(self._setting(members, path, row) for row in table.values()))
 
-    def _bool(
-        self, members: dict[str, Any], path: Path, key: str, default: bool, words: str = "true or false"
-    ) -> bool:
-        value = members.get(key, default)
-        if type(value) is not bool:
-            self.fail((*path, key), f"must be {words}, not {_kind(value)}")
-            return default
-        return value
-
-    def _int(self, members: dict[str, Any], path: Path, key: str, default: int, low: int, high: int) -> int:
-        value = members.get(key, default)
-        if type(value) is not int:
-            self.fail((*path, key), f"must be a whole number, not {_kind(value)}{_as_number(value)}")
-        elif key in members and not low <= value <= high:
-            self.fail((*path, key), f"must be {low}-{high}")
-        else:
-            return value
-        return default
+    def _setting(self, members: dict[str, Any], path: Path, row: Setting) -> Value:
+        if row.name not in members:
+            return row.default
+        value = members[row.name]
+        reason = row.type.refuse(value)
+        if reason:
+            self.fail((*path, row.name), reason)
+            return row.default
+        return row.type.meant(value)
 
     def _text(self, members: dict[str, Any], path: Path, key: str, check: _Check) -> str:
         value = members.get(key, "")
         if type(value) is not str:
-            self.fail((*path, key), f"must be a text, not {_kind(value)}")
+            self.fail((*path, key), f"must be a text, not {kind_of(value)}")
             return ""
         fault = check(value)
         if fault:
@@ -299,13 +271,13 @@ class Checker:
         value = members.get(key, [])
         path = (*path, key)
         if type(value) is not list:
-            self.fail(path, f"must be a list, not {_kind(value)}")
+            self.fail(path, f"must be a list, not {kind_of(value)}")
             return ()
         seen: dict[str, str] = {}
         for index, item in enumerate(value):
             here = (*path, index)
             if type(item) is not str:
-                self.fail(here, f"must be a text, not {_kind(item)}")
+                self.fail(here, f"must be a text, not {kind_of(item)}")
                 continue
             fault = check(item)
             if fault:
@@ -318,33 +290,3 @@ class Checker:
 
 def _device_path(device: Device) -> Path:
     return "devices", device.handler, device.name
-
-
-def _as_number(value: Any) -> str:
-    """What a text with a unit would be."""
-    try:
-        return f"; {value} is {names.parse_size(value)}" if type(value) is str else ""
-    except ValueError:
-        return ""
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    kinds = {
-        dict: "an object",
-        list: "a list",
-        str: "a text",
-        bool: "true or false",
-        int: "a number",
-        float: "a fraction",
-    }
-    return kinds[type(value)]
-
-
-def _hint(word: str, known: Iterable[str]) -> str:
-    choices = list(known)
-    close = get_close_matches(word, choices, 1, 0.5) if len(word) < 100 and len(choices) < 2000 else []
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(choices)}" if len(choices) <= 16 else ""

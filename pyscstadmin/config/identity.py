@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
-from pyscstadmin.config.layout import DRIVERS
 from pyscstadmin.config.model import Config, Device, Target
+from pyscstadmin.config.settings import DRIVERS
 
 __all__ = ["RECOGNISED", "designators", "same_backing", "same_identities", "unrecognisable"]
 

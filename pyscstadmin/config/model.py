@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any
 
-from pyscstadmin.config.names import PRIORITY_DEFAULT
+from pyscstadmin.config.names import PRIORITY_DEFAULT, canonical_eui64, canonical_naa
+from pyscstadmin.config.settings import DRIVERS, HANDLERS, ROOT, Rows, Values, hint
+from pyscstadmin.errors import InvalidInput, Problem
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Config", "Device", "Group", "Identity", "Lun", "Target"]
 
@@ -33,30 +38,99 @@ class Identity:
     eui64: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("naa", "eui64"):
-            text = getattr(self, name)
-            if text:
-                object.__setattr__(self, name, text.lower())
+        if self.naa:
+            object.__setattr__(self, "naa", canonical_naa(self.naa).lower())
+        if self.eui64:
+            object.__setattr__(self, "eui64", canonical_eui64(self.eui64).lower())
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A local or virtual device. `size` (bytes) is a setting of nullio only; `block_size` 0 and `rotational`
-    "auto" are those of the backing.
+class _Thing:
+    """What has settings of its own, by the table of its kind: `thing.path`, `thing.but(path="/x")`."""
+
+    __slots__ = ()
+
+    settings: Values
+
+    def but(self, **changes: Any) -> Self:
+        """The same with some fields or settings changed. Raises `InvalidInput`."""
+        fields: tuple[str, ...] = tuple(self.__dataclass_fields__)  # type: ignore[attr-defined]
+        kept = {name: getattr(self, name) for name in fields if name not in changes}
+        return self.__class__(**{**kept, **changes})
+
+    # Not for the type checker: what all kinds have is typed below, and a misspelt name stays an error.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "settings" or name.startswith("__") or name not in self.settings:
+                raise AttributeError(f"{type(self).__name__} has no setting {name}")
+            return self.settings[name]
+
+
+def _own(table: Rows, settings: Values | None, own: dict[str, Any], whose: str) -> Values:
+    """The settings of a thing: those it had, as far as its kind has them, and those given by name."""
+    if settings is None:
+        return Values(table, own, whose)
+    if settings.table is not table:
+        settings = Values(table, {name: value for name, value in settings.items() if name in table}, whose)
+    return settings.but(whose, **own)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Device(_Thing):
+    """A local or virtual device. Which `settings` it has is a matter of its handler: `config.settings`. They
+    are given and read by their names, `Device("da", "fileio", path="/srv/da.img").path`.
+
+    Raises `InvalidInput` for a handler or setting that there is not, and for a value that a setting does not
+    take.
     """
 
     name: str
     handler: str
-    enabled: bool = True
-    path: str = ""
-    size: int = 0
-    block_size: int = 0
-    read_only: bool = False
-    write_through: bool = False
-    rotational: bool | Literal["auto"] = "auto"
-    o_direct: bool = False
-    id: Identity = Identity()
-    stop_unit: bool = False
+    enabled: bool
+    id: Identity
+    settings: Values
+
+    def __init__(
+        self,
+        name: str,
+        handler: str,
+        enabled: bool = True,
+        *,
+        id: Identity = Identity(),
+        settings: Values | None = None,
+        **own: Any,
+    ) -> None:
+        spec = HANDLERS.get(handler)
+        if spec is None:
+            raise InvalidInput(
+                f"device {name}", [Problem(f"no handler {handler!r}{hint(handler, HANDLERS)}")]
+            )
+        put = object.__setattr__
+        put(self, "name", name)
+        put(self, "handler", handler)
+        put(self, "enabled", enabled)
+        put(self, "id", id)
+        put(self, "settings", _own(spec.settings, settings, own, f"device {name}"))
+
+    @property
+    def path(self) -> str:
+        """Where the backing is; '' where there is none."""
+        return str(self.settings.get("path", ""))
+
+    @property
+    def size(self) -> int:
+        """Bytes, where the size is a setting; else 0."""
+        return int(self.settings.get("size", 0))
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nobody can write."""
+        return bool(self.settings["read_only"])
+
+    @property
+    def block_size(self) -> int:
+        """Bytes of a logical block, 0 for that of the backing."""
+        return int(self.settings["block_size"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +156,50 @@ class Group:
         object.__setattr__(self, "luns", _by_number(self.luns))
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+@dataclass(frozen=True, slots=True, init=False)
+class Target(_Thing):
     """A target of a driver. `luns` serve initiators that no group claims; `hosts` exist on driver local only.
+    Which `settings` it has is a matter of its driver: `config.settings`.
 
-    `rel_tgt_id` None: keep the present one, or take the first free one. `queue_depth` 0: no limit of its own.
+    `rel_tgt_id` None: keep the present one, or take the first free one. Raises `InvalidInput` as `Device`
+    does.
     """
 
     driver: str
     name: str
-    enabled: bool = True
-    rel_tgt_id: int | None = None
-    auto_rescan: bool = True
-    hosts: tuple[str, ...] = ()
-    luns: tuple[Lun, ...] = ()
-    groups: tuple[Group, ...] = ()
-    queue_depth: int = 0
+    enabled: bool
+    rel_tgt_id: int | None
+    hosts: tuple[str, ...]
+    luns: tuple[Lun, ...]
+    groups: tuple[Group, ...]
+    settings: Values
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "hosts", tuple(sorted(self.hosts)))
-        object.__setattr__(self, "luns", _by_number(self.luns))
-        object.__setattr__(self, "groups", tuple(sorted(self.groups, key=lambda group: group.name)))
+    def __init__(
+        self,
+        driver: str,
+        name: str,
+        enabled: bool = True,
+        rel_tgt_id: int | None = None,
+        *,
+        hosts: tuple[str, ...] = (),
+        luns: tuple[Lun, ...] = (),
+        groups: tuple[Group, ...] = (),
+        settings: Values | None = None,
+        **own: Any,
+    ) -> None:
+        spec = DRIVERS.get(driver)
+        if spec is None:
+            problem = Problem(f"no target driver {driver!r}{hint(driver, DRIVERS)}")
+            raise InvalidInput(f"target {name}", [problem])
+        put = object.__setattr__
+        put(self, "driver", driver)
+        put(self, "name", name)
+        put(self, "enabled", enabled)
+        put(self, "rel_tgt_id", rel_tgt_id)
+        put(self, "hosts", tuple(sorted(hosts)))
+        put(self, "luns", _by_number(luns))
+        put(self, "groups", tuple(sorted(groups, key=lambda group: group.name)))
+        put(self, "settings", _own(spec.settings, settings, own, f"target {driver}/{name}"))
 
     @property
     def key(self) -> tuple[str, str]:
@@ -120,17 +217,26 @@ class Target:
             yield group.name, group.luns
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
-    """A whole configuration. `buffer_limit`: bytes for data of remote commands, 0 for the kernel's choice."""
+@dataclass(frozen=True, slots=True, init=False)
+class Config(_Thing):
+    """A whole configuration, with the settings of the whole (`config.settings.ROOT`)."""
 
-    devices: tuple[Device, ...] = ()
-    targets: tuple[Target, ...] = ()
-    buffer_limit: int = 0
+    devices: tuple[Device, ...]
+    targets: tuple[Target, ...]
+    settings: Values
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "devices", tuple(sorted(self.devices, key=lambda device: device.name)))
-        object.__setattr__(self, "targets", tuple(sorted(self.targets, key=lambda target: target.key)))
+    def __init__(
+        self,
+        devices: tuple[Device, ...] = (),
+        targets: tuple[Target, ...] = (),
+        *,
+        settings: Values | None = None,
+        **own: Any,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "devices", tuple(sorted(devices, key=lambda device: device.name)))
+        put(self, "targets", tuple(sorted(targets, key=lambda target: target.key)))
+        put(self, "settings", _own(ROOT, settings, own, "configuration"))
 
     def device(self, name: str) -> Device | None:
         """The device of that name, None if there is none."""

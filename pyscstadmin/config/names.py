@@ -29,7 +29,9 @@ _HEX = re.compile(r"[0-9a-fA-F]+\Z")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+\Z|[0-9]+\Z")
 _TRUE = frozenset(("1", "y", "on"))
 _FALSE = frozenset(("0", "n", "off"))
-_SIZE = re.compile(r"([0-9]+)([KMGTP]?)(iB|B)?\Z", re.ASCII)
+_SIZE = re.compile(r"([0-9]{1,30})(?:\.([0-9]{1,30}))?(?:([KMGTP])(?:iB)?|B)?\Z", re.A | re.I)
+_DECIMAL = re.compile(r"[0-9.]+[KMGTP]B\Z", re.A | re.I)
+_PAIRS = re.compile(r"[0-9a-f]{2}(?:[:-]?[0-9a-f]{2})*\Z")
 
 
 class Fault(NamedTuple):
@@ -128,9 +130,6 @@ def check_printable(text: str, limit: int) -> Fault | None:
 
 def check_naa(text: str) -> Fault | None:
     """NAA identifiers: 16 hex digits starting 2, 3 or 5, or 32 starting 6."""
-    written = _prefixed(text, "naa.")
-    if written is not None:
-        return written
     if len(text) > 32:
         return Fault(errno.ENAMETOOLONG, "longer than 32 hex digits")
     good = (len(text) == 16 and text[0] in "235") or (len(text) == 32 and text[0] == "6")
@@ -141,9 +140,6 @@ def check_naa(text: str) -> Fault | None:
 
 def check_eui64(text: str) -> Fault | None:
     """EUI-64 based identifiers: 16, 24 or 32 hex digits; empty means none."""
-    written = _prefixed(text, "eui.")
-    if written is not None:
-        return written
     if len(text) > 32:
         return Fault(errno.ENAMETOOLONG, "longer than 32 hex digits")
     if text and not (len(text) in (16, 24, 32) and _HEX.match(text)):
@@ -151,23 +147,41 @@ def check_eui64(text: str) -> Fault | None:
     return None
 
 
-def _prefixed(text: str, prefix: str) -> Fault | None:
-    """Identifiers in the way other programs write them: with a prefix, or with colons."""
-    number = errno.ENAMETOOLONG if len(text) > 32 else errno.EINVAL
+def canonical_naa(text: str) -> str:
+    """The digits of an NAA identifier as other programs write it: `naa.` or `0x` before them, colons or
+    hyphens between pairs, capitals. What is none stays as it is.
+    """
+    return _digits(text, "naa.")
+
+
+def canonical_eui64(text: str) -> str:
+    """The same for an EUI-64 based identifier, with `eui.`."""
+    return _digits(text, "eui.")
+
+
+def _digits(text: str, prefix: str) -> str:
+    lower = text.lower()
     for start in (prefix, "0x"):
-        if text[: len(start)].lower() == start:
-            return Fault(number, f"must be the hex digits alone, without {text[: len(start)]!r} before them")
-    if ":" in text:
-        return Fault(number, "must be the hex digits alone, without colons between them")
-    return None
+        lower = lower.removeprefix(start)
+    return lower.replace(":", "").replace("-", "") if _PAIRS.match(lower) else text
 
 
 def parse_size(text: str) -> int:
-    """Bytes: `1048576`, `1M`, `1MiB` (all the same; K M G T P are powers of 1024). Raises ValueError."""
+    """Bytes: `1048576`, `1M`, `1m`, `1MiB` (all the same; K M G T P are powers of 1024), `1.5G`. Raises
+    ValueError.
+    """
     found = _SIZE.match(text)
     if found is None:
-        raise ValueError(f"{text!r} is not a number of bytes such as 1048576, 512M or 2TiB")
-    return int(found[1]) << (10 * " KMGTP".index(found[2] or " "))
+        decimal = _DECIMAL.match(text)
+        why = "; GB and the like mean two things: say G or GiB for powers of 1024" if decimal else ""
+        raise ValueError(f"{text!r} is not a number of bytes such as 1048576, 512M or 2TiB{why}")
+    shift = 10 * " KMGTP".index((found[3] or " ").upper())
+    fraction = found[2] or ""
+    scale: int = 10 ** len(fraction)
+    value, rest = divmod(int(found[1] + fraction) << shift, scale)
+    if rest:
+        raise ValueError(f"{text!r} is no whole number of bytes")
+    return value
 
 
 def parse_bool(text: str) -> bool | None:

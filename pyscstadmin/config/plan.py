@@ -21,19 +21,10 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from pyscstadmin.config.identity import designators
-from pyscstadmin.config.layout import (
-    DRIVERS,
-    HANDLERS,
-    IDENTITY,
-    ROOT_SETTINGS,
-    Setting,
-    device_dir,
-    group_dir,
-    set_dir,
-    target_dir,
-)
+from pyscstadmin.config.layout import device_dir, group_dir, set_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import PRIORITY_DEFAULT
+from pyscstadmin.config.settings import HANDLERS, IDENTITY, Values
 
 __all__ = [
     "Act",
@@ -54,13 +45,6 @@ __all__ = [
     "plan",
     "settle",
 ]
-
-
-# What has settings.
-_Thing = Config | Device | Target
-
-# The handler that the kernel opens the backing for exclusively.
-_EXCLUSIVE = "blockio"
 
 
 class Impact(IntEnum):
@@ -256,7 +240,7 @@ def settle(current: Config, wanted: Config) -> Config:
     return Config(
         tuple(_settle_device(devices.get(device.name), device) for device in wanted.devices),
         tuple(_settle_target(targets.get(target.key), target, asked) for target in wanted.targets),
-        wanted.buffer_limit,
+        settings=wanted.settings,
     )
 
 
@@ -325,7 +309,7 @@ class _Planner:
         yield from self._enabled_targets()
 
     def _root_settings(self) -> Iterator[Operation]:
-        for change in _setting_changes("", ROOT_SETTINGS, self.current, self.wanted):
+        for change in _setting_changes("", self.current.settings, self.wanted.settings):
             yield Operation(f"set {change.path} to {change.value}", change.path, (change,))
 
     # Devices.
@@ -333,7 +317,7 @@ class _Planner:
     def _restarts(self, name: str) -> bool:
         """Whether an existing device must be off to become what is wanted."""
         old, new = self.old_devices[name], self.new_devices.get(name)
-        return new is not None and old.enabled and replace(new, enabled=True) != old
+        return new is not None and old.enabled and _restarts_device(old, new)
 
     def _early_devices(self, away: set[str]) -> Iterator[Operation]:
         for name, new in self.new_devices.items():
@@ -342,6 +326,8 @@ class _Planner:
                 continue
             if old is None or self._restarts(name) or not old.enabled:
                 yield from self._restart(name)
+            elif old.settings != new.settings:
+                yield _change_live(old, new)
 
     def _released(self, names: set[str]) -> Iterator[Operation]:
         """Devices let go of their disks and identities, before any other device takes one of these."""
@@ -519,7 +505,7 @@ class _Planner:
             if key in self.old_targets:
                 continue
             path = target_dir(*key)
-            writes = _setting_writes(path, DRIVERS[new.driver].settings, new)
+            writes = _setting_writes(path, new.settings)
             yield Operation(f"create target {_place(new)}", path, (Mkdir(path), *writes))
 
     def _closed_targets(self) -> Iterator[Operation]:
@@ -550,7 +536,7 @@ class _Planner:
         for key, old in self.old_targets.items():
             if key not in self.new_targets:
                 path = target_dir(*key)
-                restore = list(_setting_writes(path, DRIVERS[old.driver].settings, old))
+                restore = list(_setting_writes(path, old.settings))
                 if old.rel_tgt_id is not None:
                     restore.append(Write(f"{path}/rel_tgt_id", str(old.rel_tgt_id)))
                 off: tuple[Act, ...] = (_switch(path, False),) if old.enabled else ()
@@ -565,11 +551,11 @@ class _Planner:
             if old is None:
                 continue
             path = target_dir(*key)
-            changes = tuple(_setting_changes(path, DRIVERS[new.driver].settings, old, new))
+            if old.enabled and new.enabled and _restarts_target(old, new):
+                yield _disable_target(new)
+            changes = tuple(_setting_changes(path, old.settings, new.settings))
             if changes:
                 yield Operation(f"change {_changed(changes)} of target {_place(new)}", path, changes)
-            if old.enabled and new.enabled and old.rel_tgt_id != new.rel_tgt_id:
-                yield _disable_target(new)
         yield from self._relative_ids()
 
     def _relative_ids(self) -> Iterator[Operation]:
@@ -595,7 +581,7 @@ class _Planner:
     def _enabled_targets(self) -> Iterator[Operation]:
         for key, new in self.new_targets.items():
             old = self.old_targets.get(key)
-            on = old is not None and old.enabled and old.rel_tgt_id == new.rel_tgt_id
+            on = old is not None and old.enabled and not _restarts_target(old, new)
             if new.enabled and not on:
                 path = target_dir(*key)
                 # One that is up already shows nothing more by coming back; the others would.
@@ -636,7 +622,7 @@ def _holds(device: Device) -> set[tuple[str, str]]:
     if not device.enabled:
         return set()
     held = set(designators(device))
-    return {*held, ("path", device.path)} if device.handler == _EXCLUSIVE else held
+    return {*held, ("path", device.path)} if HANDLERS[device.handler].exclusive else held
 
 
 def _become(old: Device, new: Device) -> Operation:
@@ -678,7 +664,7 @@ def _switch_device(device: Device) -> Operation:
 def _change_device(old: Device, new: Device) -> Operation:
     path = device_dir(new.handler, new.name)
     changes = [
-        *_setting_changes(path, HANDLERS[new.handler].settings, old, new),
+        *_setting_changes(path, old.settings, new.settings),
         *_identity_changes(path, old, new),
     ]
     acts: list[Act] = [_switch(path, False)] if old.enabled else []
@@ -688,26 +674,46 @@ def _change_device(old: Device, new: Device) -> Operation:
     return Operation(f"change {_changed(changes)} of device {_label(new)}", path, tuple(acts))
 
 
+def _change_live(old: Device, new: Device) -> Operation:
+    """Change what can be changed while the device serves."""
+    path = device_dir(new.handler, new.name)
+    changes = tuple(_setting_changes(path, old.settings, new.settings))
+    return Operation(f"change {_changed(changes)} of device {_label(new)}", path, changes)
+
+
+def _restarts_device(old: Device, new: Device) -> bool:
+    """Whether a device must be off to become another."""
+    return old.handler != new.handler or old.id != new.id or _fixed(old.settings) != _fixed(new.settings)
+
+
+def _restarts_target(old: Target, new: Target) -> bool:
+    """Whether a target must be off to become another."""
+    return old.rel_tgt_id != new.rel_tgt_id or _fixed(old.settings) != _fixed(new.settings)
+
+
+def _fixed(settings: Values) -> list[object]:
+    return [settings[name] for name, row in settings.table.items() if not row.live]
+
+
 def _device_writes(path: str, device: Device) -> Iterator[Write]:
-    yield from _setting_writes(path, HANDLERS[device.handler].settings, device)
+    yield from _setting_writes(path, device.settings)
     for name in IDENTITY:
         value = getattr(device.id, name)
         if value:
             yield Write(f"{path}/id/{name}", value)
 
 
-def _setting_writes(path: str, settings: Iterable[Setting], thing: _Thing) -> Iterator[Write]:
-    for setting in settings:
-        value = getattr(thing, setting.name)
-        if value != setting.default:
-            yield Write(f"{path}/{setting.name}", setting.to_text(value))
+def _setting_writes(path: str, settings: Values) -> Iterator[Write]:
+    for name, value in settings.chosen():
+        yield Write(f"{path}/{name}", settings.table[name].type.to_kernel(value))
 
 
-def _setting_changes(path: str, settings: Iterable[Setting], old: _Thing, new: _Thing) -> Iterator[Write]:
-    for setting in settings:
-        before, after = getattr(old, setting.name), getattr(new, setting.name)
+def _setting_changes(path: str, old: Values, new: Values) -> Iterator[Write]:
+    for name, row in new.table.items():
+        before, after = old[name], new[name]
         if before != after:
-            yield Write(f"{path}/{setting.name}".lstrip("/"), setting.to_text(after), setting.to_text(before))
+            write = row.type.to_kernel
+            yield Write(f"{path}/{name}".lstrip("/"), write(after), write(before))
 
 
 def _identity_changes(path: str, old: Device, new: Device) -> Iterator[Write]:

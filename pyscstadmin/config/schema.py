@@ -13,10 +13,9 @@ import re
 from typing import Any, NoReturn
 
 from pyscstadmin.config.check import Checker, Finding
-from pyscstadmin.config.layout import DRIVERS, HANDLERS, IDENTITY, ROOT_SETTINGS, Value
 from pyscstadmin.config.locate import Places, dotted, locate
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
-from pyscstadmin.config.names import PRIORITY_DEFAULT
+from pyscstadmin.config.settings import GROUP, IDENTITY
 from pyscstadmin.errors import InvalidInput, Problem
 
 __all__ = ["VERSION", "dumps", "loads", "to_data"]
@@ -136,32 +135,23 @@ def to_data(config: Config) -> dict[str, Any]:
     for target in config.targets:
         targets.setdefault(target.driver, {})[target.name] = _target(target)
     data: dict[str, Any] = {"version": VERSION}
-    for setting in ROOT_SETTINGS:
-        _put(data, setting.name, getattr(config, setting.name), setting.default)
-    return {**data, "devices": devices, "targets": targets}
+    return {**data, **dict(config.settings.chosen()), "devices": devices, "targets": targets}
 
 
 def _device(device: Device) -> dict[str, Any]:
     data: dict[str, Any] = {} if device.enabled else {"enabled": False}
-    for setting in HANDLERS[device.handler].settings:
-        _put(data, setting.name, getattr(device, setting.name), setting.default)
+    data.update(device.settings.chosen())
     identity = {name: getattr(device.id, name) for name in IDENTITY if getattr(device.id, name)}
     if identity:
         data["id"] = identity
     return data
 
 
-def _put(data: dict[str, Any], name: str, value: Value, default: Value) -> None:
-    if value != default:
-        data[name] = value
-
-
 def _target(target: Target) -> dict[str, Any]:
     data: dict[str, Any] = {} if target.enabled else {"enabled": False}
     if target.rel_tgt_id is not None:
         data["rel_tgt_id"] = target.rel_tgt_id
-    for setting in DRIVERS[target.driver].settings:
-        _put(data, setting.name, getattr(target, setting.name), setting.default)
+    data.update(target.settings.chosen())
     if target.hosts:
         data["hosts"] = list(target.hosts)
     luns = _luns(target.luns)
@@ -173,7 +163,7 @@ def _target(target: Target) -> dict[str, Any]:
 
 
 def _group(group: Group) -> dict[str, Any]:
-    data: dict[str, Any] = {} if group.priority == PRIORITY_DEFAULT else {"priority": group.priority}
+    data: dict[str, Any] = {} if group.priority == GROUP["priority"].default else {"priority": group.priority}
     if group.initiators:
         data["initiators"] = list(group.initiators)
     luns = _luns(group.luns)
@@ -188,4 +178,4 @@ def _luns(luns: tuple[Lun, ...]) -> dict[str, Any]:
 
 
 def _lun(lun: Lun) -> dict[str, Any]:
-    return {"device": lun.device, "read_only": True} if lun.read_only else {"device": lun.device}
+    return {"device": lun.device, **({"read_only": lun.read_only} if lun.read_only else {})}

@@ -104,14 +104,14 @@ class _Directory:
     def mkdir(self, path: str) -> None:
         """Make a directory."""
         try:
-            os.mkdir(path, dir_fd=self._fd)
+            os.mkdir(_inside(path), dir_fd=self._fd)
         except OSError as error:
             raise self._error("mkdir", path, None, error) from error
 
     def rmdir(self, path: str) -> None:
         """Remove a directory."""
         try:
-            os.rmdir(path, dir_fd=self._fd)
+            os.rmdir(_inside(path), dir_fd=self._fd)
         except OSError as error:
             raise self._error("rmdir", path, None, error) from error
 
@@ -119,21 +119,21 @@ class _Directory:
         """Make a link. configfs resolves texts against the working directory, hence the absolute path."""
         text = target if target.startswith("/") else f"{self.root}/{target}"
         try:
-            os.symlink(text, path, dir_fd=self._fd)
+            os.symlink(text, _inside(path), dir_fd=self._fd)
         except OSError as error:
             raise self._error("symlink", path, target, error) from error
 
     def unlink(self, path: str) -> None:
         """Remove a link."""
         try:
-            os.unlink(path, dir_fd=self._fd)
+            os.unlink(_inside(path), dir_fd=self._fd)
         except OSError as error:
             raise self._error("unlink", path, None, error) from error
 
     def read(self, path: str) -> str:
         """The value of an attribute."""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._fd)
+            fd = os.open(_inside(path), os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._fd)
             try:
                 data = os.read(fd, _PAGE)
             finally:
@@ -148,7 +148,7 @@ class _Directory:
         opened, read, close, flags = os.open, os.read, os.close, os.O_RDONLY | os.O_CLOEXEC
         try:
             for path in paths:
-                fd = opened(path, flags, dir_fd=at)
+                fd = opened(_inside(path), flags, dir_fd=at)
                 try:
                     values.append(read(fd, _PAGE))
                 finally:
@@ -176,7 +176,7 @@ class _Directory:
 
     def _store(self, path: str, data: bytes) -> int:
         # No O_CREAT: with it, a misspelt name says EACCES instead of ENOENT.
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._fd)
+        fd = os.open(_inside(path), os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._fd)
         try:
             return os.write(fd, data)
         finally:
@@ -185,7 +185,7 @@ class _Directory:
     def list(self, path: str) -> list[str]:
         """Names in a directory."""
         try:
-            fd = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._fd)
+            fd = os.open(_inside(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._fd)
             try:
                 return os.listdir(fd)
             finally:
@@ -196,7 +196,7 @@ class _Directory:
     def readlink(self, path: str) -> str:
         """What a link points at. The kernel's text climbs to the mount, then names the root's directory."""
         try:
-            text = os.readlink(path, dir_fd=self._fd)
+            text = os.readlink(_inside(path), dir_fd=self._fd)
         except OSError as error:
             raise self._error("readlink", path, None, error) from error
         if text.startswith("../"):
@@ -206,7 +206,7 @@ class _Directory:
     def at(self, path: str) -> View:
         """The view of a directory."""
         try:
-            fd = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._fd)
+            fd = os.open(_inside(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._fd)
         except OSError as error:
             raise self._error("open", path, None, error) from error
         return _Directory(fd, self.root, f"{self._prefix}{path}/")
@@ -224,6 +224,16 @@ class _Directory:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _inside(path: str) -> str:
+    """The path, which has to stay below where it starts; names come from programs, too.
+
+    One that ends in `..` names a directory that is always there, which the kernel says by itself.
+    """
+    if path.startswith("/") or "\0" in path or ("../" in f"/{path}" and ".." in path.split("/")[:-1]):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    return path
 
 
 class RealTree(_Directory):

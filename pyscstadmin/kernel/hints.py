@@ -131,7 +131,7 @@ def _block_size(device: Device, status: os.stat_result, block: str) -> str:
 
 
 def _direct(device: Device, status: os.stat_result, block: str) -> str:
-    if not device.o_direct:
+    if not device.settings.get("o_direct"):
         return ""
     try:
         os.close(os.open(device.path, os.O_RDONLY | os.O_DIRECT | os.O_NONBLOCK | os.O_CLOEXEC))

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pyscstadmin.config.layout import DRIVERS, HANDLERS
 from pyscstadmin.config.model import Config
+from pyscstadmin.config.settings import DRIVERS, HANDLERS
 from pyscstadmin.errors import NotPresent
 from pyscstadmin.kernel.cfs import View
 

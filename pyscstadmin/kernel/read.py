@@ -8,13 +8,14 @@ optimistic: the generation is read before and after, and a tree that moved in be
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pyscstadmin.config.layout import DRIVERS, HANDLERS, IDENTITY, ROOT_SETTINGS, device_dir, set_dir
+from pyscstadmin.config.layout import device_dir, set_dir
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import PRIORITY_DEFAULT
+from pyscstadmin.config.settings import DRIVERS, HANDLERS, IDENTITY, ROOT, Rows, Values
 from pyscstadmin.errors import Conflict, OperationError, Unstable
 from pyscstadmin.kernel.cfs import View
 
@@ -128,9 +129,15 @@ def _whole(tree: View, root: RootState, access: Access | None) -> Snapshot:
     target_states: dict[tuple[str, str], str] = {}
     devices = tuple(_devices(tree, device_states, device_sizes))
     targets = tuple(_targets(tree, target_states, access))
-    own = {setting.name: setting.from_text(tree.read(setting.name)) for setting in ROOT_SETTINGS}
-    config = Config(devices, targets, **own)  # type: ignore[arg-type]
+    config = Config(devices, targets, settings=_values(ROOT, [tree.read(name) for name in ROOT]))
     return Snapshot(config, root, device_states, target_states, device_sizes)
+
+
+def _values(table: Rows, texts: Iterable[str]) -> Values:
+    """Settings from what the kernel shows, in the order of their table."""
+    return Values.known(
+        table, tuple(row.type.from_kernel(text) for row, text in zip(table.values(), texts, strict=True))
+    )
 
 
 def _devices(tree: View, states: dict[str, str], sizes: dict[str, int]) -> list[Device]:
@@ -151,13 +158,13 @@ def _devices(tree: View, states: dict[str, str], sizes: dict[str, int]) -> list[
 def _device(view: View, handler: str, name: str) -> tuple[Device, str, int]:
     """A device, its state, and the bytes that it serves."""
     settings = HANDLERS[handler].settings
-    own = ("enabled", "state", "size", *(setting.name for setting in settings))
+    own = ("enabled", "state", "size", *settings)
     enabled, state, size, *texts = view.read_many(
         [f"{name}/{attribute}" for attribute in own] + [f"{name}/id/{part}" for part in IDENTITY]
     )
-    values = {setting.name: setting.from_text(text) for setting, text in zip(settings, texts, strict=False)}
     identity = Identity(*texts[len(settings) :])
-    device = Device(name, handler, enabled == "1", id=identity, **values)  # type: ignore[arg-type]
+    values = _values(settings, texts[: len(settings)])
+    device = Device(name, handler, enabled == "1", id=identity, settings=values)
     return device, state, int(size)
 
 
@@ -179,9 +186,7 @@ def _target(
     enabled = view.read(f"{name}/enabled") == "1"
     rel_tgt_id = int(view.read(f"{name}/rel_tgt_id"))
     spec = DRIVERS[driver]
-    values = {
-        setting.name: setting.from_text(view.read(f"{name}/{setting.name}")) for setting in spec.settings
-    }
+    values = _values(spec.settings, [view.read(f"{name}/{setting}") for setting in spec.settings])
     hosts = tuple(view.list(f"{name}/hosts")) if spec.hosts else ()
     luns, groups = _access(view, name, access.get((driver, name)) if access is not None else None)
     return Target(
@@ -192,7 +197,7 @@ def _target(
         hosts=hosts,
         luns=luns,
         groups=groups,
-        **values,  # type: ignore[arg-type]
+        settings=values,
     )
 
 

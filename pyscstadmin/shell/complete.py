@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from pyscstadmin.config.layout import HANDLERS
+from pyscstadmin.config.settings import HANDLERS
 from pyscstadmin.shell.globals import UsageError
 from pyscstadmin.shell.line import LineError, Word, quote, unfinished
 from pyscstadmin.shell.node import Node, signature
@@ -103,15 +103,15 @@ def _is_optional(asked: Asked, name: str) -> bool:
 
 def _values(asked: Asked, name: str) -> list[str]:
     """Candidates for the value of a parameter, by its name."""
-    kinds = asked.node.keywords(asked.command)
+    rows = asked.node.keywords(asked.command)
     if name in ("file", "path"):
         return _paths(asked)
     if name == "place":
         return _tree_paths(asked.node, asked.text)
-    if name in _BOOLEANS or kinds.get(name) == "bool":
-        found: Iterable[str] = ("yes", "no")
-    elif kinds.get(name) == "auto":
-        found = ("auto", "yes", "no")
+    if name in rows and rows[name].type.choices:
+        found: Iterable[str] = rows[name].type.choices
+    elif name in _BOOLEANS:
+        found = ("yes", "no")
     else:
         source = _SOURCES.get(name)
         found = source(asked) if source is not None else ()

@@ -198,9 +198,8 @@ class Globals:
             raise UsageError(f"no command {topic} at {self.path}; there are {', '.join(known)}")
         for line in (inspect.getdoc(self.get_command_method(topic)) or "").splitlines():
             self.say(line)
-        kinds = self.get_node(".").keywords(topic)
-        if kinds:
-            self.say("Settings: " + ", ".join(f"{name} ({kind})" for name, kind in kinds.items()))
+        for row in self.get_node(".").keywords(topic).values():
+            self.say(f"  {row.name}=    {row.help} ({row.type.words})")
 
     # Whole configurations.
 

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from configshell import ConfigNode
 
 from pyscstadmin.config import names
-from pyscstadmin.config.layout import AUTO
+from pyscstadmin.config.settings import Rows, Setting, Value
 from pyscstadmin.shell.globals import Globals, UsageError
-from pyscstadmin.shell.line import quote, to_bool
+from pyscstadmin.shell.line import quote
 
 __all__ = [
     "Anywhere",
@@ -29,12 +29,12 @@ __all__ = [
     "checked",
     "converted",
     "count",
+    "shown",
     "signature",
 ]
 
 # Commands of the library that have no use here.
 _HIDDEN = frozenset(("bookmarks", "get", "set"))
-_WORDS: dict[bool, str] = {True: "yes", False: "no"}
 
 Named = Mapping[str, str]
 
@@ -53,21 +53,17 @@ def checked(fault: names.Fault | None, text: str) -> str:
     return text
 
 
-def converted(kind: str, name: str, text: str) -> Any:
+def converted(row: Setting, text: str) -> Value:
     """The value of a setting from its text. Raises `UsageError`."""
     try:
-        if kind == "auto" and text == AUTO:
-            return AUTO
-        if kind in ("bool", "auto"):
-            return to_bool(text)
-        return names.parse_size(text) if kind == "number" else text
+        return row.type.parse(text)
     except ValueError as error:
-        raise UsageError(f"{name}: {error}") from None
+        raise UsageError(f"{row.name}: {error}") from None
 
 
-def shown(value: object) -> str:
-    """A value as it would be typed."""
-    return _WORDS[value] if isinstance(value, bool) else quote(str(value)) if value != "" else ""
+def shown(values: Mapping[str, Value], table: Rows) -> dict[str, str]:
+    """Settings as they would be typed."""
+    return {name: row.type.to_text(values[name]) for name, row in table.items()}
 
 
 def count(number: int, what: str) -> str:
@@ -129,18 +125,18 @@ class Node(Globals, ConfigNode):  # type: ignore[misc]
             name for name in found if name not in _HIDDEN or (self.has_settings and name != "bookmarks")
         )
 
-    def keywords(self, command: str) -> dict[str, str]:
-        """Names that a command takes as NAME=VALUE beside its own parameters: name -> kind."""
-        return self.setting_kinds() if command == "set" else {}
+    def keywords(self, command: str) -> Rows:
+        """Names that a command takes as NAME=VALUE beside its own parameters."""
+        return self.rows() if command == "set" else {}
 
     # Settings.
 
-    def setting_kinds(self) -> dict[str, str]:
-        """The settings that can be set here: name -> bool, auto, number or text."""
+    def rows(self) -> Rows:
+        """The settings that can be set here."""
         return {}
 
-    def settings(self) -> dict[str, object]:
-        """What `get` shows."""
+    def settings(self) -> dict[str, str]:
+        """What `get` shows, as it would be typed."""
         return {}
 
     def change(self, values: dict[str, Any]) -> None:
@@ -157,7 +153,7 @@ class Node(Globals, ConfigNode):  # type: ignore[misc]
         for name in setting or found:
             if name not in found:
                 raise UsageError(f"{self.path} has no setting {name}; it has {', '.join(found)}")
-            self.say(f"{name}={shown(found[name])}")
+            self.say(f"{name}={quote(found[name]) if found[name] else ''}")
 
     def ui_command_set(self, **setting: str) -> None:
         """Change settings: all that are given, or none.
@@ -167,17 +163,17 @@ class Node(Globals, ConfigNode):  # type: ignore[misc]
         `get` lists them. Settings of a device can only be changed by taking its LUNs away for a moment.
         """
         if not setting:
-            raise UsageError(f"say what to set: {', '.join(f'{name}=' for name in self.setting_kinds())}")
-        self.change(self.converted(setting, self.setting_kinds()))
+            raise UsageError(f"say what to set: {', '.join(f'{name}=' for name in self.rows())}")
+        self.change(self.converted(setting, self.rows()))
 
-    def converted(self, given: Named, kinds: Named) -> dict[str, Any]:
+    def converted(self, given: Named, table: Rows) -> dict[str, Any]:
         """Values from texts. Raises `UsageError` for a name that is none of the settings."""
         for name in given:
-            if name not in kinds:
-                close = get_close_matches(name, kinds, 1)
+            if name not in table:
+                close = get_close_matches(name, table, 1)
                 hint = f"; did you mean {close[0]}?" if close else ""
-                raise UsageError(f"no setting {name} here, there are {', '.join(kinds)}{hint}")
-        return {name: converted(kinds[name], name, text) for name, text in given.items()}
+                raise UsageError(f"no setting {name} here, there are {', '.join(table)}{hint}")
+        return {name: converted(table[name], text) for name, text in given.items()}
 
 
 class Anywhere(Node):

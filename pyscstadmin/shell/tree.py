@@ -6,19 +6,49 @@ All changes go through `Admin`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from pyscstadmin.cli.render import config_counts, resized_text, size_text
 from pyscstadmin.config import names
-from pyscstadmin.config.layout import DRIVERS, HANDLERS, IDENTITY, ROOT_SETTINGS, Setting
 from pyscstadmin.config.model import Device, Group, Identity, Lun, Target
+from pyscstadmin.config.settings import (
+    DEVICE,
+    DRIVERS,
+    GROUP,
+    HANDLERS,
+    IDENTITY,
+    LUN,
+    REL_TGT_ID,
+    ROOT,
+    TARGET,
+    Number,
+    Rows,
+    Setting,
+    Text,
+)
 from pyscstadmin.kernel.apply import Outcome
 from pyscstadmin.kernel.sessions import Session as LoginSession
 from pyscstadmin.shell.globals import UsageError, boolean
-from pyscstadmin.shell.node import Anywhere, GroupMap, Mappable, Named, Node, Place, checked, converted, count
+from pyscstadmin.shell.node import (
+    Anywhere,
+    GroupMap,
+    Mappable,
+    Named,
+    Node,
+    Place,
+    checked,
+    converted,
+    count,
+    shown,
+)
 
 __all__ = ["Root"]
+
+_SERVED = Setting("size", Number(unit="bytes"), 0, "bytes to serve; 0: all of the backing")
+_DEVICE_OF_LUN = Setting(
+    "device", Text(names.check_device_name, "the name of a device", ""), "", "what it is"
+)
 
 
 class Root(Anywhere):
@@ -39,11 +69,11 @@ class Root(Anywhere):
             return "no control plane", False
         return config_counts(self.session.config), None
 
-    def setting_kinds(self) -> dict[str, str]:
-        return {setting.name: setting.kind for setting in ROOT_SETTINGS}
+    def rows(self) -> Rows:
+        return ROOT
 
-    def settings(self) -> dict[str, object]:
-        return {name: getattr(self.session.config, name) for name in self.setting_kinds()}
+    def settings(self) -> dict[str, str]:
+        return shown(self.session.config.settings, ROOT)
 
     def change(self, values: dict[str, Any]) -> None:
         self.report(self.admin.configure(**values))
@@ -57,7 +87,7 @@ class Devices(Anywhere):
 
     def places(self) -> Iterator[Node]:
         for handler in HANDLERS:
-            made = NullHandler if HANDLERS[handler].required == "size" else BackedHandler
+            made = BackedHandler if HANDLERS[handler].backed else NullHandler
             yield made(handler, self)
 
     def summary(self) -> tuple[str, bool | None]:
@@ -75,18 +105,16 @@ class Handler(Anywhere):
     def summary(self) -> tuple[str, bool | None]:
         return count(len(self.kids), "device"), None
 
-    def keywords(self, command: str) -> dict[str, str]:
+    def keywords(self, command: str) -> Rows:
         if command != "create":
             return super().keywords(command)
-        kinds = device_kinds(self.name)
-        del kinds[HANDLERS[self.name].required]
-        return {**kinds, "enabled": "bool"}
+        required = HANDLERS[self.name].required
+        return {name: row for name, row in creation_rows(self.name).items() if name != required}
 
     def create(self, name: str, given: Named) -> None:
         """Make a device from texts."""
         checked(names.check_device_name(name), name)
-        values = self.converted(given, {**device_kinds(self.name), "enabled": "bool"})
-        check_identity(values)
+        values = self.converted(given, creation_rows(self.name))
         parts = {part: values.pop(part) for part in IDENTITY if part in values}
         self.report(self.admin.create_device(Device(name, self.name, id=Identity(**parts), **values)))
 
@@ -108,7 +136,7 @@ class BackedHandler(Handler):
         live by itself. The settings are those of `get` on a device.
         Example: /devices/blockio create disk1 /dev/disk/by-id/wwn-0x5000c500a1b2c3d4
         """
-        self.create(name, {"path": checked(names.check_path(path), path), **setting})
+        self.create(name, {"path": path, **setting})
 
 
 class NullHandler(Handler):
@@ -124,27 +152,14 @@ class NullHandler(Handler):
         self.create(name, {"size": size, **setting})
 
 
-def device_kinds(handler: str) -> dict[str, str]:
-    """The settings of a device, identity included: name -> kind."""
-    kinds: dict[str, str] = {setting.name: setting.kind for setting in HANDLERS[handler].settings}
-    return {**kinds, **dict.fromkeys(IDENTITY, "text")}
+def device_rows(handler: str) -> Rows:
+    """The settings of a device, identity included."""
+    return {**HANDLERS[handler].settings, **IDENTITY}
 
 
-def check_identity(values: Mapping[str, Any]) -> None:
-    """Check the parts of an identity among these settings. Raises `UsageError`."""
-    for name, check in _ID_CHECKS.items():
-        if name in values:
-            checked(check(values[name]), values[name])
-
-
-_ID_CHECKS = {
-    "vendor": lambda text: names.check_printable(text, 8),
-    "product": lambda text: names.check_printable(text, 16),
-    "revision": lambda text: names.check_printable(text, 4),
-    "serial": lambda text: names.check_printable(text, 64),
-    "naa": names.check_naa,
-    "eui64": names.check_eui64,
-}
+def creation_rows(handler: str) -> Rows:
+    """What can be said of a device when it is made."""
+    return {**device_rows(handler), **DEVICE}
 
 
 class DeviceNode(Node):
@@ -167,21 +182,17 @@ class DeviceNode(Node):
         health = {"active": True, "parked": False}.get(self.state)
         return ", ".join(part for part in parts if part), health
 
-    def setting_kinds(self) -> dict[str, str]:
-        return device_kinds(self.device.handler)
+    def rows(self) -> Rows:
+        return device_rows(self.device.handler)
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, str]:
         device = self.device
-        kinds = device_kinds(device.handler)
-        own: dict[str, object] = {name: getattr(device, name) for name in kinds if name not in IDENTITY}
-        identity: dict[str, object] = {name: getattr(device.id, name) or "" for name in IDENTITY}
-        shown = {} if "size" in own else {"size": self.session.device_size(device)}
-        return {"state": self.state, **shown, **own, **identity}
+        identity = {name: getattr(device.id, name) or "" for name in IDENTITY}
+        own = shown(device.settings, device.settings.table)
+        size = {} if "size" in own else {"size": str(self.session.device_size(device))}
+        return {"state": self.state, **size, **own, **identity}
 
     def change(self, values: dict[str, Any]) -> None:
-        check_identity(values)
-        if "path" in values:
-            checked(names.check_path(values["path"]), values["path"])
         self.report(self.admin.change_device(self.name, **values))
 
     def ui_command_enable(self) -> None:
@@ -209,7 +220,7 @@ class DeviceNode(Node):
         smaller size, so that has to be said. It is not saved: when the backing is opened anew, all of it is
         served.
         """
-        wanted = None if not size else converted("number", "size", size)
+        wanted = int(converted(_SERVED, size)) if size else None
         found = self.admin.resize(self.name, wanted, shrink=boolean("shrink", shrink))
         self.say(resized_text(self.name, found.before, found.size))
 
@@ -232,9 +243,9 @@ class Targets(Anywhere):
         return count(len(self.session.config.targets), "target"), None
 
 
-def target_settings(driver: str) -> tuple[Setting, ...]:
+def target_rows(driver: str) -> Rows:
     """The settings of a target."""
-    return (Setting("rel_tgt_id", "number", 0), *DRIVERS[driver].settings)
+    return {REL_TGT_ID.name: REL_TGT_ID, **DRIVERS[driver].settings}
 
 
 class Driver(Anywhere):
@@ -248,10 +259,10 @@ class Driver(Anywhere):
     def summary(self) -> tuple[str, bool | None]:
         return count(len(self.kids), "target"), None
 
-    def keywords(self, command: str) -> dict[str, str]:
+    def keywords(self, command: str) -> Rows:
         if command != "create":
             return super().keywords(command)
-        return {"enabled": "bool", **{setting.name: setting.kind for setting in target_settings(self.name)}}
+        return {**TARGET, **target_rows(self.name)}
 
     def ui_command_create(self, name: str, **setting: str) -> None:
         """Make a target and open it to initiators. They see nothing before you `map` something to them.
@@ -290,12 +301,13 @@ class TargetNode(Mappable):
         health = {"enabled": True, "parked": False}.get(state)
         return f"{state}, relative id {self.target.rel_tgt_id}", health
 
-    def setting_kinds(self) -> dict[str, str]:
-        return {setting.name: setting.kind for setting in target_settings(self.target.driver)}
+    def rows(self) -> Rows:
+        return target_rows(self.target.driver)
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, str]:
         state = self.session.target_state(self.target.key)
-        return {"state": state, **{name: getattr(self.target, name) for name in self.setting_kinds()}}
+        own = shown(self.target.settings, self.target.settings.table)
+        return {"state": state, REL_TGT_ID.name: str(self.target.rel_tgt_id), **own}
 
     def change(self, values: dict[str, Any]) -> None:
         self.report(self.admin.change_target(self.full_name, **values))
@@ -375,11 +387,11 @@ class LunNode(Node):
         mode = "read-only" if self.lun.read_only else "read-write"
         return f"{self.lun.device or '-'}, {mode}, {state}", state == "active"
 
-    def setting_kinds(self) -> dict[str, str]:
-        return {"device": "text", "read_only": "bool"}
+    def rows(self) -> Rows:
+        return {"device": _DEVICE_OF_LUN, **LUN}
 
-    def settings(self) -> dict[str, object]:
-        return {"device": self.lun.device, "read_only": self.lun.read_only}
+    def settings(self) -> dict[str, str]:
+        return {"device": self.lun.device, **shown({"read_only": self.lun.read_only}, LUN)}
 
     def change(self, values: dict[str, Any]) -> None:
         outcome = self.admin.change_lun(self.owner.target, self.lun.number, group=self.owner.group, **values)
@@ -404,8 +416,8 @@ class Groups(Node):
     def summary(self) -> tuple[str, bool | None]:
         return count(len(self.owner.target.groups), "group"), None
 
-    def keywords(self, command: str) -> dict[str, str]:
-        return {"priority": "number"} if command == "create" else super().keywords(command)
+    def keywords(self, command: str) -> Rows:
+        return GROUP if command == "create" else super().keywords(command)
 
     def ui_command_create(self, name: str, *initiator: str, **setting: str) -> None:
         """Make a group of initiators: all of them see the LUNs that are mapped to the group.
@@ -449,11 +461,11 @@ class GroupNode(GroupMap):
     def summary(self) -> tuple[str, bool | None]:
         return f"priority {self.group.priority}", None
 
-    def setting_kinds(self) -> dict[str, str]:
-        return {"priority": "number"}
+    def rows(self) -> Rows:
+        return GROUP
 
-    def settings(self) -> dict[str, object]:
-        return {"priority": self.group.priority}
+    def settings(self) -> dict[str, str]:
+        return shown({"priority": self.group.priority}, GROUP)
 
     def change(self, values: dict[str, Any]) -> None:
         self.report(self.admin.change_group(self.target_name, self.name, **values))

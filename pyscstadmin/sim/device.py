@@ -7,13 +7,25 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pyscstadmin.config import names
 from pyscstadmin.config.identity import RECOGNISED
-from pyscstadmin.config.layout import AUTO, HANDLERS
-from pyscstadmin.sim.node import RO, RW, Attribute, Item, Lun, Node, Refused, refuse, to_bool, to_number
+from pyscstadmin.config.settings import HANDLERS, IDENTITY
+from pyscstadmin.sim.node import (
+    RO,
+    RW,
+    Attribute,
+    Linked,
+    Node,
+    Refused,
+    Served,
+    refuse,
+    stored,
+    to_bool,
+    to_number,
+)
 
 __all__ = ["Device", "HandlerDir"]
 
@@ -61,23 +73,15 @@ class Identification(Node):
         return any(self.show(part) and self.show(part) == other.show(part) for part in RECOGNISED)
 
     def store(self, name: str, text: str) -> None:
-        refuse(_ID_CHECKS[name](text))
+        value = stored(IDENTITY[name], text)
         self.device.must_be_disabled()
-        self.values[name] = text.lower() if name in ("naa", "eui64") else text
+        self.values[name] = str(value)
 
 
-_ID_CHECKS: dict[str, Callable[[str], names.Fault | None]] = {
-    "vendor": lambda text: names.check_printable(text, 8),
-    "product": lambda text: names.check_printable(text, 16),
-    "revision": lambda text: names.check_printable(text, 4),
-    "serial": lambda text: names.check_printable(text, 64),
-    "naa": names.check_naa,
-    "eui64": names.check_eui64,
-}
-_ID_ATTRIBUTES = dict.fromkeys(_ID_CHECKS, RW)
+_ID_ATTRIBUTES = dict.fromkeys(IDENTITY, RW)
 
 
-class Device(Item):
+class Device(Served):
     """devices/HANDLER/NAME."""
 
     def __init__(self, parent: Node, name: str) -> None:
@@ -88,8 +92,9 @@ class Device(Item):
         self.error = ""
         self.served = self.asked = 0
         self.may_shrink = False
-        self.luns: set[Lun] = set()
-        self.values: dict[str, Any] = {s.name: s.default for s in HANDLERS[self.handler].settings}
+        self.luns: set[Linked] = set()
+        self.rows = HANDLERS[self.handler].settings
+        self.values: dict[str, Any] = {name: row.default for name, row in self.rows.items()}
         self.id = Identification(self)
         self.children = {"id": self.id}
         rows = {"enabled": RW, "active": RW, "state": RO, "error": RO, "size": RW}
@@ -120,8 +125,9 @@ class Device(Item):
             return self.error
         if name == "size":
             return str(self.values.get("size", self.served))
-        value = getattr(self, name) if name in ("enabled", "active") else self.values[name]
-        return str(int(value)) if isinstance(value, bool) else str(value)
+        if name in ("enabled", "active"):
+            return str(int(getattr(self, name)))
+        return self.rows[name].type.to_kernel(self.values[name])
 
     def store(self, name: str, text: str) -> None:
         if name == "enabled":
@@ -131,24 +137,11 @@ class Device(Item):
         elif name == "size" and name not in self.values:
             self._resize(to_number(text, 0, names.SIZE_MAX))
         else:
-            value = self._parse(name, text)
-            self.must_be_disabled()
+            row = self.rows[name]
+            value = stored(row, text)
+            if not row.live:
+                self.must_be_disabled()
             self.values[name] = value
-
-    def _parse(self, name: str, text: str) -> Any:
-        if name == "path":
-            refuse(names.check_path(text))
-            return text
-        if name == "size":
-            return to_number(text, 0, names.SIZE_MAX)
-        if name == "rotational" and text == AUTO:
-            return AUTO
-        if name != "block_size":
-            return to_bool(text)
-        number = to_number(text, 0, 4096)
-        if number not in names.BLOCK_SIZES:
-            raise Refused(errno.ERANGE)
-        return number
 
     def _enable(self, on: bool) -> None:
         if on == self.enabled:
@@ -181,7 +174,7 @@ class Device(Item):
             self.active, self.error = False, ""
         elif not self.active:
             self._open()
-        elif self.handler != "nullio" and not self.asked:
+        elif HANDLERS[self.handler].backed and not self.asked:
             self.served = max(self.served, self._whole())
 
     def _resize(self, size: int) -> None:
@@ -210,7 +203,7 @@ class Device(Item):
 
     def _open(self) -> None:
         try:
-            if self.handler != "nullio":
+            if HANDLERS[self.handler].backed:
                 self._probe()
         except Refused as refused:
             self.error = errno.errorcode[refused.errno]
@@ -222,9 +215,9 @@ class Device(Item):
         path = self.values["path"]
         try:
             mode = os.stat(path).st_mode
-            if self.handler == "fileio" and not stat.S_ISREG(mode):
+            if not HANDLERS[self.handler].exclusive and not stat.S_ISREG(mode):
                 raise Refused(errno.EINVAL)
-            if self.handler == "blockio" and not stat.S_ISBLK(mode):
+            if HANDLERS[self.handler].exclusive and not stat.S_ISBLK(mode):
                 raise Refused(errno.ENOTBLK)
             fd = os.open(path, os.O_CLOEXEC | (os.O_RDONLY if self.values["read_only"] else os.O_RDWR))
             try:
@@ -233,7 +226,9 @@ class Device(Item):
                 os.close(fd)
         except OSError as error:
             raise Refused(error.errno or errno.EIO) from error
-        if self.handler == "blockio" and any(other._holds(path) for other in self._others(self.handler)):
+        if HANDLERS[self.handler].exclusive and any(
+            other._holds(path) for other in self._others(self.handler)
+        ):
             raise Refused(errno.EBUSY)
         block = self.values["block_size"] or 512
         whole = size - size % block
@@ -259,7 +254,7 @@ class Device(Item):
 
     def _look(self) -> None:
         """Losing the backing parks the device by itself."""
-        if self.active and self.handler != "nullio" and not os.path.exists(self.values["path"]):
+        if self.active and HANDLERS[self.handler].backed and not os.path.exists(self.values["path"]):
             self.active, self.error = False, "ENOENT"
 
     def dump(self) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 from pyscstadmin.errors import NotPresent, OperationError
 from pyscstadmin.kernel.running import Running
 from pyscstadmin.kernel.sessions import Session
-from pyscstadmin.sim.node import Command, Host, Link, Lun, Node, Refused, Root
+from pyscstadmin.sim.access import Host, all_hosts
+from pyscstadmin.sim.node import Link, Linked, Node, Refused
+from pyscstadmin.sim.root import Command, Root
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,7 +30,7 @@ __all__ = ["SimTree"]
 
 _STORE_MAX = 4095
 _NAME_MAX = 255
-_FORMAT = 2
+_FORMAT = 3
 
 # Called before each operation with (operation, path, value); may return an errno to fail it with.
 Injector = Callable[[str, str, str | None], int | None]
@@ -125,6 +127,8 @@ class SimView:
         full = (self._prefix + path).rstrip("/")
         shown = f"{self._tree.name}/{full}"
         try:
+            if ".." in full.split("/")[:-1]:  # as `kernel.cfs` says it, too
+                raise Refused(errno.EINVAL)
             self._tree.before(operation, full, value)
             result = action(full)
         except Refused as refused:
@@ -163,7 +167,7 @@ class SimView:
         parent, name = self._parent(full)
         if parent.has(name):
             raise Refused(errno.EEXIST)
-        if not isinstance(parent, Lun):
+        if not isinstance(parent, Linked):
             raise Refused(errno.EPERM)
         parent.link(name, self._resolve(target))
 
@@ -326,7 +330,7 @@ class SimTree(SimView):
 
     def hosts(self) -> Sequence[Host]:
         """The hosts of driver local."""
-        return self.top.hosts()
+        return all_hosts(self.top)
 
 
 def _make(directory: str) -> None:

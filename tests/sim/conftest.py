@@ -12,7 +12,8 @@ import pytest
 
 from pyscstadmin.__main__ import main
 from pyscstadmin.admin import Admin
-from pyscstadmin.config.layout import DRIVERS, ROOT
+from pyscstadmin.config.layout import ROOT
+from pyscstadmin.config.settings import DRIVERS
 from pyscstadmin.kernel.cfs import RealTree, Tree
 from pyscstadmin.sim.tree import SimTree
 from tests.sim.support import Names, wipe

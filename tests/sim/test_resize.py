@@ -77,7 +77,7 @@ def test_command(admin: Admin, grown: Path, tree: Tree, scstadmin: Run, capsys: 
     assert data == {"device": "d", "before": 2 * MIB, "size": MIB, "state": "active"}
     assert scstadmin("resize", "d", "512K") == 1
     assert "lose" in capsys.readouterr().err
-    for text in ("x", "1.5M", "-1", "9999999P"):
+    for text in ("x", "1.5", "-1", "9999999P"):
         with pytest.raises(SystemExit) as caught:
             scstadmin("resize", "d", f"{text}")
         assert caught.value.code == 2

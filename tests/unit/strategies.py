@@ -76,11 +76,11 @@ def target(name: str, number: int, names: list[str]) -> st.SearchStrategy[Target
         st.just(name),
         flags,
         st.just(number),
-        flags,
-        hosts,
-        luns(names),
-        groups(names),
-        st.sampled_from([0, 1, 65535]),
+        hosts=hosts,
+        luns=luns(names),
+        groups=groups(names),
+        auto_rescan=flags,
+        queue_depth=st.sampled_from([0, 1, 65535]),
     )
 
 
@@ -92,9 +92,8 @@ def configs(draw: st.DrawFn) -> Config:
     # A disk is opened for one device only, and initiators know one device only by an identifier.
     parts = zip(*(draw(st.permutations(part)) for part in (SERIALS, NAAS, EUI64S)), strict=True)
     devices = [
-        replace(
-            found,
-            path=disk if found.handler == "blockio" else found.path,
+        found.but(
+            **({"path": disk} if found.handler == "blockio" else {}),
             id=replace(found.id, serial=serial, naa=naa, eui64=eui64),
         )
         for found, disk, (serial, naa, eui64) in zip(
@@ -104,4 +103,4 @@ def configs(draw: st.DrawFn) -> Config:
     target_names = draw(st.lists(st.sampled_from(["t1", "t2", "t3"]), max_size=3, unique=True))
     numbers = draw(st.permutations([1, 2, 3, 4]))
     targets = [draw(target(name, numbers[i], names)) for i, name in enumerate(target_names)]
-    return Config(tuple(devices), tuple(targets), draw(st.sampled_from([0, MIB])))
+    return Config(tuple(devices), tuple(targets), buffer_limit=draw(st.sampled_from([0, MIB])))

@@ -64,7 +64,7 @@ def views() -> tuple[Config, Config]:
         replace(target("w", 3, Group("g", 1, ("b",))), enabled=False, luns=(Lun(0, "da"),)),
         target("v", 4, Group("g", 1, ("a", "b", "c"), (Lun(5, "da"), Lun(6, "dc")))),
     )
-    return Config(devices, old), Config((*devices[:3], replace(devices[3], size=2 * MIB)), new)
+    return Config(devices, old), Config((*devices[:3], devices[3].but(size=2 * MIB)), new)
 
 
 @pytest.mark.parametrize("fresh", [True, False])

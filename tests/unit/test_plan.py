@@ -209,10 +209,7 @@ def test_impact(enabled: bool) -> None:
     dropped = Impact.SESSION_DROP if enabled else Impact.NONE
     assert plan(base, replace(base, targets=())).impact == dropped
     assert plan(base, replace(base, targets=(replace(base.targets[0], hosts=()),))).impact == dropped
-    assert (
-        plan(base, replace(base, targets=(replace(base.targets[0], auto_rescan=False),))).impact
-        == Impact.NONE
-    )
+    assert plan(base, replace(base, targets=(base.targets[0].but(auto_rescan=False),))).impact == Impact.NONE
     assert plan(Config(), mapped).impact == Impact.NONE
     assert str(Impact.UNIT_ATTENTION) == "unit attention"
 
@@ -296,7 +293,7 @@ HANDED = {
     "given up": (disks(da="a"), disks(da="z", db="a"), ("da",), ("da", "db")),
     "disabled": (
         disks(da="a"),
-        (*disks(db="a"), Device("da", "blockio", False, "/dev/a", id=known("da"))),
+        (*disks(db="a"), Device("da", "blockio", False, path="/dev/a", id=known("da"))),
         ("da",),
         ("db",),
     ),
@@ -313,7 +310,7 @@ HANDED = {
         ("db",),
     ),
     "enabled": (
-        (*disks(da="a"), Device("db", "blockio", False, "/dev/a", id=known("db"))),
+        (*disks(da="a"), Device("db", "blockio", False, path="/dev/a", id=known("db"))),
         disks(db="a"),
         ("da",),
         ("db",),

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import jsonschema
@@ -16,9 +15,9 @@ from hypothesis import strategies as st
 
 from pyscstadmin.cli import describe
 from pyscstadmin.config import schema
-from pyscstadmin.config.layout import DRIVERS, HANDLERS, ROOT_SETTINGS
 from pyscstadmin.config.locate import dotted, locate
 from pyscstadmin.config.model import Config, Device, Identity, Lun, Target
+from pyscstadmin.config.settings import DRIVERS, HANDLERS, ROOT
 from pyscstadmin.errors import InvalidInput
 from pyscstadmin.kernel.read import snapshot
 from pyscstadmin.sim.node import Attribute, Node
@@ -94,16 +93,6 @@ def test_numbers_without_device_are_left_out() -> None:
     assert schema.loads(schema.dumps(config)) == Config((), (Target("local", "t"),))
 
 
-def test_every_setting_is_a_field_of_the_model() -> None:
-    devices, targets = ({f.name for f in fields(kind)} for kind in (Device, Target))
-    for handler in HANDLERS.values():
-        assert {setting.name for setting in handler.settings} <= devices
-        assert handler.required in {setting.name for setting in handler.settings}
-    for driver in DRIVERS.values():
-        assert {setting.name for setting in driver.settings} <= targets
-    assert {setting.name for setting in ROOT_SETTINGS} <= {field.name for field in fields(Config)}
-
-
 DIRECTORIES = {
     "Root": "",
     "targets/DRIVER/NAME/": "targets/local/t",
@@ -149,16 +138,16 @@ def test_the_page_has_the_attributes_of_the_simulation(title: str) -> None:
 def test_every_setting_can_be_set_in_the_simulation() -> None:
     tree = SimTree()
     tree.mkdir("targets/local/t")
-    places = [("", ROOT_SETTINGS), ("targets/local/t/", DRIVERS["local"].settings)]
+    places = [("", ROOT), ("targets/local/t/", DRIVERS["local"].settings)]
     for name, handler in HANDLERS.items():
         tree.mkdir(f"devices/{name}/{name}-d")
         places.append((f"devices/{name}/{name}-d/", handler.settings))
     for place, known in places:
-        for setting in known:
-            text = tree.read(place + setting.name)
-            assert setting.from_text(text) == setting.default
-            tree.write(place + setting.name, setting.to_text(setting.default) or "\n")
-            assert tree.read(place + setting.name) == text
+        for name, row in known.items():
+            text = tree.read(place + name)
+            assert row.type.from_kernel(text) == row.default
+            tree.write(place + name, row.type.to_kernel(row.default) or "\n")
+            assert tree.read(place + name) == text
 
 
 def test_attributes_that_nobody_knows_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

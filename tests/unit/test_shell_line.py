@@ -121,13 +121,22 @@ def test_unfinished_lines_never_fail(line: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("0", 0), ("512", 512), ("1K", 1024), ("3MiB", 3 << 20), ("2GB", 2 << 30), ("1TiB", 1 << 40)],
+    [
+        ("0", 0),
+        ("512", 512),
+        ("1K", 1024),
+        ("3MiB", 3 << 20),
+        ("2g", 2 << 30),
+        ("1.5G", 3 << 29),
+        ("512B", 512),
+        ("1TiB", 1 << 40),
+    ],
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1.5G", "G", "1k", "1 G", "0x10", "1GG", "\u0661"])
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "2GB", "1MB", "0.3K", "G", "1 G", "0x10", "1GG", "\u0661"])
 def test_wrong_sizes(text: str) -> None:
     with pytest.raises(ValueError, match="number of bytes"):
         parse_size(text)

@@ -80,16 +80,17 @@ def everything() -> tuple[Config, Config]:
             Device("off", "fileio", path="/nonexistent/x", id=known(4)),
         ),
         (
-            Target("local", "gone", True, 1, False, ("h",), (Lun(0, "away", True),)),
+            Target(
+                "local", "gone", rel_tgt_id=1, auto_rescan=False, hosts=("h",), luns=(Lun(0, "away", True),)
+            ),
             Target(
                 "local",
                 "kept",
                 True,
                 2,
-                True,
-                ("a", "b"),
-                (Lun(0, "changed"), Lun(1, "away")),
-                (
+                hosts=("a", "b"),
+                luns=(Lun(0, "changed"), Lun(1, "away")),
+                groups=(
                     Group("g1", 5, ("a", "b"), (Lun(0, "moved", True),)),
                     Group("g2", 100, ("c",), (Lun(3, "off"),)),
                 ),
@@ -104,16 +105,27 @@ def everything() -> tuple[Config, Config]:
             Device("off", "fileio", False, path="/nonexistent/x", id=known(4)),
         ),
         (
-            Target("local", "new", True, 2, False, ("n",), (Lun(0, "fresh"),), queue_depth=7),
+            Target(
+                "local",
+                "new",
+                rel_tgt_id=2,
+                hosts=("n",),
+                luns=(Lun(0, "fresh"),),
+                auto_rescan=False,
+                queue_depth=7,
+            ),
             Target(
                 "local",
                 "kept",
                 True,
                 1,
-                False,
-                ("b", "c"),
-                (Lun(0, "changed", True), Lun(1, "fresh")),
-                (Group("g1", 6, ("b", "C"), (Lun(0, "moved"), Lun(1, "fresh"))), Group("g3", 1, ("x*",), ())),
+                hosts=("b", "c"),
+                auto_rescan=False,
+                luns=(Lun(0, "changed", True), Lun(1, "fresh")),
+                groups=(
+                    Group("g1", 6, ("b", "C"), (Lun(0, "moved"), Lun(1, "fresh"))),
+                    Group("g3", 1, ("x*",), ()),
+                ),
             ),
         ),
     )

@@ -1,0 +1,632 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The one table of settings: what each is called, which values it takes, and what it means. Pure.
+
+The reader of files, the JSON Schema, the provisioning interface, the plan, the shell, the command line,
+completion, the simulated tree and the pages of docs/ all take from here what they know of a setting. A new
+one of a handler or driver is a row in `HANDLERS` or `DRIVERS`, a new handler or driver is a row of those.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from pyscstadmin.config import names
+from pyscstadmin.config.names import Fault
+from pyscstadmin.errors import InvalidInput, Problem
+
+__all__ = [
+    "AUTO",
+    "DEVICE",
+    "DEVICE_STATES",
+    "DRIVERS",
+    "GROUP",
+    "HANDLERS",
+    "HOST_STATES",
+    "IDENTITY",
+    "LUN",
+    "LUN_STATES",
+    "REL_TGT_ID",
+    "ROOT",
+    "ROOT_STATES",
+    "TARGET",
+    "TARGET_STATES",
+    "Auto",
+    "Choice",
+    "Driver",
+    "Flag",
+    "Handler",
+    "Number",
+    "Rows",
+    "Setting",
+    "State",
+    "Text",
+    "Type",
+    "Value",
+    "Values",
+    "hint",
+    "kind_of",
+    "rows",
+]
+
+Value = bool | int | str
+
+AUTO: Literal["auto"] = "auto"
+
+_WORDS = {True: "yes", False: "no"}
+_TRUE = frozenset(("yes", "y", "true", "on", "1"))
+_FALSE = frozenset(("no", "n", "false", "off", "0"))
+
+
+# What values there are. Each type knows a value in four dresses: as a person types it, as JSON and Python
+# have it, as the kernel shows it, and as the kernel takes it.
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """What all types of settings can do."""
+
+    @property
+    def words(self) -> str:
+        """What to type, for a person: `yes or no`."""
+        raise NotImplementedError
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that completion can offer; none where there are too many."""
+        return ()
+
+    def parse(self, text: str) -> Value:
+        """The value of what a person typed. Raises ValueError with a sentence."""
+        raise NotImplementedError
+
+    def refuse(self, value: object) -> str:
+        """Why a value of JSON or of a program is none of these; '' if it is."""
+        raise NotImplementedError
+
+    def meant(self, value: Any) -> Value:
+        """The one form of a value that `refuse` lets pass."""
+        found: Value = value
+        return found
+
+    def from_kernel(self, text: str) -> Value:
+        """The value of what the kernel shows."""
+        raise NotImplementedError
+
+    def to_kernel(self, value: Value) -> str:
+        """The value as it is written to the kernel."""
+        return str(value)
+
+    def store(self, text: str) -> Value | Fault:
+        """The value of what is written to the kernel, or how that refuses it. For the simulation."""
+        raise NotImplementedError
+
+    def to_text(self, value: Value) -> str:
+        """The value as a person would type it."""
+        return str(value)
+
+    def schema(self) -> dict[str, Any]:
+        """The type as JSON Schema."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Flag(Type):
+    """Yes or no."""
+
+    @property
+    def words(self) -> str:
+        return "yes or no"
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return "yes", "no"
+
+    def parse(self, text: str) -> Value:
+        word = text.lower()
+        if word not in _TRUE | _FALSE:
+            raise ValueError(f"{text!r} is not {self.words}")
+        return word in _TRUE
+
+    def refuse(self, value: object) -> str:
+        return "" if type(value) is bool else f"must be true or false, not {kind_of(value)}"
+
+    def from_kernel(self, text: str) -> Value:
+        return text == "1"
+
+    def to_kernel(self, value: Value) -> str:
+        return "1" if value else "0"
+
+    def store(self, text: str) -> Value | Fault:
+        value = names.parse_bool(text)
+        return Fault(errno.EINVAL, "must be one of 0 1 n y off on") if value is None else value
+
+    def to_text(self, value: Value) -> str:
+        return _WORDS[bool(value)]
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True, slots=True)
+class Auto(Flag):
+    """Yes, no, or what the backing says."""
+
+    @property
+    def words(self) -> str:
+        return f"yes, no or {AUTO}"
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return AUTO, "yes", "no"
+
+    def parse(self, text: str) -> Value:
+        return AUTO if text.lower() == AUTO else Flag.parse(self, text)
+
+    def refuse(self, value: object) -> str:
+        good = value == AUTO or type(value) is bool
+        return "" if good else f'must be "{AUTO}", true or false, not {kind_of(value)}'
+
+    def from_kernel(self, text: str) -> Value:
+        return AUTO if text == AUTO else text == "1"
+
+    def to_kernel(self, value: Value) -> str:
+        return AUTO if value == AUTO else Flag.to_kernel(self, value)
+
+    def store(self, text: str) -> Value | Fault:
+        return AUTO if text == AUTO else Flag.store(self, text)
+
+    def to_text(self, value: Value) -> str:
+        return AUTO if value == AUTO else Flag.to_text(self, value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"enum": [AUTO, False, True]}
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Type):
+    """A whole number from `low` to `high`; with the unit `bytes`, letters for powers of 1024 may follow."""
+
+    low: int = 0
+    high: int = names.SIZE_MAX
+    unit: str = ""
+
+    @property
+    def words(self) -> str:
+        if self.unit == "bytes":
+            return "a number of bytes such as 1048576, 512M or 2TiB"
+        return f"a number, {self.low}-{self.high}"
+
+    def parse(self, text: str) -> Value:
+        if self.unit == "bytes":
+            number = names.parse_size(text)
+        else:
+            found = names.parse_number(text)
+            if found is None:
+                raise ValueError(f"{text!r} is not {self.words}")
+            number = found
+        reason = self.refuse(number)
+        if reason:
+            raise ValueError(f"{text!r} {reason}")
+        return number
+
+    def refuse(self, value: object) -> str:
+        if type(value) is not int:
+            return f"must be a whole number, not {kind_of(value)}{self._as_number(value)}"
+        return "" if self.low <= value <= self.high else f"must be {self.low}-{self.high}"
+
+    def _as_number(self, value: object) -> str:
+        """What a text with a unit would be."""
+        try:
+            return f"; {value} is {names.parse_size(value)}" if type(value) is str else ""
+        except ValueError:
+            return ""
+
+    def from_kernel(self, text: str) -> Value:
+        return int(text)
+
+    def store(self, text: str) -> Value | Fault:
+        number = names.parse_number(text)
+        if number is None:
+            return Fault(errno.EINVAL, "must be a number")
+        reason = self.refuse(number)
+        return Fault(errno.ERANGE, reason) if reason else number
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.low, "maximum": self.high}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Number):
+    """One of some numbers; `meaning` says what each is that does not stand for itself."""
+
+    only: tuple[int, ...] = ()
+    meaning: Mapping[int, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def words(self) -> str:
+        plain = [str(number) for number in self.only if number not in self.meaning]
+        odd = [f"{number} for {text}" for number, text in self.meaning.items()]
+        return f"{', '.join(plain)}{', or ' if odd else ''}{', '.join(odd)}"
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return tuple(map(str, self.only))
+
+    def refuse(self, value: object) -> str:
+        reason = Number.refuse(self, value) if type(value) is not int else ""
+        return reason or ("" if value in self.only else f"must be {self.words}")
+
+    def schema(self) -> dict[str, Any]:
+        return {"enum": list(self.only)}
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Type):
+    """A text that `check` allows, as the kernel does; `pattern` says so to JSON Schema as well as it can.
+
+    `canonical`: the one form of what can be written in several ways, before it is checked.
+    """
+
+    check: Callable[[str], Fault | None]
+    what: str
+    pattern: str
+    longest: int = 0
+    canonical: Callable[[str], str] = str
+
+    @property
+    def words(self) -> str:
+        return self.what
+
+    def parse(self, text: str) -> Value:
+        meant = self.canonical(text)
+        fault = self.check(meant)
+        if fault is not None:
+            raise ValueError(f"{text!r} {fault.reason}")
+        return meant
+
+    def refuse(self, value: object) -> str:
+        if type(value) is not str:
+            return f"must be a text, not {kind_of(value)}"
+        fault = self.check(self.canonical(value))
+        return fault.reason if fault is not None else ""
+
+    def meant(self, value: Any) -> Value:
+        return self.canonical(value)
+
+    def from_kernel(self, text: str) -> Value:
+        return text
+
+    def store(self, text: str) -> Value | Fault:
+        return self.check(text) or self.canonical(text)
+
+    def schema(self) -> dict[str, Any]:
+        longest = {"maxLength": self.longest} if self.longest else {}
+        return {"type": "string", "pattern": self.pattern, **longest}
+
+
+# What a setting is.
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A rw attribute: its name (the same in the tree, in files and on command lines), type and default, and
+    a sentence of help.
+
+    `required`: must be set before the object can be enabled. `live`: can be changed while the object is
+    enabled, without anybody noticing more than the change. `secret`: never shown, logged or given to a
+    process list; files that hold it are for root only.
+    """
+
+    name: str
+    type: Type
+    default: Value
+    help: str
+    required: bool = False
+    live: bool = False
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """An attribute that the kernel sets, or that is a request and no setting: it is shown, and not saved."""
+
+    name: str
+    help: str
+
+
+Rows = Mapping[str, Setting]
+
+
+def rows(*settings: Setting) -> Rows:
+    """Settings by name."""
+    return {setting.name: setting for setting in settings}
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A device handler: its kernel module and the settings of its devices. `backed`: these have a backing at
+    `path`; `exclusive`: which one device only can have open.
+    """
+
+    module: str
+    settings: Rows
+    backed: bool = True
+    exclusive: bool = False
+
+    @property
+    def required(self) -> str:
+        """The setting that a device needs to be enabled."""
+        return next(setting.name for setting in self.settings.values() if setting.required)
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """A target driver: its kernel module, the settings of its targets, whether these have a hosts
+    directory, and whether initiators are on other machines: these must know a device again, wherever and
+    whenever it is made.
+    """
+
+    module: str
+    settings: Rows
+    hosts: bool = False
+    remote: bool = True
+
+
+# The table.
+
+_BYTES = Number(unit="bytes")
+_FLAG = Flag()
+
+_PATH = Setting(
+    "path",
+    Text(names.check_path, "an absolute path", "^(/[^\\x00-\\x1f\\x7f]*)?$", names.PATH_MAX),
+    "",
+    "backing file or block device, absolute",
+    required=True,
+)
+_SIZE = Setting("size", _BYTES, 0, "bytes, a multiple of the block size", required=True)
+_COMMON = (
+    Setting(
+        "block_size",
+        Choice(only=names.BLOCK_SIZES, meaning={0: "that of the backing"}, unit="bytes"),
+        0,
+        "logical block in bytes; 0: that of the backing",
+    ),
+    Setting("read_only", _FLAG, False, "open the backing read-only; nobody can write"),
+    Setting("rotational", Auto(), AUTO, "report a rotating medium; auto: as the backing is"),
+    Setting("stop_unit", _FLAG, False, "START STOP UNIT of one initiator stops the unit for all"),
+)
+_WRITE_THROUGH = Setting(
+    "write_through", _FLAG, False, "no volatile cache: each write is stable before its status"
+)
+_O_DIRECT = Setting("o_direct", _FLAG, False, "bypass the page cache")
+
+HANDLERS: dict[str, Handler] = {
+    "blockio": Handler("scst_blockio", rows(_PATH, *_COMMON, _WRITE_THROUGH), exclusive=True),
+    "fileio": Handler("scst_fileio", rows(_PATH, *_COMMON, _WRITE_THROUGH, _O_DIRECT)),
+    "nullio": Handler("scst_nullio", rows(_SIZE, *_COMMON), backed=False),
+}
+
+DRIVERS: dict[str, Driver] = {
+    "local": Driver(
+        "scst_local",
+        rows(
+            Setting(
+                "queue_depth",
+                Number(high=names.QUEUE_DEPTH_MAX),
+                0,
+                "commands of one initiator to one LUN at a time; 0: no limit of its own",
+                live=True,
+            ),
+            Setting(
+                "auto_rescan",
+                _FLAG,
+                True,
+                "SCSI hosts of this target rescan by themselves when their LUNs change",
+                live=True,
+            ),
+        ),
+        hosts=True,
+        remote=False,
+    ),
+}
+
+# Of the whole.
+ROOT = rows(
+    Setting(
+        "buffer_limit",
+        _BYTES,
+        0,
+        "bytes of memory for data of remote commands; 0: the kernel's choice",
+        live=True,
+    ),
+)
+# Of every device, target, group and LUN.
+DEVICE = rows(Setting("enabled", _FLAG, True, "a device that is not enabled serves nobody", live=True))
+TARGET = rows(Setting("enabled", _FLAG, True, "open the target to initiators", live=True))
+REL_TGT_ID = Setting(
+    "rel_tgt_id",
+    Number(1, names.REL_TGT_ID_MAX),
+    0,
+    "relative target port identifier; left out: as it is, or the first free one",
+)
+GROUP = rows(
+    Setting(
+        "priority",
+        Number(high=names.PRIORITY_MAX),
+        names.PRIORITY_DEFAULT,
+        "among groups whose patterns match, the lowest wins",
+        live=True,
+    ),
+)
+LUN = rows(Setting("read_only", _FLAG, False, "writes through this LUN are refused", live=True))
+
+
+def _printable(limit: int) -> Text:
+    return Text(
+        lambda text: names.check_printable(text, limit),
+        f"up to {limit} printable ASCII characters",
+        f"^[ -~]{{1,{limit}}}$",
+    )
+
+
+_HEX = "[0-9a-fA-F]"
+
+
+def _pairs(count: int) -> str:
+    """A pattern of pairs of hex digits, with colons or hyphens before them or not."""
+    return f"(?:[:-]?{_HEX}{{2}}){{{count}}}"
+
+
+# What initiators recognise a device by. The kernel has a value for each that is not set.
+IDENTITY = rows(
+    Setting("vendor", _printable(8), "", "T10 vendor identification"),
+    Setting("product", _printable(16), "", "product identification"),
+    Setting("revision", _printable(4), "", "product revision level"),
+    Setting("serial", _printable(64), "", "unit serial number; left out: as it is, or random"),
+    Setting(
+        "naa",
+        Text(
+            names.check_naa,
+            "16 hex digits starting 2, 3 or 5, or 32 starting 6",
+            f"^(?:0[xX]|[nN][aA][aA]\\.)?(?:[235]{_HEX}{_pairs(7)}|6{_HEX}{_pairs(15)})$",
+            canonical=names.canonical_naa,
+        ),
+        "",
+        "NAA identifier; left out: as it is, or random",
+    ),
+    Setting(
+        "eui64",
+        Text(
+            names.check_eui64,
+            "16, 24 or 32 hex digits",
+            f"^(?:(?:0[xX]|[eE][uU][iI]\\.)?{_HEX}{{2}}(?:{_pairs(7)}|{_pairs(11)}|{_pairs(15)}))?$",
+            canonical=names.canonical_eui64,
+        ),
+        "",
+        "EUI-64 based identifier",
+    ),
+)
+
+# What is shown and not saved.
+ROOT_STATES = (
+    State("version", "version of the module"),
+    State("features", "what this module can do beyond the first release"),
+    State("generation", "number of the access configuration in force"),
+    State("staged", "whether changes are staged that are not in force"),
+    State("settled", "newest generation such that nothing older is alive"),
+)
+DEVICE_STATES = (
+    State("state", "disabled, opening, active, closing or parked"),
+    State("error", "why the last opening of the backing failed"),
+    State("active", "whether the backing is open; `activate` and `deactivate` change it"),
+    State("size", "bytes that are served; `resize` changes it"),
+)
+TARGET_STATES = (State("state", "disabled, enabled, parked or closing"),)
+LUN_STATES = (State("state", "unmapped, or the device's state"),)
+HOST_STATES = (State("host", "number of the SCSI host; empty while logged out"),)
+
+
+# Settings of one object.
+
+
+class Values(Mapping[str, Value]):
+    """The settings of one object: a value for each row of its table. Immutable, and compares by value.
+
+    Raises `InvalidInput` for a name that is not in the table, and for a value that its setting does not take.
+    """
+
+    __slots__ = ("_items", "_rows")
+
+    _rows: Rows
+    _items: tuple[Value, ...]
+
+    def __init__(self, table: Rows, given: Mapping[str, Any], whose: str = "settings") -> None:
+        problems = [_problem(table, name, value) for name, value in given.items()]
+        wrong = [Problem(text) for text in problems if text]
+        if wrong:
+            raise InvalidInput(whose, wrong)
+        self._rows = table
+        self._items = tuple(
+            row.type.meant(given[name]) if name in given else row.default for name, row in table.items()
+        )
+
+    @classmethod
+    def known(cls, table: Rows, items: tuple[Value, ...]) -> Values:
+        """Of values in the order of the table, which the kernel or the reader has checked already."""
+        made = cls.__new__(cls)
+        made._rows, made._items = table, items
+        return made
+
+    def but(self, whose: str = "settings", **given: Any) -> Values:
+        """The same with some changed."""
+        return Values(self._rows, {**self, **given}, whose) if given else self
+
+    def __getitem__(self, name: str) -> Value:
+        for row, value in zip(self._rows, self._items, strict=True):
+            if row == name:
+                return value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Values) and self._rows is other._rows and self._items == other._items
+
+    def __hash__(self) -> int:
+        return hash(self._items)
+
+    def __repr__(self) -> str:
+        own = ", ".join(f"{name}={value!r}" for name, value in self.chosen() if not self._rows[name].secret)
+        return f"Values({own})"
+
+    @property
+    def table(self) -> Rows:
+        """The rows."""
+        return self._rows
+
+    def chosen(self) -> Iterator[tuple[str, Value]]:
+        """(name, value) of those that are not as they are by default."""
+        for row, value in zip(self._rows.values(), self._items, strict=True):
+            if value != row.default:
+                yield row.name, value
+
+
+def _problem(table: Rows, name: str, value: object) -> str:
+    row = table.get(name)
+    if row is None:
+        return f"no setting {name}{hint(name, table)}"
+    reason = row.type.refuse(value)
+    return f"{name}: {'' if row.secret else f'{value!r} '}{reason}" if reason else ""
+
+
+def hint(word: str, known: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
+    """What may have been meant instead of a word, or what there is."""
+    choices = list(known)
+    close = get_close_matches(word, choices, 1, 0.5) if len(word) < 100 and len(choices) < 2000 else []
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(choices)}" if 0 < len(choices) <= 16 else ""
+
+
+def kind_of(value: object) -> str:
+    """What a value of JSON or Python is, for a person."""
+    if value is None:
+        return "null"
+    kinds: dict[type, str] = {
+        dict: "an object",
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a fraction",
+    }
+    return kinds.get(type(value), type(value).__name__)

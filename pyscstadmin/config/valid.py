@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a program wants, checked by the rules that files are checked by. Pure.
+
+Values that a program makes need not have come from a file: names, numbers and references are whatever it put
+there. Nothing of them may reach a tree before it is known to be what it says it is. All functions raise
+`InvalidInput`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from pyscstadmin.config import names
+from pyscstadmin.config.check import Checker
+from pyscstadmin.config.locate import dotted
+from pyscstadmin.config.model import Config, Device, Group, Target
+from pyscstadmin.config.names import Fault
+from pyscstadmin.config.schema import VERSION, to_data
+from pyscstadmin.config.settings import IDENTITY, hint
+from pyscstadmin.errors import InvalidInput, Problem
+
+__all__ = [
+    "changed_device",
+    "changed_group",
+    "changed_target",
+    "check_config",
+    "check_device",
+    "check_group",
+    "check_initiators",
+    "check_lun",
+    "check_patterns",
+    "is_target",
+]
+
+_SHOWN = 100
+_Thing = TypeVar("_Thing", Device, Target)
+
+
+def check_config(wanted: Config, present: Config | None = None) -> None:
+    """Check a configuration; with `present`, only what is not the very same object there."""
+    old = present or Config()
+    kept = {id(thing) for thing in (*old.devices, *old.targets)}
+    part = Config(
+        tuple(device for device in wanted.devices if id(device) not in kept),
+        tuple(target for target in wanted.targets if id(target) not in kept),
+        settings=wanted.settings,
+    )
+    checker = Checker(VERSION, [device for device in wanted.devices if id(device) in kept])
+    checker.config(_data(part))
+    problems = [Problem(finding.message, dotted(finding.shown)) for finding in checker.findings]
+    problems += _repeated("device", (device.name for device in wanted.devices))
+    problems += _repeated("target", ("/".join(target.key) for target in wanted.targets))
+    problems += [problem for target in part.targets for problem in _repeated_in(target)]
+    if problems:
+        raise InvalidInput("what is wanted", problems[:_SHOWN], max(0, len(problems) - _SHOWN))
+
+
+def _data(part: Config) -> dict[str, Any]:
+    """The part as a file would have it. What no file can hold is of a type that none has."""
+    try:
+        return to_data(part)
+    except (AttributeError, TypeError) as error:
+        raise InvalidInput("what is wanted", [Problem(f"not a configuration: {error}")]) from error
+
+
+def _repeated_in(target: Target) -> Iterator[Problem]:
+    where = f"targets.{target.driver}.{target.name}"
+    yield from _repeated("group", (group.name for group in target.groups), where)
+    for group, luns in target.lun_sets():
+        yield from _repeated(
+            "LUN", (str(lun.number) for lun in luns), f"{where}{group and f'.groups.{group}'}"
+        )
+
+
+def _repeated(what: str, found: Iterable[str], where: str = "") -> Iterator[Problem]:
+    seen: set[str] = set()
+    for name in found:
+        if name in seen:
+            yield Problem(f"{what} {name} is there twice", where)
+        seen.add(name)
+
+
+# Names and numbers that say which object is meant.
+
+
+def check_device(name: str) -> None:
+    """Check the name of a device."""
+    _check("device", name, names.check_device_name)
+
+
+def check_group(name: str) -> None:
+    """Check the name of a group, or '' for none."""
+    if name != "":
+        _check("group", name, names.check_group_name)
+
+
+def check_patterns(*patterns: str) -> None:
+    """Check names and patterns of initiators."""
+    for pattern in patterns:
+        _check("initiator", pattern, names.check_pattern)
+
+
+def check_initiators(*initiators: str) -> None:
+    """Check exact names of initiators."""
+    for name in initiators:
+        _check("initiator", name, names.check_initiator)
+
+
+def check_lun(number: int) -> None:
+    """Check a LUN number."""
+    if type(number) is not int:
+        raise InvalidInput(f"LUN {number!r}", [Problem("must be a whole number")])
+    _check("LUN", str(number), names.check_lun)
+
+
+def is_target(name: str) -> bool:
+    """Whether a target can have this name."""
+    return type(name) is str and names.check_target_name(name) is None
+
+
+def _check(what: str, text: str, check: Callable[[str], Fault | None]) -> None:
+    fault = check(text) if type(text) is str else Fault(0, "must be a text")
+    if fault is not None:
+        raise InvalidInput(f"{what} {str(text)[:70]!r}", [Problem(fault.reason)])
+
+
+# Changes of settings by name.
+
+
+def changed_device(device: Device, changes: dict[str, Any]) -> Device:
+    """A device with some settings changed; parts of the identity may stand among them."""
+    known = ("enabled", *device.settings, *IDENTITY)
+    _known(f"device {device.name}", changes, (*known, "id"))
+    parts = {name: value for name, value in changes.items() if name in IDENTITY}
+    problems = [
+        Problem(f"{name}: {value!r} {reason}")
+        for name, value in parts.items()
+        if (reason := IDENTITY[name].type.refuse(value))
+    ]
+    if problems:
+        raise InvalidInput(f"device {device.name}", problems)
+    rest = {name: value for name, value in changes.items() if name not in IDENTITY}
+    made = _made(device, rest)
+    return made.but(id=replace(made.id, **parts)) if parts else made
+
+
+def changed_target(target: Target, changes: dict[str, Any]) -> Target:
+    """A target with some settings, or lists of members, changed."""
+    known = ("enabled", "rel_tgt_id", *target.settings, "hosts", "luns", "groups")
+    _known(f"target {target.driver}/{target.name}", changes, known)
+    return _made(target, changes)
+
+
+def changed_group(group: Group, changes: dict[str, Any]) -> Group:
+    """A group with some settings, or lists of members, changed."""
+    _known(f"group {group.name}", changes, ("priority", "initiators", "luns"))
+    try:
+        return replace(group, **changes)
+    except (AttributeError, TypeError) as error:
+        raise InvalidInput(f"group {group.name}", [Problem(str(error))]) from error
+
+
+def _made(thing: _Thing, changes: dict[str, Any]) -> _Thing:
+    try:
+        return thing.but(**changes)
+    except (AttributeError, TypeError) as error:
+        raise InvalidInput(thing.name, [Problem(str(error))]) from error
+
+
+def _known(whose: str, given: dict[str, Any], known: tuple[str, ...]) -> None:
+    problems = [Problem(f"no setting {name!r}{hint(name, known)}") for name in given if name not in known]
+    if problems:
+        raise InvalidInput(whose, problems)

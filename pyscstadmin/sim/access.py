@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Simulated targets, groups, initiators, LUNs and hosts, and their rules: who may be made where, what each
+attribute takes, what refuses.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pyscstadmin.config import names
+from pyscstadmin.config.settings import DRIVERS, Value
+from pyscstadmin.sim.node import (
+    RO,
+    RW,
+    Attribute,
+    Fixed,
+    Item,
+    Link,
+    Linked,
+    Node,
+    Refused,
+    Served,
+    Top,
+    refuse,
+    stored,
+    to_bool,
+    to_number,
+)
+
+__all__ = ["DriverDir", "Group", "Host", "Lun", "Target", "all_hosts", "all_targets"]
+
+
+def all_targets(root: Top) -> Iterator[Target]:
+    """Every target."""
+    for driver in root.targets.children.values():
+        for target in driver.children.values():
+            assert isinstance(target, Target)
+            yield target
+
+
+def all_hosts(root: Top) -> list[Host]:
+    """All hosts of driver local."""
+    return [h for t in all_targets(root) for h in t.hosts.children.values() if isinstance(h, Host)]
+
+
+class DriverDir(Node):
+    """targets/DRIVER."""
+
+    def make(self, name: str) -> None:
+        refuse(names.check_target_name(name))
+        self.children[name] = Target(self, name)
+
+    def restore(self, name: str, data: dict[str, Any]) -> None:
+        """Make a target from dumped data."""
+        target = Target(self, name)
+        self.children[name] = target
+        target.restore(data)
+
+
+class Target(Item):
+    """targets/DRIVER/NAME."""
+
+    def __init__(self, parent: DriverDir, name: str) -> None:
+        super().__init__(parent, name)
+        self.driver = parent.name
+        self.spec = DRIVERS[self.driver]
+        self.enabled = False
+        taken = {target.rel_tgt_id for target in all_targets(self.root)}
+        self.rel_tgt_id: int = next(
+            number for number in range(1, names.REL_TGT_ID_MAX + 2) if number not in taken
+        )
+        self.values: dict[str, Value] = {name: row.default for name, row in self.spec.settings.items()}
+        self.hosts = Hosts(self, "hosts")
+        self.luns = Luns(self, "luns")
+        self.groups = Groups(self, "groups")
+        self.children = {"luns": self.luns, "groups": self.groups}
+        if self.spec.hosts:
+            self.children["hosts"] = self.hosts
+
+    def attributes(self) -> Mapping[str, Attribute]:
+        return {**_TARGET_ATTRIBUTES, **dict.fromkeys(self.values, RW)}
+
+    def show(self, name: str) -> str:
+        if name == "state":
+            return "enabled" if self.enabled else "disabled"
+        if name in self.values:
+            return self.spec.settings[name].type.to_kernel(self.values[name])
+        return str(int(getattr(self, name)))
+
+    def store(self, name: str, text: str) -> None:
+        if name == "enabled":
+            self.enabled = to_bool(text)
+            for host in self.hosts.children.values():
+                assert isinstance(host, Host)
+                host.login(self.enabled)
+        elif name in self.values:
+            row = self.spec.settings[name]
+            value = stored(row, text)
+            if self.enabled and not row.live:
+                raise Refused(errno.EBUSY)
+            self.values[name] = value
+        else:
+            self._store_id(text)
+
+    def _store_id(self, text: str) -> None:
+        number = to_number(text, 1, names.REL_TGT_ID_MAX)
+        if self.enabled:
+            raise Refused(errno.EBUSY)
+        if any(other.rel_tgt_id == number for other in all_targets(self.root) if other is not self):
+            raise Refused(errno.EEXIST)
+        self.rel_tgt_id = number
+
+    def leaving(self) -> None:
+        if self.root.in_force is not None:
+            self.root.in_force.pop(self.path, None)
+
+    def access(self) -> dict[str, Any]:
+        """Who sees what, as plain data."""
+        groups = {
+            name: group.access() for name, group in self.groups.children.items() if isinstance(group, Group)
+        }
+        return {"luns": self.luns.access(), "groups": groups}
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data of everything."""
+        fields = {name: getattr(self, name) for name in _STATE}
+        return {**fields, "values": dict(self.values), "hosts": list(self.hosts.children), **self.access()}
+
+    def restore(self, data: dict[str, Any]) -> None:
+        """The reverse of `dump`. Nothing is published: the generation is loaded afterwards."""
+        for name in _STATE:
+            setattr(self, name, data[name])
+        self.values.update(data["values"])
+        for host in data["hosts"]:
+            self.hosts.make(host)
+        self.luns.restore(data["luns"])
+        for name, group in data["groups"].items():
+            made = Group(self.groups, name)
+            self.groups.children[name] = made
+            made.restore(group)
+
+
+_STATE = ("enabled", "rel_tgt_id")
+_TARGET_ATTRIBUTES = {**dict.fromkeys(_STATE, RW), "state": RO}
+
+
+class Hosts(Fixed):
+    """targets/local/NAME/hosts."""
+
+    def make(self, name: str) -> None:
+        refuse(names.check_initiator(name))
+        if any(other.lower() == name.lower() for other in self.children):
+            raise Refused(errno.EEXIST)
+        host = Host(self, name)
+        self.children[name] = host
+        assert isinstance(self.parent, Target)
+        host.login(self.parent.enabled)
+
+
+class Host(Item):
+    """targets/local/NAME/hosts/INITIATOR."""
+
+    number: int | None = None
+
+    def login(self, on: bool) -> None:
+        """Log in or out; each login gets a number that nobody has."""
+        if on and self.number is None:
+            taken = {host.number for host in all_hosts(self.root) if host is not self}
+            self.number = next(number for number in range(len(taken) + 1) if number not in taken)
+        elif not on:
+            self.number = None
+
+    def attributes(self) -> Mapping[str, Attribute]:
+        return {"host": RO}
+
+    def show(self, name: str) -> str:
+        return "" if self.number is None else str(self.number)
+
+
+class Groups(Fixed):
+    """targets/DRIVER/NAME/groups."""
+
+    def make(self, name: str) -> None:
+        refuse(names.check_group_name(name))
+        self.root.before_change()
+        self.children[name] = Group(self, name)
+
+
+class _AccessItem(Item):
+    """An item of the access directories. It is empty when it goes, so nobody notices."""
+
+    def leaving(self) -> None:
+        self.root.before_change()
+
+
+class Group(_AccessItem):
+    """targets/DRIVER/NAME/groups/GROUP."""
+
+    def __init__(self, parent: Node, name: str) -> None:
+        super().__init__(parent, name)
+        self.priority = names.PRIORITY_DEFAULT
+        self.initiators = Initiators(self, "initiators")
+        self.luns = Luns(self, "luns")
+        self.children = {"initiators": self.initiators, "luns": self.luns}
+
+    def attributes(self) -> Mapping[str, Attribute]:
+        return {"priority": RW}
+
+    def show(self, name: str) -> str:
+        return str(self.priority)
+
+    def store(self, name: str, text: str) -> None:
+        number = to_number(text, 0, names.PRIORITY_MAX)
+        if number != self.priority:
+            self.root.before_change()
+            self.priority = number
+            self.root.after_change()
+
+    def access(self) -> dict[str, Any]:
+        """Who sees what, as plain data."""
+        return {
+            "priority": self.priority,
+            "initiators": sorted(self.initiators.children),
+            "luns": self.luns.access(),
+        }
+
+    def restore(self, data: dict[str, Any]) -> None:
+        """The reverse of `access`."""
+        self.priority = data["priority"]
+        for pattern in data["initiators"]:
+            self.initiators.children[pattern] = Initiator(self.initiators, pattern)
+        self.luns.restore(data["luns"])
+
+
+class Initiators(Fixed):
+    """.../groups/GROUP/initiators."""
+
+    def make(self, name: str) -> None:
+        refuse(names.check_pattern(name))
+        if any(other.lower() == name.lower() for other in self.children):
+            raise Refused(errno.EEXIST)
+        self.root.before_change()
+        self.children[name] = Initiator(self, name)
+        self.root.after_change()
+
+
+class Initiator(_AccessItem):
+    """.../initiators/PATTERN."""
+
+    def remove(self) -> None:
+        super().remove()
+        self.root.after_change()
+
+
+class Luns(Fixed):
+    """.../luns."""
+
+    def make(self, name: str) -> None:
+        refuse(names.check_lun(name))
+        self.root.before_change()
+        self.children[name] = Lun(self, name)
+
+    def access(self) -> dict[str, Any]:
+        """The LUNs as plain data, by number."""
+        luns = sorted(self.children.items(), key=lambda item: int(item[0]))
+        return {number: lun.access() for number, lun in luns if isinstance(lun, Lun)}
+
+    def restore(self, data: dict[str, Any]) -> None:
+        """The reverse of `access`."""
+        for number, fields in data.items():
+            lun = Lun(self, number)
+            self.children[number] = lun
+            lun.read_only = fields["read_only"]
+            lun.link_name = fields.get("link", "device")
+            if fields["device"]:
+                lun.attach(self.root, fields["device"])
+
+
+class Lun(_AccessItem, Linked):
+    """.../luns/N."""
+
+    def __init__(self, parent: Node, name: str) -> None:
+        super().__init__(parent, name)
+        self.read_only = False
+        self.device: Served | None = None
+        self.link_name = "device"
+
+    @property
+    def links(self) -> Mapping[str, Link]:
+        return {self.link_name: Link(self, self.device)} if self.device is not None else {}
+
+    def attributes(self) -> Mapping[str, Attribute]:
+        return {"read_only": RW, "state": RO}
+
+    def show(self, name: str) -> str:
+        if name == "read_only":
+            return str(int(self.read_only))
+        return "unmapped" if self.device is None else self.device.show("state")
+
+    def store(self, name: str, text: str) -> None:
+        value = to_bool(text)
+        if value != self.read_only:
+            self.root.before_change()
+            self.read_only = value
+            if self.device is not None:
+                self.root.after_change()
+
+    def link(self, name: str, target: Node) -> None:
+        """symlink in this directory."""
+        if not isinstance(target, Served):
+            raise Refused(errno.EINVAL)
+        if self.device is not None:
+            raise Refused(errno.EEXIST)
+        if not target.enabled:
+            raise Refused(errno.ENODEV)
+        self.root.before_change()
+        self.device = target
+        self.link_name = name
+        target.luns.add(self)
+        self.root.after_change()
+
+    def unlink(self) -> None:
+        """Remove the link."""
+        assert self.device is not None
+        self.root.before_change()
+        self.device.luns.discard(self)
+        self.device = None
+        self.root.after_change()
+
+    def attach(self, root: Top, name: str) -> None:
+        """Point at a device by name, when a state is loaded."""
+        for handler in root.devices.children.values():
+            device = handler.children.get(name)
+            if isinstance(device, Served):
+                self.device = device
+                device.luns.add(self)
+
+    def access(self) -> dict[str, Any]:
+        """Plain data."""
+        data = {"device": self.device.name if self.device else "", "read_only": self.read_only}
+        return data if self.link_name == "device" else {**data, "link": self.link_name}

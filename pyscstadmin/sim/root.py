@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The root of the simulated tree: generation, staging and commit, and what is in force."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pyscstadmin import __version__
+from pyscstadmin.config.acl import decide
+from pyscstadmin.config.model import Group as GroupModel
+from pyscstadmin.config.model import Lun as LunModel
+from pyscstadmin.config.model import Target as TargetModel
+from pyscstadmin.config.settings import DRIVERS, HANDLERS, ROOT, Value
+from pyscstadmin.kernel.running import Running
+from pyscstadmin.kernel.sessions import Session, SessionLun
+from pyscstadmin.sim.access import DriverDir, Target, all_targets
+from pyscstadmin.sim.device import Device, HandlerDir
+from pyscstadmin.sim.node import RO, RW, WO, Attribute, Node, Refused, Top, stored, to_bool, to_number
+
+__all__ = ["Command", "Root"]
+
+
+@dataclass(slots=True)
+class Command:
+    """A command that does not end by itself, and under which access it was admitted. `revoked`: the
+    generation that took this away, 0 for none.
+    """
+
+    target: str
+    initiator: str
+    lun: int
+    device: str
+    writes: bool
+    revoked: int = 0
+
+    def allowed(self, sessions: list[Session]) -> bool:
+        """Whether it would still be admitted."""
+        return any(
+            (session.target, session.initiator) == (self.target, self.initiator)
+            and (lun.number, lun.device) == (self.lun, self.device)
+            and not (lun.read_only and self.writes)
+            for session in sessions
+            for lun in session.luns
+        )
+
+
+class Root(Top):
+    """The root: generation, staging and commit."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "")
+        self.generation = 1
+        self.autocommit = True
+        self.in_force = None
+        self.staged = False
+        self.values: dict[str, Value] = {name: row.default for name, row in ROOT.items()}
+        self.commands: list[Command] = []
+        self.devices = Node(self, "devices")
+        self.targets = Node(self, "targets")
+        self.children = {"devices": self.devices, "targets": self.targets}
+        self.devices.children = {handler: HandlerDir(self.devices, handler) for handler in HANDLERS}
+        self.targets.children = {driver: DriverDir(self.targets, driver) for driver in DRIVERS}
+
+    def attributes(self) -> Mapping[str, Attribute]:
+        return _ROOT_ATTRIBUTES
+
+    def show(self, name: str) -> str:
+        values = {
+            "version": f"{__version__}-sim",
+            "features": "",
+            "generation": str(self.generation),
+            "autocommit": str(int(self.autocommit)),
+            "staged": str(int(self.staged)),
+            "settled": str(min([self.generation, *(running.generation - 1 for running in self.running())])),
+        }
+        return values[name] if name in values else ROOT[name].type.to_kernel(self.values[name])
+
+    def store(self, name: str, text: str) -> None:
+        if name in self.values:
+            self.values[name] = stored(ROOT[name], text)
+            return
+        if name in ("commit", "commit_fence"):
+            if to_number(text, 0, 2**64 - 1) != self.generation:
+                raise Refused(errno.ESTALE)
+            self.publish()
+            self.revoke(abort=name == "commit_fence")
+            return
+        wanted = to_bool(text)
+        if wanted:
+            self.publish()
+        self.autocommit = wanted
+
+    def publish(self) -> None:
+        """Bring staged changes into force."""
+        if self.staged:
+            self.generation += 1
+        self.staged = False
+        self.in_force = None
+
+    def revoke(self, *, abort: bool = False) -> None:
+        """Note whose commands run under access that is no more, or end them."""
+        if not self.commands:
+            return
+        sessions = self.sessions()
+        for command in list(self.commands):
+            if not command.revoked and not command.allowed(sessions):
+                command.revoked = self.generation
+                if abort:
+                    self.commands.remove(command)
+
+    def running(self) -> list[Running]:
+        """Revoked access that still has commands: a line of `unsettled` each."""
+        found = {
+            Running(command.revoked, command.target, command.initiator, command.lun, command.device)
+            for command in self.commands
+            if command.revoked
+        }
+        return sorted(found, key=lambda one: (one.generation, one.target, one.initiator, one.lun, one.device))
+
+    def before_change(self) -> None:
+        """Call before any change of the access directories: keeps what is in force."""
+        if not self.autocommit and self.in_force is None:
+            self.in_force = self.access()
+
+    def after_change(self) -> None:
+        """Call after a change that initiators could notice: with autocommit, it is in force."""
+        self.staged = True
+        if self.autocommit:
+            self.publish()
+
+    def access(self) -> dict[str, Any]:
+        """The access the tree shows, as plain data: target path -> luns and groups. Empty is left out."""
+        found = {target.path: target.access() for target in all_targets(self)}
+        return {path: access for path, access in found.items() if access["luns"] or access["groups"]}
+
+    def force(self) -> dict[str, Any]:
+        """The access in force."""
+        return self.access() if self.in_force is None else self.in_force
+
+    def uses(self, device: str) -> bool:
+        """Whether a LUN in force points at a device, while it may not in the tree."""
+        for access in (self.in_force or {}).values():
+            sets = [access["luns"], *(group["luns"] for group in access["groups"].values())]
+            if any(lun["device"] == device for luns in sets for lun in luns.values()):
+                return True
+        return False
+
+    def sessions(self) -> list[Session]:
+        """What the initiators see now."""
+        found: list[Session] = []
+        for target in all_targets(self):
+            if not target.enabled:
+                continue
+            model = _model(target, self.force().get(target.path, {"luns": {}, "groups": {}}))
+            for host in target.hosts.children:
+                choice = decide(model, host)
+                luns = tuple(
+                    SessionLun(lun.number, lun.device, lun.read_only) for lun in choice.luns if lun.device
+                )
+                name = f"session.{len(found) + 1}"
+                found.append(Session(name, f"{target.driver}/{target.name}", host, choice.group, luns))
+        return found
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data of everything."""
+        devices = {
+            handler: {
+                name: device.dump() for name, device in node.children.items() if isinstance(device, Device)
+            }
+            for handler, node in self.devices.children.items()
+        }
+        targets = {target.path: target.dump() for target in all_targets(self)}
+        return {
+            "generation": self.generation,
+            "autocommit": self.autocommit,
+            "staged": self.staged,
+            "in_force": self.in_force,
+            "values": dict(self.values),
+            "commands": [asdict(command) for command in self.commands],
+            "devices": devices,
+            "targets": targets,
+        }
+
+    def load(self, data: dict[str, Any]) -> None:
+        """The reverse of `dump`, into a fresh root."""
+        for handler, devices in data["devices"].items():
+            node = self.devices.children[handler]
+            assert isinstance(node, HandlerDir)
+            for name, device in devices.items():
+                node.restore(name, device)
+        for path, target in data["targets"].items():
+            driver = self.targets.children[path.split("/")[1]]
+            assert isinstance(driver, DriverDir)
+            driver.restore(path.split("/", 2)[2], target)
+        for name in ("generation", "autocommit", "staged", "in_force", "values"):
+            setattr(self, name, data[name])
+        self.commands = [Command(**command) for command in data["commands"]]
+
+
+_ROOT_ATTRIBUTES = {
+    "version": RO,
+    "features": RO,
+    "generation": RO,
+    "autocommit": RW,
+    "staged": RO,
+    "settled": RO,
+    "commit": WO,
+    "commit_fence": WO,
+    **dict.fromkeys(ROOT, RW),
+}
+
+
+def _model(target: Target, access: dict[str, Any]) -> TargetModel:
+    groups = tuple(
+        GroupModel(name, group["priority"], tuple(group["initiators"]), _luns_model(group["luns"]))
+        for name, group in access["groups"].items()
+    )
+    return TargetModel(target.driver, target.name, luns=_luns_model(access["luns"]), groups=groups)
+
+
+def _luns_model(luns: dict[str, Any]) -> tuple[LunModel, ...]:
+    return tuple(LunModel(int(number), lun["device"], lun["read_only"]) for number, lun in luns.items())
