@@ -445,15 +445,19 @@ out:
 	return ret;
 }
 
+/* An initiator that is idle learns of a unit attention only if its driver goes and looks. */
+static void scst_device_tell_driver(struct scst_nexus *nexus, void *unused)
+{
+	if (nexus->sess->driver->luns_changed)
+		nexus->sess->driver->luns_changed(nexus->sess);
+}
+
 /* Who looked while the device was parked may have found no use for the LUN. */
 static void scst_device_notify(struct scst_nexus *nexus, void *unused)
 {
-	struct scst_session *sess = nexus->sess;
-
-	set_bit(SCST_UA_LUNS_CHANGED, &sess->ua_once);
+	set_bit(SCST_UA_LUNS_CHANGED, &nexus->sess->ua_once);
 	set_bit(SCST_UA_LUNS_CHANGED, &nexus->gates);
-	if (sess->driver->luns_changed)
-		sess->driver->luns_changed(sess);
+	scst_device_tell_driver(nexus, unused);
 }
 
 /* The backing is open and wanted.  Unit attentions first: no command may slip through before them. */
@@ -791,6 +795,7 @@ static int scst_resize_apply(struct scst_device *dev, const struct scst_resize *
 		return 0;
 	WRITE_ONCE(dev->geo.nblocks, nblocks);
 	scst_ua_device(dev, SCST_UA_CAPACITY_CHANGED, NULL);
+	scst_device_for_each_nexus(dev, scst_device_tell_driver, NULL);
 	scst_device_event(dev, "resized");
 	return 0;
 }

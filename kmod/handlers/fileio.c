@@ -109,9 +109,15 @@ static void fileio_copy(void *to, const void *from, unsigned int len)
 static unsigned int fileio_copy_part(struct fileio_cursor *to, struct page *from,
 				     unsigned int offset, unsigned int len)
 {
-	unsigned int at = to->sg->offset + to->offset;
+	unsigned int at;
 	void *src, *dst;
 
+	/* Not when the last one is full: most commands have no other. */
+	if (to->offset == to->sg->length) {
+		to->sg = sg_next(to->sg);
+		to->offset = 0;
+	}
+	at = to->sg->offset + to->offset;
 	len = min3(len, to->sg->length - to->offset,
 		   (unsigned int)PAGE_SIZE - max_t(unsigned int, offset, offset_in_page(at)));
 	dst = kmap_local_page(sg_page(to->sg) + (at >> PAGE_SHIFT));
@@ -121,10 +127,6 @@ static unsigned int fileio_copy_part(struct fileio_cursor *to, struct page *from
 	kunmap_local(dst);
 
 	to->offset += len;
-	if (to->offset == to->sg->length) {
-		to->sg = sg_next(to->sg);
-		to->offset = 0;
-	}
 	return len;
 }
 

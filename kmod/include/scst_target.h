@@ -71,7 +71,8 @@ enum scst_protocol {
  * @tmf_done: tmf->response is valid; the request is the driver's again.  Process context, must not wait.
  * @session_gone: the last command of a session is released after scst_session_close(); the session's memory is freed when
  *	this returns.  Process context, must not wait for other sessions.
- * @luns_changed: the LUNs the session sees have changed, or one has become ready (a unit attention is pending as well).
+ * @luns_changed: the LUNs the session sees have changed, or one has become ready or has another size (a unit
+ *	attention is pending as well).
  *	Under a spinlock: must not sleep.  Optional.
  */
 struct scst_target_driver {

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import random
 import time
@@ -189,19 +188,8 @@ def store(request: pytest.FixtureRequest, make_file: MakeFile, mapper: Mapper) -
     return Store(mapper.node, resize, tree.blockio("g", mapper.node))
 
 
-def touch(disk: Path) -> None:
-    """A command: an initiator is told when it sends one."""
-    file = os.open(disk, os.O_RDONLY | os.O_DIRECT)
-    try:
-        with mmap.mmap(-1, 4096) as buffer:
-            os.preadv(file, [buffer], 0)
-    finally:
-        os.close(file)
-
-
 def wait_size(disk: Path, size: int) -> None:
-    """The initiator notices with its next command."""
-    touch(disk)
+    """The initiator notices by itself."""
     tree.wait_for(f"{disk} has {size} bytes", lambda: sectors(disk) == size // 512)
 
 
@@ -221,6 +209,14 @@ def test_growth_under_load(store: Store, tmp_path: Path) -> None:
         unit.attentions()
         unit.good(scsi.write10(48 * 2048 - 8, 8), write=bytes(4096))
         assert unit.sense(scsi.read10(48 * 2048, 1), 512) == scsi.LBA_OUT_OF_RANGE
+
+
+def test_idle_initiators_see_growth(store: Store) -> None:
+    """Who sends no command has the new size as well, and nobody opens the disk for it."""
+    disks = [host.disk(0) for host in serve(store.device)]
+    store.resize(40 * MIB)
+    store.device.activate()
+    tree.wait_for("the size of idle disks", lambda: all(sectors(disk) == 40 * 2048 for disk in disks))
 
 
 def test_capacity_change_is_told(store: Store) -> None:
