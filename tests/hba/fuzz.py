@@ -15,7 +15,8 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -362,13 +363,30 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def run(seconds: float, seed: int) -> int:
-    """Attack for a time; 0 if the server stood it."""
-    complaints = Complaints()
+@contextmanager
+def heard(complaints: Complaints) -> Iterator[None]:
+    """Let it hear everything the server logs, and nobody else."""
     logger = logging.getLogger("hba")
+    before = logger.level, logger.propagate
     logger.addHandler(complaints)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(complaints)
+        logger.level, logger.propagate = before
+
+
+def run(seconds: float, seed: int) -> int:
+    """Attack for a time; 0 if the server stood it."""
+    complaints = Complaints()
+    with heard(complaints):
+        return attack(seconds, seed, complaints)
+
+
+def attack(seconds: float, seed: int, complaints: Complaints) -> int:
+    """The same, with the complaints of the server."""
     fuzzer = Fuzzer(seed)
     for _ in range(20):
         fuzzer.round()

@@ -16,7 +16,10 @@ from pyscstadmin.config.layout import ROOT
 from pyscstadmin.config.settings import DRIVERS
 from pyscstadmin.kernel.cfs import RealTree, Tree
 from pyscstadmin.sim.tree import SimTree
+from tests.nothing_left import nothing_left
 from tests.sim.support import Names, wipe
+
+__all__ = ("nothing_left",)
 
 REAL = os.environ.get("SCST_REAL") == "1"
 

@@ -370,9 +370,9 @@ def test_large_files_are_refused_quickly(scstadmin: Run, tmp_path: Path, capsys:
         "json": b"[" + b"1," * 5_000_000 + b"1]",
     }
     path.write_bytes(data[kind])
-    start = time.monotonic()
+    start = time.process_time()
     assert scstadmin("apply", str(path)) == 2
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
     assert "larger than 8388608 bytes" in capsys.readouterr().err
 
 

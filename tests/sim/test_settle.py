@@ -105,11 +105,9 @@ def test_one_can_go_without_waiting(hung: SimTree, scstadmin: Run, capsys: Captu
 
 def test_the_end_of_the_command_ends_the_waiting(hung: SimTree, scstadmin: Run, capsys: Capture) -> None:
     thread = ended_when_revoked(hung.name)
-    start = time.monotonic()
-    code, data = result(scstadmin, capsys, *UNMAP)
+    code, data = result(scstadmin, capsys, "--settle", "3600", *UNMAP)
     thread.join()
     assert (code, data["settled"], data["running"]) == (0, True, [])
-    assert time.monotonic() - start < 8
 
 
 def test_others_may_write_while_one_waits(hung: SimTree, tmp_path: Path) -> None:

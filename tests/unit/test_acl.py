@@ -53,9 +53,9 @@ def test_matcher(pattern: str, name: str, expected: bool) -> None:
 
 
 def test_matcher_has_no_explosion() -> None:
-    start = time.monotonic()
+    start = time.process_time()
     assert not matches("*a" * 100 + "b", "a" * 223)
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
 
 
 def choice(groups: list[Group], name: str) -> str:

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -270,11 +269,8 @@ def test_a_degraded_state_is_not_saved(tmp_path: Path) -> None:
 
 def test_lock_times_out(tmp_path: Path) -> None:
     path = str(tmp_path / "run" / "lock")
-    with locked(path):
-        start = time.monotonic()
-        with pytest.raises(LockTimeout, match="another scstadmin"), locked(path, 0.1):
-            pytest.fail("the lock was given twice")
-        assert time.monotonic() - start < 2
+    with locked(path), pytest.raises(LockTimeout, match=r"more than 0\.1 s"), locked(path, 0.1):
+        pytest.fail("the lock was given twice")
     with locked(path, 0):
         pass
 
