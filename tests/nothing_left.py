@@ -44,7 +44,7 @@ def _state() -> State:
         "folder": os.getcwd(),
         "umask": _umask(),
         "environment": environment,
-        "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
+        **{f"signal {int(number)}": signal.getsignal(number) for number in signal.valid_signals()},
         "threads": sorted(one.name for one in threading.enumerate() if not one.daemon),
         **_loggers(),
     }

@@ -81,7 +81,14 @@ def _asks_json(words: Sequence[str]) -> bool:
 
 
 def _run(args: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _attempt(args)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _attempt(args: argparse.Namespace) -> int:
     try:
         code = int(args.run(args))
         sys.stdout.flush()

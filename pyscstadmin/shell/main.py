@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator
@@ -123,12 +125,15 @@ def _unknown(command: str, node: Any) -> Exception:
 
 def _framework(session: Session, interactive: bool) -> Any:
     """The library's shell, without its preferences file, its log and its colours where nobody sees them."""
+    ctrl_c = signal.getsignal(signal.SIGINT)
     with warnings.catch_warnings():
         # Its grammar, which is not used here, is built with functions that pyparsing 3.3 calls deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
         from configshell import ConfigShell
 
         made = ConfigShell(preferences_dir=None)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, ctrl_c)  # importing it has set its own
     made.prefs["color_mode"] = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     made.prefs["loglevel_console"] = "error"
     made.session = session
