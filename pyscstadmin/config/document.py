@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""JSON texts of any format, strictly, and where in the text something is wrong. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from pyscstadmin.config.check import Finding
+from pyscstadmin.config.locate import Places, dotted, locate
+from pyscstadmin.errors import InvalidInput, Problem
+
+__all__ = ["Document", "parse"]
+
+_SHOWN = 100
+# No number of a configuration is nearly as long, and converting one of millions of digits takes minutes.
+_DIGITS = 1000
+_ATOM = re.compile(r'"(?:[^"\\]|\\.)*"|([^\s\[\]{},:"]+)', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON text and what it says. `repeats`: an object has a key twice, of which `data` knows one.
+
+    Without a text (data that came another way), findings have no line and column.
+    """
+
+    source: str
+    data: Any
+    text: str = ""
+    repeats: bool = False
+
+    def explained(self, findings: Sequence[Finding]) -> InvalidInput:
+        """The findings and the repeated keys with their places, in the order of the text."""
+        places = locate(self.text, (finding.path for finding in findings))
+        found = [
+            (offset, Problem(f"{_what(path)} {json.dumps(path[-1])}", dotted(path[:-1])))
+            for path, offset in places.duplicates
+        ]
+        for finding in findings:
+            first, second = (places.keys, places.values) if finding.at_key else (places.values, places.keys)
+            offset = first.get(finding.path, second.get(finding.path, 0))
+            found.append((offset, Problem(finding.message, dotted(finding.shown))))
+        found.sort(key=lambda item: item[0])
+        problems = [self._placed(problem, places, offset) for offset, problem in found[:_SHOWN]]
+        return InvalidInput(self.source, problems, max(0, len(found) - _SHOWN))
+
+    def _placed(self, problem: Problem, places: Places, offset: int) -> Problem:
+        line, column = places.line_column(offset) if self.text else (0, 0)
+        return Problem(problem.message, problem.where, line, column)
+
+
+def _what(path: tuple[str | int, ...]) -> str:
+    parent = path[-2] if len(path) > 1 else ""
+    return {"luns": "duplicate LUN", "groups": "duplicate group"}.get(str(parent), "duplicate key")
+
+
+def parse(text: str, source: str) -> Document:
+    """Read a JSON text; keys that repeat are noted only. Raises `InvalidInput` for what is not JSON."""
+    text = text.removeprefix("\ufeff")  # what some editors begin UTF-8 with
+    repeats = False
+
+    def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal repeats
+        found = dict(members)
+        repeats = repeats or len(found) != len(members)
+        return found
+
+    data = _parsed(text, source, pairs)
+    return Document(source, data, text, repeats)
+
+
+def _parsed(text: str, source: str, pairs: Any) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=pairs, parse_constant=_no_constant, parse_int=_number)
+    except json.JSONDecodeError as error:
+        problem = Problem(f"not JSON: {error.msg}", "", error.lineno, error.colno)
+        raise InvalidInput(source, [problem]) from error
+    except RecursionError:
+        raise InvalidInput(source, [Problem("nested too deeply for a configuration")]) from None
+    except ValueError as error:
+        raise InvalidInput(source, [Problem(f"not JSON: {error}", "", *_odd_place(text))]) from error
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _number(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _odd_place(text: str) -> tuple[int, int]:
+    """Line and column of the first constant or number that is refused above; everything before it is JSON."""
+    for match in _ATOM.finditer(text):
+        atom = match[1] or ""
+        if atom in ("NaN", "Infinity", "-Infinity") or (len(atom) > _DIGITS and atom.lstrip("-").isdigit()):
+            return Places(text).line_column(match.start())
+    return 0, 0
