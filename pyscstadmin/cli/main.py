@@ -218,6 +218,7 @@ def parser(faces: Faces) -> argparse.ArgumentParser:
     )
     resize.add_argument("--shrink", action="store_true", help="even if SIZE is less than it was")
     add("schema", _schema, "print the JSON Schema of configuration files")
+    _import_command(add)
     add("watch", faces["watch"], "follow devices that come and go, until stopped", takes_rest=True)
     add("shell", faces["shell"], "the interactive shell", takes_rest=True)
     return top
@@ -290,6 +291,25 @@ def _access_commands(add: _Add) -> None:
         command.add_argument("--target", required=True, help="DRIVER/NAME, or NAME")
         command.add_argument("--group", default="", help="default: the target's own LUNs")
         command.add_argument("--lun", required=True, type=_lun_number, metavar="N")
+
+
+def _import_command(add: _Add) -> None:
+    def run(args: argparse.Namespace) -> int:
+        from pyscstadmin.cli import importing
+
+        return importing.run(args)
+
+    command = add("import", run, "make a configuration of that of another target stack; changes nothing")
+    command.add_argument("stack", choices=("lio",), help="lio: LIO, the target of the Linux kernel")
+    command.add_argument(
+        "file", nargs="?", help="its saveconfig.json, - for the standard input; default: what runs"
+    )
+    command.add_argument("-o", "--output", metavar="FILE", help="write the configuration there")
+    command.add_argument(
+        "--as-local",
+        action="store_true",
+        help="make targets of driver local of those that there is no driver for, to try things",
+    )
 
 
 def _size(text: str) -> int:

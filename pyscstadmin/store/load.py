@@ -11,7 +11,7 @@ from pyscstadmin.config.model import Config
 from pyscstadmin.config.schema import loads
 from pyscstadmin.errors import InvalidInput, Problem
 
-__all__ = ["SIZE_CAP", "load_file"]
+__all__ = ["SIZE_CAP", "load_file", "read_text"]
 
 SIZE_CAP = 8 * 1024 * 1024
 
@@ -20,6 +20,11 @@ def load_file(path: str) -> Config:
     """Read a configuration file; `-` is the standard input. Raises `InvalidInput` for whatever is wrong with
     it.
     """
+    return loads(read_text(path), path)
+
+
+def read_text(path: str) -> str:
+    """The text of any file; `-` is the standard input. Raises `InvalidInput` if it has none."""
     try:
         data = _read(path)
     except OSError as error:
@@ -27,12 +32,11 @@ def load_file(path: str) -> Config:
     if len(data) > SIZE_CAP:
         raise InvalidInput(path, [Problem(f"larger than {SIZE_CAP} bytes; no configuration is that large")])
     try:
-        text = data.decode()
+        return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
         raise InvalidInput(path, [Problem("not UTF-8 text", "", line, column)]) from error
-    return loads(text, path)
 
 
 def _read(path: str) -> bytes:
