@@ -300,12 +300,12 @@ def _import_command(add: _Add) -> None:
         return importing.run(args)
 
     command = add("import", run, "make a configuration of that of another target stack; changes nothing")
-    command.add_argument("stack", choices=("lio",), help="lio: LIO, the target of the Linux kernel")
-    command.add_argument(
-        "file", nargs="?", help="its saveconfig.json, - for the standard input; default: what runs"
-    )
-    command.add_argument("-o", "--output", metavar="FILE", help="write the configuration there")
-    command.add_argument(
+    stacks = command.add_subparsers(title="stacks", metavar="STACK", required=True)
+    text = "LIO, the target of the Linux kernel: what runs, or its saveconfig.json"
+    lio = stacks.add_parser("lio", help=text, description=text, parents=[_common()])
+    lio.add_argument("file", nargs="?", help="saveconfig.json; - is the standard input; default: what runs")
+    lio.add_argument("-o", "--output", metavar="FILE", help="write the configuration there")
+    lio.add_argument(
         "--as-local",
         action="store_true",
         help="make targets of driver local of those that there is no driver for, to try things",
