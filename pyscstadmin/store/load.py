@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 
 from pyscstadmin.config.model import Config
@@ -23,14 +22,16 @@ def load_file(path: str) -> Config:
     return loads(read_text(path), path)
 
 
-def read_text(path: str) -> str:
-    """The text of any file; `-` is the standard input. Raises `InvalidInput` if it has none."""
+def read_text(path: str, cap: int = SIZE_CAP) -> str:
+    """The text of any file; `-` is the standard input. Raises `InvalidInput` if it has none, or more than
+    `cap` bytes.
+    """
     try:
-        data = _read(path)
+        data = _read(path, cap)
     except OSError as error:
         raise InvalidInput(path, [Problem(f"cannot be read: {os.strerror(error.errno or 0)}")]) from error
-    if len(data) > SIZE_CAP:
-        raise InvalidInput(path, [Problem(f"larger than {SIZE_CAP} bytes; no configuration is that large")])
+    if len(data) > cap:
+        raise InvalidInput(path, [Problem(f"larger than {cap} bytes; no configuration is that large")])
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -39,13 +40,9 @@ def read_text(path: str) -> str:
         raise InvalidInput(path, [Problem("not UTF-8 text", "", line, column)]) from error
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, cap: int) -> bytes:
+    """The bytes of a file, but one more than the cap at most."""
     if path == "-":
-        return sys.stdin.buffer.read(SIZE_CAP + 1)
+        return sys.stdin.buffer.read(cap + 1)
     with open(path, "rb") as file:
-        status = os.fstat(file.fileno())
-        if stat.S_ISREG(status.st_mode) and status.st_size > SIZE_CAP:
-            raise InvalidInput(
-                path, [Problem(f"larger than {SIZE_CAP} bytes; no configuration is that large")]
-            )
-        return file.read(SIZE_CAP + 1)
+        return file.read(cap + 1)

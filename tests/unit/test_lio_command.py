@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pyscstadmin.__main__ import main
+from pyscstadmin.cli import importing
 from pyscstadmin.config.document import Document
 from pyscstadmin.config.schema import loads
 from pyscstadmin.migrate import lio_kernel
@@ -134,6 +135,16 @@ def test_no_saveconfig_is_2(capsys: Capture, tmp_path: Path, content: bytes, mes
     assert message in err
     assert str(path) in err
     assert not out_file.exists()
+
+
+def test_large_files(capsys: Capture, complete: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LIO's files are longer than ours; what is longer than any is refused without being read whole."""
+    path = tmp_path / "large.json"
+    path.write_text(Path(complete).read_text() + " " * (9 << 20))
+    assert run(capsys, str(path))[0] == 0
+    monkeypatch.setattr(importing, "SIZE_CAP", 4096)
+    code, _, err = run(capsys, "/dev/zero")
+    assert (code, "larger than 4096 bytes" in err) == (2, True)
 
 
 def test_no_file_is_2(capsys: Capture, tmp_path: Path) -> None:
