@@ -32,6 +32,7 @@ from pyscstadmin.config.layout import (
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.plan import Operation, Plan, plan, settle
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
+from pyscstadmin.config.spelling import name_key
 from pyscstadmin.config.valid import (
     changed_device,
     changed_group,
@@ -791,19 +792,22 @@ def _around(key: Key, group: str, lun: Lun | None, enabled: bool) -> Target:
 
 
 def _with(members: tuple[str, ...], names: Sequence[str]) -> tuple[str, ...]:
-    known = {member.lower() for member in members}
+    known = {name_key(member): member for member in members}
     for name in names:
-        if name.lower() in known:
-            raise Conflict(f"{name} is there already (case does not matter)")
-        known.add(name.lower())
+        found = known.get(name_key(name))
+        if found is not None:
+            raise Conflict(f"{name} is there already" + ("" if found == name else f", spelled {found}"))
+        known[name_key(name)] = name
     return (*members, *names)
 
 
 def _less(members: tuple[str, ...], names: Sequence[str]) -> tuple[str, ...]:
+    known = {name_key(member): member for member in members}
+    gone = {name_key(name) for name in names}
     for name in names:
-        if name not in members:
+        if name_key(name) not in known:
             raise Conflict(f"{name} is not there{_hint(name, members)}")
-    return tuple(member for member in members if member not in names)
+    return tuple(member for found, member in known.items() if found not in gone)
 
 
 def _hint(word: str, known: list[str] | tuple[str, ...]) -> str:

@@ -6,52 +6,27 @@
 #include <linux/ctype.h>
 #include <linux/string.h>
 #include "acl.h"
+#include "spelling.h"
 
 bool scst_pattern_is_exact(const char *pattern)
 {
 	return pattern[0] != '!' && !strpbrk(pattern, "*?");
 }
 
-/*
- * Going back to the last star is enough: a later star can swallow whatever an earlier one
- * could, so the time is bounded by the product of both lengths.
- */
-static bool scst_glob_match(const char *pattern, const char *name)
-{
-	const char *star = NULL, *resume = NULL;
-
-	while (*name) {
-		if (*pattern == '*') {
-			star = pattern++;
-			resume = name;
-		} else if (*pattern == '?' || tolower(*pattern) == tolower(*name)) {
-			pattern++;
-			name++;
-		} else if (star) {
-			pattern = star + 1;
-			name = ++resume;
-		} else {
-			return false;
-		}
-	}
-	while (*pattern == '*')
-		pattern++;
-	return !*pattern;
-}
-
 /**
  * scst_pattern_match() - does an initiator name match a pattern?
- * @pattern: * any run, ? one character, a leading ! inverts; case does not matter
- * @name: the initiator's name
+ * @pattern: in any spelling, see scst_spellings_match()
+ * @name: the initiator's name, in any spelling
  */
 bool scst_pattern_match(const char *pattern, const char *name)
 {
-	if (*pattern == '!')
-		return !scst_glob_match(pattern + 1, name);
-	return scst_glob_match(pattern, name);
+	struct scst_spellings of;
+
+	scst_spellings_of(&of, name);
+	return scst_spellings_match(&of, pattern);
 }
 
-/* For sort(): names first, then precedence. */
+/* For sort(): names first, then precedence.  Exact names are in canonical spelling. */
 int scst_acl_rule_cmp(const void *a, const void *b)
 {
 	const struct scst_acl_rule *x = a, *y = b;
@@ -62,7 +37,7 @@ int scst_acl_rule_cmp(const void *a, const void *b)
 	return x->group < y->group ? -1 : x->group > y->group;
 }
 
-/* The first rule of that name: it has the best precedence. */
+/* The first rule of that name, canonical but for case: it has the best precedence. */
 static int scst_acl_find_exact(const struct scst_acl *acl, const char *name)
 {
 	u32 low = 0, high = acl->nr_exact;
@@ -83,7 +58,7 @@ static int scst_acl_find_exact(const struct scst_acl *acl, const char *name)
 /**
  * scst_acl_select() - the group that claims an initiator
  * @acl: the rules
- * @name: the initiator's name
+ * @name: the initiator's name, in any spelling
  *
  * An exact name wins over every pattern.  Among equals the group of better precedence.
  *
@@ -91,11 +66,14 @@ static int scst_acl_find_exact(const struct scst_acl *acl, const char *name)
  */
 int scst_acl_select(const struct scst_acl *acl, const char *name)
 {
-	int group = scst_acl_find_exact(acl, name);
+	struct scst_spellings of;
+	int group;
 	u32 i;
 
+	scst_spellings_of(&of, name);
+	group = scst_acl_find_exact(acl, of.name);
 	for (i = 0; group < 0 && i < acl->nr_wild; i++)
-		if (scst_pattern_match(acl->wild[i].pattern, name))
+		if (scst_spellings_match(&of, acl->wild[i].pattern))
 			group = acl->wild[i].group;
 	return group;
 }

@@ -9,7 +9,7 @@
 
 /**
  * struct scst_acl_rule - a pattern and the group it speaks for
- * @pattern: exact name or pattern
+ * @pattern: exact name in canonical spelling (scst_name_canonical()), or pattern in any
  * @group: index of the group in order of precedence
  */
 struct scst_acl_rule {

@@ -125,11 +125,13 @@ static void scst_access_measure(struct scst_target *tgt, struct scst_access_size
 		list_for_each_entry(pattern, &group->patterns, entry) {
 			const char *name = config_item_name(&pattern->item);
 
-			size->strings += strlen(name) + 1;
-			if (scst_pattern_is_exact(name))
+			if (scst_pattern_is_exact(name)) {
+				size->strings += scst_name_canonical_size(name);
 				size->exact++;
-			else
+			} else {
+				size->strings += strlen(name) + 1;
 				size->wild++;
+			}
 		}
 	}
 }
@@ -143,23 +145,37 @@ static const char *scst_access_string(char **pool, const char *text)
 	return copy;
 }
 
+static const char *scst_access_name(char **pool, const char *name)
+{
+	char *copy = *pool;
+
+	scst_name_canonical(copy, name);
+	*pool += strlen(copy) + 1;
+	return copy;
+}
+
+static void scst_access_add_pattern(struct scst_access *access, const char *text, u32 group, char **pool)
+{
+	struct scst_acl_rule *rule;
+
+	if (scst_pattern_is_exact(text)) {
+		rule = &access->acl.exact[access->acl.nr_exact++];
+		rule->pattern = scst_access_name(pool, text);
+	} else {
+		rule = &access->acl.wild[access->acl.nr_wild++];
+		rule->pattern = scst_access_string(pool, text);
+	}
+	rule->group = group;
+}
+
 static void scst_access_add_group(struct scst_access *access, struct scst_acl_group *group, u32 i, char **pool)
 {
 	struct scst_acl_pattern *pattern;
-	struct scst_acl_rule *rule;
 
 	access->group[i].name = scst_access_string(pool, config_item_name(&group->group.cg_item));
 	access->group[i].set = scst_lunset_get(group->luns->next_set);
-	list_for_each_entry(pattern, &group->patterns, entry) {
-		const char *text = scst_access_string(pool, config_item_name(&pattern->item));
-
-		if (scst_pattern_is_exact(text))
-			rule = &access->acl.exact[access->acl.nr_exact++];
-		else
-			rule = &access->acl.wild[access->acl.nr_wild++];
-		rule->pattern = text;
-		rule->group = i;
-	}
+	list_for_each_entry(pattern, &group->patterns, entry)
+		scst_access_add_pattern(access, config_item_name(&pattern->item), i, pool);
 }
 
 static struct scst_access *scst_access_build(struct scst_target *tgt)
@@ -168,7 +184,7 @@ static struct scst_access *scst_access_build(struct scst_target *tgt)
 	struct scst_acl_group **groups;
 	struct scst_access *access;
 	size_t rules;
-	char *pool;
+	char *pool, *end;
 	u32 i;
 
 	scst_access_measure(tgt, &size);
@@ -185,9 +201,11 @@ static struct scst_access *scst_access_build(struct scst_target *tgt)
 	access->acl.exact = (void *)&access->group[size.groups];
 	access->acl.wild = access->acl.exact + size.exact;
 	pool = (void *)(access->acl.wild + size.wild);
+	end = pool + size.strings;
 	access->default_set = scst_lunset_get(tgt->luns->next_set);
 	for (i = 0; i < size.groups; i++)
 		scst_access_add_group(access, groups[i], i, &pool);
+	WARN_ON_ONCE(pool != end);
 	sort(access->acl.exact, access->acl.nr_exact, sizeof(struct scst_acl_rule), scst_acl_rule_cmp, NULL);
 	atomic_inc(&scst_objects[SCST_OBJ_ACCESSES]);
 out:

@@ -251,6 +251,17 @@ static int scst_pattern_check(const char *name)
 	return name[0] != '!' && strchr(name, '!') ? -EINVAL : 0;
 }
 
+/* Spellings of one name, or of one pattern. */
+static bool scst_pattern_same(const struct scst_acl_pattern *a, const struct scst_acl_pattern *b)
+{
+	const char *x = config_item_name((struct config_item *)&a->item);
+	const char *y = config_item_name((struct config_item *)&b->item);
+
+	if (!scst_number_same(&a->number, &b->number))
+		return false;
+	return a->number.len ? (*x == '!') == (*y == '!') : !strcasecmp(x, y);
+}
+
 /* Under scst_config_mutex. */
 static int scst_pattern_add(struct scst_acl_group *group, struct scst_acl_pattern *pattern)
 {
@@ -258,8 +269,9 @@ static int scst_pattern_add(struct scst_acl_group *group, struct scst_acl_patter
 	struct scst_acl_pattern *other;
 	int ret;
 
+	scst_name_parse(name + (*name == '!'), &pattern->number);
 	list_for_each_entry(other, &group->patterns, entry)
-		if (!strcasecmp(config_item_name(&other->item), name))
+		if (scst_pattern_same(other, pattern))
 			return -EEXIST;
 	list_add_tail(&pattern->entry, &group->patterns);
 	ret = scst_access_changed(group->tgt);

@@ -30,6 +30,7 @@
 #include "scst_target.h"
 #include "compat.h"
 #include "acl.h"
+#include "spelling.h"
 
 extern struct mutex scst_config_mutex;
 extern struct list_head scst_targets;
@@ -379,6 +380,7 @@ struct scst_acl_group {
 struct scst_acl_pattern {
 	struct config_item item;
 	struct list_head entry;
+	struct scst_name_number number;	/* that the name is, behind a ! */
 	struct scst_acl_group *acl_group;
 };
 

@@ -8,6 +8,9 @@
 #include "core.h"
 #include <linux/idr.h>
 
+/* The canonical spelling of a short name may be longer than the name. */
+static_assert(SCST_INITIATOR_NAME_LEN >= SCST_NUMBER_TEXT);
+
 static DEFINE_IDA(scst_session_ids);
 
 static void scst_session_free(struct scst_session *sess)
@@ -102,7 +105,7 @@ static struct scst_session *scst_session_alloc(struct scst_target *tgt, const ch
 	scst_target_get(tgt);
 	sess->max_xfer = scst_target_max_xfer(tgt);
 	sess->track_all = tgt->driver->receive_data || tgt->driver->abort;
-	strscpy(sess->initiator, initiator, sizeof(sess->initiator));
+	scst_name_canonical(sess->initiator, initiator);
 	INIT_WORK(&sess->close_work, scst_session_close_work);
 	INIT_WORK(&sess->gone_work, scst_session_gone_work);
 	atomic_inc(&scst_objects[SCST_OBJ_SESSIONS]);
@@ -112,11 +115,12 @@ static struct scst_session *scst_session_alloc(struct scst_target *tgt, const ch
 /**
  * scst_session_register() - an initiator port has logged in
  * @tgt: the target port
- * @initiator: name of the initiator port as access groups know it
+ * @initiator: name of the initiator port, in any of the spellings that access groups may have for it
  * @id: its TransportID, copied; NULL: made from the name
  * @driver_data: the driver's own
  *
- * Process context, may sleep, but waits for no back end.  Commands may be submitted on return.
+ * Process context, may sleep, but waits for no back end.  Commands may be submitted on return.  The session has the
+ * name in its canonical spelling.
  *
  * Return: the session, to be ended by scst_session_close(), or an ERR_PTR: -EINVAL for a name that is empty or too
  * long or a TransportID that is too long, -ENOMEM.
@@ -137,7 +141,7 @@ struct scst_session *scst_session_register(struct scst_target *tgt, const char *
 	if (id)
 		sess->transport_id = *id;
 	else
-		scst_transport_id_default(&sess->transport_id, tgt->driver->protocol, initiator);
+		scst_transport_id_default(&sess->transport_id, tgt->driver->protocol, sess->initiator);
 	ret = scst_session_attach(sess);
 	if (ret) {
 		scst_session_free(sess);
@@ -181,8 +185,21 @@ void scst_initiator_leave(struct scst_target *tgt, const char *initiator)
 
 	mutex_lock(&scst_config_mutex);
 	list_for_each_entry(sess, &tgt->sessions, entry)
-		if (!strcasecmp(sess->initiator, initiator))
+		if (scst_name_same(sess->initiator, initiator))
 			scst_session_leave(sess);
 	mutex_unlock(&scst_config_mutex);
 }
 EXPORT_SYMBOL_GPL(scst_initiator_leave);
+
+/**
+ * scst_initiator_same() - are two names spellings of one initiator?
+ * @a: a name
+ * @b: another
+ *
+ * Any context.
+ */
+bool scst_initiator_same(const char *a, const char *b)
+{
+	return scst_name_same(a, b);
+}
+EXPORT_SYMBOL_GPL(scst_initiator_same);

@@ -5,13 +5,33 @@
 #include "core.h"
 
 #define ID_LEN		24	/* of the fixed forms */
+#define WWN_LEN		8
 #define NAME_HEADER	4
 
-/* naa. or eui. and 16 hexadecimal digits */
-static bool scst_name_wwn(const char *name, u8 wwn[8])
+/* A number: a WWN, a GID, or eui. and 16 hexadecimal digits. */
+static bool scst_id_from_name(const char *name, struct scst_name_number *number)
 {
-	return (!strncasecmp(name, "naa.", 4) || !strncasecmp(name, "eui.", 4)) && strlen(name) == 20 &&
-	       !hex2bin(wwn, name + 4, 8);
+	if (strncasecmp(name, "eui.", 4))
+		return scst_name_parse(name, number);
+	number->len = WWN_LEN;
+	return strlen(name) == 4 + 2 * WWN_LEN && !hex2bin(number->bytes, name + 4, WWN_LEN);
+}
+
+/* SAS keeps the address at byte 4, Fibre Channel the port name and SRP the port identifier at byte 8. */
+static bool scst_transport_id_number(struct scst_transport_id *id, u8 protocol, const struct scst_name_number *number)
+{
+	bool wwn = number->len == WWN_LEN;
+	unsigned int at;
+
+	if (protocol == SCST_PROTOCOL_NONE)
+		protocol = wwn ? SCST_PROTOCOL_SAS : SCST_PROTOCOL_SRP;
+	if (wwn == (protocol == SCST_PROTOCOL_SRP))
+		return false;
+	at = protocol == SCST_PROTOCOL_FCP || protocol == SCST_PROTOCOL_SRP ? 8 : 4;
+	id->bytes[0] = protocol;
+	memcpy(id->bytes + at, number->bytes, number->len);
+	id->len = ID_LEN;
+	return true;
 }
 
 /* Format code 00b: the name alone, ended by a null and padded to a multiple of four. */
@@ -34,15 +54,10 @@ static void scst_transport_id_name(struct scst_transport_id *id, u8 protocol, co
  */
 void scst_transport_id_default(struct scst_transport_id *id, enum scst_protocol protocol, const char *name)
 {
-	u8 wwn[8];
+	struct scst_name_number number;
 
 	memset(id, 0, sizeof(*id));
-	if (!scst_name_wwn(name, wwn)) {
-		scst_transport_id_name(id, protocol == SCST_PROTOCOL_NONE ? SCST_PROTOCOL_ISCSI : protocol, name);
+	if (scst_id_from_name(name, &number) && scst_transport_id_number(id, protocol, &number))
 		return;
-	}
-	id->bytes[0] = protocol == SCST_PROTOCOL_NONE ? SCST_PROTOCOL_SAS : protocol;
-	/* SAS keeps the address at byte 4, Fibre Channel the port name at byte 8. */
-	memcpy(id->bytes + (protocol == SCST_PROTOCOL_FCP ? 8 : 4), wwn, sizeof(wwn));
-	id->len = ID_LEN;
+	scst_transport_id_name(id, protocol == SCST_PROTOCOL_NONE ? SCST_PROTOCOL_ISCSI : protocol, name);
 }

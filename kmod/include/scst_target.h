@@ -243,7 +243,7 @@ struct scst_transport_id {
  * struct scst_session - an I_T nexus: one initiator port logged in to one target port
  * @driver_data: the target driver's own
  * @tgt: the target
- * @initiator: name of the initiator port as access groups know it
+ * @initiator: name of the initiator port as access groups know it, in canonical spelling
  *
  * Made by scst_session_register(), freed after the driver's session_gone().  The rest is the core's.
  */
@@ -281,6 +281,7 @@ struct scst_session *scst_session_register(struct scst_target *tgt, const char *
 					   const struct scst_transport_id *id, void *driver_data);
 void scst_session_close(struct scst_session *sess);
 void scst_initiator_leave(struct scst_target *tgt, const char *initiator);
+bool scst_initiator_same(const char *a, const char *b);
 u64 scst_session_lun_cookie(struct scst_session *sess, u32 lun);
 bool scst_session_lun_ready(struct scst_session *sess, u32 lun);
 u32 scst_lun_unpack(const u8 lun[8]);

@@ -2,8 +2,8 @@
 """Who sees what, and why: the kernel's choice of a group, as a pure function.
 
 An exact name anywhere wins over every pattern; among several, and among patterns, the lowest priority, then
-the group name in byte order. No match: the target's own LUNs. Case does not matter; only the ASCII letters
-have case.
+the group name in byte order. No match: the target's own LUNs. Which spelling of a name somebody used does not
+matter (`config.spelling`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pyscstadmin.config.model import Group, Lun, Target
-from pyscstadmin.config.names import is_exact
+from pyscstadmin.config.spelling import Spellings, canonical, is_exact
 
-__all__ = ["Decision", "Verdict", "decide", "matches"]
+__all__ = ["Decision", "Verdict", "decide"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,39 +42,11 @@ class Decision:
     verdicts: tuple[Verdict, ...]
 
 
-def matches(pattern: str, name: str) -> bool:
-    """Whether an initiator name matches a pattern: `*` any run, `?` one character, a leading `!` inverts."""
-    if pattern.startswith("!"):
-        return not _glob(_fold(pattern[1:]), _fold(name))
-    return _glob(_fold(pattern), _fold(name))
-
-
-def _fold(text: str) -> str:
-    return "".join(chr(ord(c) + 32) if "A" <= c <= "Z" else c for c in text)
-
-
-def _glob(pattern: str, name: str) -> bool:
-    """Linear in practice: on a mismatch only the latest `*` takes one more character."""
-    at = here = 0
-    star = mark = -1
-    while here < len(name):
-        if at < len(pattern) and pattern[at] == "*":
-            star, mark = at, here
-            at += 1
-        elif at < len(pattern) and pattern[at] in ("?", name[here]):
-            at += 1
-            here += 1
-        elif star >= 0:
-            mark += 1
-            at, here = star + 1, mark
-        else:
-            return False
-    return all(c == "*" for c in pattern[at:])
-
-
 def decide(target: Target, initiator: str) -> Decision:
-    """Which LUNs of `target` the initiator sees."""
-    entries = [(group, *_entry(group, initiator)) for group in target.groups]
+    """Which LUNs of `target` the initiator sees, whose name may be in any spelling."""
+    initiator = canonical(initiator)
+    spellings = Spellings.of(initiator)
+    entries = [(group, *_entry(group, spellings)) for group in target.groups]
     hits = [
         (not exact, group.priority, group.name.encode(), group)
         for group, pattern, exact in entries
@@ -92,9 +64,9 @@ def decide(target: Target, initiator: str) -> Decision:
     return Decision(initiator, winner.name, winner.luns, why, verdicts)
 
 
-def _entry(group: Group, initiator: str) -> tuple[str, bool]:
+def _entry(group: Group, initiator: Spellings) -> tuple[str, bool]:
     """(the entry of the group that matches, is it an exact name)."""
-    hits = [pattern for pattern in group.initiators if matches(pattern, initiator)]
+    hits = [pattern for pattern in group.initiators if initiator.match(pattern)]
     exact = [pattern for pattern in hits if is_exact(pattern)]
     return (exact or hits or [""])[0], bool(exact)
 

@@ -30,6 +30,7 @@ from pyscstadmin.config.settings import (
     hint,
     kind_of,
 )
+from pyscstadmin.config.spelling import name_key
 
 __all__ = ["Checker", "Finding"]
 
@@ -282,10 +283,14 @@ class Checker:
             fault = check(item)
             if fault:
                 self.fail(here, f"{item[:70]!r} {fault.reason}")
-            elif item.lower() in seen:
-                self.fail(here, f"duplicate {item!r} (case does not matter)")
-            seen.setdefault(item.lower(), item)
+            elif name_key(item) in seen:
+                self.fail(here, f"duplicate {item!r}{_spelled_before(seen[name_key(item)], item)}")
+            seen.setdefault(name_key(item), item)
         return tuple(seen.values())
+
+
+def _spelled_before(before: str, now: str) -> str:
+    return "" if before == now else f": another spelling of {before!r}, which is there already"
 
 
 def _device_path(device: Device) -> Path:

@@ -7,12 +7,13 @@ exactly when they mean the same. Texts are as the kernel shows them, without the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.config.names import PRIORITY_DEFAULT, canonical_eui64, canonical_naa
 from pyscstadmin.config.settings import DRIVERS, HANDLERS, ROOT, Rows, Values, hint
+from pyscstadmin.config.spelling import unique
 from pyscstadmin.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
@@ -144,15 +145,20 @@ class Lun:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Initiators that see the same LUNs. Among groups whose patterns match, the lowest `priority` wins."""
+    """Initiators that see the same LUNs. Among groups whose patterns match, the lowest `priority` wins.
+
+    `initiators` are in canonical spelling, each once. `spelled`: how the tree has those that somebody made
+    there by hand in another.
+    """
 
     name: str
     priority: int = PRIORITY_DEFAULT
     initiators: tuple[str, ...] = ()
     luns: tuple[Lun, ...] = ()
+    spelled: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "initiators", tuple(sorted(self.initiators)))
+        object.__setattr__(self, "initiators", unique(self.initiators))
         object.__setattr__(self, "luns", _by_number(self.luns))
 
 
@@ -161,8 +167,8 @@ class Target(_Thing):
     """A target of a driver. `luns` serve initiators that no group claims; `hosts` exist on driver local only.
     Which `settings` it has is a matter of its driver: `config.settings`.
 
-    `rel_tgt_id` None: keep the present one, or take the first free one. Raises `InvalidInput` as `Device`
-    does.
+    `rel_tgt_id` None: keep the present one, or take the first free one. `hosts` and `spelled`: as the
+    initiators of a group. Raises `InvalidInput` as `Device` does.
     """
 
     driver: str
@@ -173,6 +179,7 @@ class Target(_Thing):
     luns: tuple[Lun, ...]
     groups: tuple[Group, ...]
     settings: Values
+    spelled: Mapping[str, str] = field(compare=False, repr=False)
 
     def __init__(
         self,
@@ -185,6 +192,7 @@ class Target(_Thing):
         luns: tuple[Lun, ...] = (),
         groups: tuple[Group, ...] = (),
         settings: Values | None = None,
+        spelled: Mapping[str, str] | None = None,
         **own: Any,
     ) -> None:
         spec = DRIVERS.get(driver)
@@ -196,10 +204,11 @@ class Target(_Thing):
         put(self, "name", name)
         put(self, "enabled", enabled)
         put(self, "rel_tgt_id", rel_tgt_id)
-        put(self, "hosts", tuple(sorted(hosts)))
+        put(self, "hosts", unique(hosts))
         put(self, "luns", _by_number(luns))
         put(self, "groups", tuple(sorted(groups, key=lambda group: group.name)))
         put(self, "settings", _own(spec.settings, settings, own, f"target {driver}/{name}"))
+        put(self, "spelled", spelled or {})
 
     @property
     def key(self) -> tuple[str, str]:

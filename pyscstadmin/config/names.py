@@ -84,11 +84,6 @@ def check_initiator(text: str) -> Fault | None:
     return check_pattern(text)
 
 
-def is_exact(pattern: str) -> bool:
-    """Whether a pattern names exactly one initiator."""
-    return not pattern.startswith("!") and "*" not in pattern and "?" not in pattern
-
-
 def check_lun(text: str) -> Fault | None:
     """LUN numbers as directory names: 0-16383 without leading zeroes."""
     if not text.isascii() or not text.isdigit() or (len(text) > 1 and text[0] == "0"):

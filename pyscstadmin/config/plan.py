@@ -16,7 +16,7 @@ operation consists of acts, one kernel call each, and each act knows the acts th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -259,9 +259,27 @@ def _settle_device(current: Device | None, wanted: Device) -> Device:
 
 
 def _settle_target(current: Target | None, wanted: Target, asked: set[int | None]) -> Target:
+    wanted = _settle_spelling(current, wanted)
     if current is None or wanted.rel_tgt_id is not None or current.rel_tgt_id in asked:
         return wanted
     return replace(wanted, rel_tgt_id=current.rel_tgt_id)
+
+
+def _settle_spelling(current: Target | None, wanted: Target) -> Target:
+    """What is in the tree stays as it is spelled there: to make it anew would end sessions."""
+    known = {group.name: group.spelled for group in current.groups} if current is not None else {}
+    hosts = _still_spelled(current.spelled if current is not None else {}, wanted.hosts)
+    spelled = {
+        group.name: _still_spelled(known.get(group.name, {}), group.initiators) for group in wanted.groups
+    }
+    if hosts == wanted.spelled and all(spelled[group.name] == group.spelled for group in wanted.groups):
+        return wanted
+    groups = tuple(replace(group, spelled=spelled[group.name]) for group in wanted.groups)
+    return replace(wanted, spelled=hosts, groups=groups)
+
+
+def _still_spelled(known: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    return {name: known[name] for name in names if name in known} if known else {}
 
 
 class _Planner:
@@ -475,7 +493,7 @@ class _Planner:
         acts: list[Act] = []
         for lun in group.luns:
             acts.extend(self._lun_off(f"{path}/luns", lun))
-        acts.extend(Rmdir(f"{path}/initiators/{name}") for name in group.initiators)
+        acts.extend(Rmdir(f"{path}/initiators/{group.spelled.get(name, name)}") for name in group.initiators)
         changed = group.priority != PRIORITY_DEFAULT
         acts.append(Rmdir(path, (Write(f"{path}/priority", str(group.priority)),) if changed else ()))
         text = f"remove group {group.name} of {_place(target)}: {_count(group)}"
@@ -493,7 +511,8 @@ class _Planner:
             yield claim(f"set priority of {where} to {new.priority}", act)
         before, after = set(old.initiators), set(new.initiators)
         for name in sorted(before - after):
-            yield claim(f"remove {name} from {where}", Rmdir(f"{path}/initiators/{name}"))
+            gone = Rmdir(f"{path}/initiators/{old.spelled.get(name, name)}")
+            yield claim(f"remove {name} from {where}", gone)
         for name in sorted(after - before):
             yield claim(f"add {name} to {where}", Mkdir(f"{path}/initiators/{name}"))
         yield from self._luns(target, new.name, old.luns, new.luns, impact)
@@ -519,7 +538,7 @@ class _Planner:
             new = self.new_targets.get(key)
             for host in old.hosts:
                 if new is None or host not in new.hosts:
-                    path = f"{target_dir(*key)}/hosts/{host}"
+                    path = f"{target_dir(*key)}/hosts/{old.spelled.get(host, host)}"
                     impact = Impact.SESSION_DROP if old.enabled else Impact.NONE
                     yield Operation(f"remove host {host} of {_place(old)}", path, (Rmdir(path),), impact)
 

@@ -16,6 +16,7 @@ from pyscstadmin.config.layout import device_dir, set_dir
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import PRIORITY_DEFAULT
 from pyscstadmin.config.settings import DRIVERS, HANDLERS, IDENTITY, ROOT, Rows, Values
+from pyscstadmin.config.spelling import spelled
 from pyscstadmin.errors import Conflict, OperationError, Unstable
 from pyscstadmin.kernel.cfs import View
 
@@ -195,6 +196,7 @@ def _target(
         enabled,
         rel_tgt_id,
         hosts=hosts,
+        spelled=spelled(hosts),
         luns=luns,
         groups=groups,
         settings=values,
@@ -233,7 +235,8 @@ def _still(
 def _group(view: View, parent: str, name: str) -> Group:
     path = f"{parent}/{name}"
     priority = int(view.read(f"{path}/priority"))
-    return Group(name, priority, tuple(view.list(f"{path}/initiators")), _luns(view, f"{path}/luns"))
+    initiators = tuple(view.list(f"{path}/initiators"))
+    return Group(name, priority, initiators, _luns(view, f"{path}/luns"), spelled(initiators))
 
 
 def _luns(view: View, path: str) -> tuple[Lun, ...]:

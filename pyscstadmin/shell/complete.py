@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from pyscstadmin.config.settings import HANDLERS
+from pyscstadmin.config.spelling import name_key
 from pyscstadmin.shell.globals import UsageError
 from pyscstadmin.shell.line import LineError, Word, quote, unfinished
 from pyscstadmin.shell.node import Node, signature
@@ -153,8 +154,8 @@ def _luns(asked: Asked) -> Iterable[str]:
 def _initiators(asked: Asked) -> Iterable[str]:
     if asked.command == "delete":
         return [name for name in asked.node.kids if name not in asked.values]
-    taken = {name.lower() for name in (*asked.node.kids, *asked.values)}
-    return [name for name in asked.node.session.initiator_names() if name.lower() not in taken]
+    taken = {name_key(name) for name in (*asked.node.kids, *asked.values)}
+    return [name for name in asked.node.session.initiator_names() if name_key(name) not in taken]
 
 
 _SOURCES: dict[str, Callable[[Asked], Iterable[str]]] = {

@@ -11,8 +11,9 @@ from pyscstadmin.admin import Admin
 from pyscstadmin.cli.render import config_counts, running_lines
 from pyscstadmin.config.layout import device_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Lun
-from pyscstadmin.config.names import LUN_MAX, check_lun, is_exact
+from pyscstadmin.config.names import LUN_MAX, check_lun
 from pyscstadmin.config.schema import dumps
+from pyscstadmin.config.spelling import is_exact
 from pyscstadmin.errors import Conflict, NotPresent, OperationError
 from pyscstadmin.kernel import read
 from pyscstadmin.kernel.apply import Outcome, failures
@@ -67,7 +68,7 @@ class Session:
         return self._logins
 
     def host_number(self, target: str, initiator: str) -> str:
-        """Number of the SCSI host of a name; '' while it is logged out."""
+        """Number of the SCSI host of a name, as the tree spells it; '' while it is logged out."""
         driver, _, name = target.partition("/")
         with suppress(OperationError):
             return self.admin.tree.read(f"{target_dir(driver, name)}/hosts/{initiator}/host")

@@ -27,6 +27,7 @@ from pyscstadmin.config.settings import (
     Setting,
     Text,
 )
+from pyscstadmin.config.spelling import is_exact, name_key
 from pyscstadmin.kernel.apply import Outcome
 from pyscstadmin.kernel.sessions import Session as LoginSession
 from pyscstadmin.shell.globals import UsageError, boolean
@@ -495,15 +496,20 @@ class NameList(Node):
 
     def note(self, name: str) -> tuple[str, bool | None]:
         """What is to be said of one name."""
-        return "exact" if names.is_exact(name) else "pattern", None
+        return "exact" if is_exact(name) else "pattern", None
+
+    def get_child(self, name: str) -> Node:
+        """The place of that name, in any spelling. Raises `UsageError`."""
+        known = {name_key(member): member for member in self.members()}
+        return super().get_child(known.get(name_key(name), name))
 
     def add(self, given: tuple[str, ...]) -> None:
         """Add names, all or none."""
-        known = {name.lower() for name in self.members()}
+        known = {name_key(name): name for name in self.members()}
         for name in given:
-            if name.lower() in known:
-                raise UsageError(f"{name} is there already (case does not matter)")
-            known.add(name.lower())
+            if name_key(name) in known:
+                raise UsageError(f"{name} is there already, as {known[name_key(name)]}")
+            known[name_key(name)] = name
         if not given:
             raise UsageError("say which: create INITIATOR ...")
         self.report(self.change_names(added=given))
@@ -540,6 +546,9 @@ class Initiators(NameList):
         """Add initiators to the group.
 
         create INITIATOR ...        exact names, or patterns with * and ?; a leading ! inverts
+
+        Any usual spelling of a name will do, and is kept as the one that is shown: 0x5000c500a1b2c3d4,
+        naa.5000C500A1B2C3D4 and 50-00-c5-00-a1-b2-c3-d4 are all 50:00:c5:00:a1:b2:c3:d4.
         """
         for name in initiator:
             checked(names.check_pattern(name), name)
@@ -562,7 +571,8 @@ class Hosts(NameList):
         return self.admin.remove_host(self.owner.full_name, *removed)
 
     def note(self, name: str) -> tuple[str, bool | None]:
-        number = self.session.host_number(self.owner.full_name, name)
+        in_tree = self.owner.target.spelled.get(name, name)
+        number = self.session.host_number(self.owner.full_name, in_tree)
         return (f"host{number}", True) if number else ("logged out", None)
 
     def ui_command_create(self, *initiator: str) -> None:

@@ -6,11 +6,12 @@ attribute takes, what refuses.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pyscstadmin.config import names
 from pyscstadmin.config.settings import DRIVERS, Value
+from pyscstadmin.config.spelling import name_key
 from pyscstadmin.sim.node import (
     RO,
     RW,
@@ -146,13 +147,18 @@ _STATE = ("enabled", "rel_tgt_id")
 _TARGET_ATTRIBUTES = {**dict.fromkeys(_STATE, RW), "state": RO}
 
 
+def _refuse_known(name: str, others: Iterable[str]) -> None:
+    """Refuse a name or pattern that is there in some spelling; EEXIST."""
+    if name_key(name) in map(name_key, others):
+        raise Refused(errno.EEXIST)
+
+
 class Hosts(Fixed):
     """targets/local/NAME/hosts."""
 
     def make(self, name: str) -> None:
         refuse(names.check_initiator(name))
-        if any(other.lower() == name.lower() for other in self.children):
-            raise Refused(errno.EEXIST)
+        _refuse_known(name, self.children)
         host = Host(self, name)
         self.children[name] = host
         assert isinstance(self.parent, Target)
@@ -239,8 +245,7 @@ class Initiators(Fixed):
 
     def make(self, name: str) -> None:
         refuse(names.check_pattern(name))
-        if any(other.lower() == name.lower() for other in self.children):
-            raise Refused(errno.EEXIST)
+        _refuse_known(name, self.children)
         self.root.before_change()
         self.children[name] = Initiator(self, name)
         self.root.after_change()

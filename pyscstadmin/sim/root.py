@@ -161,7 +161,8 @@ class Root(Top):
                     SessionLun(lun.number, lun.device, lun.read_only) for lun in choice.luns if lun.device
                 )
                 name = f"session.{len(found) + 1}"
-                found.append(Session(name, f"{target.driver}/{target.name}", host, choice.group, luns))
+                full_name = f"{target.driver}/{target.name}"
+                found.append(Session(name, full_name, choice.initiator, choice.group, luns))
         return found
 
     def dump(self) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyscstadmin.config.acl import decide, matches
+from pyscstadmin.config.acl import decide
 from pyscstadmin.config.model import Group, Lun, Target
+from pyscstadmin.config.spelling import matches
 
 letters = st.text("abAB*?", min_size=1, max_size=8)
 initiators = st.text("abAB", min_size=1, max_size=8)

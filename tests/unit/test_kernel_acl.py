@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's choice of a group (kmod/core/acl.c, built in user space) against the Python one."""
+"""The kernel's choice of a group, and its idea of which names are spellings of one (kmod/core/acl.c and
+spelling.c, built in user space), against the Python ones.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import random
 import subprocess
 from collections.abc import Sequence
 from functools import cmp_to_key
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyscstadmin.config.acl import decide, matches
+from pyscstadmin.config.acl import decide
 from pyscstadmin.config.model import Group, Target
+from pyscstadmin.config.spelling import canonical, is_exact, matches, name_key, same
+from tests.unit.spellings import any_name, any_pattern, pairs_of, recased
 
 REPO = Path(__file__).resolve().parents[2]
 ALPHABET = "abAB.:*?"
@@ -43,14 +49,27 @@ class Acl(ctypes.Structure):
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     library = tmp_path_factory.mktemp("acl") / "acl.so"
-    source = REPO / "kmod/core/acl.c"
+    sources = [str(REPO / "kmod/core" / name) for name in ("acl.c", "spelling.c")]
     include = f"-I{Path(__file__).parent / 'kernel'}"
     flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", include]
-    subprocess.run(["gcc", *flags, str(source), "-o", str(library)], check=True)
+    subprocess.run(["gcc", *flags, *sources, "-o", str(library)], check=True)
     lib = ctypes.CDLL(str(library))
     lib.scst_pattern_match.restype = ctypes.c_bool
     lib.scst_pattern_is_exact.restype = ctypes.c_bool
+    lib.scst_name_same.restype = ctypes.c_bool
+    lib.scst_name_canonical_size.restype = ctypes.c_size_t
     return lib
+
+
+def kernel_canonical(lib: ctypes.CDLL, name: str) -> str:
+    """The kernel's canonical spelling; it has to fill exactly the room that it asks for."""
+    size = lib.scst_name_canonical_size(name.encode())
+    buffer = ctypes.create_string_buffer(b"\xff" * (size + 8))
+    lib.scst_name_canonical(buffer, name.encode())
+    assert buffer.raw[size - 1] == 0
+    assert buffer.raw[size : size + 8] == b"\xff" * 8
+    assert len(buffer.value) == size - 1
+    return buffer.value.decode()
 
 
 def sorted_rules(lib: ctypes.CDLL, rules: Sequence[tuple[str, int]]) -> ctypes.Array[Rule]:
@@ -64,11 +83,20 @@ def sorted_rules(lib: ctypes.CDLL, rules: Sequence[tuple[str, int]]) -> ctypes.A
     return (Rule * len(items))(*items)
 
 
-def select(lib: ctypes.CDLL, groups: Sequence[Group], name: str) -> str:
+class Made(NamedTuple):
+    """A group as somebody made it by hand, in whatever spelling."""
+
+    name: str
+    priority: int
+    initiators: Sequence[str]
+
+
+def select(lib: ctypes.CDLL, groups: Sequence[Group | Made], name: str) -> str:
     """The name of the group the kernel's code chooses, "" for none."""
     ordered = sorted(groups, key=lambda group: (group.priority, group.name.encode()))
     rules = [(pattern, i) for i, group in enumerate(ordered) for pattern in group.initiators]
-    exact = sorted_rules(lib, [rule for rule in rules if lib.scst_pattern_is_exact(rule[0].encode())])
+    names = [rule for rule in rules if lib.scst_pattern_is_exact(rule[0].encode())]
+    exact = sorted_rules(lib, [(kernel_canonical(lib, name), group) for name, group in names])
     patterns = [rule for rule in rules if not lib.scst_pattern_is_exact(rule[0].encode())]
     wild = (Rule * len(patterns))(*[Rule(pattern.encode(), group) for pattern, group in patterns])
     acl = Acl(len(exact), len(wild), exact, wild)
@@ -80,6 +108,67 @@ def select(lib: ctypes.CDLL, groups: Sequence[Group], name: str) -> str:
 @given(PATTERNS, NAMES)
 def test_match(kernel: ctypes.CDLL, pattern: str, name: str) -> None:
     assert kernel.scst_pattern_match(pattern.encode(), name.encode()) == matches(pattern, name)
+
+
+SEED, PAIRS = 20261103, 100_000
+
+
+def test_spellings(kernel: ctypes.CDLL) -> None:
+    """Of 100,000 random pairs: a third are matches, and thousands are only because spellings are known."""
+    hits = known = 0
+    for pattern, name in pairs_of(SEED, PAIRS):
+        expected = matches(pattern, name)
+        found = kernel.scst_pattern_match(pattern.encode(), name.encode())
+        assert found == expected, (pattern, name)
+        hits += expected
+        known += expected != as_written(kernel, pattern, name)
+    assert hits > PAIRS / 5
+    assert PAIRS - hits > PAIRS / 5
+    assert known > PAIRS / 20
+
+
+def as_written(kernel: ctypes.CDLL, pattern: str, name: str) -> bool:
+    """Whether they would match if no spelling were known: letters that no number has keep the rest apart."""
+    pattern, name = (text.lower().replace("0", "q").replace("a", "z") for text in (pattern, name))
+    return bool(kernel.scst_pattern_match(pattern.encode(), name.encode()))
+
+
+def test_canonical_spelling(kernel: ctypes.CDLL) -> None:
+    for pattern, name in pairs_of(SEED + 1, PAIRS // 4):
+        assert kernel_canonical(kernel, name) == canonical(name), name
+        assert kernel.scst_pattern_is_exact(pattern.encode()) == is_exact(pattern), pattern
+
+
+def test_same_name(kernel: ctypes.CDLL) -> None:
+    source = random.Random(SEED + 2)
+    equal = 0
+    for _ in range(PAIRS // 4):
+        one, two = any_name(source), any_name(source)
+        found = kernel.scst_name_same(one.encode(), two.encode())
+        assert found == same(one, two) == (name_key(one) == name_key(two)), (one, two)
+        equal += found
+    assert equal > PAIRS / 100
+
+
+def test_select_by_any_spelling(kernel: ctypes.CDLL) -> None:
+    source = random.Random(SEED + 3)
+    chosen = 0
+    for _ in range(3000):
+        name = any_name(source)
+        made = [
+            Made(group, source.randrange(3), [entry(source, name) for _ in range(source.randrange(4))])
+            for group in source.sample("vwxyz", source.randrange(5))
+        ]
+        groups = tuple(Group(one.name, one.priority, tuple(one.initiators)) for one in made)
+        expected = decide(Target("local", "t", groups=groups), name).group
+        assert select(kernel, made, name) == select(kernel, groups, recased(source, name)) == expected
+        chosen += expected != ""
+    assert chosen > 1000
+
+
+def entry(source: random.Random, name: str) -> str:
+    """An exact name, or a pattern."""
+    return any_name(source) if source.randrange(2) else any_pattern(source, name)
 
 
 def test_match_is_not_exponential(kernel: ctypes.CDLL) -> None:

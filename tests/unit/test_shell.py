@@ -75,6 +75,18 @@ def served(do: Callable[..., list[str]], image: Path) -> None:
     )
 
 
+def test_any_spelling_of_a_name_will_do(shell: Shell, do: Callable[..., list[str]], served: None) -> None:
+    wwn = "50:00:c5:00:a1:b2:c3:d4"
+    place = "/targets/local/t1/groups/readers/initiators"
+    do(f"{place} create 0x5000C500A1B2C3D4", "/targets/local/t1/hosts create naa.5000c500a1b2c3d4")
+    assert any(wwn in line for line in do("/targets/local/t1 ls"))
+    assert shell.execute(f"{place} create 50-00-c5-00-a1-b2-c3-d4") is not None
+    assert list(do(f"explain {wwn}")) == do("explain 5000c500a1b2c3d4")
+    do(f"cd {place}/wwn-0x5000c500a1b2c3d4", "cd /", f"{place} delete 5000C500A1B2C3D4")
+    do("/targets/local/t1/hosts delete 0x5000c500a1b2c3d4")
+    assert not any(wwn in line for line in do("/targets/local/t1 ls"))
+
+
 # As a new user would.
 
 

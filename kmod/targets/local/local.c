@@ -251,7 +251,7 @@ static int local_host_check_name(const char *name)
 	return 0;
 }
 
-/* Names that differ by case only are the same initiator to every group. */
+/* Spellings of one name are the same initiator to every group. */
 static int local_host_add(struct local_target *lt, struct local_host *host)
 {
 	const char *name = config_item_name(&host->item);
@@ -260,7 +260,7 @@ static int local_host_add(struct local_target *lt, struct local_host *host)
 
 	spin_lock(&lt->lock);
 	list_for_each_entry(other, &lt->hosts, entry)
-		if (!strcasecmp(config_item_name(&other->item), name))
+		if (scst_initiator_same(config_item_name(&other->item), name))
 			ret = -EEXIST;
 	if (!ret)
 		list_add_tail(&host->entry, &lt->hosts);

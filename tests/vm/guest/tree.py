@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyscstadmin.config.spelling import canonical
+
 ROOT = Path("/sys/kernel/config/scst")
 CLASS = Path("/sys/class/scst")
 DEBUG = Path("/sys/kernel/debug/scst")
@@ -277,10 +279,11 @@ class Target:
 
 
 def find_session(target: Target, initiator: str) -> Path | None:
-    """The class device of a session, if there is one."""
+    """The class device of a session, if there is one; it shows the canonical spelling of the name."""
+    wanted = f"local/{target.name}", canonical(initiator)
     for folder in CLASS.glob("session.*"):
         try:
-            if read(folder / "target") == f"local/{target.name}" and read(folder / "initiator") == initiator:
+            if (read(folder / "target"), read(folder / "initiator")) == wanted:
                 return folder
         except OSError:
             continue  # it ended while we looked
