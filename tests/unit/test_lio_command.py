@@ -109,7 +109,7 @@ def test_the_running_one(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(lio_kernel, "running", lambda: Document(lio_kernel.SOURCE, data))
     code, out, _ = run(capsys)
     assert code == 4
-    assert [target.hosts for target in loads(out).targets] == [("naa.5001405d2f9f3aff",)]
+    assert [target.hosts for target in loads(out).targets] == [("50:01:40:5d:2f:9f:3a:ff",)]
 
 
 BAD: list[tuple[bytes, str]] = [
