@@ -39,6 +39,7 @@ test: setup
 	@$(PY) -m tests.vm.suite
 
 test-long: setup
+	@SCST_MAPPINGS=1000000 $(PY) -m pytest -q -s tests/unit/test_size.py
 	@$(VM) test --timeout 14400 --env SCST_ROUNDS=$(ROUNDS) $(if $(SEED),--env SCST_SEED=$(SEED)) -- $(LONG_TESTS)
 
 test-hba: setup

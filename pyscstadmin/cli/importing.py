@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["account_lines", "run"]
 
 NOT_ALL = 4
-# LIO writes some 150 bytes for each LUN of each initiator, with line ends and blanks.
-SIZE_CAP = 256 << 20
 # Places of items with one text; the others are counted.
 _PLACES = 3
 
@@ -61,7 +59,7 @@ def _document(file: str | None) -> Document:
     from pyscstadmin.config.document import parse
     from pyscstadmin.store.load import read_text
 
-    return parse(read_text(file, SIZE_CAP), file)
+    return parse(read_text(file), file)
 
 
 def _file_size(path: str) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pyscstadmin.config import names
@@ -199,18 +200,32 @@ class Checker:
 
     def _luns(self, members: dict[str, Any], path: Path) -> tuple[Lun, ...]:
         path = (*path, "luns")
-        found = []
-        for number, value in self._object(members.get("luns", {}), path, None, {}).items():
-            here = (*path, number)
-            fault = names.check_lun(number)
-            if fault:
-                self.fail(here, f"LUN {number!r} {fault.reason}", at_key=True)
-            lun = self._object(value, here, ("device", *LUN))
-            if lun is None or fault:
-                continue
-            device = self._reference(lun, here)
-            found.append(Lun(int(number), device, bool(self._setting(lun, here, LUN["read_only"]))))
-        return tuple(found)
+        found = [
+            self._plain_lun(number, value) or self._lun((*path, number), number, value)
+            for number, value in self._object(members.get("luns", {}), path, None, {}).items()
+        ]
+        return tuple([lun for lun in found if lun is not None])
+
+    def _plain_lun(self, number: str, value: Any) -> Lun | None:
+        """A LUN of which one look tells that all is well, as of nearly all of what may be a million."""
+        which = _lun_number(number)
+        if type(value) is not dict or which is None or len(value) > 2:
+            return None
+        device = value.get("device")
+        if type(device) is not str or device not in self._handlers or device in self._disabled:
+            return None
+        read_only = value.get("read_only") if len(value) == 2 else False
+        return Lun(which, device, read_only) if type(read_only) is bool else None
+
+    def _lun(self, path: Path, number: str, value: Any) -> Lun | None:
+        fault = names.check_lun(number)
+        if fault:
+            self.fail(path, f"LUN {number!r} {fault.reason}", at_key=True)
+        lun = self._object(value, path, ("device", *LUN))
+        if lun is None or fault:
+            return None
+        device = self._reference(lun, path)
+        return Lun(int(number), device, bool(self._setting(lun, path, LUN["read_only"])))
 
     def _reference(self, lun: dict[str, Any], path: Path) -> str:
         if "device" not in lun:
@@ -291,6 +306,12 @@ class Checker:
 
 def _spelled_before(before: str, now: str) -> str:
     return "" if before == now else f": another spelling of {before!r}, which is there already"
+
+
+@lru_cache(names.LUN_MAX + 1)
+def _lun_number(text: str) -> int | None:
+    """The number of a LUN; None if it is none."""
+    return int(text) if names.check_lun(text) is None else None
 
 
 def _device_path(device: Device) -> Path:

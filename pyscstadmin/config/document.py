@@ -25,7 +25,8 @@ _ATOM = re.compile(r'"(?:[^"\\]|\\.)*"|([^\s\[\]{},:"]+)', re.DOTALL)
 class Document:
     """A JSON text and what it says. `repeats`: an object has a key twice, of which `data` knows one.
 
-    Without a text (data that came another way), findings have no line and column.
+    Equal LUNs are one object in `data`: do not change it. Without a text (data that came another way), findings
+    have no line and column.
     """
 
     source: str
@@ -61,16 +62,31 @@ def _what(path: tuple[str | int, ...]) -> str:
 def parse(text: str, source: str) -> Document:
     """Read a JSON text; keys that repeat are noted only. Raises `InvalidInput` for what is not JSON."""
     text = text.removeprefix("\ufeff")  # what some editors begin UTF-8 with
-    repeats = False
+    objects = _Objects()
+    data = _parsed(text, source, objects)
+    return Document(source, data, text, objects.repeats)
 
-    def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal repeats
+
+class _Objects:
+    """Makes the objects of a text from their members, equal small ones once, and notes repeated keys."""
+
+    def __init__(self) -> None:
+        self.repeats = False
+        self._small: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def __call__(self, members: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(members)
-        repeats = repeats or len(found) != len(members)
+        if len(found) != len(members):
+            self.repeats = True
+        elif members and members[0][0] == "device" and len(members) <= 2:
+            # A LUN. There may be a million, of which hundreds are the same but for their number.
+            kinds = tuple([type(value) for _, value in members])
+            if kinds in _LUN_KINDS:
+                return self._small.setdefault((*members, kinds), found)
         return found
 
-    data = _parsed(text, source, pairs)
-    return Document(source, data, text, repeats)
+
+_LUN_KINDS = frozenset(((str,), (str, bool)))
 
 
 def _parsed(text: str, source: str, pairs: Any) -> Any:

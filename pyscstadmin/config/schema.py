@@ -9,7 +9,9 @@ of them are reported at once, with line and column. What is written is canonical
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Callable
+from functools import lru_cache
+from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
 
 from pyscstadmin.config.check import Checker
@@ -20,9 +22,8 @@ from pyscstadmin.config.settings import GROUP, IDENTITY
 __all__ = ["VERSION", "dumps", "loads", "to_data"]
 
 VERSION = 1
-_STRING = r'"(?:[^"\\]|\\.)*"'
-# A list or object without others in it. Strings come first, so that none is taken apart.
-_SHORT = re.compile(rf'{_STRING}|([\[{{])\s+((?:{_STRING}|[^\[\]{{}}"])*?)\s+([\]}}])')
+# A list or object without others in it that is no longer is written on one line.
+_LINE = 72
 
 
 def loads(text: str, source: str = "<text>") -> Config:
@@ -38,33 +39,56 @@ def loads(text: str, source: str = "<text>") -> Config:
 def dumps(config: Config) -> str:
     """The canonical text of a configuration, ending in a newline. The result is text that UTF-8 can carry."""
     data = to_data(config)
-    text = json.dumps(data, indent=2, ensure_ascii=False)
+    text = _text(data, encode_basestring) + "\n"
     try:
         text.encode()
     except UnicodeEncodeError:  # a path with bytes that are not UTF-8: keep them, escaped
-        text = json.dumps(data, indent=2)
-    # A LUN or a short list on one line reads better, and halves the file.
-    return _SHORT.sub(_inline, text) + "\n"
+        text = _text(data, encode_basestring_ascii) + "\n"
+    return text
 
 
-def _inline(match: re.Match[str]) -> str:
-    opening, inner, closing = match.groups()
-    if opening is None:
-        return match.group()
-    flat = re.sub(r"\n\s*", " ", inner)
-    if len(flat) > 72:
-        return match.group()
-    return f"{opening}{flat}{closing}" if opening == "[" else f"{opening} {flat} {closing}"
+def _text(value: Any, quoted: Callable[[str], str], margin: str = "\n") -> str:
+    """The text of a value; `margin` is how the line of its last bracket begins."""
+    line = _on_one_line(value, quoted)
+    if line:
+        return line
+    deeper = f"{margin}  "
+    if type(value) is dict:
+        members = [f"{quoted(key)}: {_text(member, quoted, deeper)}" for key, member in value.items()]
+    else:
+        members = [_text(member, quoted, deeper) for member in value]
+    inside = f",{deeper}".join(members)
+    return f"{{{deeper}{inside}{margin}}}" if type(value) is dict else f"[{deeper}{inside}{margin}]"
+
+
+def _on_one_line(value: Any, quoted: Callable[[str], str]) -> str:
+    """The text of a value that reads better on one line, '' if it does not."""
+    if type(value) not in (dict, list):
+        return _atom(value, quoted)
+    is_object = type(value) is dict
+    if any(type(member) in (dict, list) for member in (value.values() if is_object else value)):
+        return ""
+    if is_object:
+        text = ", ".join([f"{quoted(key)}: {_atom(member, quoted)}" for key, member in value.items()])
+        return "" if len(text) > _LINE else f"{{ {text} }}" if text else "{}"
+    text = ", ".join([_atom(member, quoted) for member in value])
+    return f"[{text}]" if len(text) <= _LINE else ""
+
+
+def _atom(value: Any, quoted: Callable[[str], str]) -> str:
+    return quoted(value) if type(value) is str else json.dumps(value)
 
 
 def to_data(config: Config) -> dict[str, Any]:
-    """The configuration as plain data, in canonical order."""
+    """The configuration as plain data, in canonical order. Equal LUNs are one object: do not change it."""
     devices: dict[str, Any] = {}
     for device in sorted(config.devices, key=lambda d: (d.handler, d.name)):
         devices.setdefault(device.handler, {})[device.name] = _device(device)
     targets: dict[str, Any] = {}
+    # Hundreds of groups have the same LUNs, and shared they cost next to nothing.
+    lun = lru_cache(None, typed=True)(_lun)
     for target in config.targets:
-        targets.setdefault(target.driver, {})[target.name] = _target(target)
+        targets.setdefault(target.driver, {})[target.name] = _target(target, lun)
     data: dict[str, Any] = {"version": VERSION}
     return {**data, **dict(config.settings.chosen()), "devices": devices, "targets": targets}
 
@@ -78,35 +102,39 @@ def _device(device: Device) -> dict[str, Any]:
     return data
 
 
-def _target(target: Target) -> dict[str, Any]:
+# What makes the data of a LUN from its device and mode.
+_LunData = Callable[[str, bool], dict[str, Any]]
+
+
+def _target(target: Target, lun: _LunData) -> dict[str, Any]:
     data: dict[str, Any] = {} if target.enabled else {"enabled": False}
     if target.rel_tgt_id is not None:
         data["rel_tgt_id"] = target.rel_tgt_id
     data.update(target.settings.chosen())
     if target.hosts:
         data["hosts"] = list(target.hosts)
-    luns = _luns(target.luns)
+    luns = _luns(target.luns, lun)
     if luns:
         data["luns"] = luns
     if target.groups:
-        data["groups"] = {group.name: _group(group) for group in target.groups}
+        data["groups"] = {group.name: _group(group, lun) for group in target.groups}
     return data
 
 
-def _group(group: Group) -> dict[str, Any]:
+def _group(group: Group, lun: _LunData) -> dict[str, Any]:
     data: dict[str, Any] = {} if group.priority == GROUP["priority"].default else {"priority": group.priority}
     if group.initiators:
         data["initiators"] = list(group.initiators)
-    luns = _luns(group.luns)
+    luns = _luns(group.luns, lun)
     if luns:
         data["luns"] = luns
     return data
 
 
-def _luns(luns: tuple[Lun, ...]) -> dict[str, Any]:
+def _luns(luns: tuple[Lun, ...], data: _LunData) -> dict[str, Any]:
     # A number without device serves nothing and could not be read back.
-    return {str(lun.number): _lun(lun) for lun in luns if lun.device}
+    return {str(lun.number): data(lun.device, lun.read_only) for lun in luns if lun.device}
 
 
-def _lun(lun: Lun) -> dict[str, Any]:
-    return {"device": lun.device, **({"read_only": lun.read_only} if lun.read_only else {})}
+def _lun(device: str, read_only: bool) -> dict[str, Any]:
+    return {"device": device, **({"read_only": read_only} if read_only else {})}

@@ -68,9 +68,9 @@ class Identification(Node):
     def _default(self, name: str) -> str:
         return {"vendor": "SCST", "product": self.device.handler, "revision": "1", "eui64": ""}[name]
 
-    def equals(self, other: Identification) -> bool:
-        """Whether initiators would take the two for one disk."""
-        return any(self.show(part) and self.show(part) == other.show(part) for part in RECOGNISED)
+    def designators(self) -> list[tuple[str, str]]:
+        """What initiators would take the device for another by."""
+        return [(part, self.show(part)) for part in RECOGNISED if self.show(part)]
 
     def store(self, name: str, text: str) -> None:
         value = stored(IDENTITY[name], text)
@@ -111,6 +111,7 @@ class Device(Served):
             raise Refused(errno.EBUSY)
         assert self.parent is not None
         del self.parent.children[self.name]
+        self._register(False)
 
     def must_be_disabled(self) -> None:
         """Refuse while enabled."""
@@ -150,12 +151,13 @@ class Device(Served):
             if self.luns or self.root.uses(self.name):
                 raise Refused(errno.EBUSY)
             self.enabled = self.active = False
+            self._register(False)
             return
         if not self.values[HANDLERS[self.handler].required]:
             raise Refused(errno.ENODATA)
         if self.values.get("size", 0) % (self.values["block_size"] or 512):
             raise Refused(errno.EINVAL)
-        if any(other.enabled and self.id.equals(other.id) for other in self._others()):
+        if not self.root.identities.keys().isdisjoint(self.id.designators()):
             raise Refused(errno.EEXIST)
         self.served = self.asked = 0
         self.may_shrink = False
@@ -165,6 +167,15 @@ class Device(Served):
             if refused.errno not in _LATE:
                 raise
         self.enabled = True
+        self._register(True)
+
+    def _register(self, on: bool) -> None:
+        """Take an identity that no other enabled device can have then, or give it back."""
+        for designator in self.id.designators():
+            if on:
+                self.root.identities[designator] = self
+            elif self.root.identities.get(designator) is self:
+                del self.root.identities[designator]
 
     def _activate(self, on: bool) -> None:
         if not self.enabled:
@@ -226,9 +237,7 @@ class Device(Served):
                 os.close(fd)
         except OSError as error:
             raise Refused(error.errno or errno.EIO) from error
-        if HANDLERS[self.handler].exclusive and any(
-            other._holds(path) for other in self._others(self.handler)
-        ):
+        if HANDLERS[self.handler].exclusive and any(other._holds(path) for other in self._others()):
             raise Refused(errno.EBUSY)
         block = self.values["block_size"] or 512
         whole = size - size % block
@@ -238,16 +247,11 @@ class Device(Served):
             raise Refused(errno.EINVAL)
         self.served, self.may_shrink = self.asked or whole, False
 
-    def _others(self, handler: str = "") -> list[Device]:
-        """The other devices, of all handlers or of one."""
-        folders = self.root.devices.children.values()
-        return [
-            other
-            for folder in folders
-            if handler in ("", folder.name)
-            for other in folder.children.values()
-            if isinstance(other, Device) and other is not self
-        ]
+    def _others(self) -> list[Device]:
+        """The other devices of the handler."""
+        assert self.parent is not None
+        siblings = self.parent.children.values()
+        return [other for other in siblings if isinstance(other, Device) and other is not self]
 
     def _holds(self, path: str) -> bool:
         return self.active and os.path.realpath(self.values["path"]) == os.path.realpath(path)
@@ -268,3 +272,5 @@ class Device(Served):
             setattr(self, name, data[name])
         self.values.update(data["values"])
         self.id.values.update(data["id"])
+        if self.enabled:
+            self._register(True)

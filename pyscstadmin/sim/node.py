@@ -184,6 +184,8 @@ class Top(Node):
     targets: Node
     # What is in force, while the tree may differ from it; None: the tree is in force.
     in_force: dict[str, Any] | None
+    # Parts of identities that enabled devices have, and nobody else can.
+    identities: dict[tuple[str, str], Served]
 
     @property
     def root(self) -> Top:

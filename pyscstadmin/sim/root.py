@@ -55,6 +55,7 @@ class Root(Top):
         self.generation = 1
         self.autocommit = True
         self.in_force = None
+        self.identities = {}
         self.staged = False
         self.values: dict[str, Value] = {name: row.default for name, row in ROOT.items()}
         self.commands: list[Command] = []

@@ -284,7 +284,7 @@ class SimTree(SimView):
         path = os.path.join(self._directory_name, "state.json")
         temporary = f"{path}.{os.getpid()}"
         with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(self.dump(), file)
+            file.write(json.dumps(self.dump()))
         os.rename(temporary, path)
         status = os.stat(path)
         self._stamp = status.st_ino, status.st_mtime_ns

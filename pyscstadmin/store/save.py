@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pyscstadmin.config.model import Config, Lun, Target
-from pyscstadmin.config.schema import dumps, loads
+from pyscstadmin.config.schema import dumps
 from pyscstadmin.errors import Conflict, InvalidInput, OperationError, SaveRefused
-from pyscstadmin.store.load import load_file
+from pyscstadmin.store.load import load_file, parse
 
 __all__ = ["HISTORY", "degraded", "save"]
 
@@ -30,8 +30,7 @@ def save(config: Config, path: str, *, degraded: Sequence[str] = (), force: bool
     the state degraded and not `force`, `Conflict` when the file would not say what is configured or `path` is
     no file, `OperationError`.
     """
-    text = dumps(config)
-    data = text.encode()
+    data = dumps(config).encode()
     try:
         real = _file(path)
         present = _present(real)
@@ -40,7 +39,7 @@ def save(config: Config, path: str, *, degraded: Sequence[str] = (), force: bool
         reasons = [*degraded, *_emptied(config, real, present)]
         if reasons and not force:
             raise SaveRefused(path, reasons)
-        _check_readable(config, text, path)
+        _check_readable(config, data, path)
         _replace(real, data, keep=present is not None)
     except OSError as error:
         raise OperationError("save", path, None, error.errno or 0) from error
@@ -72,10 +71,12 @@ def _emptied(config: Config, path: str, present: bytes | None) -> list[str]:
     return [f"nothing is configured, and {path} holds a configuration"] if old != config else []
 
 
-def _check_readable(config: Config, text: str, path: str) -> None:
-    """Read the text back: a file that says something else is worse than none. Raises `Conflict`."""
+def _check_readable(config: Config, data: bytes, path: str) -> None:
+    """Read it back as `restore` will: a file that says something else is worse than none. Raises
+    `Conflict`.
+    """
     try:
-        same = loads(text, path) == replace(config, targets=tuple(map(_with_devices, config.targets)))
+        same = parse(data, path) == replace(config, targets=tuple(map(_with_devices, config.targets)))
     except InvalidInput as error:
         raise Conflict(f"{path} not written, it could not be restored: {error}") from error
     if not same:

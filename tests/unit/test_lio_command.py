@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from pyscstadmin.__main__ import main
-from pyscstadmin.cli import importing
 from pyscstadmin.config.document import Document
 from pyscstadmin.config.schema import loads
 from pyscstadmin.migrate import lio_kernel
+from pyscstadmin.store import load
 
 Capture = pytest.CaptureFixture[str]
 
@@ -142,9 +142,9 @@ def test_large_files(capsys: Capture, complete: str, tmp_path: Path, monkeypatch
     path = tmp_path / "large.json"
     path.write_text(Path(complete).read_text() + " " * (9 << 20))
     assert run(capsys, str(path))[0] == 0
-    monkeypatch.setattr(importing, "SIZE_CAP", 4096)
+    monkeypatch.setattr(load, "FILE_MAX", 1 << 20)
     code, _, err = run(capsys, "/dev/zero")
-    assert (code, "larger than 4096 bytes" in err) == (2, True)
+    assert (code, "larger than 1 MiB" in err) == (2, True)
 
 
 def test_no_file_is_2(capsys: Capture, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -86,6 +87,35 @@ def test_texts_with_the_signs_of_json_survive(texts: list[str]) -> None:
     ]
     config = Config(tuple(devices))
     assert schema.loads(schema.dumps(config)) == config
+
+
+QUOTED = r'"(?:[^"\\]|\\.)*"'
+INNERMOST = re.compile(rf'{QUOTED}|([\[{{])\s+((?:{QUOTED}|[^\[\]{{}}"])*?)\s+([\]}}])')
+
+
+def laid_out(data: object) -> str:
+    """The layout of files by its rule: indented, but what has nothing in it that could be indented and fits
+    is on one line.
+    """
+
+    def line(match: re.Match[str]) -> str:
+        opening, inner, closing = match.groups()
+        flat = re.sub(r"\n\s*", " ", inner or "")
+        if opening is None or len(flat) > 72:
+            return match.group()
+        return f"{opening}{flat}{closing}" if opening == "[" else f"{opening} {flat} {closing}"
+
+    return INNERMOST.sub(line, json.dumps(data, indent=2, ensure_ascii=False)) + "\n"
+
+
+@settings(max_examples=100, deadline=None)
+@given(configs(), st.text('[]{} ",:\\a1ü', min_size=1, max_size=16), st.integers(1, 12))
+def test_the_layout(config: Config, text: str, many: int) -> None:
+    device = Device("e", "fileio", path=f"/{text}", id=Identity(serial="s" * 64, product="p" * many))
+    names = tuple(f"iqn.2026-11.com.example:{number}" for number in range(many))
+    target = Target("local", "e", hosts=names, rel_tgt_id=9)
+    for whole in (config, replace(config, devices=(*config.devices, device), targets=(target,))):
+        assert schema.dumps(whole) == laid_out(schema.to_data(whole))
 
 
 def test_numbers_without_device_are_left_out() -> None:
