@@ -25,8 +25,8 @@ _ATOM = re.compile(r'"(?:[^"\\]|\\.)*"|([^\s\[\]{},:"]+)', re.DOTALL)
 class Document:
     """A JSON text and what it says. `repeats`: an object has a key twice, of which `data` knows one.
 
-    Equal LUNs are one object in `data`: do not change it. Without a text (data that came another way), findings
-    have no line and column.
+    Equal LUNs are one object in `data`: do not change it. Without a text (data that came another way),
+    findings have no line and column.
     """
 
     source: str

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pyscstadmin.config import names
 from pyscstadmin.config.locate import Path
 from pyscstadmin.config.model import Group, Lun
+from pyscstadmin.config.spelling import name_key
 from pyscstadmin.migrate.account import Verdict
 from pyscstadmin.migrate.lio_devices import Devices
 from pyscstadmin.migrate.lio_names import free_name
@@ -160,10 +161,10 @@ class Access:
             if fault:
                 why = f"no initiator can have this name: {fault.reason}"
                 self.account.note(acl.path, Verdict.LOST, why, whole=True)
-            elif initiator.lower() in seen:
+            elif name_key(initiator) in seen:
                 self.account.wrong(acl.at("node_wwn"), f"there are two ACLs of {initiator!r}")
             elif initiator:
-                seen.add(initiator.lower())
+                seen.add(name_key(initiator))
                 yield _Acl(acl, initiator, acl.text("tag"), tuple(self._read_mapped(acl)))
 
     def _read_mapped(self, acl: Reader) -> Iterator[tuple[Reader, Lun]]:

@@ -12,6 +12,7 @@ import pytest
 
 from pyscstadmin.__main__ import main
 from pyscstadmin.config.document import Document
+from pyscstadmin.config.model import Target
 from pyscstadmin.config.schema import loads
 from pyscstadmin.migrate import lio_kernel
 from pyscstadmin.store import load
@@ -109,7 +110,8 @@ def test_the_running_one(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(lio_kernel, "running", lambda: Document(lio_kernel.SOURCE, data))
     code, out, _ = run(capsys)
     assert code == 4
-    assert [target.hosts for target in loads(out).targets] == [("50:01:40:5d:2f:9f:3a:ff",)]
+    hosts = Target("local", "t", hosts=("naa.5001405d2f9f3aff",)).hosts
+    assert [target.hosts for target in loads(out).targets] == [hosts]
 
 
 BAD: list[tuple[bytes, str]] = [

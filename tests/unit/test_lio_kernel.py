@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from pyscstadmin.config.document import Document
+from pyscstadmin.config.model import Target
 from pyscstadmin.errors import ScstError
 from pyscstadmin.migrate import lio_kernel
 from pyscstadmin.migrate.lio import convert
@@ -189,7 +190,8 @@ def test_what_was_read_is_imported(lio: Path, tmp_path: Path) -> None:
     assert device.path == str(tmp_path / "disk.img")
     assert (device.id.vendor, device.id.naa) == ("ACME", "60014051111111122224333844455555")
     (first, second) = found.config.targets
-    assert (first.hosts, [lun.device for lun in first.luns]) == (("naa.5001405d2f9f3aff",), ["disk1"])
+    hosts = Target("local", "t", hosts=("naa.5001405d2f9f3aff",)).hosts
+    assert (first.hosts, [lun.device for lun in first.luns]) == (hosts, ["disk1"])
     assert (second.hosts, second.luns) == (("loopback",), ())
     assert {item.text.partition(";")[0] for item in found.account.lost()} == {
         "scst has no target driver for the fabric 'iscsi'",

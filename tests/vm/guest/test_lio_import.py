@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
+from pyscstadmin.config.model import Target
 from tests.vm.guest import scsi, tool, tree
 from tests.vm.guest_plugin import PluggedDisk, command
 
-# The initiator in the one spelling that scst has for it.
-HOST = "50:01:40:5d:2f:9f:3a:ff"
 MIB = 1 << 20
 LIO = Path("/sys/kernel/config/target")
 MODULES = ("target_core_mod", "target_core_file", "target_core_iblock", "tcm_loop")
@@ -205,7 +204,8 @@ def test_identities_stay(lio: dict[str, Seen], tmp_path: Path) -> None:
     assert data["source"] == "the running LIO"
     take_down()
     assert tool.run(tmp_path, "apply", str(out))[0] == 0
-    host = tree.Initiator(tree.Target(TARGET), HOST)
+    target = tree.Target(TARGET)
+    host = tree.Initiator(target, *os.listdir(target.path / "hosts"))
     tree.wait_for("login", lambda: host.number is not None)
     for name, before in lio.items():
         now = look(host.sg(NR[name]))
@@ -237,7 +237,7 @@ def test_importing_changes_nothing(lio: dict[str, Seen], tmp_path: Path) -> None
     assert modules() == loaded
     assert any(EMPTY in note for note in data["notes"])
     hosts = {name: target.get("hosts") for name, target in data["config"]["targets"]["local"].items()}
-    assert hosts == {TARGET: [HOST], EMPTY: ["loopback"]}
+    assert hosts == {TARGET: list(Target("local", "t", hosts=(NEXUS,)).hosts), EMPTY: ["loopback"]}
 
 
 def test_what_is_held_by_lio_waits(lio: dict[str, Seen], tmp_path: Path) -> None:
