@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
     from pyscstadmin.sim.tree import SimTree
 
-__all__ = ["Admin", "Resized"]
+__all__ = ["Admin", "Resized", "Use", "Who"]
 
 DEFAULT_FILE = "/etc/scst/scst.json"
 STATE_DIR = "/run/scst"
@@ -73,6 +73,28 @@ class Resized:
     before: int
     size: int
     state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A LUN that a device is: of which target (DRIVER/NAME), for which group ('': initiators that no group
+    claims), whether it is read-only by itself, and whose sessions see it now.
+    """
+
+    target: str
+    group: str
+    lun: int
+    read_only: bool
+    sessions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A device, how it is doing, and what uses it."""
+
+    device: Device
+    standing: Standing
+    uses: tuple[Use, ...]
 
 
 class Admin:
@@ -174,7 +196,7 @@ class Admin:
         return simulated.running() if simulated is not None else read_running(self.class_root)
 
     def standing(self, names: Iterable[str]) -> dict[str, Standing]:
-        """State and size of these devices; those that are not there are left out."""
+        """How these devices are doing; those that are not there are left out."""
         found = {}
         for name in names:
             standing = read.standing(self.tree, name)
@@ -187,6 +209,24 @@ class Admin:
         tree = self.tree
         simulated = _simulated(tree)
         return simulated.sessions() if simulated is not None else read_sessions(self.class_root)
+
+    def who(self, name: str) -> Who:
+        """Which LUNs a device is, and whose sessions see it now."""
+        device, standing = self._device(name), read.standing(self.tree, name)
+        if standing is None:
+            raise _no_device(name, [])
+        seen: dict[tuple[str, str, int], list[str]] = {}
+        for session in self.sessions():
+            for lun in session.luns:
+                if lun.device == name:
+                    seen.setdefault((session.target, session.group, lun.number), []).append(session.initiator)
+        uses = []
+        for target in self.config().targets:
+            for group, luns in target.lun_sets():
+                for lun in (lun for lun in luns if lun.device == name):
+                    place = (f"{target.driver}/{target.name}", group, lun.number)
+                    uses.append(Use(*place, lun.read_only, tuple(sorted(seen.get(place, ())))))
+        return Who(device, standing, tuple(uses))
 
     def explain(self, target: str, initiator: str) -> Decision:
         """What an initiator sees on a target, and why: by what the tree shows (see `settled`). A LUN without

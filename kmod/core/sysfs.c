@@ -222,6 +222,12 @@ void scst_text_add(struct scst_text *text, const char *line, size_t len)
 	text->at += len;
 }
 
+/* By its mapping, or because the device is. */
+static bool scst_entry_read_only(const struct scst_view_entry *e)
+{
+	return e->read_only || test_bit(SCST_GATE_WRITE_PROTECT, &e->nexus->gates);
+}
+
 static void scst_view_print(const struct scst_view *view, struct scst_text *text)
 {
 	char line[SCST_DEVICE_NAME_LEN + 20];
@@ -231,7 +237,7 @@ static void scst_view_print(const struct scst_view *view, struct scst_text *text
 		const struct scst_view_entry *e = &view->entry[i];
 
 		scst_text_add(text, line, scnprintf(line, sizeof(line), "%u %s %s\n", e->lun, e->nexus->dev->name,
-						    e->read_only ? "ro" : "rw"));
+						    scst_entry_read_only(e) ? "ro" : "rw"));
 	}
 }
 

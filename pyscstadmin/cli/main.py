@@ -204,6 +204,7 @@ def parser(faces: Faces) -> argparse.ArgumentParser:
     _file_commands(add)
     _access_commands(add)
     add("sessions", _sessions, "show who is logged in and what each sees")
+    add("who", _who, "show which LUNs a device is, and who sees it now").add_argument("device")
     for name, run in (("activate", _activate), ("deactivate", _deactivate)):
         verb = (
             "open the backing of a parked device"
@@ -353,6 +354,7 @@ def _show(args: argparse.Namespace) -> int:
         "config": to_data(shot.config),
         "device_states": dict(sorted(shot.device_states.items())),
         "device_sizes": dict(sorted(shot.device_sizes.items())),
+        "device_errors": dict(sorted(shot.device_errors.items())),
         "target_states": {"/".join(key): state for key, state in sorted(shot.target_states.items())},
         "running": _running_data(running),
     }
@@ -480,14 +482,21 @@ def _explain(args: argparse.Namespace) -> int:
     from pyscstadmin.errors import Conflict
 
     if args.file:
+        from pyscstadmin.kernel.read import Standing
         from pyscstadmin.store.load import load_file
 
         driver, _, name = args.target.rpartition("/")
-        found = [t for t in load_file(args.file).targets if t.name == name and driver in ("", t.driver)]
+        config = load_file(args.file)
+        found = [t for t in config.targets if t.name == name and driver in ("", t.driver)]
         if len(found) != 1:
             raise Conflict(f"{args.file} has {'several targets' if found else 'no target'} {args.target}")
         decision = decide(found[0], args.initiator)
-        emit(args, asdict(decision), decision_lines(decision, args.target))
+        written = {
+            device.name: Standing("active", 0, device.read_only)
+            for device in config.devices
+            if device.read_only
+        }
+        emit(args, asdict(decision), decision_lines(decision, args.target, written))
         return 0
     with admin_of(args) as admin:
         decision = admin.explain(args.target, args.initiator)
@@ -507,6 +516,23 @@ def _sessions(args: argparse.Namespace) -> int:
     with admin_of(args) as admin:
         found = admin.sessions()
     emit(args, [asdict(session) for session in found], session_lines(found))
+    return 0
+
+
+def _who(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from pyscstadmin.cli.render import who_lines
+
+    with admin_of(args) as admin:
+        found = admin.who(args.device)
+    data = {
+        "device": found.device.name,
+        "handler": found.device.handler,
+        **found.standing._asdict(),
+        "uses": [asdict(use) for use in found.uses],
+    }
+    emit(args, data, who_lines(found))
     return 0
 
 

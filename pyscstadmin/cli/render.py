@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pyscstadmin.config.names import PRIORITY_DEFAULT
 from pyscstadmin.config.settings import Number
+from pyscstadmin.kernel.read import Standing
 
 if TYPE_CHECKING:
+    from pyscstadmin.admin import Who
     from pyscstadmin.config.acl import Decision
     from pyscstadmin.config.model import Config, Device, Group, Lun, Target
     from pyscstadmin.config.plan import Plan
     from pyscstadmin.config.settings import Setting, Value, Values
     from pyscstadmin.kernel.apply import Outcome
-    from pyscstadmin.kernel.read import Snapshot, Standing
+    from pyscstadmin.kernel.read import Snapshot
     from pyscstadmin.kernel.running import Running
     from pyscstadmin.kernel.sessions import Session
 
 __all__ = [
     "config_counts",
     "decision_lines",
+    "mode_text",
     "outcome_lines",
     "plan_lines",
     "resized_text",
@@ -29,6 +32,8 @@ __all__ = [
     "session_lines",
     "show_lines",
     "size_text",
+    "state_text",
+    "who_lines",
 ]
 
 _T = TypeVar("_T")
@@ -51,15 +56,32 @@ def show_lines(shot: Snapshot, running: Iterable[Running] = ()) -> Iterator[str]
     yield "devices" if config.devices else "devices (none)"
     for device, last in _last(config.devices):
         size = shot.device_sizes.get(device.name, device.size)
-        yield f"{_branch(last)}{_device(device, shot.device_states.get(device.name, '?'), size)}"
+        state = state_text(shot.device_states.get(device.name, "?"), shot.device_errors.get(device.name, ""))
+        yield f"{_branch(last)}{_device(device, state, size)}"
     yield "targets" if config.targets else "targets (none)"
+    devices = {
+        device.name: Standing(
+            shot.device_states.get(device.name, "?"),
+            0,
+            device.read_only,
+            shot.device_errors.get(device.name, ""),
+        )
+        for device in config.devices
+    }
     for target, last in _last(config.targets):
-        yield from _target(target, shot.target_states.get(target.key, "?"), shot.device_states, last)
+        yield from _target(target, shot.target_states.get(target.key, "?"), devices, last)
     yield f"generation {shot.root.generation}" + (
         "" if shot.root.settled else ", with staged changes not in force"
     )
     for one in running:
         yield f"still running under access revoked by generation {one.generation}: {one.describe()}"
+
+
+def state_text(state: str, error: str) -> str:
+    """A state with its reason: `parked on request`, `parked (ENOENT)`."""
+    if state != "parked":
+        return state
+    return f"parked ({error})" if error else "parked on request"
 
 
 def _last(items: Iterable[_T]) -> Iterator[tuple[_T, bool]]:
@@ -86,15 +108,17 @@ def _device(device: Device, state: str, size: int) -> str:
     return f"{device.name}  {', '.join(parts)}"
 
 
-def _target(target: Target, state: str, states: Mapping[str, str], last: bool) -> Iterator[str]:
+def _target(target: Target, state: str, devices: Mapping[str, Standing], last: bool) -> Iterator[str]:
     parts = [state, f"relative id {target.rel_tgt_id}", *_chosen(target.settings)]
     yield f"{_branch(last)}{target.driver}/{target.name}  {', '.join(parts)}"
     below: list[tuple[str, list[str]]] = []
     if target.hosts:
         below.append(("hosts " + ", ".join(target.hosts), []))
     if target.luns or not target.groups:
-        below.append(("for everybody else" if target.groups else "for everybody", _luns(target.luns, states)))
-    below.extend((_group(group), _luns(group.luns, states)) for group in target.groups)
+        below.append(
+            ("for everybody else" if target.groups else "for everybody", _luns(target.luns, devices))
+        )
+    below.extend((_group(group), _luns(group.luns, devices)) for group in target.groups)
     for (head, lines), end in _last(below):
         yield f"{_indent(last)}{_branch(end)}{head}"
         for line, final in _last(lines):
@@ -124,13 +148,23 @@ def _group(group: Group) -> str:
     return f"group {group.name}{rank}: {', '.join(group.initiators) or 'nobody'}"
 
 
-def _luns(luns: Iterable[Lun], states: Mapping[str, str]) -> list[str]:
-    return [_lun(lun, states.get(lun.device, "unmapped")) for lun in luns] or ["no LUNs"]
+def _luns(luns: Iterable[Lun], devices: Mapping[str, Standing]) -> list[str]:
+    return [_lun(lun, devices.get(lun.device, _UNMAPPED)) for lun in luns] or ["no LUNs"]
 
 
-def _lun(lun: Lun, state: str) -> str:
-    mode = "read-only" if lun.read_only else "read-write"
-    return f"LUN {lun.number}  {lun.device or '-'}, {mode}" + ("" if state == "active" else f", {state}")
+def _lun(lun: Lun, device: Standing) -> str:
+    text = f"LUN {lun.number}  {lun.device or '-'}, {mode_text(lun.read_only, device.read_only)}"
+    return text if device.state == "active" else f"{text}, {state_text(device.state, device.error)}"
+
+
+def mode_text(lun: bool, device: bool) -> str:
+    """What initiators can do, by what is read-only."""
+    if lun:
+        return "read-only"
+    return "read-only (the device is)" if device else "read-write"
+
+
+_UNMAPPED = Standing("unmapped", 0)
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
@@ -182,8 +216,8 @@ def decision_lines(
     yield f"  {decision.reason}"
     known = standing or {}
     for lun in decision.luns:
-        state, size = known.get(lun.device, ("active", 0))
-        yield f"  {_lun(lun, state)}" + (f", {size_text(size)}" if size else "")
+        device = known.get(lun.device, Standing("active", 0))
+        yield f"  {_lun(lun, device)}" + (f", {size_text(device.size)}" if device.size else "")
     if not decision.luns:
         yield "  no LUNs"
     for verdict in decision.verdicts:
@@ -191,6 +225,21 @@ def decision_lines(
             yield f"  group {verdict.group} (priority {verdict.priority}): {verdict.reason}"
     if not settled:
         yield "with staged changes not in force: `sessions` says what is seen until they are committed"
+
+
+def who_lines(who: Who) -> Iterator[str]:
+    """A device, the LUNs that it is, and who sees it now."""
+    device, standing = who.device, who.standing
+    yield _device(device, state_text(standing.state, standing.error), standing.size)
+    for use in who.uses:
+        whom = f"group {use.group}" if use.group else "initiators that no group claims"
+        seen = ", ".join(use.sessions) or "nobody now"
+        yield (
+            f"  LUN {use.lun} of {use.target} for {whom}, {mode_text(use.read_only, standing.read_only)}; "
+            f"seen by {seen}"
+        )
+    if not who.uses:
+        yield "  no LUNs"
 
 
 def session_lines(sessions: Iterable[Session]) -> Iterator[str]:

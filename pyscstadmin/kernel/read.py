@@ -57,10 +57,14 @@ class RootState:
 
 
 class Standing(NamedTuple):
-    """How a device is doing: its state, and the bytes that it serves or served last."""
+    """How a device is doing: its state, the bytes that it serves or served last, whether nobody can write,
+    and the errno of the last opening of its backing that failed ('' for none: a parked one is so on request).
+    """
 
     state: str
     size: int
+    read_only: bool = False
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,8 @@ class Snapshot:
 
     `device_states` maps device names to disabled, opening, active, closing or parked; `target_states`
     (driver, name) to disabled, enabled, parked (its port is not there) or closing. `device_sizes`: bytes
-    that devices with a backing serve, or served last; 0 for one that was never open.
+    that devices with a backing serve, or served last; 0 for one that was never open. `device_errors`: why
+    the last opening of a backing failed, where it did.
     """
 
     config: Config
@@ -77,6 +82,7 @@ class Snapshot:
     device_states: Mapping[str, str] = field(default_factory=dict)
     target_states: Mapping[tuple[str, str], str] = field(default_factory=dict)
     device_sizes: Mapping[str, int] = field(default_factory=dict)
+    device_errors: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def parked(self) -> tuple[str, ...]:
@@ -125,13 +131,20 @@ def root_state(tree: View) -> RootState:
 
 
 def _whole(tree: View, root: RootState, access: Access | None) -> Snapshot:
-    device_states: dict[str, str] = {}
-    device_sizes: dict[str, int] = {}
+    standings: dict[str, Standing] = {}
     target_states: dict[tuple[str, str], str] = {}
-    devices = tuple(_devices(tree, device_states, device_sizes))
+    devices = tuple(_devices(tree, standings))
     targets = tuple(_targets(tree, target_states, access))
     config = Config(devices, targets, settings=_values(ROOT, [tree.read(name) for name in ROOT]))
-    return Snapshot(config, root, device_states, target_states, device_sizes)
+    backed = {device.name for device in devices if device.path}
+    return Snapshot(
+        config,
+        root,
+        {name: one.state for name, one in standings.items()},
+        target_states,
+        {name: one.size for name, one in standings.items() if name in backed},
+        {name: one.error for name, one in standings.items() if one.error},
+    )
 
 
 def _values(table: Rows, texts: Iterable[str]) -> Values:
@@ -141,7 +154,7 @@ def _values(table: Rows, texts: Iterable[str]) -> Values:
     )
 
 
-def _devices(tree: View, states: dict[str, str], sizes: dict[str, int]) -> list[Device]:
+def _devices(tree: View, standings: dict[str, Standing]) -> list[Device]:
     found = []
     for handler in tree.list("devices"):
         with tree.at(f"devices/{handler}") as view:
@@ -149,24 +162,22 @@ def _devices(tree: View, states: dict[str, str], sizes: dict[str, int]) -> list[
             if names and handler not in HANDLERS:
                 raise _unknown("handler", handler, HANDLERS)
             for name in names:
-                device, states[name], size = _device(view, handler, name)
+                device, standings[name] = _device(view, handler, name)
                 found.append(device)
-                if device.path:
-                    sizes[name] = size
     return found
 
 
-def _device(view: View, handler: str, name: str) -> tuple[Device, str, int]:
-    """A device, its state, and the bytes that it serves."""
+def _device(view: View, handler: str, name: str) -> tuple[Device, Standing]:
+    """A device, and how it is doing."""
     settings = HANDLERS[handler].settings
-    own = ("enabled", "state", "size", *settings)
-    enabled, state, size, *texts = view.read_many(
+    own = ("enabled", "state", "size", "error", *settings)
+    enabled, state, size, error, *texts = view.read_many(
         [f"{name}/{attribute}" for attribute in own] + [f"{name}/id/{part}" for part in IDENTITY]
     )
     identity = Identity(*texts[len(settings) :])
     values = _values(settings, texts[: len(settings)])
     device = Device(name, handler, enabled == "1", id=identity, settings=values)
-    return device, state, int(size)
+    return device, Standing(state, int(size), device.read_only, error)
 
 
 def _targets(tree: View, states: dict[tuple[str, str], str], access: Access | None) -> list[Target]:
@@ -307,15 +318,24 @@ def device(tree: View, name: str) -> Device | None:
 
 
 def standing(tree: View, name: str) -> Standing | None:
-    """State and size of a device, None if there is none."""
+    """How a device is doing, None if there is none."""
     found = find_handler(tree, name)
-    size = _optional(tree, f"{device_dir(found[0], name)}/size") if found is not None else None
-    return Standing(found[1], int(size)) if found is not None and size is not None else None
+    if found is None:
+        return None
+    handler, state = found
+    values = [
+        _optional(tree, f"{device_dir(handler, name)}/{attribute}")
+        for attribute in ("size", "read_only", "error")
+    ]
+    size, read_only, error = values
+    if size is None or read_only is None or error is None:  # it went meanwhile
+        return None
+    return Standing(state, int(size), read_only == "1", error)
 
 
 def devices(tree: View) -> list[Device]:
     """All devices."""
-    return _devices(tree, {}, {})
+    return _devices(tree, {})
 
 
 def target(tree: View, driver: str, name: str) -> Target | None:

@@ -152,6 +152,7 @@ class Root(Top):
     def sessions(self) -> list[Session]:
         """What the initiators see now."""
         found: list[Session] = []
+        protected = self._read_only_devices()
         for target in all_targets(self):
             if not target.enabled:
                 continue
@@ -159,12 +160,22 @@ class Root(Top):
             for host in target.hosts.children:
                 choice = decide(model, host)
                 luns = tuple(
-                    SessionLun(lun.number, lun.device, lun.read_only) for lun in choice.luns if lun.device
+                    SessionLun(lun.number, lun.device, lun.read_only or lun.device in protected)
+                    for lun in choice.luns
+                    if lun.device
                 )
                 name = f"session.{len(found) + 1}"
                 full_name = f"{target.driver}/{target.name}"
                 found.append(Session(name, full_name, choice.initiator, choice.group, luns))
         return found
+
+    def _read_only_devices(self) -> set[str]:
+        return {
+            name
+            for handler in self.devices.children.values()
+            for name, device in handler.children.items()
+            if isinstance(device, Device) and device.values["read_only"]
+        }
 
     def dump(self) -> dict[str, Any]:
         """Plain data of everything."""

@@ -549,3 +549,46 @@ def test_exit_code_without_a_reader(tmp_path: Path) -> None:
         process.stdout.close()
         said = process.stderr.read()
     assert (process.returncode, said) == (2, b"")
+
+
+def test_what_is_in_force_is_shown(scstadmin: Run, tmp_path: Path, capsys: Capture, backing: Path) -> None:
+    """A LUN of a read-only device is read-only, and a parked device says why, wherever it is looked at."""
+    group = {"initiators": ["iqn.a"], "luns": {"0": {"device": "d"}, "1": {"device": "gone"}}}
+    devices = {
+        "d": {"path": str(backing), "read_only": True},
+        "gone": {"path": str(tmp_path / "gone")},
+    }
+    target = {"hosts": ["iqn.a"], "groups": {"g": group}}
+    config = {"version": 1, "devices": {"fileio": devices}, "targets": {"local": {"t": target}}}
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    assert scstadmin("apply", str(tmp_path / "c.json")) == 3
+    capsys.readouterr()
+
+    def said(*words: str) -> str:
+        assert scstadmin(*words) == 0
+        return capsys.readouterr().out
+
+    shown = said("show")
+    assert "LUN 0  d, read-only (the device is)" in shown
+    assert f"gone  fileio, {tmp_path / 'gone'}, parked (ENOENT)" in shown
+    assert "LUN 1  gone, read-write, parked (ENOENT)" in shown
+    explained = said("explain", "--target", "t", "--initiator", "iqn.a")
+    assert "LUN 0  d, read-only (the device is), 1 MiB" in explained
+    assert "LUN 1  gone, read-write, parked (ENOENT)" in explained
+    of_file = said("explain", "--target", "t", "--initiator", "iqn.a", "--file", str(tmp_path / "c.json"))
+    assert "LUN 0  d, read-only (the device is)" in of_file
+    assert "LUN 0  d, read-only\n" in said("sessions")
+    assert json.loads(said("--json", "show"))["device_errors"] == {"gone": "ENOENT"}
+    told = said("who", "d").splitlines()
+    assert told[0].startswith("d  fileio, ")
+    where = "LUN 0 of local/t for group g, read-only (the device is); seen by iqn.a"
+    assert [line.strip() for line in told[1:]] == [where]
+    data = json.loads(said("--json", "who", "gone"))
+    assert (data["state"], data["error"]) == ("parked", "ENOENT")
+    use = {"target": "local/t", "group": "g", "lun": 1, "read_only": False, "sessions": ["iqn.a"]}
+    assert data["uses"] == [use]
+    assert scstadmin("deactivate", "d") == 0
+    capsys.readouterr()
+    assert "parked on request" in said("who", "d")
+    assert scstadmin("who", "dd") == 1
+    assert "did you mean d?" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from pyscstadmin.config import schema
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.errors import Conflict, OperationError
 from pyscstadmin.kernel.cfs import Tree
+from pyscstadmin.kernel.read import Standing
 from tests.sim.conftest import REAL
 from tests.sim.support import INITIATOR
 
@@ -36,7 +37,7 @@ def test_growth(admin: Admin, grown: Path) -> None:
     assert admin.snapshot().device_sizes == {"d": MIB}
     assert admin.resize("d") == Resized(MIB, 2 * MIB, "active")
     assert admin.resize("d") == Resized(2 * MIB, 2 * MIB, "active")
-    assert admin.standing(["d", "none"]) == {"d": ("active", 2 * MIB)}
+    assert admin.standing(["d", "none"]) == {"d": Standing("active", 2 * MIB)}
 
 
 def test_a_part_of_it(admin: Admin, grown: Path) -> None:
@@ -99,12 +100,12 @@ def test_explain_tells_how_the_devices_are(
     assert scstadmin(*words) == 0
     said = capsys.readouterr().out
     assert "LUN 0  d, read-write, 1 MiB\n" in said
-    assert "LUN 1  late, read-write, parked\n" in said
+    assert "LUN 1  late, read-write, parked (ENOENT)\n" in said
     assert scstadmin("--json", *words) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["devices"] == {
-        "d": {"state": "active", "size": MIB},
-        "late": {"state": "parked", "size": 0},
+        "d": {"state": "active", "size": MIB, "read_only": False, "error": ""},
+        "late": {"state": "parked", "size": 0, "read_only": False, "error": "ENOENT"},
     }
 
 

@@ -545,11 +545,13 @@ def test_show_is_a_tree() -> None:
     )
     root = read.RootState(7, False, True)
     states = {"d1": "active", "d2": "parked"}
-    lines = list(render.show_lines(read.Snapshot(config, root, states, {("local", "t"): "enabled"})))
+    on = {("local", "t"): "enabled"}
+    shot = read.Snapshot(config, root, states, on, device_errors={"d2": "ENOENT"})
+    lines = list(render.show_lines(shot))
     assert lines == [
         "devices",
         "├─ d1  nullio, 1 MiB, active",
-        "└─ d2  fileio, /x, parked, o-direct",
+        "└─ d2  fileio, /x, parked (ENOENT), o-direct",
         "targets",
         "└─ local/t  enabled, relative id 1",
         "   ├─ hosts h",
@@ -557,7 +559,7 @@ def test_show_is_a_tree() -> None:
         "   │  └─ no LUNs",
         "   └─ group g (priority 5): a",
         "      ├─ LUN 0  d1, read-write",
-        "      └─ LUN 1  d2, read-only, parked",
+        "      └─ LUN 1  d2, read-only, parked (ENOENT)",
         "generation 7",
     ]
 
