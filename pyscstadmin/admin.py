@@ -223,9 +223,9 @@ class Admin:
         uses = []
         for target in self.config().targets:
             for group, luns in target.lun_sets():
-                for lun in (lun for lun in luns if lun.device == name):
-                    place = (f"{target.driver}/{target.name}", group, lun.number)
-                    uses.append(Use(*place, lun.read_only, tuple(sorted(seen.get(place, ())))))
+                for mapped in (lun for lun in luns if lun.device == name):
+                    place = (f"{target.driver}/{target.name}", group, mapped.number)
+                    uses.append(Use(*place, mapped.read_only, tuple(sorted(seen.get(place, ())))))
         return Who(device, standing, tuple(uses))
 
     def explain(self, target: str, initiator: str) -> Decision:
