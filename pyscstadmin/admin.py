@@ -21,7 +21,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyscstadmin.config.acl import Decision, decide
-from pyscstadmin.config.identity import same_backing
 from pyscstadmin.config.layout import (
     CLASS_ROOT,
     ROOT,
@@ -43,10 +42,16 @@ from pyscstadmin.config.valid import (
     check_lun,
     is_target,
 )
-from pyscstadmin.errors import Conflict, NotPresent, OperationError, PartlyApplied, PendingChanges
+from pyscstadmin.errors import (
+    Conflict,
+    NotAccepted,
+    NotPresent,
+    OperationError,
+    PartlyApplied,
+    PendingChanges,
+)
 from pyscstadmin.kernel import modules, read
 from pyscstadmin.kernel.apply import Failure, Outcome, Progress, execute, failures, locked
-from pyscstadmin.kernel.backing import identify
 from pyscstadmin.kernel.cfs import RealTree, Tree
 from pyscstadmin.kernel.hints import hinted
 from pyscstadmin.kernel.read import RootState, Snapshot, Standing
@@ -56,6 +61,7 @@ from pyscstadmin.kernel.sessions import Session, read_sessions
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from pyscstadmin.config.lint import Remark
     from pyscstadmin.sim.tree import SimTree
 
 __all__ = ["Admin", "Resized", "Use", "Who"]
@@ -182,12 +188,22 @@ class Admin:
         """The configuration the tree shows."""
         return self.snapshot().config
 
-    def plan(self, wanted: Config) -> Plan:
-        """What `apply` would do. Changes nothing."""
+    def plan(self, wanted: Config, *, accept: Iterable[str] = ()) -> Plan:
+        """What `apply` would do, with what it would refuse or warn of. Changes nothing."""
         check_config(wanted)
+        remarks = self.lint(wanted, accept=accept)
         shot = self.snapshot()
         steps = plan(shot.config, wanted, settled=shot.root.settled)
-        return replace(steps, warnings=_warnings(wanted))
+        return replace(steps, remarks=remarks)
+
+    def lint(self, config: Config | None = None, *, accept: Iterable[str] = ()) -> tuple[Remark, ...]:
+        """What is hardly meant in a configuration, by default the present one, errors first; without what
+        the rules in `accept` say. Raises `InvalidInput` for a rule that there is not.
+        """
+        from pyscstadmin.config.lint import lint
+        from pyscstadmin.kernel.uses import Backings
+
+        return lint(self.config() if config is None else config, Backings().look, accept)
 
     def running(self) -> list[Running]:
         """Whose commands run that were admitted under access which has been revoked since."""
@@ -266,23 +282,37 @@ class Admin:
 
     # Whole configurations.
 
-    def apply(self, wanted: Config, *, keep_going: bool = False, progress: Progress | None = None) -> Outcome:
+    def apply(
+        self,
+        wanted: Config,
+        *,
+        keep_going: bool = False,
+        accept: Iterable[str] = (),
+        progress: Progress | None = None,
+    ) -> Outcome:
         """Make the tree show `wanted`, loading modules it needs.
 
-        Raises `ApplyFailed` when something was refused (then nothing changed). With `keep_going`, what is
-        refused is left out instead, and noted: `save` will not overwrite a good file until an apply succeeds.
+        Raises `NotAccepted` for errors of `lint` whose rules are not in `accept`, before anything is touched,
+        and `ApplyFailed` when something was refused (then nothing changed). With `keep_going`, what is
+        refused is left out instead, and noted: `save` will not overwrite a good file until an apply succeeds;
+        and errors of `lint` are remarks of the outcome: what was served before the rule was known still is.
         """
         check_config(wanted)
+        remarks = self.lint(wanted, accept=accept)
+        if not keep_going:
+            _refuse_errors(remarks)
         with self._writing(wanted):
             shot = self.snapshot()
             steps = plan(shot.config, wanted, settled=shot.root.settled)
             outcome = self._execute(steps, shot, settle(shot.config, wanted), keep_going, progress)
-            outcome = replace(self._noting(outcome), warnings=_warnings(wanted))
+            outcome = replace(self._noting(outcome), remarks=remarks)
         return self._settled(outcome)
 
-    def restore(self, wanted: Config, *, progress: Progress | None = None) -> Outcome:
+    def restore(
+        self, wanted: Config, *, accept: Iterable[str] = (), progress: Progress | None = None
+    ) -> Outcome:
         """Apply everything that can be applied."""
-        return self.apply(wanted, keep_going=True, progress=progress)
+        return self.apply(wanted, keep_going=True, accept=accept, progress=progress)
 
     def clear(self, *, progress: Progress | None = None) -> Outcome:
         """Remove everything."""
@@ -323,7 +353,8 @@ class Admin:
         wanted = Config((device,))
         check_config(wanted)
         with self._writing(wanted):
-            return self._slice(Config(), wanted)
+            outcome = self._slice(Config(), wanted)
+        return replace(outcome, remarks=_remarks(device))
 
     def remove_device(self, name: str) -> Outcome:
         """Remove a device that no LUN points at."""
@@ -341,9 +372,12 @@ class Admin:
             if old is None:
                 raise _no_device(name, [device.name for device in config.devices])
             new = changed_device(old, settings)
+            changed.append(new)
             return replace(config, devices=tuple(new if d is old else d for d in config.devices))
 
-        return self.edit(change)
+        changed: list[Device] = []
+        outcome = self.edit(change)
+        return replace(outcome, remarks=_remarks(changed[-1])) if outcome else outcome
 
     def activate(self, name: str) -> str:
         """Open the backing of a parked device; returns its state. Raises `OperationError` with the error of
@@ -771,14 +805,20 @@ class Admin:
         return True
 
 
-def _warnings(config: Config) -> tuple[str, ...]:
-    """What the kernel takes, and nobody means."""
-    return tuple(
-        f"{one.name} and {two.name} both write to {one.path}"
-        + (f", which is {two.path}" if two.path != one.path else "")
-        + ": what one initiator writes through the first, others do not expect behind the second"
-        for one, two in same_backing(config.devices, identify)
-    )
+def _refuse_errors(remarks: Iterable[Remark]) -> None:
+    from pyscstadmin.config.lint import ERROR, problems
+
+    errors = [remark for remark in remarks if remark.severity == ERROR]
+    if errors:
+        raise NotAccepted("what is wanted", problems(errors))
+
+
+def _remarks(device: Device) -> tuple[Remark, ...]:
+    """What can be said of one device alone."""
+    from pyscstadmin.config.lint import lint_device
+    from pyscstadmin.kernel.uses import Backings
+
+    return lint_device(device, Backings().look)
 
 
 def _simulated(tree: Tree) -> SimTree | None:

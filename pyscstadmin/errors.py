@@ -124,18 +124,20 @@ class Problem:
     """One thing wrong with an input file.
 
     `where` is the place inside the document (`targets.local.t1`); line and column start at 1, 0 means
-    unknown.
+    unknown. `rule`: the rule of `lint` that says so, '' if it is simply wrong.
     """
 
     message: str
     where: str = ""
     line: int = 0
     column: int = 0
+    rule: str = ""
 
     def text(self, source: str) -> str:
-        """`file:line:column: where: message`."""
+        """`file:line:column: where: message [rule]`."""
         place = f"{source}:{self.line}:{self.column}" if self.line else source
-        return f"{place}: {self.where}: {self.message}" if self.where else f"{place}: {self.message}"
+        rule = f" [{self.rule}]" if self.rule else ""
+        return f"{place}: {f'{self.where}: ' if self.where else ''}{self.message}{rule}"
 
 
 class InvalidInput(ScstError):
@@ -157,10 +159,19 @@ class InvalidInput(ScstError):
 
     def as_dict(self) -> dict[str, object]:
         problems = [
-            {"message": p.message, "where": p.where, "line": p.line, "column": p.column}
+            {"message": p.message, "where": p.where, "line": p.line, "column": p.column, "rule": p.rule}
             for p in self.problems
         ]
         return {**ScstError.as_dict(self), "source": self.source, "problems": problems, "more": self.more}
+
+
+class NotAccepted(InvalidInput):
+    """What is wanted could be had, but is surely a mistake by the rules named, and nobody accepted that."""
+
+    def __str__(self) -> str:
+        rules = list(dict.fromkeys(problem.rule for problem in self.problems if problem.rule))
+        how = " ".join(f"--accept {rule}" for rule in rules)
+        return f"{super().__str__()}\nif that is meant, say so: {how} (in the shell accept={','.join(rules)})"
 
 
 class NotPresent(ScstError):

@@ -19,6 +19,8 @@ from pyscstadmin.errors import ScstError
 
 if TYPE_CHECKING:
     from pyscstadmin.admin import Admin
+    from pyscstadmin.config.lint import Remark
+    from pyscstadmin.config.model import Config
     from pyscstadmin.config.plan import Operation
     from pyscstadmin.kernel.apply import Outcome, Progress
     from pyscstadmin.kernel.running import Running
@@ -262,9 +264,8 @@ _Add = Callable[..., argparse.ArgumentParser]
 
 def _file_commands(add: _Add) -> None:
     add("show", _show, "show the configuration and its states")
-    add("plan", _plan, "show what apply would do").add_argument(
-        "file", help="configuration; - is the standard input"
-    )
+    plan = add("plan", _plan, "show what apply would do")
+    plan.add_argument("file", help="configuration; - is the standard input")
     apply = add("apply", _apply, "make the configuration what a file says: all of it, or nothing")
     apply.add_argument("file", help="configuration; - is the standard input")
     save = add("save", _save, "write the configuration to a file, keeping the nine before it")
@@ -272,6 +273,16 @@ def _file_commands(add: _Add) -> None:
     save.add_argument("--force", action="store_true", help="even if the present state is degraded")
     restore = add("restore", _restore, "apply all of a file that can be applied")
     restore.add_argument("file", nargs="?", help="default: /etc/scst/scst.json")
+    lint = add("lint", _lint, "look for what is hardly meant, in a file or in the present configuration")
+    lint.add_argument("file", nargs="?", help="default: what is configured now; - is the standard input")
+    for command in (plan, apply, restore, lint):
+        command.add_argument(
+            "--accept",
+            action="append",
+            default=[],
+            metavar="RULE",
+            help="what this rule of lint says is meant",
+        )
     clear = add("clear", _clear, "remove everything; all sessions end")
     clear.add_argument("--yes", action="store_true", help="do not ask")
 
@@ -364,18 +375,41 @@ def _show(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace) -> int:
     from pyscstadmin.cli.render import plan_lines
-    from pyscstadmin.store.load import load_file
 
-    wanted = load_file(args.file)
     with admin_of(args) as admin:
-        steps = admin.plan(wanted)
+        steps = admin.plan(wanted(admin, args.file), accept=args.accept)
     data = {
         "impact": str(steps.impact),
         "operations": [_operation_data(step) for step in steps.operations],
-        "warnings": list(steps.warnings),
+        **_remarks_data(steps.remarks),
     }
     emit(args, data, plan_lines(steps))
     return 0
+
+
+def wanted(admin: Admin, file: str) -> Config:
+    """The configuration of a file. Raises `InvalidInput`; if the file is whole and what it wants cannot be
+    had, with what `lint` has to say as well.
+    """
+    from pyscstadmin.config.lint import problems
+    from pyscstadmin.errors import InvalidInput
+    from pyscstadmin.store.load import examine_file
+
+    config, fault = examine_file(file)
+    if fault is None and config is not None:
+        return config
+    assert fault is not None
+    # What the reader has said already is not said again.
+    remarks = admin.lint(config, accept=["same-identity"]) if config is not None else ()
+    raise InvalidInput(fault.source, [*fault.problems, *problems(remarks)], fault.more)
+
+
+def _remarks_data(remarks: Iterable[Remark]) -> dict[str, Any]:
+    found = list(remarks)
+    return {
+        "warnings": [remark.text for remark in found],
+        "lint": [remark.as_dict() for remark in found],
+    }
 
 
 def _operation_data(operation: Operation) -> dict[str, str]:
@@ -383,19 +417,29 @@ def _operation_data(operation: Operation) -> dict[str, str]:
 
 
 def _apply(args: argparse.Namespace) -> int:
-    from pyscstadmin.store.load import load_file
-
-    wanted = load_file(args.file)
     with admin_of(args) as admin:
-        return _finish(args, admin.apply(wanted, progress=_progress(args)))
+        config = wanted(admin, args.file)
+        return _finish(args, admin.apply(config, accept=args.accept, progress=_progress(args)))
 
 
 def _restore(args: argparse.Namespace) -> int:
-    from pyscstadmin.store.load import load_file
+    with admin_of(args) as admin:
+        config = wanted(admin, args.file or admin.default_file)
+        return _finish(args, admin.restore(config, accept=args.accept, progress=_progress(args)))
+
+
+def _lint(args: argparse.Namespace) -> int:
+    from pyscstadmin.cli.render import remark_lines
+    from pyscstadmin.config.lint import exit_code
 
     with admin_of(args) as admin:
-        wanted = load_file(args.file or admin.default_file)
-        return _finish(args, admin.restore(wanted, progress=_progress(args)))
+        config = wanted(admin, args.file) if args.file is not None else None
+        remarks = admin.lint(config, accept=args.accept)
+    code = exit_code(remarks)
+    data = {"exit_code": code, "lint": [remark.as_dict() for remark in remarks]}
+    lines = remark_lines(remarks, most=len(remarks), refused=True)
+    emit(args, data, lines if remarks else ["nothing to remark"])
+    return code
 
 
 def _clear(args: argparse.Namespace) -> int:
@@ -454,7 +498,7 @@ def _outcome_data(outcome: Outcome) -> dict[str, Any]:
         "generation": outcome.generation,
         "settled": outcome.settled,
         "running": _running_data(outcome.running),
-        "warnings": list(outcome.warnings),
+        **_remarks_data(outcome.remarks),
     }
 
 

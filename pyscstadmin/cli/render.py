@@ -13,6 +13,7 @@ from pyscstadmin.kernel.read import Standing
 if TYPE_CHECKING:
     from pyscstadmin.admin import Who
     from pyscstadmin.config.acl import Decision
+    from pyscstadmin.config.lint import Remark
     from pyscstadmin.config.model import Config, Device, Group, Lun, Target
     from pyscstadmin.config.plan import Plan
     from pyscstadmin.config.settings import Setting, Value, Values
@@ -27,6 +28,7 @@ __all__ = [
     "mode_text",
     "outcome_lines",
     "plan_lines",
+    "remark_lines",
     "resized_text",
     "running_lines",
     "session_lines",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+_MOST_REMARKS = 10
 
 
 def size_text(size: int) -> str:
@@ -175,7 +178,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield f"{len(plan.operations)} operations, impact on sessions: {plan.impact}"
     else:
         yield "nothing to do"
-    yield from (f"warning: {line}" for line in plan.warnings)
+    yield from remark_lines(plan.remarks, refused=True)
 
 
 def outcome_lines(outcome: Outcome, done: str = "") -> Iterator[str]:
@@ -184,7 +187,29 @@ def outcome_lines(outcome: Outcome, done: str = "") -> Iterator[str]:
     yield from (f"parked, waits for its backing: {name}" for name in outcome.parked)
     yield from (f"left out: {failure.operation.text}: {failure.error}" for failure in outcome.failed)
     yield from running_lines(outcome)
-    yield from (f"warning: {line}" for line in outcome.warnings)
+    yield from remark_lines(outcome.remarks)
+
+
+def remark_lines(
+    remarks: Iterable[Remark], *, most: int = _MOST_REMARKS, refused: bool = False
+) -> Iterator[str]:
+    """What `lint` remarks, at most so many of one rule. `refused`: errors are called that, and what comes of
+    them is said; otherwise all are warnings.
+    """
+    told: dict[str, int] = {}
+    errors = []
+    for remark in remarks:
+        told[remark.rule] = told.get(remark.rule, 0) + 1
+        if refused and remark.severity == "error" and remark.rule not in errors:
+            errors.append(remark.rule)
+        if told[remark.rule] <= most:
+            yield f"{remark.severity if refused else 'warning'}: {remark.text}"
+    for rule, count in told.items():
+        if count > most:
+            yield f"and {count - most} more [{rule}]; `scstadmin lint` shows all"
+    if errors:
+        how = " ".join(f"--accept {rule}" for rule in errors)
+        yield f"`apply` refuses this, unless told that it is meant: {how}"
 
 
 def running_lines(outcome: Outcome) -> Iterator[str]:

@@ -53,7 +53,8 @@ class Finding:
 
 
 class Checker:
-    """Builds a `Config` from parsed JSON. After `config()`, `findings` holds all that is wrong.
+    """Builds a `Config` from parsed JSON. After `config()`, `findings` holds all that is wrong. `whole`: no
+    part is wrong by itself.
 
     `present`: devices that LUNs may point at, beside those of the text.
     """
@@ -61,6 +62,7 @@ class Checker:
     def __init__(self, version: int, present: Sequence[Device] = ()) -> None:
         self.version = version
         self.findings: list[Finding] = []
+        self.whole = False
         self._handlers: dict[str, str] = {device.name: device.handler for device in present}
         self._disabled: set[str] = {device.name for device in present if not device.enabled}
         self._ids: dict[int, str] = {}
@@ -77,6 +79,7 @@ class Checker:
         devices = self._named(top, "devices", (), HANDLERS, "handler", self._device)
         targets = self._named(top, "targets", (), DRIVERS, "target driver", self._target)
         config = Config(tuple(devices), tuple(targets), settings=self._values(top, (), ROOT))
+        self.whole = not self.findings
         self._identities(config)
         return config
 

@@ -19,12 +19,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from pyscstadmin.config.identity import designators
 from pyscstadmin.config.layout import device_dir, group_dir, set_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import PRIORITY_DEFAULT
 from pyscstadmin.config.settings import HANDLERS, IDENTITY, Values
+
+if TYPE_CHECKING:
+    from pyscstadmin.config.lint import Remark
 
 __all__ = [
     "Act",
@@ -191,10 +195,10 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Operations in the order they are to be executed, and what the configuration is to be warned of."""
+    """Operations in the order they are to be executed, and what `lint` remarks on what is wanted."""
 
     operations: tuple[Operation, ...] = ()
-    warnings: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.operations)

@@ -18,8 +18,9 @@ from pyscstadmin.config.check import Checker
 from pyscstadmin.config.document import parse
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.settings import GROUP, IDENTITY
+from pyscstadmin.errors import InvalidInput
 
-__all__ = ["VERSION", "dumps", "loads", "to_data"]
+__all__ = ["VERSION", "dumps", "examine", "loads", "to_data"]
 
 VERSION = 1
 # A list or object without others in it that is no longer is written on one line.
@@ -28,12 +29,25 @@ _LINE = 72
 
 def loads(text: str, source: str = "<text>") -> Config:
     """The configuration a JSON text describes. Raises `InvalidInput` with all problems, naming `source`."""
+    config, fault = examine(text, source)
+    if fault is not None:
+        raise fault
+    assert config is not None
+    return config
+
+
+def examine(text: str, source: str = "<text>") -> tuple[Config | None, InvalidInput | None]:
+    """What a JSON text describes, and what is wrong with it. A configuration that is whole and cannot be had
+    (two devices have one identity) comes with its fault, so that whatever else is to be said of it can be.
+    Raises `InvalidInput` if it is no JSON.
+    """
     document = parse(text, source)
     checker = Checker(VERSION)
     config = checker.config(document.data)
-    if document.repeats or checker.findings or config is None:
-        raise document.explained(checker.findings)
-    return config
+    if config is not None and not document.repeats and not checker.findings:
+        return config, None
+    whole = checker.whole and not document.repeats
+    return config if whole else None, document.explained(checker.findings)
 
 
 def dumps(config: Config) -> str:

@@ -13,7 +13,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["Spellings", "canonical", "fold", "is_exact", "matches", "name_key", "same", "spelled", "unique"]
+__all__ = [
+    "Spellings",
+    "canonical",
+    "fold",
+    "is_exact",
+    "matches",
+    "name_key",
+    "pattern_begins_dashed",
+    "pattern_begins_fours",
+    "same",
+    "spelled",
+    "unique",
+    "without_prefix",
+]
 
 # What may stand before the digits, and how many of these have to follow (0: either number).
 _PREFIXES = (
@@ -162,8 +175,8 @@ class Spellings:
             return True
         if len(self.digits) != 16:
             return False
-        return (bool(_DASHED.match(rest)) and _glob(rest, self.dashed)) or (
-            bool(_FOURS.match(rest)) and _glob(rest, self.fours)
+        return (pattern_begins_dashed(rest) and _glob(rest, self.dashed)) or (
+            pattern_begins_fours(rest) and _glob(rest, self.fours)
         )
 
 
@@ -182,6 +195,16 @@ def without_prefix(pattern: str, width: int) -> str:
     """A pattern in lower case without what may stand before numbers of so many digits."""
     fitting = (text for text, digits in _PREFIXES if digits in (0, width) and pattern.startswith(text))
     return pattern[len(max(fitting, key=len, default="")) :]
+
+
+def pattern_begins_dashed(rest: str) -> bool:
+    """Whether a pattern without prefix begins as a WWN in pairs with - between."""
+    return bool(_DASHED.match(rest))
+
+
+def pattern_begins_fours(rest: str) -> bool:
+    """Whether it begins as a WWN in fours."""
+    return bool(_FOURS.match(rest))
 
 
 def _glob(pattern: str, name: str) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pyscstadmin.config.plan import (
     Act,
@@ -40,6 +40,9 @@ from pyscstadmin.kernel.cfs import View
 from pyscstadmin.kernel.hints import hinted
 from pyscstadmin.kernel.read import other_link
 from pyscstadmin.kernel.running import Running
+
+if TYPE_CHECKING:
+    from pyscstadmin.config.lint import Remark
 
 __all__ = ["Failure", "Outcome", "Progress", "execute", "failures", "locked"]
 
@@ -71,8 +74,8 @@ class Outcome:
 
     `generation` is the one that this execution brought into force (or found there). `settled`: it took
     nothing from anybody, or no command runs any more that was admitted before; None: nobody waited for
-    that, or the kernel does not tell. `running` says whose commands do, if it is not settled. `warnings`:
-    what is allowed and hardly meant.
+    that, or the kernel does not tell. `running` says whose commands do, if it is not settled. `remarks`:
+    what is allowed and hardly meant, by the rules of `config.lint`.
     """
 
     generation: int
@@ -81,7 +84,7 @@ class Outcome:
     parked: tuple[str, ...] = ()
     settled: bool | None = True
     running: tuple[Running, ...] = ()
-    warnings: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.done or self.failed)

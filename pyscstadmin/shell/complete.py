@@ -158,6 +158,12 @@ def _initiators(asked: Asked) -> Iterable[str]:
     return [name for name in asked.node.session.initiator_names() if name_key(name) not in taken]
 
 
+def _rules() -> Iterable[str]:
+    from pyscstadmin.config.lint import RULES
+
+    return RULES
+
+
 _SOURCES: dict[str, Callable[[Asked], Iterable[str]]] = {
     "device": _devices,
     "group": _groups,
@@ -168,6 +174,7 @@ _SOURCES: dict[str, Callable[[Asked], Iterable[str]]] = {
         asked.node.kids if asked.command == "delete" else asked.node.session.target_names()
     ),
     "topic": lambda asked: asked.node.list_commands(),
+    "accept": lambda asked: _rules(),
     "block_size": lambda asked: ("512", "1024", "2048", "4096"),
 }
 

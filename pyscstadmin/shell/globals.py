@@ -14,6 +14,7 @@ from pyscstadmin.errors import Conflict, NotPresent
 
 if TYPE_CHECKING:
     from pyscstadmin.admin import Admin
+    from pyscstadmin.config.model import Config
     from pyscstadmin.kernel.apply import Outcome
     from pyscstadmin.shell.node import Node
     from pyscstadmin.shell.session import Session
@@ -214,35 +215,53 @@ class Globals:
         written = self.admin.save(path, force=boolean("force", force))
         self.say(f"{path}: {'saved' if written else 'unchanged'}")
 
-    def ui_command_plan(self, file: str) -> None:
+    def ui_command_plan(self, file: str, accept: str = "") -> None:
         """Show what `apply` would do.
 
-        plan FILE
+        plan FILE [accept=RULE,...]
         """
         from pyscstadmin.cli.render import plan_lines
-        from pyscstadmin.store.load import load_file
 
-        for line in plan_lines(self.admin.plan(load_file(_not_stdin(file)))):
+        for line in plan_lines(self.admin.plan(self._wanted(file), accept=_words(accept))):
             self.say(line)
 
-    def ui_command_apply(self, file: str) -> None:
+    def ui_command_apply(self, file: str, accept: str = "") -> None:
         """Make the configuration what a file says: all of it, or nothing.
 
-        apply FILE
+        apply FILE [accept=RULE,...]
+
+        What is surely a mistake is refused (`lint` says what, and by which rule), unless that is accepted.
         """
-        from pyscstadmin.store.load import load_file
+        self._finish(self.admin.apply(self._wanted(file), accept=_words(accept)))
 
-        self._finish(self.admin.apply(load_file(_not_stdin(file))))
-
-    def ui_command_restore(self, file: str = "") -> None:
+    def ui_command_restore(self, file: str = "", accept: str = "") -> None:
         """Apply all of a file that can be applied.
 
-        restore [FILE]      default: the file that `save` writes
+        restore [FILE] [accept=RULE,...]      default: the file that `save` writes
         """
-        from pyscstadmin.store.load import load_file
-
         path = file or self.admin.default_file
-        self._finish(self.admin.restore(load_file(_not_stdin(path))))
+        self._finish(self.admin.restore(self._wanted(path), accept=_words(accept)))
+
+    def ui_command_lint(self, file: str = "", accept: str = "") -> None:
+        """Look for what is hardly meant: in the present configuration, or in a file.
+
+        lint [FILE] [accept=RULE,...]      without what these rules would say
+
+        Errors are what `apply` refuses. docs/scstadmin.md has the rules.
+        """
+        from pyscstadmin.cli.render import remark_lines
+
+        config = self._wanted(file) if file else None
+        remarks = self.admin.lint(config, accept=_words(accept))
+        for line in (
+            remark_lines(remarks, most=len(remarks), refused=True) if remarks else ("nothing to remark",)
+        ):
+            self.say(line)
+
+    def _wanted(self, file: str) -> Config:
+        from pyscstadmin.cli.main import wanted
+
+        return wanted(self.admin, _not_stdin(file))
 
     def ui_command_clear(self, confirm: str = "no") -> None:
         """Remove everything; all sessions end. What was saved stays saved.
@@ -270,6 +289,10 @@ class Globals:
     def ui_command_exit(self) -> str:
         """Leave the shell. What was not saved stays in force until the next boot."""
         return "EXIT"
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
 
 
 def _not_stdin(file: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pyscstadmin.admin import Admin
-from pyscstadmin.cli.render import config_counts, running_lines
+from pyscstadmin.cli.render import config_counts, remark_lines, running_lines
 from pyscstadmin.config.layout import device_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Lun
 from pyscstadmin.config.names import LUN_MAX, check_lun
@@ -93,7 +93,7 @@ class Session:
             self.say(f"left out: {line}")
         if outcome.settled is False:
             self._unsettled = max(self._unsettled, outcome.generation)
-        for line in (*running_lines(outcome), *(f"warning: {one}" for one in outcome.warnings)):
+        for line in (*running_lines(outcome), *remark_lines(outcome.remarks)):
             self.say(line)
 
     @property

@@ -9,10 +9,10 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from pyscstadmin.config.model import Config
-from pyscstadmin.config.schema import loads
+from pyscstadmin.config.schema import examine
 from pyscstadmin.errors import InvalidInput, Problem
 
-__all__ = ["FILE_MAX", "load_file", "parse", "read_text"]
+__all__ = ["FILE_MAX", "examine_file", "load_file", "parse", "read_text"]
 
 # Bytes of a file, for those who read and those who write one. A million LUNs take 50 million; a limit is only
 # there to end the reading of what is no configuration and never ends.
@@ -25,6 +25,11 @@ def load_file(path: str) -> Config:
     it.
     """
     return _loaded(read_text(path), path)
+
+
+def examine_file(path: str) -> tuple[Config | None, InvalidInput | None]:
+    """As `schema.examine`, of a file. Raises `InvalidInput` if it cannot be read."""
+    return _examined(read_text(path), path)
 
 
 def parse(data: bytes | bytearray, source: str) -> Config:
@@ -56,8 +61,16 @@ def _text(data: bytes | bytearray, source: str) -> str:
 
 
 def _loaded(text: str, source: str) -> Config:
+    config, fault = _examined(text, source)
+    if fault is not None:
+        raise fault
+    assert config is not None
+    return config
+
+
+def _examined(text: str, source: str) -> tuple[Config | None, InvalidInput | None]:
     try:
-        return loads(text, source)
+        return examine(text, source)
     except MemoryError:
         problem = Problem("takes more memory than there is, which no configuration should")
         raise InvalidInput(source, [problem]) from None

@@ -117,19 +117,33 @@ def twice(path: str, **more: Any) -> Config:
 def test_one_backing_twice(
     tree: Tree, scstadmin: Run, backing: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    """Allowed, and said: in the plan, and when it is done."""
+    """Refused by apply before anything is touched, unless it is accepted; restore serves it, and says it."""
     Path(f"{backing}.link").symlink_to(backing)
     file = tmp_path / "twice.json"
     file.write_text(schema.dumps(twice(str(backing))))
-    for command in ("plan", "apply", "restore"):
-        assert scstadmin(command, str(file)) == 0
-        said = capsys.readouterr().out
-        assert f"warning: da and db both write to {backing}, which is {backing}.link" in said
-        assert scstadmin("--json", command, str(file)) == 0
-        assert len(json.loads(capsys.readouterr().out)["warnings"]) == 1
+    what = f"da and db both write to {backing}, which is {backing}.link"
+    assert scstadmin("plan", str(file)) == 0
+    assert f"error: devices.fileio.db.path: {what}" in capsys.readouterr().out
+    assert scstadmin("apply", str(file)) == 2
+    captured = capsys.readouterr()
+    assert what in captured.err
+    assert "--accept one-backing-twice" in captured.err
+    assert scstadmin("--json", "show") == 0
+    assert json.loads(capsys.readouterr().out)["config"]["devices"] == {}
+    assert scstadmin("--json", "apply", str(file)) == 2
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert [(one["rule"], one["where"]) for one in problems] == [
+        ("one-backing-twice", "devices.fileio.db.path")
+    ]
+    assert scstadmin("apply", str(file), "--accept", "one-backing-twice", "--accept", "unused-device") == 0
+    assert "both write" not in capsys.readouterr().out
+    assert scstadmin("restore", str(file)) == 0
+    assert f"warning: devices.fileio.db.path: {what}" in capsys.readouterr().out
+    assert scstadmin("lint") == 2
+    assert what in capsys.readouterr().out
     file.write_text(schema.dumps(twice(str(backing), read_only=True)))
     assert scstadmin("plan", str(file)) == 0
-    assert "warning" not in capsys.readouterr().out
+    assert "both write" not in capsys.readouterr().out
 
 
 def test_random_identities_are_saved(
