@@ -381,44 +381,19 @@ static u32 scst_cdb_length(const struct scst_opcode *op, const u8 *cdb)
 	}
 }
 
-/**
- * scst_cdb_decode() - where and how much
- * @op: the command's row
- * @cdb: at least op->cdb_len bytes
- * @lba: first logical block; 0 for SCST_CDB_PLAIN
- * @nblocks: number of logical blocks; 0 for SCST_CDB_PLAIN
- * @len: allocation or parameter list length in bytes; 0 except for SCST_CDB_PLAIN
- */
-static __always_inline void scst_cdb_decode(const struct scst_opcode *op, const u8 *cdb, u64 *lba, u32 *nblocks,
-					    u32 *len)
-{
-	*len = 0;
-	switch (op->format) {
-	case SCST_CDB_RW10:
-		*lba = get_unaligned_be32(cdb + 2);
-		*nblocks = get_unaligned_be16(cdb + 7);
-		break;
-	case SCST_CDB_RW16:
-		*lba = get_unaligned_be64(cdb + 2);
-		*nblocks = get_unaligned_be32(cdb + 10);
-		break;
-	case SCST_CDB_RW12:
-		*lba = get_unaligned_be32(cdb + 2);
-		*nblocks = get_unaligned_be32(cdb + 6);
-		break;
-	case SCST_CDB_RW6:
-		*lba = get_unaligned_be24(cdb + 1) & 0x1fffff;
-		*nblocks = cdb[4] ?: 256;
-		break;
-	default:
-		*lba = 0;
-		*nblocks = 0;
-		*len = scst_cdb_length(op, cdb);
-	}
-}
-
 /* More than any reply or parameter list has. */
 #define PLAIN_MAX	SZ_256K
+
+static noinline bool scst_cdb_prepare_plain(struct scst_cmd *cmd)
+{
+	const struct scst_opcode *op = cmd->op;
+
+	cmd->lba = 0;
+	cmd->nblocks = 0;
+	cmd->xfer_len = scst_cdb_length(op, cmd->cdb);
+	cmd->len = min3(cmd->xfer_len, scst_cmd_room(cmd), (u32)PLAIN_MAX);
+	return !op->prepare || op->prepare(cmd);
+}
 
 /**
  * scst_cdb_prepare() - write down what a CDB asks for, and check it against the device
@@ -430,13 +405,30 @@ static __always_inline void scst_cdb_decode(const struct scst_opcode *op, const 
 bool scst_cdb_prepare(struct scst_cmd *cmd)
 {
 	const struct scst_opcode *op = cmd->op;
+	const u8 *cdb = cmd->cdb;
 
-	scst_cdb_decode(op, cmd->cdb, &cmd->lba, &cmd->nblocks, &cmd->xfer_len);
-	if (op->format == SCST_CDB_PLAIN)
-		cmd->len = min3(cmd->xfer_len, scst_cmd_room(cmd), (u32)PLAIN_MAX);
+	switch (op->format) {
+	case SCST_CDB_RW10:
+		cmd->lba = get_unaligned_be32(cdb + 2);
+		cmd->nblocks = get_unaligned_be16(cdb + 7);
+		break;
+	case SCST_CDB_RW16:
+		cmd->lba = get_unaligned_be64(cdb + 2);
+		cmd->nblocks = get_unaligned_be32(cdb + 10);
+		break;
+	case SCST_CDB_RW12:
+		cmd->lba = get_unaligned_be32(cdb + 2);
+		cmd->nblocks = get_unaligned_be32(cdb + 6);
+		break;
+	case SCST_CDB_RW6:
+		cmd->lba = get_unaligned_be24(cdb + 1) & 0x1fffff;
+		cmd->nblocks = cdb[4] ?: 256;
+		break;
+	default:
+		return scst_cdb_prepare_plain(cmd);
+	}
 	/* Two functions are nearly all there is, and an indirect call costs more than two comparisons. */
-	return !op->prepare ||
-	       INDIRECT_CALL_2(op->prepare, scst_sbc_prepare_read, scst_sbc_prepare_write, cmd);
+	return INDIRECT_CALL_2(op->prepare, scst_sbc_prepare_read, scst_sbc_prepare_write, cmd);
 }
 
 /* See scst_cdb_reserved_bit(). */

@@ -32,7 +32,7 @@ static void scst_cmd_task_set_full(struct scst_cmd *cmd)
 
 static void scst_cmd_unpin(struct scst_cmd *cmd)
 {
-	if (cmd->pinned) {
+	if (likely(cmd->pinned)) {
 		cmd->pinned = false;
 		percpu_ref_put(&cmd->dev->active_ref);
 	}
@@ -72,20 +72,25 @@ static bool scst_cmd_to_driver(struct scst_cmd *cmd)
 	return !scst_cmd_aborted(cmd);
 }
 
-static void scst_cmd_send(struct scst_cmd *cmd)
+static noinline void scst_cmd_send_tracked(struct scst_cmd *cmd)
 {
 	struct scst_session *sess = cmd->sess;
-	u32 resumes;
+	u32 resumes = READ_ONCE(sess->tgt->resumes);
 
-	if (likely(!sess->track_all)) {
-		sess->driver->send_response(cmd);
-		return;
-	}
-	resumes = READ_ONCE(sess->tgt->resumes);
 	if (test_bit(SCST_CMD_TRACKED, &cmd->flags))
 		scst_cmd_to_driver(cmd);
 	if (sess->driver->send_response(cmd))
 		scst_cmd_stall(cmd, resumes);
+}
+
+static __always_inline void scst_cmd_send(struct scst_cmd *cmd)
+{
+	struct scst_session *sess = cmd->sess;
+
+	if (likely(!sess->track_all))
+		sess->driver->send_response(cmd);
+	else
+		scst_cmd_send_tracked(cmd);
 }
 
 /* What an aborted command would have said does not matter any more, nor whose fault it was. */
@@ -115,8 +120,7 @@ void scst_cmd_respond(struct scst_cmd *cmd)
 	scst_cmd_send(cmd);
 }
 
-/* The end: it has left the table. */
-void scst_cmd_finish(struct scst_cmd *cmd)
+static __always_inline void scst_cmd_end(struct scst_cmd *cmd)
 {
 	struct scst_nexus *nexus = cmd->nexus;
 	struct scst_session *sess = cmd->sess;
@@ -129,6 +133,12 @@ void scst_cmd_finish(struct scst_cmd *cmd)
 		percpu_ref_put(&nexus->ref);
 	else
 		percpu_ref_put(&sess->ref);
+}
+
+/* The end of a command that somebody has waited for: it has left the table. */
+void scst_cmd_finish(struct scst_cmd *cmd)
+{
+	scst_cmd_end(cmd);
 }
 
 /**
@@ -145,7 +155,7 @@ void scst_cmd_sent(struct scst_cmd *cmd)
 		scst_data_put(cmd);
 	if (test_bit(SCST_CMD_TRACKED, &cmd->flags) && unlikely(!scst_untrack_unawaited(cmd)) && !scst_tmf_ended(cmd))
 		return;
-	scst_cmd_finish(cmd);
+	scst_cmd_end(cmd);
 }
 EXPORT_SYMBOL_GPL(scst_cmd_sent);
 
@@ -350,7 +360,7 @@ void scst_cmd_to_handler(struct scst_cmd *cmd, enum scst_action action)
 
 static bool scst_cmd_pin(struct scst_cmd *cmd)
 {
-	if (!(cmd->op->flags & SCST_OP_MEDIUM))
+	if (unlikely(!(cmd->op->flags & SCST_OP_MEDIUM)))
 		return true;
 	cmd->pinned = percpu_ref_tryget_live(&cmd->dev->active_ref);
 	return cmd->pinned;
@@ -441,25 +451,23 @@ static noinline void scst_cmd_buffer(struct scst_cmd *cmd)
 static void scst_cmd_address(struct scst_cmd *cmd)
 {
 	struct scst_session *sess = cmd->sess;
-	const struct scst_view_entry *entry;
+	struct scst_nexus *nexus;
 
 	rcu_read_lock();
 	do {
-		entry = scst_view_find(rcu_dereference(sess->view), cmd->lun);
-	} while (entry && unlikely(!percpu_ref_tryget_live_rcu(&entry->nexus->ref)));
-	if (likely(entry)) {
-		cmd->nexus = entry->nexus;
-		cmd->dev = entry->nexus->dev;
-	} else {
-		percpu_ref_get(&sess->ref);
-	}
+		nexus = scst_view_nexus(rcu_dereference(sess->view), cmd->lun);
+	} while (likely(nexus) && unlikely(!percpu_ref_tryget_live_rcu(&nexus->ref)));
+	cmd->nexus = nexus;
+	cmd->dev = likely(nexus) ? nexus->dev : NULL;
 	rcu_read_unlock();
+	if (unlikely(!nexus))
+		percpu_ref_get(&sess->ref);
 }
 
 /* The row, or NULL: of the device's type, or of what is answered for absent units too. */
 static const struct scst_opcode *scst_cmd_find_op(const struct scst_cmd *cmd)
 {
-	const struct scst_op_table *table = likely(cmd->dev) ? cmd->dev->ops : &scst_ops_no_lun;
+	const struct scst_op_table *table = likely(cmd->nexus) ? cmd->dev->ops : &scst_ops_no_lun;
 	const struct scst_opcode *op = table->row[cmd->cdb[0]];
 
 	return likely(!op || !op->sa) ? op : scst_op_service_action(op, cmd->cdb, cmd->cdb_len);
@@ -530,7 +538,7 @@ static bool scst_cmd_enter(struct scst_cmd *cmd)
 }
 
 /* From check on. */
-static void scst_cmd_start(struct scst_cmd *cmd)
+static __always_inline void scst_cmd_start(struct scst_cmd *cmd)
 {
 	const struct scst_opcode *op = cmd->op;
 	int reserved = -1;

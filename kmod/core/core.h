@@ -60,7 +60,7 @@ enum scst_op_flag {
  * struct scst_opcode - a row of a table of commands
  * @name: for people
  * @prepare: pure: checks the rest of the CDB against the device, sets what execute() needs; false: refused, status and
- *	sense data are set.  Optional.
+ *	sense data are set.  Optional for SCST_CDB_PLAIN.
  * @execute: answers, or hands to the device handler.  All data-out is there.
  * @stops: gates that stop it (gate.c), unit attentions included
  * @cdb_len: length of the CDB in bytes
@@ -263,7 +263,24 @@ static inline bool scst_track(struct scst_cmd *cmd)
 	return likely(scst_slot_enter(cmd, &sess->slots[index])) || scst_slot_search(cmd, index);
 }
 
-bool scst_untrack_unawaited(struct scst_cmd *cmd);
+/**
+ * scst_untrack_unawaited() - the end of a command that nobody waits for
+ * @cmd: tracked
+ *
+ * Any context.  Return: false if somebody waits for it; then it is still in the table.
+ */
+static inline bool scst_untrack_unawaited(struct scst_cmd *cmd)
+{
+	unsigned long *slot = &cmd->slot->cmd, me = (unsigned long)cmd;
+
+	while (!test_bit(SCST_CMD_AWAITED, &cmd->flags)) {
+		if (likely(cmpxchg(slot, me, 0) == me))
+			return true;
+		cpu_relax();
+	}
+	return false;
+}
+
 void scst_untrack(struct scst_cmd *cmd);
 void scst_track_for_each(struct scst_session *sess, void (*fn)(struct scst_cmd *cmd, void *arg), void *arg);
 
@@ -327,16 +344,17 @@ struct scst_view {
 };
 
 struct scst_nexus *scst_nexus_find(struct scst_session *sess, u32 lun);
-const struct scst_view_entry *scst_view_search(const struct scst_view *view, u32 lun);
+const struct scst_view_entry *scst_view_find(const struct scst_view *view, u32 lun);
 
-/* Numbers are usually dense: then the number is the index. */
-static inline const struct scst_view_entry *scst_view_find(const struct scst_view *view, u32 lun)
+/* What stands behind a LUN, or NULL.  Numbers are usually dense: then the number is the index. */
+static inline struct scst_nexus *scst_view_nexus(const struct scst_view *view, u32 lun)
 {
-	if (unlikely(!view))
-		return NULL;
-	if (likely(lun < view->nr && view->entry[lun].lun == lun))
-		return &view->entry[lun];
-	return scst_view_search(view, lun);
+	const struct scst_view_entry *entry;
+
+	if (likely(view && lun < view->nr && view->entry[lun].lun == lun))
+		return view->entry[lun].nexus;
+	entry = scst_view_find(view, lun);
+	return entry ? entry->nexus : NULL;
 }
 
 int scst_view_prepare(struct scst_session *sess, struct scst_lunset *set);

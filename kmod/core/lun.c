@@ -41,9 +41,10 @@ void scst_lun_pack(u32 lun, u8 out[8])
 }
 EXPORT_SYMBOL_GPL(scst_lun_pack);
 
-const struct scst_view_entry *scst_view_search(const struct scst_view *view, u32 lun)
+/* @view may be NULL: no LUNs. */
+const struct scst_view_entry *scst_view_find(const struct scst_view *view, u32 lun)
 {
-	u32 low = 0, high = view->nr;
+	u32 low = 0, high = view ? view->nr : 0;
 
 	while (low < high) {
 		u32 mid = low + (high - low) / 2;
@@ -67,12 +68,12 @@ const struct scst_view_entry *scst_view_search(const struct scst_view *view, u32
  */
 u64 scst_session_lun_cookie(struct scst_session *sess, u32 lun)
 {
-	const struct scst_view_entry *entry;
+	const struct scst_nexus *nexus;
 	u64 cookie;
 
 	rcu_read_lock();
-	entry = scst_view_find(rcu_dereference(sess->view), lun);
-	cookie = entry ? entry->nexus->cookie : 0;
+	nexus = scst_view_nexus(rcu_dereference(sess->view), lun);
+	cookie = nexus ? nexus->cookie : 0;
 	rcu_read_unlock();
 	return cookie;
 }
@@ -87,12 +88,12 @@ EXPORT_SYMBOL_GPL(scst_session_lun_cookie);
  */
 bool scst_session_lun_ready(struct scst_session *sess, u32 lun)
 {
-	const struct scst_view_entry *entry;
+	const struct scst_nexus *nexus;
 	bool ready;
 
 	rcu_read_lock();
-	entry = scst_view_find(rcu_dereference(sess->view), lun);
-	ready = entry && READ_ONCE(entry->nexus->dev->state) == SCST_DEVICE_ACTIVE;
+	nexus = scst_view_nexus(rcu_dereference(sess->view), lun);
+	ready = nexus && READ_ONCE(nexus->dev->state) == SCST_DEVICE_ACTIVE;
 	rcu_read_unlock();
 	return ready;
 }
@@ -101,13 +102,11 @@ EXPORT_SYMBOL_GPL(scst_session_lun_ready);
 /* The nexus behind a LUN, held; NULL: none.  One that is dying belongs to an older view.  Any context. */
 struct scst_nexus *scst_nexus_find(struct scst_session *sess, u32 lun)
 {
-	const struct scst_view_entry *entry;
 	struct scst_nexus *nexus;
 
 	rcu_read_lock();
 	do {
-		entry = scst_view_find(rcu_dereference(sess->view), lun);
-		nexus = entry ? entry->nexus : NULL;
+		nexus = scst_view_nexus(rcu_dereference(sess->view), lun);
 	} while (nexus && !percpu_ref_tryget(&nexus->ref));
 	rcu_read_unlock();
 	return nexus;

@@ -37,9 +37,10 @@ static unsigned int scst_sbc_length_at(const struct scst_cmd *cmd)
 
 /* --- READ, WRITE --------------------------------------------------------------------------- */
 
-/* Byte 1 has bits beyond FUA, or FUA on a device without: false if it is refused. */
-static noinline bool scst_sbc_flags_allowed(struct scst_cmd *cmd, u8 flags)
+/* Byte 1 has protection bits, or DPO or FUA on a device without: false, it is refused. */
+static noinline bool scst_sbc_take_flags(struct scst_cmd *cmd, u8 flags)
 {
+	cmd->fua = flags & RW_FUA;
 	if (flags & RW_PROTECT)
 		scst_cmd_invalid_cdb(cmd, 1, 7);
 	else if (!cmd->dev->fua && (flags & RW_DPO))
@@ -51,28 +52,36 @@ static noinline bool scst_sbc_flags_allowed(struct scst_cmd *cmd, u8 flags)
 	return false;
 }
 
+/* The last of the checks: most commands have no flags, and nothing is left to do. */
+static __always_inline bool scst_sbc_flags(struct scst_cmd *cmd)
+{
+	u8 flags = cmd->op->format == SCST_CDB_RW6 ? 0 : cmd->cdb[1];
+
+	return likely(!(flags & (RW_PROTECT | RW_DPO | RW_FUA))) || scst_sbc_take_flags(cmd, flags);
+}
+
 static noinline bool scst_sbc_too_long(struct scst_cmd *cmd)
 {
 	scst_cmd_invalid_cdb(cmd, scst_sbc_length_at(cmd), 7);
 	return false;
 }
 
-/* Check the CDB and set fua, pos, xfer_len and len. */
-static __always_inline bool scst_sbc_prepare_rw(struct scst_cmd *cmd)
+/* Set pos and xfer_len, if the device has so many blocks there and they are not too many at once. */
+static __always_inline bool scst_sbc_extent(struct scst_cmd *cmd)
 {
 	const struct scst_device *dev = cmd->dev;
 	u8 shift = dev->geo.block_shift;
-	u8 flags = cmd->op->format == SCST_CDB_RW6 ? 0 : cmd->cdb[1];
+	u64 bytes = (u64)cmd->nblocks << shift;
 
-	if (unlikely(flags & (RW_PROTECT | RW_DPO | RW_FUA)) &&
-	    !scst_sbc_flags_allowed(cmd, flags))
+	if (!scst_sbc_in_range(cmd, READ_ONCE(dev->geo.nblocks))) {
+		scst_sbc_out_of_range(cmd);
 		return false;
-	if (!scst_sbc_in_range(cmd, READ_ONCE(dev->geo.nblocks)))
-		return scst_sbc_out_of_range(cmd);
-	if (unlikely((u64)cmd->nblocks << shift > cmd->sess->max_xfer))
-		return scst_sbc_too_long(cmd);
-	cmd->fua = flags & RW_FUA;
-	cmd->xfer_len = cmd->nblocks << shift;
+	}
+	if (unlikely(bytes > cmd->sess->max_xfer)) {
+		scst_sbc_too_long(cmd);
+		return false;
+	}
+	cmd->xfer_len = bytes;
 	cmd->pos = cmd->lba << shift;
 	return true;
 }
@@ -80,10 +89,10 @@ static __always_inline bool scst_sbc_prepare_rw(struct scst_cmd *cmd)
 /* READ(6), (10), (12) and (16): a buffer that is too small gets what it has room for, to the byte; the residual tells. */
 bool scst_sbc_prepare_read(struct scst_cmd *cmd)
 {
-	if (!scst_sbc_prepare_rw(cmd))
+	if (!scst_sbc_extent(cmd))
 		return false;
 	cmd->len = min(cmd->xfer_len, scst_cmd_room(cmd));
-	return true;
+	return scst_sbc_flags(cmd);
 }
 
 /* Data-out that is shorter than the CDB asks for is somebody's mistake, and not to be written. */
@@ -96,12 +105,12 @@ static noinline bool scst_sbc_short(struct scst_cmd *cmd)
 /* WRITE(6), (10), (12) and (16) */
 bool scst_sbc_prepare_write(struct scst_cmd *cmd)
 {
-	if (!scst_sbc_prepare_rw(cmd))
+	if (!scst_sbc_extent(cmd))
 		return false;
 	if (unlikely(cmd->xfer_len > scst_cmd_room(cmd)))
 		return scst_sbc_short(cmd);
 	cmd->len = cmd->xfer_len;
-	return true;
+	return scst_sbc_flags(cmd);
 }
 
 /**

@@ -51,25 +51,7 @@ bool scst_slot_search(struct scst_cmd *cmd, u32 from)
 	return false;
 }
 
-/**
- * scst_untrack_unawaited() - the end of a command that nobody waits for
- * @cmd: tracked
- *
- * Any context.  Return: false if somebody waits for it; then it is still in the table.
- */
-bool scst_untrack_unawaited(struct scst_cmd *cmd)
-{
-	unsigned long *slot = &cmd->slot->cmd, me = (unsigned long)cmd;
-
-	while (!test_bit(SCST_CMD_AWAITED, &cmd->flags)) {
-		if (likely(cmpxchg(slot, me, 0) == me))
-			return true;
-		cpu_relax();
-	}
-	return false;
-}
-
-/* ... of one that somebody waits for; nobody is looking. */
+/* The end of a command that somebody waits for; nobody is looking. */
 void scst_untrack(struct scst_cmd *cmd)
 {
 	unsigned long *slot = &cmd->slot->cmd;

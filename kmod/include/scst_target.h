@@ -302,11 +302,8 @@ static inline void scst_cmd_init(struct scst_cmd *cmd, struct scst_session *sess
 	cmd->sess = sess;
 	memset(&cmd->zeroed, 0, sizeof(cmd->zeroed));
 	cmd->flags = 0;
-	cmd->nexus = NULL;
-	cmd->dev = NULL;
 	cmd->len = 0;
 	cmd->xfer_len = 0;
-	cmd->charged = 0;
 	cmd->data.owner = SCST_DATA_NONE;
 	cmd->data.sgl = NULL;
 	cmd->data.nents = 0;
