@@ -46,11 +46,18 @@ class WrongUsage(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that leaves it to `main` how to say what is wrong."""
+    """A parser that leaves it to `main` how to say what is wrong. No argument can be empty: that is what
+    scripts give whose variable is not set, and it would mean something else than they do.
+    """
 
     def error(self, message: str) -> NoReturn:
         """Raise `WrongUsage`."""
         raise WrongUsage(self, message)
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        if "" in arg_strings and action.nargs != argparse.PARSER:
+            raise argparse.ArgumentError(action, "must not be empty; say a value, or leave it out")
+        return super()._get_values(action, arg_strings)
 
 
 def main(argv: Sequence[str] | None, faces: Faces) -> int:
@@ -142,7 +149,7 @@ def admin_of(args: argparse.Namespace) -> Admin:
     from pyscstadmin.config.layout import ROOT
 
     manners = {"lock_timeout": args.lock_timeout, "settle": args.settle, "fence": args.fence}
-    return Admin(args.root or ROOT, sim=args.sim or None, **manners)
+    return Admin(ROOT if args.root is None else args.root, sim=args.sim, **manners)
 
 
 def emit(args: argparse.Namespace, data: object, lines: Iterable[str] = ()) -> None:
@@ -180,7 +187,7 @@ def _parse(argv: list[str], faces: Faces) -> argparse.Namespace:
     ):
         if not hasattr(args, name):
             setattr(args, name, default)
-    if args.sim and args.root:
+    if args.sim is not None and args.root is not None:
         top.error("--sim and --root exclude each other")
     return args
 
@@ -424,7 +431,7 @@ def _apply(args: argparse.Namespace) -> int:
 
 def _restore(args: argparse.Namespace) -> int:
     with admin_of(args) as admin:
-        config = wanted(admin, args.file or admin.default_file)
+        config = wanted(admin, admin.default_file if args.file is None else args.file)
         return _finish(args, admin.restore(config, accept=args.accept, progress=_progress(args)))
 
 
@@ -512,7 +519,7 @@ def _save(args: argparse.Namespace) -> int:
             sys.stdout.buffer.write(dumps(admin.config()).encode())
             sys.stdout.buffer.flush()
             return 0
-        path = args.file or admin.default_file
+        path = admin.default_file if args.file is None else args.file
         written = admin.save(path, force=args.force)
     emit(args, {"file": path, "written": written}, [f"{path}: {'saved' if written else 'unchanged'}"])
     return 0
@@ -525,7 +532,7 @@ def _explain(args: argparse.Namespace) -> int:
     from pyscstadmin.config.acl import decide
     from pyscstadmin.errors import Conflict
 
-    if args.file:
+    if args.file is not None:
         from pyscstadmin.kernel.read import Standing
         from pyscstadmin.store.load import load_file
 

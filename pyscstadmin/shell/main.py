@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyscstadmin.errors import NotPresent, ScstError
-from pyscstadmin.shell.line import LineError, parse
+from pyscstadmin.shell.line import Line, LineError, parse
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.main import Parser
@@ -88,6 +88,7 @@ class Shell:
         said = parse(line, lambda word: word not in commands and word in here.kids)
         if not said.path and not said.command:
             return
+        _not_empty(said)
         node = here.get_node(said.path)
         command = said.command or "cd"
         if self.session.snapshot is None and command not in _WITHOUT:
@@ -111,6 +112,16 @@ class Shell:
     def prompt(self) -> str:
         """The prompt: the end of a long path is what matters."""
         return f"{self._path if len(self._path) <= 50 else '...' + self._path[-47:]}> "
+
+
+def _not_empty(said: Line) -> None:
+    """Refuse `group=`: Tab leaves it so, and it would mean another place. Only a setting can be emptied."""
+    from pyscstadmin.shell.globals import UsageError
+
+    empty = [f"{name}=" for name, value in said.named.items() if not value and said.command != "set"]
+    empty += ["''" for value in said.values if not value]
+    if empty:
+        raise UsageError(f"{empty[0]} must not be empty; say a value, or leave it out")
 
 
 def _unknown(command: str, node: Any) -> Exception:
