@@ -29,7 +29,7 @@ from pyscstadmin.config.layout import (
     target_dir,
 )
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
-from pyscstadmin.config.plan import Operation, Plan, plan, settle
+from pyscstadmin.config.plan import Operation, Plan, plan, settle, staged_into_force
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
 from pyscstadmin.config.spelling import name_key
 from pyscstadmin.config.valid import (
@@ -58,6 +58,7 @@ from pyscstadmin.kernel.hints import hinted
 from pyscstadmin.kernel.read import RootState, Snapshot, Standing
 from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
 from pyscstadmin.kernel.sessions import Session, read_sessions
+from pyscstadmin.kernel.stops import Stops, deferred
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -112,6 +113,10 @@ class Admin:
     `settle`: after a change that takes access away, seconds to wait until no command runs any more that was
     admitted before (0: do not wait); `Outcome.settled` says what came of it. `fence`: such commands are
     aborted.
+
+    Signals whose handlers raise (control-C) undo what is under way. They wait until it is either undone or
+    done, so a `KeyboardInterrupt` out of a method does not say which. Programs that must know handle signals
+    by `stops`: an `Interrupted` means that nothing changed, and what is done returns as always.
     """
 
     def __init__(
@@ -125,6 +130,7 @@ class Admin:
         lock_timeout: float = 10.0,
         settle: float = 30.0,
         fence: bool = False,
+        stops: Stops | None = None,
     ) -> None:
         places = {"root": root, "sim": sim, "class_root": class_root, "state_dir": state_dir}
         for name, path in places.items():
@@ -137,6 +143,8 @@ class Admin:
         self.lock_timeout = lock_timeout
         self.settle = settle
         self.fence = fence
+        self.stops = stops
+        self._deliver: Callable[[], None] | None = None
         self._tree: Tree | None = tree
         # The last configuration read or applied. Its access part is used again while the generation says that
         # it is still in force; devices and targets have no such number and are read each time.
@@ -329,6 +337,14 @@ class Admin:
             outcome = self._edit_locked(change)
         return self._settled(outcome)
 
+    def commit(self) -> Outcome:
+        """Bring into force what somebody left staged; false if nothing is."""
+        with self._writing():
+            root = read.root_state(self.tree)
+            steps = staged_into_force(staged=root.staged, autocommit=root.autocommit)
+            outcome = execute(self.tree, steps, root.generation, fence=self.fence, deliver=self._deliver)
+        return self._settled(outcome)
+
     def configure(self, **settings: Any) -> Outcome:
         """Change settings of the whole: `buffer_limit`."""
         return self.edit(lambda config: replace(config, settings=config.settings.but(**settings)))
@@ -351,7 +367,8 @@ class Admin:
             reasons = [*self._noted(), *degraded(shot.config)]
             if not shot.root.settled:
                 reasons.append("changes are staged that are not in force")
-            return save(shot.config, file, degraded=reasons, force=force)
+            ready = self._last_chance
+            return save(shot.config, file, degraded=reasons, force=force, ready=ready)
 
     # Devices.
 
@@ -400,6 +417,7 @@ class Admin:
         with self._writing() as tree:
             handler, _ = self._handler(name)
             path = device_dir(handler, name)
+            self._last_chance()
             self._switch_active(f"{path}/active", value)
             return tree.read(f"{path}/state")
 
@@ -429,6 +447,7 @@ class Admin:
                     f"{name} has {before} bytes, and {size} is less: initiators lose what they keep beyond; "
                     "if that is meant, say so: --shrink, in the shell shrink=yes"
                 )
+            self._last_chance()
             if size is None:
                 self._switch_active(f"{path}/active", "1")
             else:
@@ -614,7 +633,7 @@ class Admin:
         """Hold the lock, with the tree up to date and the modules of `needs` loaded."""
         if self.sim is None and self._tree is None and not os.path.isdir(self.root):
             self._load_core(needs)
-        with locked(os.path.join(self.state_dir, "lock"), self.lock_timeout):
+        with locked(os.path.join(self.state_dir, "lock"), self.lock_timeout), self._deferred():
             tree = self.tree
             if needs is not None:
                 absent = modules.missing(tree, needs)
@@ -628,6 +647,21 @@ class Admin:
             finally:
                 self._locked = False
                 tree.flush()
+
+    @contextmanager
+    def _deferred(self) -> Iterator[None]:
+        """Signals wait, but where nothing is done yet, and between the acts of a plan."""
+        with deferred(self.stops) as deliver:
+            self._deliver = deliver
+            try:
+                yield
+            finally:
+                self._deliver = None
+
+    def _last_chance(self) -> None:
+        """Heed signals that came: from here on, something is done that takes one step."""
+        if self._deliver is not None:
+            self._deliver()
 
     def _load_core(self, needs: Config | None) -> None:
         """The module itself may be absent too when a configuration is to be applied."""
@@ -652,6 +686,7 @@ class Admin:
             progress=progress,
             keep_going=keep_going,
             fence=self.fence,
+            deliver=self._deliver,
         )
         states = dict(shot.device_states)
         states.update(self._states(result, steps))
@@ -683,7 +718,7 @@ class Admin:
         root = root or read.root_state(self.tree)
         _must_be_settled(root)
         steps = plan(old, new)
-        outcome = execute(self.tree, steps, root.generation, fence=self.fence)
+        outcome = execute(self.tree, steps, root.generation, fence=self.fence, deliver=self._deliver)
         parked = (name for name, state in self._states(new, steps).items() if state == "parked")
         return replace(outcome, parked=tuple(parked))
 
@@ -694,10 +729,15 @@ class Admin:
         if self.settle <= 0:
             return replace(outcome, settled=None)
         pollable = "" if _simulated(self.tree) is not None else f"{self.class_root}/core/settled"
-        over = wait_settled(lambda: settled_generation(self.tree), outcome.generation, self.settle, pollable)
+        over = wait_settled(
+            lambda: settled_generation(self.tree), outcome.generation, self.settle, pollable, self._stopped
+        )
         running = self.running() if over is False else ()
         ours = tuple(one for one in running if one.generation <= outcome.generation)
         return replace(outcome, settled=over, running=ours)
+
+    def _stopped(self) -> bool:
+        return self.stops is not None and bool(self.stops.came)
 
     def _edit_locked(self, change: Callable[[Config], Config]) -> Outcome:
         shot = self.snapshot()
@@ -795,6 +835,7 @@ class Admin:
                 return False
             if (tree.read(f"{directory}/error"), tree.read(f"{directory}/path")) != (error, path):
                 return False
+            self._last_chance()
             if state == "active":
                 tree.write(f"{directory}/active", "0")
             self._switch_active(f"{directory}/active", "1")
@@ -808,6 +849,7 @@ class Admin:
         with self._writing() as tree:
             if read.find_handler(tree, name) != (handler, "active") or tree.read(f"{directory}/path") != path:
                 return False
+            self._last_chance()
             tree.write(f"{directory}/active", "1")
         return True
 

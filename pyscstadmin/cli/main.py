@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyscstadmin import __version__
-from pyscstadmin.errors import ScstError
+from pyscstadmin.errors import Interrupted, ScstError
 
 if TYPE_CHECKING:
     from pyscstadmin.admin import Admin
@@ -65,7 +64,7 @@ def main(argv: Sequence[str] | None, faces: Faces) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     _prepare_streams()
     try:
-        return _run(_parse(words, faces))
+        return _run(_parse(words, faces), is_process=argv is None)
     except WrongUsage as error:
         if not _asks_json(words):
             argparse.ArgumentParser.error(error.parser, error.message)
@@ -89,31 +88,39 @@ def _asks_json(words: Sequence[str]) -> bool:
     return any(len(word) > 2 and "--json".startswith(word) for word in options)
 
 
-def _run(args: argparse.Namespace) -> int:
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return _attempt(args)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _run(args: argparse.Namespace, *, is_process: bool) -> int:
+    from pyscstadmin.kernel.stops import Stops
 
-
-def _attempt(args: argparse.Namespace) -> int:
+    args.stops = Stops()
+    args.code = None
     try:
-        code = int(args.run(args))
-        sys.stdout.flush()
-        return code
+        with args.stops.installed(for_good=is_process):
+            code = int(args.run(args))
+            sys.stdout.flush()
+            return code
     except ScstError as error:
         return _report(args, error)
-    except KeyboardInterrupt:
-        # An apply undoes what it did, and says so. What is interrupted here may be done by then, or not.
-        return _report(args, ScstError("interrupted; `scstadmin show` says how things are now"))
-    except OSError as error:
-        # A reader that has gone is no fault worth a word; a full disk is.
-        if not isinstance(error, BrokenPipeError):
-            with suppress(OSError):
-                print(f"scstadmin: {error}", file=sys.stderr)
+    except Interrupted as error:
+        if args.code is None:
+            return _report(args, error)
         _drop_output()
-        return 1
+        return int(args.code)
+    except OSError as error:
+        return _unheard(args, error)
+
+
+def _unheard(args: argparse.Namespace, error: OSError) -> int:
+    """Nobody takes the output. What was done is done, and the exit code says what that was; a command that
+    only shows has failed.
+    """
+    code = 1 if args.code is None else int(args.code)
+    # A reader that has gone is no fault worth a word; a full disk is.
+    if not isinstance(error, BrokenPipeError):
+        done = "" if args.code is None else "; what was asked for was done all the same"
+        with suppress(OSError):
+            print(f"scstadmin: output: {os.strerror(error.errno or 0)}{done}", file=sys.stderr)
+    _drop_output()
+    return code
 
 
 def _drop_output() -> None:
@@ -125,17 +132,15 @@ def _drop_output() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _interrupt(number: int, frame: object) -> NoReturn:
-    """SIGTERM stops as control-C does: what was begun is undone."""
-    raise KeyboardInterrupt
-
-
-def _report(args: argparse.Namespace, error: ScstError) -> int:
+def _report(args: argparse.Namespace, error: ScstError | Interrupted) -> int:
+    text = str(error)
+    if isinstance(error, Interrupted) and not args.takes_rest:
+        text += "; nothing changed"
     try:
         if args.json:
-            emit(args, error.as_dict())
+            emit(args, {**error.as_dict(), "message": text})
         else:
-            for line in str(error).splitlines():
+            for line in text.splitlines():
                 print(f"scstadmin: {line}", file=sys.stderr)
         sys.stdout.flush()
     except OSError:  # the exit code stands, whether anybody reads the rest or not
@@ -148,12 +153,23 @@ def admin_of(args: argparse.Namespace) -> Admin:
     from pyscstadmin.admin import Admin
     from pyscstadmin.config.layout import ROOT
 
-    manners = {"lock_timeout": args.lock_timeout, "settle": args.settle, "fence": args.fence}
-    return Admin(ROOT if args.root is None else args.root, sim=args.sim, **manners)
+    return Admin(
+        ROOT if args.root is None else args.root,
+        sim=args.sim,
+        lock_timeout=args.lock_timeout,
+        settle=args.settle,
+        fence=args.fence,
+        stops=args.stops,
+    )
 
 
-def emit(args: argparse.Namespace, data: object, lines: Iterable[str] = ()) -> None:
-    """Print a result: the data as one JSON document with `--json`, else the lines."""
+def emit(args: argparse.Namespace, data: object, lines: Iterable[str] = (), code: int | None = None) -> None:
+    """Print a result: the data as one JSON document with `--json`, else the lines. `code`: the exit code of
+    what was done, which stands even if this cannot be printed.
+    """
+    args.code = code
+    if code is not None:
+        args.stops.say()
     if args.json:
         import json
 
@@ -280,6 +296,7 @@ def _file_commands(add: _Add) -> None:
     save.add_argument("--force", action="store_true", help="even if the present state is degraded")
     restore = add("restore", _restore, "apply all of a file that can be applied")
     restore.add_argument("file", nargs="?", help="default: /etc/scst/scst.json")
+    add("commit", _commit, "bring into force what was left staged, by a command that was killed or by hand")
     lint = add("lint", _lint, "look for what is hardly meant, in a file or in the present configuration")
     lint.add_argument("file", nargs="?", help="default: what is configured now; - is the standard input")
     for command in (plan, apply, restore, lint):
@@ -464,6 +481,12 @@ def _clear(args: argparse.Namespace) -> int:
         return _finish(args, admin.clear(progress=_progress(args)))
 
 
+def _commit(args: argparse.Namespace) -> int:
+    with admin_of(args) as admin:
+        outcome = admin.commit()
+    return _finish(args, outcome)
+
+
 def agreed(question: str) -> bool:
     """Ask the person at the terminal; the end of input is no consent."""
     try:
@@ -492,7 +515,7 @@ def _running_data(running: Iterable[Running]) -> list[dict[str, object]]:
 def _finish(args: argparse.Namespace, outcome: Outcome) -> int:
     from pyscstadmin.cli.render import outcome_lines
 
-    emit(args, _outcome_data(outcome), outcome_lines(outcome))
+    emit(args, _outcome_data(outcome), outcome_lines(outcome), outcome.exit_code)
     return outcome.exit_code
 
 
@@ -521,7 +544,7 @@ def _save(args: argparse.Namespace) -> int:
             return 0
         path = admin.default_file if args.file is None else args.file
         written = admin.save(path, force=args.force)
-    emit(args, {"file": path, "written": written}, [f"{path}: {'saved' if written else 'unchanged'}"])
+    emit(args, {"file": path, "written": written}, [f"{path}: {'saved' if written else 'unchanged'}"], 0)
     return 0
 
 
@@ -611,7 +634,7 @@ def _changed(args: argparse.Namespace, outcome: Outcome) -> int:
 
     changed = bool(outcome)
     lines = outcome_lines(outcome, "done" if changed else "nothing to do")
-    emit(args, {"changed": changed, **_outcome_data(outcome)}, lines)
+    emit(args, {"changed": changed, **_outcome_data(outcome)}, lines, outcome.exit_code)
     return outcome.exit_code
 
 
@@ -621,21 +644,21 @@ def _resize(args: argparse.Namespace) -> int:
     with admin_of(args) as admin:
         found = admin.resize(args.device, args.size, shrink=args.shrink)
     data = {"device": args.device, "before": found.before, "size": found.size, "state": found.state}
-    emit(args, data, [resized_text(args.device, found.before, found.size)])
+    emit(args, data, [resized_text(args.device, found.before, found.size)], 0)
     return 0
 
 
 def _activate(args: argparse.Namespace) -> int:
     with admin_of(args) as admin:
         state = admin.activate(args.device)
-    emit(args, {"device": args.device, "state": state}, [f"{args.device}: {state}"])
+    emit(args, {"device": args.device, "state": state}, [f"{args.device}: {state}"], 0)
     return 0
 
 
 def _deactivate(args: argparse.Namespace) -> int:
     with admin_of(args) as admin:
         state = admin.deactivate(args.device)
-    emit(args, {"device": args.device, "state": state}, [f"{args.device}: {state}"])
+    emit(args, {"device": args.device, "state": state}, [f"{args.device}: {state}"], 0)
     return 0
 
 

@@ -11,14 +11,14 @@ import argparse
 import os
 import signal
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyscstadmin.errors import NotPresent, ScstError
+from pyscstadmin.errors import Interrupted, NotPresent, ScstError
+from pyscstadmin.kernel.stops import Stops, handlers_kept
 from pyscstadmin.shell.line import Line, LineError, parse
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Shell:
 
     def __init__(self, session: Session, *, interactive: bool = False, verbose: bool = False) -> None:
         self.session = session
+        self.stops = session.admin.stops or Stops()
         self.verbose = verbose
         self.ended = False
         self._framework = _framework(session, interactive)
@@ -68,12 +69,15 @@ class Shell:
         from configshell import ExecutionError
 
         try:
+            self.stops.begin()
             self.session.refresh()
             self._execute(line)
         except (LineError, ExecutionError) as error:
             return Failure(str(error), _USAGE)
         except ScstError as error:
             return Failure(str(error), error.exit_code)
+        except Interrupted as error:
+            return Failure(f"{error}; nothing changed", error.exit_code)
         except (BrokenPipeError, KeyboardInterrupt):
             raise
         except Exception as error:
@@ -136,15 +140,12 @@ def _unknown(command: str, node: Any) -> Exception:
 
 def _framework(session: Session, interactive: bool) -> Any:
     """The library's shell, without its preferences file, its log and its colours where nobody sees them."""
-    ctrl_c = signal.getsignal(signal.SIGINT)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), handlers_kept():  # the import takes over control-C
         # Its grammar, which is not used here, is built with functions that pyparsing 3.3 calls deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
         from configshell import ConfigShell
 
         made = ConfigShell(preferences_dir=None)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, ctrl_c)  # importing it has set its own
     made.prefs["color_mode"] = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     made.prefs["loglevel_console"] = "error"
     made.session = session
@@ -166,7 +167,10 @@ def run(args: argparse.Namespace) -> int:
     with admin_of(args) as admin, _source(own) as lines:
         interactive = lines is None
         shell = Shell(Session(admin), interactive=interactive, verbose=args.verbose)
-        return interact(shell) if lines is None else script(shell, lines, args)
+        if lines is not None:
+            return script(shell, lines, args)
+        args.code = code = interact(shell)
+        return code
 
 
 def _parser() -> Parser:
@@ -225,43 +229,61 @@ def script(shell: Shell, lines: Iterable[str], args: argparse.Namespace) -> int:
     """Carry out lines up to the first that fails; its exit code, else the worst of what was done."""
     from pyscstadmin.cli.main import emit
 
-    for number, line in enumerate(lines, 1):
-        failure = shell.execute(line.rstrip("\r\n"))
-        if failure is not None:
-            if args.json:
-                emit(args, {"error": "ShellFailure", "line": number, **failure._asdict()})
-            else:
-                for part in f"line {number}: {failure.message}".splitlines():
-                    print(f"scstadmin: {part}", file=sys.stderr)
-            return failure.exit_code
-        if shell.ended:
-            break
-    return shell.session.exit_code
+    number, failure = 0, None
+    try:
+        for line in lines:
+            number += 1
+            failure = shell.execute(line.rstrip("\r\n"))
+            if failure is not None or shell.ended:
+                break
+            shell.stops.say()  # the next line may have to be waited for
+    except Interrupted as error:
+        number, failure = number + 1, Failure(f"{error}; nothing changed", error.exit_code)
+    if failure is None:
+        args.code = code = shell.session.exit_code
+        return code
+    data = {"error": "ShellFailure", "line": number, **failure._asdict()}
+    emit(args, data if args.json else None, (), failure.exit_code)
+    for part in () if args.json else f"line {number}: {failure.message}".splitlines():
+        print(f"scstadmin: {part}", file=sys.stderr)
+    return failure.exit_code
 
 
 def interact(shell: Shell) -> int:
-    """Read lines from a person until the end of input or `exit`."""
+    """Read lines from a person until the end of input, `exit`, or a signal other than that of control-C."""
     import readline
 
     _prepare(shell)
     history = _history_file()
     with suppress(OSError):
         readline.read_history_file(history)
-    print("scstadmin shell. `help` says what can be done, Tab completes, `exit` leaves.")
-    while not shell.ended:
-        try:
-            line = input(shell.prompt())
-            failure = shell.execute(line)
-        except EOFError:
-            print()
-            break
-        except KeyboardInterrupt:
-            print()
-            continue
-        if failure is not None:
-            print(failure.message, file=sys.stderr)
-    _keep(history)
+    try:
+        # A terminal that is gone takes no words; what was typed is kept all the same.
+        with suppress(OSError, Interrupted):
+            print("scstadmin shell. `help` says what can be done, Tab completes, `exit` leaves.")
+            while not shell.ended and _one_line(shell):
+                pass
+    finally:
+        shell.stops.done()
+        _keep(history)
     return 0
+
+
+def _one_line(shell: Shell) -> bool:
+    """Read a line and carry it out; whether to go on."""
+    shell.stops.say()
+    try:
+        line = input(shell.prompt())
+    except EOFError:
+        print()
+        return False
+    except Interrupted:
+        print()
+        return shell.stops.taken() == signal.SIGINT
+    failure = shell.execute(line)
+    if failure is not None:
+        print(failure.message, file=sys.stderr)
+    return shell.stops.taken() in (0, signal.SIGINT)
 
 
 def _prepare(shell: Shell) -> None:

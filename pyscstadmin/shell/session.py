@@ -28,12 +28,21 @@ class Session:
 
     def __init__(self, admin: Admin, say: Callable[[str], None] = print) -> None:
         self.admin = admin
-        self.say = say
+        self._print = say
+        self._unheard = False
         self.snapshot: Snapshot | None = None
         self._left_out = False
         self._parked: set[str] = set()
         self._unsettled = 0
         self._logins: list[Login] | None = None
+
+    def say(self, line: str) -> None:
+        """Print a line. If nobody takes it, what is done is done, and the other lines are not tried."""
+        try:
+            if not self._unheard:
+                self._print(line)
+        except OSError:
+            self._unheard = True
 
     def refresh(self) -> None:
         """Read what is there now; without a control plane there is nothing."""
@@ -76,7 +85,10 @@ class Session:
 
     def parked_because(self, device: Device) -> str:
         """A line about a parked device."""
-        error = self.admin.tree.read(f"{device_dir(device.handler, device.name)}/error")
+        try:
+            error = self.admin.tree.read(f"{device_dir(device.handler, device.name)}/error")
+        except OperationError:  # gone meanwhile
+            return f"{device.name}: parked"
         if not error:
             return f"{device.name}: parked on request; `activate` opens it"
         return f"{device.name}: parked, waits for {device.path} ({error})"
