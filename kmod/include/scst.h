@@ -270,14 +270,14 @@ struct scst_cmd {
 	void (*step)(struct scst_cmd *cmd, int error);	/* SCST_CMD_STEPS: next, any context */
 	void *step_data;
 	int walk_error;			/* a read's, of which the block is looked for */
-	struct list_head stalled;	/* waits for scst_target_resume() */
 	struct llist_node recall;	/* waits for the driver's abort() */
 	struct scst_tmf *waiters;	/* ABORT TASKs that end with the command, under the lock of tmf.c */
 	u64 awaited_seq;		/* of the first that counts on its end, and of the last that has counted it */
 	u64 counted_seq;
-	union {				/* how it goes on in process context */
+	union {				/* how it goes on: in process context, or with scst_target_resume() */
 		struct scst_job job;
 		struct work_struct work;
+		struct list_head stalled;
 	};
 
 	struct scst_data prot;
