@@ -228,7 +228,10 @@ def parser(faces: Faces) -> argparse.ArgumentParser:
 
     _file_commands(add)
     _access_commands(add)
-    add("sessions", _sessions, "show who is logged in and what each sees")
+    sessions = add("sessions", _sessions, "show who is logged in and what each sees")
+    sessions.add_argument(
+        "--commands", action="store_true", help="show the commands in flight: since when, where, whose"
+    )
     add("who", _who, "show which LUNs a device is, and who sees it now").add_argument("device")
     for name, run in (("activate", _activate), ("deactivate", _deactivate)):
         verb = (
@@ -585,9 +588,13 @@ def _explain(args: argparse.Namespace) -> int:
 def _sessions(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from pyscstadmin.cli.render import session_lines
+    from pyscstadmin.cli.render import command_lines, session_lines
 
     with admin_of(args) as admin:
+        if args.commands:
+            running = admin.commands()
+            emit(args, [asdict(command) for command in running], command_lines(running))
+            return 0
         found = admin.sessions()
     emit(args, [asdict(session) for session in found], session_lines(found))
     return 0
