@@ -260,9 +260,18 @@ class Admin:
         candidates = [(driver, name)] if slash else [(known, target) for known in DRIVERS]
         possible = [key for key in candidates if key[0] in DRIVERS and is_target(key[1])]
         found = [key for key in possible if self._exists(f"{target_dir(*key)}/state")]
-        return found[0] if len(found) == 1 else no_single(target, len(found), self._target_names())
+        return found[0] if len(found) == 1 else no_single(target, len(found), self.target_names())
 
-    def _target_names(self) -> list[str]:
+    def handler(self, device: str) -> str:
+        """The handler of a device. Raises `Conflict` if there is none of that name."""
+        return self._handler(device)[0]
+
+    def device_names(self) -> list[str]:
+        """The names of all devices."""
+        return self._names(None)
+
+    def target_names(self) -> list[str]:
+        """All targets, with their drivers."""
         tree = self.tree
         return [
             f"{driver}/{name}" for driver in tree.list("targets") for name in tree.list(f"targets/{driver}")
@@ -323,13 +332,13 @@ class Admin:
         """Change settings of the whole: `buffer_limit`."""
         return self.change(edits.configure(settings))
 
-    def change(self, *wanted: Edit, files: Sequence[NewFile] = ()) -> Outcome:
+    def change(self, *wanted: Edit, files: Sequence[NewFile] = (), needs: Config | None = None) -> Outcome:
         """Make these edits, all in one step or none: what is not in them stays as others left it.
 
         `files` are made before, and removed again if the edits fail. The cost is that of what one edit
-        changes; several together look at the whole configuration once.
+        changes; several together look at the whole configuration once. `needs`: load the modules of this.
         """
-        return self._change(lambda: _joined(wanted), files)
+        return self._change(lambda: _joined(wanted), files, needs)
 
     def save(self, path: str | None = None, *, force: bool = False) -> bool:
         """Write the configuration to a file (default: `default_file`); False if it holds it already.
@@ -600,6 +609,10 @@ class Admin:
     def _change_luns(self, target: str, group: str, edit: Callable[..., Edit], *arguments: object) -> Outcome:
         """Make an edit of a group's LUNs. Raises `Conflict` for a group that is not there."""
         return self._change(lambda: edit(self._place(target, group), group, *arguments))
+
+    def lun_place(self, target: str, group: str) -> Key:
+        """(driver, name) of a target that has this group ('': none is needed). Raises `Conflict`."""
+        return self._place(target, group)
 
     def lun_set(self, target: str, group: str) -> LunSet:
         """The LUNs of a group ('' for the target's own), not to be changed. Raises `Conflict`."""
