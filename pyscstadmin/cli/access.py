@@ -51,11 +51,11 @@ def _map(ctx: Context, given: Given, devices: Sequence[str], numbers: Sequence[i
             f"{_some(len(devices), 'device')} and {_some(len(numbers), 'LUN number')}: "
             "there must be one number for each, or none"
         )
-    ctx.key(target)
+    key = ctx.key(target)
     outcome, luns = ctx.map(
         target, group, devices, numbers, given.get("read_only"), bool(given.get("replace"))
     )
-    data = {"target": target, "group": group, "luns": [asdict(lun) for lun in luns]}
+    data = {"target": "/".join(key), "group": group, "luns": [asdict(lun) for lun in luns]}
     return changed(ctx, outcome, data, [_mapped(luns, target, group)] if luns else [])
 
 
@@ -77,8 +77,9 @@ def unmap(ctx: Context, given: Given) -> Result:
     """unmap"""
     target, group = target_name(given), given.get("group", "")
     luns = _meant(ctx, target, group, given["lun"])
-    outcome = ctx.change(edits.unmap_luns(ctx.key(target), group, luns))
-    data = {"target": target, "group": group, "numbers": [number for number, _ in luns]}
+    key = ctx.key(target)
+    outcome = ctx.change(edits.unmap_luns(key, group, luns))
+    data = {"target": "/".join(key), "group": group, "numbers": [number for number, _ in luns]}
     return changed(ctx, outcome, data)
 
 

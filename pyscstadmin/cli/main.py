@@ -127,7 +127,7 @@ def admin_of(args: argparse.Namespace) -> Admin:
     from pyscstadmin.config.layout import ROOT
 
     manners = {"lock_timeout": args.lock_timeout, "settle": args.settle, "fence": args.fence}
-    return Admin(args.root or ROOT, sim=args.sim or None, **manners)
+    return Admin(ROOT if args.root is None else args.root, sim=args.sim, **manners)
 
 
 def emit(args: argparse.Namespace, data: object, lines: Iterable[str] = ()) -> None:
@@ -176,7 +176,7 @@ def _parse(argv: list[str], faces: Faces) -> argparse.Namespace:
     end = argv.index("--") if "--" in argv else len(argv)
     found, words = options().parse_known_args(argv[:end])
     args = defaults(found)
-    if args.sim and args.root:
+    if args.sim is not None and args.root is not None:
         raise WrongUsage("--sim and --root exclude each other", "[options] COMMAND ...")
     asks = {"-h", "--help"}.intersection(words)
     words = [word for word in words if word not in asks] + argv[end:]

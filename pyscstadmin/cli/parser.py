@@ -39,10 +39,17 @@ _DEFAULTS: dict[str, Any] = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that leaves it to `main` how to say what is wrong, and guesses at no shortened options."""
+    """A parser that leaves it to `main` how to say what is wrong, and guesses at no shortened options. No
+    argument can be empty: that is what scripts give whose variable is not set.
+    """
 
     def __init__(self, prog: str | None = None, **named: Any) -> None:
         super().__init__(prog, allow_abbrev=False, **named)
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        if not arg_string:
+            raise argparse.ArgumentError(action, "must not be empty; say a value, or leave it out")
+        return super()._get_value(action, arg_string)
 
     def error(self, message: str) -> NoReturn:
         """Raise `WrongUsage`."""

@@ -89,7 +89,7 @@ def _child(place: Place, name: str) -> Place | None:
             return Place("", "target", name, {"target": f"{fixed['driver']}/{name}"})
         case "group":
             return Place("", "group", name, {**fixed, "group": name})
-    return Place("", place.kind, name, fixed)
+    return Place("", place.kind, name, {**fixed, place.kind: name})
 
 
 def _folder(place: Place, name: str, fixed: dict[str, str]) -> Place:

@@ -27,7 +27,7 @@ def near(word: str, known: Iterable[str]) -> str:
 
 def _text(text: str) -> str:
     if not text:
-        raise ValueError("must not be empty")
+        raise ValueError("must not be empty; say a value, or leave it out")
     return text
 
 
@@ -192,7 +192,7 @@ def _assign(form: Form, place: Place, values: list[str], given: dict[str, str]) 
     if form.rest is not None and form.rest.name in {**texts, **fixed}:
         rest = ({**texts, **fixed}[form.rest.name], *rest)
     elif form.rest is None and rest:
-        raise WrongUsage(f"{rest[0]!r} is one word too many for `{form.title}`")
+        raise WrongUsage(f"{rest[0]!r} is one parameter too many for `{form.title}`")
     parsed = {name: _parsed(known[name], text) for name, text in texts.items()}
     parsed |= {name: _parsed(known[name], text) if text else "" for name, text in fixed.items()}
     repeated = tuple(_parsed(form.rest, one) for one in rest) if form.rest is not None else ()

@@ -195,6 +195,8 @@ def _luns(asked: Asked) -> Iterable[str]:
 def _initiators(asked: Asked) -> Iterable[str]:
     target, group = asked.said("target"), asked.said("group") or asked.said("from")
     there: Iterable[str] = ()
+    if asked.form.verb == "create" and asked.form.kind == "group":
+        group = ""  # which is not there yet
     if target and (group or asked.form.kind == "host"):
         there = asked.context.members(asked.context.key(target), group if asked.form.kind != "host" else "")
     if asked.form.verb in ("delete", "remove", "move"):
