@@ -32,13 +32,19 @@ def _shell(args: Namespace) -> int:
     return shell.run(args)
 
 
+def _importing(args: Namespace) -> int:
+    from pyscstadmin.cli import importing
+
+    return importing.run(args)
+
+
 def _draw(context: Context, place: Place, depth: int | None) -> list[str]:
     from pyscstadmin.shell import tree
 
     return tree.draw(context, place, depth)
 
 
-FACES = cli.Faces(_watch, _shell, _draw)
+FACES = cli.Faces(_watch, _shell, _importing, _draw)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,8 +14,8 @@ from pyscstadmin.cli.results import changed, table
 from pyscstadmin.cli.verbs import Given, Result
 from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.config import edits
-from pyscstadmin.config.names import is_exact
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
+from pyscstadmin.config.spelling import is_exact
 from pyscstadmin.errors import Conflict
 
 if TYPE_CHECKING:
@@ -275,7 +275,8 @@ def _hosts(ctx: Context, given: Given) -> Iterator[_Row]:
     for target in _targets_of(ctx, given):
         for name in target.hosts:
             full = "/".join(target.key)
-            yield {"target": full, "name": name, "host": ctx.host_number(full, name)}
+            in_tree = target.spelled.get(name, name)
+            yield {"target": full, "name": name, "host": ctx.host_number(full, in_tree)}
 
 
 def _sessions(ctx: Context, given: Given) -> Iterator[_Row]:

@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 from pyscstadmin.admin import Admin
 from pyscstadmin.cli.places import Place
-from pyscstadmin.cli.words import WrongUsage
+from pyscstadmin.cli.words import Declined, WrongUsage
 from pyscstadmin.config import edits
 from pyscstadmin.config.draft import Draft, Key, LunSet, near
 from pyscstadmin.config.edits import Edit
 from pyscstadmin.config.layout import group_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Lun, Target
+from pyscstadmin.config.spelling import name_key
 from pyscstadmin.errors import Conflict, NotPresent, OperationError, ScstError
 from pyscstadmin.kernel import read
 from pyscstadmin.kernel.apply import Outcome, Progress
@@ -218,7 +219,7 @@ class Context:
             case "lun":
                 self.lun(key, group, int(place.name))
             case "initiator" | "host":
-                return place.name in self.members(key, group)
+                return name_key(place.name) in map(name_key, self.members(key, group))
         return True
 
     def members(self, key: Key, group: str) -> Sequence[str]:
@@ -374,4 +375,4 @@ class Context:
         if self.ask is None:
             raise WrongUsage(f"{question} If that is meant, say yes=yes (--yes)")
         if not self.ask(f"{question} Go on? [y/N] "):
-            raise WrongUsage("nothing changed; yes=yes (--yes) does it without asking")
+            raise Declined("nothing changed; yes=yes (--yes) does it without asking")

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from pyscstadmin.cli.context import Context
-from pyscstadmin.cli.help import help_data, help_lines
 from pyscstadmin.cli.places import PLURALS, TOP, Place, place
 from pyscstadmin.cli.table import VERBS, at, form_at, forms, kinds_at
 from pyscstadmin.cli.verbs import Form, Given, Result, assign, near, usage
@@ -18,8 +17,13 @@ __all__ = ["harmless", "run", "understand", "understand_line", "unknown"]
 def run(ctx: Context, given: Given) -> Result:
     """Do what was understood. Raises errors of `ScstError`."""
     if given.form.verb == "help":  # which knows the table, as the table cannot
-        return Result(help_data(given.rest, given.place), help_lines(given.rest, given.place))
-    return given.form.run(ctx, given)
+        from pyscstadmin.cli.help import help_data, help_lines
+
+        return Result(help_data(given.rest, given.place), list(help_lines(given.rest, given.place)))
+    try:
+        return given.form.run(ctx, given)
+    except WrongUsage as error:
+        raise WrongUsage(str(error), error.usage or usage(given.form, given.place)) from None
 
 
 def understand(verb: str, words: Sequence[Word], where: Place = TOP) -> Given:
@@ -30,6 +34,18 @@ def understand(verb: str, words: Sequence[Word], where: Place = TOP) -> Given:
 
 def understand_line(words: Sequence[str]) -> Given:
     """The same for a command line: `[PLACE] VERB ...`. A place alone is shown. Raises `WrongUsage`."""
+    try:
+        return _line(words)
+    except WrongUsage as error:
+        from pyscstadmin.cli.habits import habit
+
+        said = habit(words)
+        if said:
+            raise WrongUsage(said) from None
+        raise WrongUsage(str(error), error.usage or "[options] [PLACE] COMMAND ...") from None
+
+
+def _line(words: Sequence[str]) -> Given:
     line = of_words(of_argv(words), lambda word: False)
     where = place(line.path or "/")
     given = understand(line.command or "ls", line.arguments, where)

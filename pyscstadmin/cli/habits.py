@@ -7,12 +7,11 @@ what was typed in its places.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
-from pyscstadmin.cli.words import WrongUsage, quote
+from pyscstadmin.cli.words import quote
 
-__all__ = ["explained", "habit"]
+__all__ = ["habit"]
 
 _HANDLERS = {
     "fileio": "fileio",
@@ -28,18 +27,6 @@ _SCST_HANDLERS = {
     "vdisk_nullio": "nullio",
     "vcdrom": "fileio",
 }
-
-
-@contextmanager
-def explained(words: Sequence[str]) -> Iterator[None]:
-    """If the words are not understood, and are a habit from elsewhere, say how it is done here."""
-    try:
-        yield
-    except WrongUsage as error:
-        said = habit(words)
-        if said:
-            raise WrongUsage(said) from error
-        raise
 
 
 def habit(words: Sequence[str]) -> str:

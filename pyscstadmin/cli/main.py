@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from pyscstadmin.cli.parser import defaults, face_parser, options
+from pyscstadmin.cli.parser import FACES, defaults, face_parser, options
 from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.errors import ScstError
 
@@ -24,16 +24,17 @@ if TYPE_CHECKING:
     from pyscstadmin.cli.verbs import Result
     from pyscstadmin.kernel.apply import Progress
 
-__all__ = ["Faces", "admin_of", "agreed", "emit", "emit_result", "main", "progress_of"]
+__all__ = ["Faces", "admin_of", "agreed", "emit", "emit_result", "main", "parsed", "progress_of"]
 
 Command = Callable[[argparse.Namespace], int]
 
 
 class Faces(NamedTuple):
-    """What stands above the command line: `watch` and `shell`, and how the tree is drawn."""
+    """What is more than a verb: `watch`, `shell`, `import`, and how the tree is drawn."""
 
     watch: Command
     shell: Command
+    importing: Command
     draw: Draw
 
 
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None, faces: Faces) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     _prepare_streams()
     try:
-        return _run(_parse(words, faces))
+        return _run(parsed(words, faces))
     except WrongUsage as error:
         if not _asks_json(words):
             _say_usage(error)
@@ -73,7 +74,14 @@ def _asks_json(words: Sequence[str]) -> bool:
 
 
 def _run(args: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _attempt(args)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _attempt(args: argparse.Namespace) -> int:
     try:
         code = int(args.run(args))
         sys.stdout.flush()
@@ -148,6 +156,11 @@ def emit_result(args: argparse.Namespace, result: Result) -> int:
     return result.exit_code
 
 
+def _person() -> bool:
+    """Whether somebody is there to be asked."""
+    return getattr(sys.stdin, "isatty", bool)()
+
+
 def agreed(question: str) -> bool:
     """Ask the person at the terminal; the end of input is no consent."""
     try:
@@ -171,7 +184,7 @@ def progress_of(args: argparse.Namespace) -> Progress | None:
 # Parsing.
 
 
-def _parse(argv: list[str], faces: Faces) -> argparse.Namespace:
+def parsed(argv: list[str], faces: Faces) -> argparse.Namespace:
     """What is to be run. Raises `WrongUsage`."""
     end = argv.index("--") if "--" in argv else len(argv)
     found, words = options().parse_known_args(argv[:end])
@@ -191,8 +204,8 @@ def _parse(argv: list[str], faces: Faces) -> argparse.Namespace:
 
 def _choose(args: argparse.Namespace, words: list[str]) -> Command:
     first = words[0] if words else "shell"
-    if first in ("watch", "shell"):
-        own: Command = getattr(args.faces, first)
+    if first in FACES:
+        own: Command = getattr(args.faces, FACES[first])
         face_parser(first).parse_args(words[1:], args)
         return own
     return _line
@@ -202,11 +215,9 @@ def _line(args: argparse.Namespace) -> int:
     """Carry out one command."""
     from pyscstadmin.cli.context import Context
     from pyscstadmin.cli.engine import run, understand_line
-    from pyscstadmin.cli.habits import explained
 
-    with explained(args.words):
-        given = understand_line(args.words)
-    ask = agreed if sys.stdin.isatty() and not args.json else None
+    given = understand_line(args.words)
+    ask = agreed if not args.json and _person() else None
     with admin_of(args) as admin:
         context = Context(admin, ask, progress=progress_of(args), collects=args.json, draw=args.faces.draw)
         return emit_result(args, run(context, given))

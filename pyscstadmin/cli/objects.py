@@ -30,6 +30,7 @@ from pyscstadmin.config.settings import (
     State,
     Value,
 )
+from pyscstadmin.config.spelling import name_key
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
@@ -436,9 +437,9 @@ def move_initiators(ctx: Context, given: Given) -> Result:
 
 def _group_of(ctx: Context, key: tuple[str, str], patterns: Sequence[str]) -> str:
     """The one group that has all of these."""
-    wanted = {pattern.lower() for pattern in patterns}
+    wanted = {name_key(pattern) for pattern in patterns}
     groups = ctx.target("/".join(key)).groups
-    found = [g.name for g in groups if wanted <= {pattern.lower() for pattern in g.initiators}]
+    found = [g.name for g in groups if wanted <= {name_key(pattern) for pattern in g.initiators}]
     if len(found) != 1:
         raise WrongUsage(f"say from=GROUP: {_list(found) or 'no group'} has {_list(patterns)}")
     return found[0]

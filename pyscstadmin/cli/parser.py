@@ -17,7 +17,7 @@ from pyscstadmin.cli.table import VERBS
 from pyscstadmin.cli.verbs import Form, Param, of_row
 from pyscstadmin.cli.words import WrongUsage
 
-__all__ = ["EPILOG", "Parser", "defaults", "face_parser", "options", "parser"]
+__all__ = ["EPILOG", "FACES", "Parser", "defaults", "face_parser", "options", "parser"]
 
 EPILOG = """exit codes: 0 done, or nothing to do; 1 refused or failed, nothing changed; 2 wrong usage or
 input, nothing touched; 3 done, but devices are parked; 4 partly applied, or done while commands of revoked
@@ -120,14 +120,34 @@ def _shell(made: argparse.ArgumentParser) -> None:
     )
 
 
+def _importing(made: argparse.ArgumentParser) -> None:
+    stacks = made.add_subparsers(title="stacks", metavar="STACK", required=True)
+    text = "LIO, the target of the Linux kernel: what runs, or its saveconfig.json"
+    lio = stacks.add_parser("lio", help=text, description=text)
+    _completed(
+        lio.add_argument(
+            "file", nargs="?", help="saveconfig.json; - is the standard input; default: what runs"
+        )
+    )
+    _completed(lio.add_argument("-o", "--output", metavar="FILE", help="write the configuration there"))
+    lio.add_argument(
+        "--as-local",
+        action="store_true",
+        help="make targets of driver local of those that there is no driver for, to try things",
+    )
+
+
 _FACES = {
     "watch": ("Activate parked devices when their backing appears, park those whose disk is gone.", _watch),
     "shell": ("The interactive shell. Its command `help` explains it.", _shell),
+    "import": ("Make a configuration of that of another target stack; changes nothing.", _importing),
 }
+# What each is called in `main.Faces`.
+FACES = {"watch": "watch", "shell": "shell", "import": "importing"}
 
 
 def face_parser(name: str) -> Parser:
-    """The parser of `watch` or `shell`."""
+    """The parser of one of `FACES`."""
     text, add = _FACES[name]
     made = Parser(f"scstadmin {name}", description=text)
     add(made)

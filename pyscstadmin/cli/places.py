@@ -11,7 +11,7 @@ A place says what it is, or what it has, and fixes parameters of the commands th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
@@ -60,7 +60,8 @@ class Place:
         if not self.kind:
             yield from ("devices", "targets", "sessions")
         elif not self.name:
-            yield from _TOPICS.get(self.path, ())
+            known: Mapping[str, Iterable[str]] = {"/devices": HANDLERS, "/targets": DRIVERS}
+            yield from known.get(self.path, ())
         elif self.kind == "target":
             yield from ("luns", "groups")
             if DRIVERS[self.fixed["target"].partition("/")[0]].hosts:
@@ -70,7 +71,6 @@ class Place:
 
 
 TOP = Place()
-_TOPICS: Mapping[str, tuple[str, ...]] = {"/devices": tuple(HANDLERS), "/targets": tuple(DRIVERS)}
 
 
 def _child(place: Place, name: str) -> Place | None:

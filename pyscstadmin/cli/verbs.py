@@ -105,9 +105,9 @@ class Form:
 
     `kind` '': it is about none, or about the whole. `silent`: the kind is not said, for the verb is about
     no other. `takes`: parameters that can be given by position, in this order; `rest`: the one that takes
-    all further words; `named`: only by name; `settings`: what can be set, by name. `removes`: it destroys
-    something, and is never offered as a correction. `shell`: it makes sense in the shell and in scripts
-    only. `absent`: it makes sense without a control plane.
+    all further words; `named`: only by name; `table`: gives the settings that can be given. `removes`: it
+    destroys something, and is never offered as a correction. `shell`: it makes sense in the shell and in
+    scripts only. `absent`: it makes sense without a control plane.
     """
 
     verb: str
@@ -117,7 +117,7 @@ class Form:
     takes: tuple[Param, ...] = ()
     rest: Param | None = None
     named: tuple[Param, ...] = ()
-    settings: Rows = field(default_factory=dict)
+    table: Callable[[], Rows] = dict
     more: str = ""
     example: str = ""
     silent: bool = False
@@ -125,6 +125,11 @@ class Form:
     shell: bool = False
     absent: bool = False
     also: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> Rows:
+        """What can be set, by name."""
+        return self.table()
 
     @property
     def title(self) -> str:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pyscstadmin.errors import ScstError
 
 __all__ = [
+    "Declined",
     "Line",
     "LineError",
     "Word",
@@ -46,6 +47,10 @@ class WrongUsage(ScstError):
     def __init__(self, message: str, usage: str = "") -> None:
         self.usage = usage
         super().__init__(message)
+
+
+class Declined(ScstError):
+    """A person was asked, and did not say yes; nothing was touched."""
 
 
 class LineError(WrongUsage):

@@ -15,6 +15,7 @@ from typing import NoReturn
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.names import LUN_MAX
 from pyscstadmin.config.settings import Values
+from pyscstadmin.config.spelling import name_key
 from pyscstadmin.errors import Conflict
 
 __all__ = ["Draft", "DraftGroup", "DraftTarget", "Key", "Known", "LunSet", "Names", "near", "no_single"]
@@ -86,38 +87,35 @@ class LunSet:
         return tuple(self._luns.values())
 
 
-def _key(name: str) -> str:
-    """What is the same for all ways to write one name."""
-    return name.lower()
-
-
 class Names:
-    """Names of initiators, as they were given first, in whichever way they are written later."""
+    """Names of initiators, as they were given first, in whichever spelling they are given later."""
 
     __slots__ = ("_names",)
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._names = {_key(name): name for name in names}
+        self._names = {name_key(name): name for name in names}
 
     def add(self, names: Iterable[str]) -> None:
         """Add all of them, or none. Raises `Conflict`."""
         new: dict[str, str] = {}
         for name in names:
-            if _key(name) in self._names or _key(name) in new:
-                raise Conflict(f"{name} is there already (case does not matter)")
-            new[_key(name)] = name
+            key = name_key(name)
+            found = self._names.get(key) or new.get(key)
+            if found is not None:
+                raise Conflict(f"{name} is there already" + ("" if found == name else f", spelled {found}"))
+            new[key] = name
         self._names.update(new)
 
     def remove(self, names: Iterable[str]) -> list[str]:
         """Remove all of them, or none; returns them as they were given first. Raises `Conflict`."""
-        gone = {_key(name): name for name in names}
+        gone = {name_key(name): name for name in names}
         for key, name in gone.items():
             if key not in self._names:
                 raise Conflict(f"{name} is not there{near(name, self._names.values())}")
         return [self._names.pop(key) for key in gone]
 
     def __contains__(self, name: str) -> bool:
-        return _key(name) in self._names
+        return name_key(name) in self._names
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names.values())

@@ -9,6 +9,7 @@ from pyscstadmin.config.draft import Key
 from pyscstadmin.config.edits import Needs
 from pyscstadmin.config.layout import group_dir, set_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
+from pyscstadmin.config.spelling import spelled
 from pyscstadmin.kernel import read
 from pyscstadmin.kernel.cfs import View
 
@@ -55,7 +56,8 @@ def _group(tree: View, key: Key, name: str, itself: bool, shown: tuple[Lun, ...]
         return None
     if not itself:
         return Group(name, luns=shown)
-    return Group(name, int(priority), tuple(tree.list(f"{path}/initiators")), shown)
+    initiators = tuple(tree.list(f"{path}/initiators"))
+    return Group(name, int(priority), initiators, shown, spelled(initiators))
 
 
 def luns(tree: View, key: Key, group: str, numbers: tuple[int, ...] = ()) -> tuple[Lun, ...]:

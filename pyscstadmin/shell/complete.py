@@ -15,8 +15,8 @@ from pyscstadmin.cli.places import KINDS, PLURALS, Place, place
 from pyscstadmin.cli.table import VERBS, at, form_at, forms, kinds_at
 from pyscstadmin.cli.verbs import Form, Param, of_row
 from pyscstadmin.cli.words import Word, WrongUsage, quote, unfinished
-from pyscstadmin.config.names import is_exact
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
+from pyscstadmin.config.spelling import is_exact, name_key
 from pyscstadmin.errors import Conflict
 
 __all__ = ["complete"]
@@ -201,8 +201,8 @@ def _initiators(asked: Asked) -> Iterable[str]:
         there = asked.context.members(asked.context.key(target), group if asked.form.kind != "host" else "")
     if asked.form.verb in ("delete", "remove", "move"):
         return [name for name in there if name not in asked.values]
-    taken = {name.lower() for name in (*there, *asked.values)}
-    return [name for name in _known(asked.context) if name.lower() not in taken]
+    taken = {name_key(name) for name in (*there, *asked.values)}
+    return [name for name in _known(asked.context) if name_key(name) not in taken]
 
 
 def _known(context: Context) -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyscstadmin.cli.habits import explained
+from pyscstadmin.cli.habits import habit
 from pyscstadmin.cli.places import place
 from pyscstadmin.cli.table import VERBS, at
 from pyscstadmin.cli.words import WrongUsage, of_words, split
@@ -86,7 +86,7 @@ class Shell:
             return
         from pyscstadmin.shell.tree import node_at
 
-        with explained([word.typed for word in words]):
+        try:
             here = self.here
             said = of_words(words, lambda word: self._is_place(word, here))
             where = place(said.path, here.path)
@@ -99,6 +99,9 @@ class Shell:
             words_ = list(said.arguments) if said.command else split("place=.")
             node.get_command_method(command)
             result: Result = node.execute_command(command, words_)
+        except WrongUsage as error:
+            elsewhere = habit([word.typed for word in words])
+            raise WrongUsage(elsewhere or str(error), error.usage) from None
         self.session.take(result, number)
 
     def _is_place(self, word: str, here: Place) -> bool:

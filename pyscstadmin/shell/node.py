@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from configshell import ConfigNode
-
 from pyscstadmin.cli.context import Context
 from pyscstadmin.cli.engine import run, understand, unknown
 from pyscstadmin.cli.places import Place
 from pyscstadmin.cli.table import at
 from pyscstadmin.cli.verbs import Result
 from pyscstadmin.cli.words import Word
+from pyscstadmin.shell.library import ConfigNode
 
 __all__ = ["Node", "count"]
 

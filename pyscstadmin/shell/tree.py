@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
-import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli.places import TOP, Place, parts
 from pyscstadmin.cli.render import config_counts, size_text
 from pyscstadmin.config.model import Device, Group, Lun, Target
-from pyscstadmin.config.names import is_exact
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
+from pyscstadmin.config.spelling import is_exact
+from pyscstadmin.shell.library import ConfigShell, undisturbed
 from pyscstadmin.shell.node import Node, count
 
 if TYPE_CHECKING:
@@ -29,15 +27,8 @@ _Summary = tuple[str, bool | None]
 
 def framework(context: Context) -> Any:
     """The library's shell, without its preferences file, its log and its colours where nobody sees them."""
-    ctrl_c = signal.getsignal(signal.SIGINT)
-    with warnings.catch_warnings():
-        # Its grammar, which is not used here, is built with functions that pyparsing 3.3 calls deprecated.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from configshell import ConfigShell
-
+    with undisturbed():
         made = ConfigShell(preferences_dir=None)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, ctrl_c)  # importing it has set its own
     made.prefs["color_mode"] = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     made.prefs["loglevel_console"] = "error"
     made.context = context
@@ -263,7 +254,8 @@ class Hosts(Node):
 
     def places(self) -> Iterator[Node]:
         for name in self.target.hosts:
-            number = self.context.host_number("/".join(self.target.key), name)
+            in_tree = self.target.spelled.get(name, name)
+            number = self.context.host_number("/".join(self.target.key), in_tree)
             text = f"host{number}" if number else "logged out"
             yield Leaf(self.place.child(name), self, text, True if number else None)
 
