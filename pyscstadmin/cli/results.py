@@ -36,7 +36,7 @@ def changed(
     """The result of a change: `data` says what it was about, `lines` what there is to say if it was made."""
     if outcome is None:
         return Result({"pending": True, "changed": True, **data}, lines)
-    said = list(lines) if outcome else ["nothing to do"]
+    said = list(lines or ([] if ctx.owns_input else ["done"])) if outcome else ["nothing to do"]
     return Result(
         {"changed": bool(outcome), **data, **outcome_data(outcome)},
         [*said, *outcome_said(ctx, outcome)],

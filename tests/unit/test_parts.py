@@ -308,6 +308,10 @@ def test_sim_state_is_kept(tmp_path: Path) -> None:
         assert not admin.plan(numbered(1))
     assert {p.name for p in tmp_path.iterdir()} == {"state.json", "lock"}
     with Admin(sim=str(tmp_path)) as admin:
+        admin.create_device(Device("other", "nullio", size=MIB))
+        assert {p.name for p in tmp_path.iterdir()} == {"state.json", "state.1.log", "lock"}
+        admin.remove_device("other")
+    with Admin(sim=str(tmp_path)) as admin:
         assert not admin.plan(numbered(1))
         other = Admin(sim=str(tmp_path))
         other.apply(numbered(2))
