@@ -6,8 +6,9 @@ The command line, the shell, help, completion, the man page and docs/verbs.md ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 
 from pyscstadmin.cli import access, files, moving, objects, ranges
 from pyscstadmin.cli.places import KINDS, Place
@@ -754,9 +755,18 @@ def kinds_at(verb: str, place: Place) -> Mapping[str, Form]:
     return {form.kind: form for form in forms(verb) if form.kind in below and not form.silent}
 
 
-def at(place: Place) -> Iterator[str]:
+def at(place: Place) -> tuple[str, ...]:
     """The verbs that can be given at a place."""
-    for verb, found in VERBS.items():
-        silent = not place.kind and any(form.silent for form in found)
-        if silent or form_at(verb, place) is not None or kinds_at(verb, place):
-            yield verb
+    return _at(place.kind, bool(place.name))
+
+
+@cache
+def _at(kind: str, named: bool) -> tuple[str, ...]:
+    place = Place("", kind, "x" if named else "")
+    return tuple(
+        verb
+        for verb, found in VERBS.items()
+        if (not kind and any(form.silent for form in found))
+        or form_at(verb, place) is not None
+        or kinds_at(verb, place)
+    )

@@ -31,6 +31,7 @@ def framework(context: Context) -> Any:
         made = ConfigShell(preferences_dir=None)
     made.prefs["color_mode"] = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     made.prefs["loglevel_console"] = "error"
+    made.log.debug = lambda message: None  # it would look up who calls, at each of its messages
     made.context = context
     return made
 

@@ -44,7 +44,7 @@ class Journal:
         """
         for _ in range(_ATTEMPTS):
             stamp = self._look()
-            if stamp is None:
+            if stamp is None or (stamp == self._stamp and not self._grown()):
                 return None, []
             known = self._stamp, self._number, self._offset, self._size
             state = self._read() if stamp != self._stamp else None
@@ -61,6 +61,12 @@ class Journal:
         except FileNotFoundError:
             return None
         return status.st_ino, status.st_mtime_ns
+
+    def _grown(self) -> bool:
+        try:
+            return os.stat(self._path(self._log)).st_size > self._offset
+        except FileNotFoundError:
+            return False
 
     def _read(self) -> dict[str, Any]:
         with open(self._path(_STATE), encoding="utf-8", errors="surrogateescape") as file:

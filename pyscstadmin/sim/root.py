@@ -151,11 +151,12 @@ class Root(Top):
         """What the initiators see now."""
         found: list[Session] = []
         protected = self._read_only_devices()
-        force = self.force()
+        force = self.force() if self.in_force is not None else None
         for target in all_targets(self):
-            if not target.enabled:
+            if not target.enabled or not target.hosts.children:
                 continue
-            model = _model(target, force.get(target.path, {"luns": {}, "groups": {}}))
+            access = target.access() if force is None else force.get(target.path, _NOTHING)
+            model = _model(target, access)
             for host in target.hosts.children:
                 choice = decide(model, host)
                 luns = tuple(
@@ -214,6 +215,7 @@ class Root(Top):
         self.commands = [Command(**command) for command in data["commands"]]
 
 
+_NOTHING: dict[str, Any] = {"luns": {}, "groups": {}}
 _ROOT_ATTRIBUTES = {
     "version": RO,
     "features": RO,
