@@ -32,6 +32,7 @@ from pyscstadmin.config.valid import check_config, check_device, check_group, is
 from pyscstadmin.errors import (
     ApplyFailed,
     Conflict,
+    NotAccepted,
     NotPresent,
     OperationError,
     PartlyApplied,

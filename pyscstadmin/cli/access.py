@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli import ranges
 from pyscstadmin.cli.objects import device_name, target_name
-from pyscstadmin.cli.render import decision_lines, session_lines, size_text
+from pyscstadmin.cli.render import decision_lines, session_lines, size_text, who_lines
 from pyscstadmin.cli.results import changed, table
 from pyscstadmin.cli.verbs import Given, Result
 from pyscstadmin.cli.words import WrongUsage
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
     from pyscstadmin.config.model import Config, Lun, Target
 
-__all__ = ["create_lun", "explain", "list_kind", "map_devices", "sessions", "unmap"]
+__all__ = ["create_lun", "explain", "list_kind", "map_devices", "sessions", "unmap", "who"]
 
 
 def _names(ctx: Context, text: str) -> list[str]:
@@ -131,15 +131,17 @@ def explain(ctx: Context, given: Given) -> Result:
 
 def _explain_file(given: Given) -> Result:
     from pyscstadmin.config.acl import decide
+    from pyscstadmin.kernel.read import Standing
     from pyscstadmin.store.load import load_file
 
     driver, _, name = str(given.get("target", "")).rpartition("/")
-    targets = load_file(given["file"]).targets
-    found = [t for t in targets if (not name or t.name == name) and driver in ("", t.driver)]
+    config = load_file(given["file"])
+    found = [t for t in config.targets if (not name or t.name == name) and driver in ("", t.driver)]
     if len(found) != 1:
         raise Conflict(f"{given['file']} has {'several targets' if found else 'no target'} {name}".rstrip())
     decision = decide(found[0], given["initiator"])
-    return Result(asdict(decision), decision_lines(decision, "/".join(found[0].key)))
+    written = {d.name: Standing("active", 0, d.read_only) for d in config.devices if d.read_only}
+    return Result(asdict(decision), decision_lines(decision, "/".join(found[0].key), written))
 
 
 def _only_target(ctx: Context) -> str:
@@ -147,6 +149,19 @@ def _only_target(ctx: Context) -> str:
     if len(found) == 1:
         return found[0]
     raise WrongUsage(f"say target=TARGET; there are {', '.join(found) or 'none'}")
+
+
+def who(ctx: Context, given: Given) -> Result:
+    """who"""
+    ctx.alone("who")
+    found = ctx.admin.who(device_name(ctx, given))
+    data = {
+        "device": found.device.name,
+        "handler": found.device.handler,
+        **found.standing._asdict(),
+        "uses": [asdict(use) for use in found.uses],
+    }
+    return Result(data, who_lines(found))
 
 
 def sessions(ctx: Context, given: Given) -> Result:

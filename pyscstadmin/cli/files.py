@@ -15,6 +15,7 @@ from pyscstadmin.cli.render import (
     config_counts,
     outcome_lines,
     plan_lines,
+    remark_lines,
     resized_text,
     show_lines,
 )
@@ -23,6 +24,7 @@ from pyscstadmin.cli.results import (
     operation_data,
     outcome_data,
     parked_because,
+    remarks_data,
     running_data,
 )
 from pyscstadmin.cli.verbs import Given, Result
@@ -41,6 +43,7 @@ __all__ = [
     "commit",
     "deactivate",
     "discard",
+    "lint",
     "plan",
     "resize",
     "restore",
@@ -62,6 +65,7 @@ def show(ctx: Context, given: Given) -> Result:
         "config": to_data(shot.config),
         "device_states": dict(sorted(shot.device_states.items())),
         "device_sizes": dict(sorted(shot.device_sizes.items())),
+        "device_errors": dict(sorted(shot.device_errors.items())),
         "target_states": {"/".join(key): state for key, state in sorted(shot.target_states.items())},
         "running": running_data(running),
     }
@@ -122,36 +126,61 @@ def _saved(ctx: Context, config: Config) -> str:
 
 
 def _load(ctx: Context, file: str) -> Config:
-    from pyscstadmin.store.load import load_file
+    """The configuration of a file. Raises `InvalidInput`; if the file is whole and what it wants cannot be
+    had, with what `lint` has to say as well.
+    """
+    from pyscstadmin.config.lint import problems
+    from pyscstadmin.errors import InvalidInput
+    from pyscstadmin.store.load import examine_file
 
     if file == "-" and ctx.owns_input:
         raise WrongUsage("the standard input is the shell's own; give a file")
-    return load_file(file)
+    config, fault = examine_file(file)
+    if fault is None and config is not None:
+        return config
+    assert fault is not None
+    # What the reader has said already is not said again.
+    remarks = ctx.admin.lint(config, accept=["same-identity"]) if config is not None else ()
+    raise InvalidInput(fault.source, [*fault.problems, *problems(remarks)], fault.more)
 
 
 def plan(ctx: Context, given: Given) -> Result:
     """plan"""
     ctx.alone("plan")
-    steps = ctx.admin.plan(_load(ctx, given["file"]))
+    steps = ctx.admin.plan(_load(ctx, given["file"]), accept=given.get("accept", ()))
     data = {
         "impact": str(steps.impact),
         "operations": [operation_data(step) for step in steps.operations],
-        "warnings": list(steps.warnings),
+        **remarks_data(steps.remarks),
     }
     return Result(data, plan_lines(steps))
+
+
+def lint(ctx: Context, given: Given) -> Result:
+    """lint"""
+    from pyscstadmin.config.lint import exit_code
+
+    config = _load(ctx, given["file"]) if given.get("file") else ctx.config
+    remarks = ctx.admin.lint(config, accept=given.get("accept", ()))
+    code = exit_code(remarks)
+    data = {"exit_code": code, "lint": [remark.as_dict() for remark in remarks]}
+    lines = remark_lines(remarks, most=len(remarks), refused=True)
+    return Result(data, lines if remarks else ["nothing to remark"], code=code)
 
 
 def apply(ctx: Context, given: Given) -> Result:
     """apply"""
     ctx.alone("apply")
-    return _done(ctx, ctx.admin.apply(_load(ctx, given["file"]), progress=ctx.progress))
+    wanted, accept = _load(ctx, given["file"]), given.get("accept", ())
+    return _done(ctx, ctx.admin.apply(wanted, accept=accept, progress=ctx.progress))
 
 
 def restore(ctx: Context, given: Given) -> Result:
     """restore"""
     ctx.alone("restore")
     wanted = _load(ctx, given.get("file") or ctx.admin.default_file)
-    return _done(ctx, ctx.admin.restore(wanted, progress=ctx.progress))
+    accept = given.get("accept", ())
+    return _done(ctx, ctx.admin.restore(wanted, accept=accept, progress=ctx.progress))
 
 
 def clear(ctx: Context, given: Given) -> Result:

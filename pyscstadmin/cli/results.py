@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pyscstadmin.cli.render import running_lines
+from pyscstadmin.cli.render import remark_lines, running_lines
 from pyscstadmin.cli.verbs import Result
 from pyscstadmin.cli.words import quote
 from pyscstadmin.errors import OperationError
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
+    from pyscstadmin.config.lint import Remark
     from pyscstadmin.config.plan import Operation
     from pyscstadmin.kernel.apply import Outcome
     from pyscstadmin.kernel.running import Running
@@ -24,6 +25,7 @@ __all__ = [
     "outcome_data",
     "outcome_said",
     "parked_because",
+    "remarks_data",
     "running_data",
     "settings_lines",
     "table",
@@ -54,7 +56,16 @@ def outcome_data(outcome: Outcome) -> dict[str, Any]:
         "generation": outcome.generation,
         "settled": outcome.settled,
         "running": running_data(outcome.running),
-        "warnings": list(outcome.warnings),
+        **remarks_data(outcome.remarks),
+    }
+
+
+def remarks_data(remarks: Iterable[Remark]) -> dict[str, Any]:
+    """What `lint` remarks as plain data."""
+    found = list(remarks)
+    return {
+        "warnings": [remark.text for remark in found],
+        "lint": [remark.as_dict() for remark in found],
     }
 
 
@@ -74,7 +85,7 @@ def outcome_said(ctx: Context, outcome: Outcome) -> Iterator[str]:
         yield parked_because(ctx, name)
     yield from (f"left out: {failure.operation.text}: {failure.error}" for failure in outcome.failed)
     yield from running_lines(outcome)
-    yield from (f"warning: {line}" for line in outcome.warnings)
+    yield from remark_lines(outcome.remarks)
 
 
 def parked_because(ctx: Context, name: str) -> str:

@@ -24,6 +24,12 @@ _DEVICE_OF_LUN = Setting(
 )
 
 
+def _rules(text: str) -> tuple[str, ...]:
+    if not text:
+        raise ValueError("must not be empty; say a rule, or leave it out")
+    return tuple(text.split(","))
+
+
 def _lun_number(text: str) -> int:
     fault = names.check_lun(text)
     if fault is not None:
@@ -59,6 +65,14 @@ _HANDLER = Param(
 )
 _DRIVER = Param("driver", "target driver: " + ", ".join(DRIVERS), source="driver", choices=tuple(DRIVERS))
 _FILE = Param("file", "configuration file; - is the standard input", source="file", needed=True)
+_ACCEPT = Param(
+    "accept",
+    "what this rule of lint says is meant; several with commas, or given again",
+    _rules,
+    "RULE",
+    source="rule",
+    several=True,
+)
 _YES = flag("yes", "do not ask", also=("confirm",))
 _NEW = Param("new", "the new name", needed=True)
 _READ_ONLY = flag(
@@ -586,7 +600,34 @@ _WHOLE = (
         example="explain iqn.2026-11.com.example:b1 target=t1",
     ),
     Form("sessions", "", access.sessions, "Show who is logged in and what each sees.", example="sessions"),
-    Form("plan", "", files.plan, "Show what `apply` would do.", (_FILE,), example="plan new.json"),
+    Form(
+        "plan",
+        "",
+        files.plan,
+        "Show what `apply` would do.",
+        (_FILE,),
+        named=(_ACCEPT,),
+        example="plan new.json",
+    ),
+    Form(
+        "lint",
+        "",
+        files.lint,
+        "Look for what is hardly meant: in the present configuration, or in a file.",
+        (replace(_FILE, help="default: the present configuration; - is the standard input", needed=False),),
+        named=(_ACCEPT,),
+        more="Errors are what `apply` refuses. Exit code: 0 nothing to remark, 1 warnings only, 2 errors.",
+        example="lint new.json",
+    ),
+    Form(
+        "who",
+        "device",
+        access.who,
+        "Say which LUNs a device is, and who sees it now.",
+        (_DEVICE,),
+        silent=True,
+        example="who da",
+    ),
     Form(
         "apply",
         "",
@@ -594,6 +635,7 @@ _WHOLE = (
         "Make the configuration what a file says: all of it, or nothing.",
         (_FILE,),
         more="What the file does not have is removed.",
+        named=(_ACCEPT,),
         removes=True,
         absent=True,
         example="apply new.json",
@@ -614,6 +656,7 @@ _WHOLE = (
         files.restore,
         "Apply all of a file that can be applied, and say what was left out.",
         (replace(_FILE, help="default: the file that `save` writes", needed=False),),
+        named=(_ACCEPT,),
         removes=True,
         absent=True,
         example="restore",

@@ -35,7 +35,7 @@ def _text(text: str) -> str:
 class Param:
     """A parameter of a verb. `parse` makes its value of a text, or raises ValueError with a sentence.
     `needed`: it must be given. `source`: what completion offers: `device`, `target`, `file` and so on.
-    `also`: other names that it is known by.
+    `also`: other names that it is known by. `several`: it can be given more than once.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Param:
     source: str = ""
     choices: tuple[str, ...] = ()
     flag: bool = False
+    several: bool = False
     also: tuple[str, ...] = ()
 
     @property
@@ -150,6 +151,10 @@ class Form:
             return isinstance(row.type, Flag)
         return any(param.flag for param in self.params() if name in (param.name, *param.also))
 
+    def several(self, name: str) -> bool:
+        """Whether a parameter can be given more than once."""
+        return any(param.several for param in self.params() if param.name == name)
+
     def free(self, place: Place) -> tuple[Param, ...]:
         """The parameters by position that a place does not fix."""
         return tuple(param for param in self.takes if param.name not in place.fixed)
@@ -177,7 +182,7 @@ def _shown(param: Param, sign: str = "") -> str:
 def assign(form: Form, place: Place, words: Iterable[Word]) -> Given:
     """Understand the words after a verb. Raises `WrongUsage`."""
     try:
-        return _assign(form, place, *named(words, form.is_flag))
+        return _assign(form, place, *named(words, form.is_flag, form.several))
     except WrongUsage as error:
         raise WrongUsage(str(error), usage(form, place)) from None
 

@@ -211,21 +211,11 @@ def of_words(given: Iterable[Word], is_place: Callable[[str], bool]) -> Line:
         if first.name or not first.value:
             raise LineError("a command is expected here", first.start + 1)
         command = first.value
-    _once(words)
     return Line(path, command, tuple(words))
 
 
 def _is_path(word: str, is_place: Callable[[str], bool]) -> bool:
     return "/" in word or word in (".", "..") or is_place(word)
-
-
-def _once(words: Iterable[Word]) -> None:
-    seen: set[str] = set()
-    for word in flat(words):
-        if word.name in seen:
-            raise LineError(f"{word.name} is given twice", word.start + 1)
-        if word.name:
-            seen.add(word.name)
 
 
 def flat(words: Iterable[Word]) -> list[Word]:
@@ -242,8 +232,15 @@ def flat(words: Iterable[Word]) -> list[Word]:
     return found
 
 
-def named(words: Iterable[Word], is_flag: Callable[[str], bool]) -> tuple[list[str], dict[str, str]]:
-    """Values by position, and those with names. `is_flag`: whether --NAME alone means yes.
+def _never(name: str) -> bool:
+    return False
+
+
+def named(
+    words: Iterable[Word], is_flag: Callable[[str], bool], several: Callable[[str], bool] = _never
+) -> tuple[list[str], dict[str, str]]:
+    """Values by position, and those with names. `is_flag`: whether --NAME alone means yes. `several`: whether
+    a name can be given more than once; its values are joined by commas then.
 
     Raises `LineError`.
     """
@@ -254,15 +251,26 @@ def named(words: Iterable[Word], is_flag: Callable[[str], bool]) -> tuple[list[s
         word = rest.pop(0)
         if not word.name:
             values.append(word.value)
-        elif not word.open:
-            found[word.name] = word.value
-        elif is_flag(word.name):
-            found[word.name] = "yes"
-        elif rest and not rest[0].name:
-            found[word.name] = rest.pop(0).value
+            continue
+        value = _value(word, rest, is_flag)
+        if word.name not in found:
+            found[word.name] = value
+        elif several(word.name):
+            found[word.name] += f",{value}"
         else:
-            raise LineError(f"--{word.name.replace('_', '-')} needs a value", word.start + 1)
+            raise LineError(f"{word.name} is given twice", word.start + 1)
     return values, found
+
+
+def _value(word: Word, rest: list[Word], is_flag: Callable[[str], bool]) -> str:
+    """The value of a word with a name, which may be the next word."""
+    if not word.open:
+        return word.value
+    if is_flag(word.name):
+        return "yes"
+    if rest and not rest[0].name:
+        return rest.pop(0).value
+    raise LineError(f"--{word.name.replace('_', '-')} needs a value", word.start + 1)
 
 
 def quote(value: str) -> str:

@@ -15,6 +15,7 @@ from pyscstadmin.cli.places import KINDS, PLURALS, Place, place
 from pyscstadmin.cli.table import VERBS, at, form_at, forms, kinds_at
 from pyscstadmin.cli.verbs import Form, Param, of_row
 from pyscstadmin.cli.words import Word, WrongUsage, quote, unfinished
+from pyscstadmin.config.lint import RULES
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
 from pyscstadmin.config.spelling import is_exact, name_key
 from pyscstadmin.errors import Conflict
@@ -230,6 +231,7 @@ _SOURCES: dict[str, Callable[[Asked], Iterable[str]]] = {
     "lun": _luns,
     "initiator": _initiators,
     "setting": _settings,
+    "rule": lambda asked: RULES,
     "handler": lambda asked: HANDLERS,
     "driver": lambda asked: DRIVERS,
     "topic": lambda asked: [*VERBS, *TOPICS],

@@ -538,7 +538,7 @@ def test_completion_of_values(tab: Callable[[str], list[str]], tmp_path: Path) -
     folders = [one for one in tab("/devices/blockio create x ") if not one.endswith("=")]
     assert folders
     assert all(one.startswith("/dev/") and one.endswith("/") for one in folders)
-    assert tab(f"apply {tmp_path}/sim/sta") == [f"{tmp_path}/sim/state.json "]
+    assert tab(f"apply {tmp_path}/sim/state.j") == [f"{tmp_path}/sim/state.json "]
 
 
 # The command.

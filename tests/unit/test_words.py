@@ -112,7 +112,7 @@ def test_options_without_value_or_twice(words: list[str]) -> None:
 )
 def test_refused_lines_say_where(line: str, column: int) -> None:
     with pytest.raises(LineError) as caught:
-        parse(line, nowhere)
+        said_by(parse(line, nowhere))
     assert caught.value.column == column
 
 
