@@ -11,7 +11,7 @@ from pyscstadmin.cli.table import VERBS, at, form_at, forms, kinds_at
 from pyscstadmin.cli.verbs import Form, Given, Result, assign, near, usage
 from pyscstadmin.cli.words import Word, WrongUsage, of_argv, of_words
 
-__all__ = ["harmless", "run", "understand", "understand_line", "unknown"]
+__all__ = ["explained", "harmless", "run", "understand", "understand_line", "unknown"]
 
 
 def run(ctx: Context, given: Given) -> Result:
@@ -37,12 +37,14 @@ def understand_line(words: Sequence[str]) -> Given:
     try:
         return _line(words)
     except WrongUsage as error:
-        from pyscstadmin.cli.habits import habit
+        raise explained(words, error) from None
 
-        said = habit(words)
-        if said:
-            raise WrongUsage(said) from None
-        raise WrongUsage(str(error), error.usage or "[options] [PLACE] COMMAND ...") from None
+
+def explained(words: Sequence[str], error: WrongUsage) -> WrongUsage:
+    """What is wrong, or, if the words are a habit from elsewhere, how it is said here."""
+    from pyscstadmin.cli.habits import habit
+
+    return WrongUsage(habit(words) or str(error), error.usage or "[options] [PLACE] COMMAND ...")
 
 
 def _line(words: Sequence[str]) -> Given:

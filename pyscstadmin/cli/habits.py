@@ -69,8 +69,8 @@ def _backstores(path: Sequence[str], words: Sequence[str]) -> str:
     kind = path[0] if path else "fileio"
     if kind == "pscsi":
         return (
-            "a SCSI device of this machine cannot be handed through; its disk can be: create device NAME "
-            "/dev/disk/by-id/... handler=blockio"
+            "a SCSI device of this machine cannot be handed through; its disk can be: "
+            "`scstadmin create device NAME /dev/disk/by-id/... handler=blockio`"
         )
     handler = _HANDLERS.get(kind, "fileio")
     verb = words[0] if words else "ls"

@@ -214,10 +214,14 @@ def _choose(args: argparse.Namespace, words: list[str]) -> Command:
 def _line(args: argparse.Namespace) -> int:
     """Carry out one command."""
     from pyscstadmin.cli.context import Context
-    from pyscstadmin.cli.engine import run, understand_line
+    from pyscstadmin.cli.engine import explained, run, understand_line
 
     given = understand_line(args.words)
     ask = agreed if not args.json and _person() else None
     with admin_of(args) as admin:
         context = Context(admin, ask, progress=progress_of(args), collects=args.json, draw=args.faces.draw)
-        return emit_result(args, run(context, given))
+        try:
+            result = run(context, given)
+        except WrongUsage as error:
+            raise explained(args.words, error) from None
+        return emit_result(args, result)

@@ -705,8 +705,7 @@ _MOVING = (
         "",
         moving.ls,
         "Show the tree from here.",
-        (_PLACE,),
-        named=(Param("depth", "so many levels only", _levels, "LEVELS"),),
+        (_PLACE, Param("depth", "so many levels only", _levels, "LEVELS")),
         example="ls /targets depth=1",
     ),
     Form(

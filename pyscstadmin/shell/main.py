@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyscstadmin.cli.habits import habit
+from pyscstadmin.cli.engine import explained
 from pyscstadmin.cli.places import place
 from pyscstadmin.cli.table import VERBS, at
 from pyscstadmin.cli.words import WrongUsage, of_words, split
@@ -100,8 +100,7 @@ class Shell:
             node.get_command_method(command)
             result: Result = node.execute_command(command, words_)
         except WrongUsage as error:
-            elsewhere = habit([word.typed for word in words])
-            raise WrongUsage(elsewhere or str(error), error.usage) from None
+            raise explained([word.typed for word in words], error) from None
         self.session.take(result, number)
 
     def _is_place(self, word: str, here: Place) -> bool:
