@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pyscstadmin.cli.parser import FACES, face_parser
 from pyscstadmin.cli.places import PLURALS, TOP, Place
 from pyscstadmin.cli.table import VERBS, at, form_at, forms, kinds_at
 from pyscstadmin.cli.verbs import Form, near, usage
@@ -55,7 +56,10 @@ At a place, what it says need not be said again: at /targets/local/t1, target= i
 
 def help_data(words: Iterable[str], place: Place) -> dict[str, Any]:
     """What `help` says, as data."""
-    found = _asked(list(words), place)
+    asked = list(words)
+    if asked and (asked[0] in FACES or asked[0] in TOPICS):
+        return {"topic": asked[0], "text": "\n".join(help_lines(asked, place))}
+    found = _asked(asked, place)
     return {"commands": [_form_data(form, place) for form in found]}
 
 
@@ -82,6 +86,11 @@ def help_lines(words: Iterable[str], place: Place = TOP) -> Iterator[str]:
         yield ""
         yield f"Commands at {place.path} (`help COMMAND` says more; topics: {', '.join(TOPICS)}):"
         yield from (f"  {verb:<11} {_short(verb, place)}" for verb in at(place))
+        yield "On the command line:"
+        yield from (f"  {name:<11} {face_parser(name).description}" for name in FACES)
+        return
+    if asked[0] in FACES:
+        yield from face_parser(asked[0]).format_help().splitlines()
         return
     if asked[0] in TOPICS and asked[0] not in VERBS:
         yield from TOPICS[asked[0]].splitlines()
@@ -112,7 +121,7 @@ def _asked(words: list[str], place: Place) -> list[Form]:
     verb, *rest = words
     found = _forms(verb, place) or list(forms(verb))
     if not found:
-        known = [*VERBS, *TOPICS]
+        known = [*VERBS, *TOPICS, *FACES]
         raise WrongUsage(f"no command or topic {verb}{near(verb, known)}; there are {', '.join(known)}")
     kind = PLURALS.get(rest[0], rest[0]) if rest else ""
     chosen = [form for form in forms(verb) if form.kind == kind] if kind else found

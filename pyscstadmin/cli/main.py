@@ -191,15 +191,21 @@ def parsed(argv: list[str], faces: Faces) -> argparse.Namespace:
     args = defaults(found)
     if args.sim is not None and args.root is not None:
         raise WrongUsage("--sim and --root exclude each other", "[options] COMMAND ...")
-    asks = {"-h", "--help"}.intersection(words)
-    words = [word for word in words if word not in asks] + argv[end:]
-    args.words, args.faces = words, faces
+    words += argv[end:]
     if words == ["--version"]:
-        words[:] = ["version"]
-    if asks:
-        words.insert(0, "help")
-    args.run = _choose(args, words)
+        words = ["version"]
+    args.words, args.faces = _help_first(words), faces
+    args.run = _choose(args, args.words)
     return args
+
+
+def _help_first(words: list[str]) -> list[str]:
+    """`map --help` as `help map`."""
+    rest = [word for word in words if word not in ("-h", "--help")]
+    if rest == words or (rest and rest[0] in FACES):
+        return words
+    at = 1 if rest and "/" in rest[0] else 0
+    return [*rest[:at], "help", *rest[at:]]
 
 
 def _choose(args: argparse.Namespace, words: list[str]) -> Command:

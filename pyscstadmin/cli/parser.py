@@ -8,7 +8,7 @@ commands have, and, for help, completion and the man page, the whole of it as a 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from pyscstadmin import __version__
@@ -186,7 +186,7 @@ def verb_parser(verb: str) -> Parser:
 def _verb(commands: Any, verb: str, found: Sequence[Form], common: Parser) -> Parser:
     bare = [form for form in found if form.silent or not form.kind]
     kinds = [form for form in found if form not in bare]
-    text = bare[0].help if bare else _summary(kinds)
+    text = bare[0].help if bare else _summary(verb, [form.kind for form in kinds])
     made: Parser = commands.add_parser(
         verb, help=_escaped(text), description=_escaped(_text(bare[0]) if bare else text), parents=[common]
     )
@@ -203,8 +203,12 @@ def _verb(commands: Any, verb: str, found: Sequence[Form], common: Parser) -> Pa
     return made
 
 
-def _summary(kinds: Iterable[Form]) -> str:
-    return "; ".join(dict.fromkeys(form.help.rstrip(".") for form in kinds)) + "."
+def _summary(verb: str, kinds: Sequence[str]) -> str:
+    """`create a device, target or group.`"""
+    several = ", ".join(kinds[:-1]) + (" or " if len(kinds) > 1 else "") + kinds[-1]
+    if verb == "list":
+        return f"List {', '.join(KINDS[kind] for kind in kinds)}."
+    return f"{verb.capitalize()} {'an' if several[0] in 'aeiou' else 'a'} {several}."
 
 
 def _text(form: Form) -> str:
@@ -217,19 +221,25 @@ def _escaped(text: str) -> str:
 
 
 def _params(made: argparse.ArgumentParser, form: Form) -> None:
-    for param in form.takes:
+    takes = [param for at, param in enumerate(form.takes) if not at or param.name not in _BY_NAME]
+    for param in takes:
         nargs = None if param.needed else "?"
         action = made.add_argument(param.name, nargs=nargs, help=_escaped(param.help), **_values(param))
         _completed(action, param)
     if form.rest is not None:
         nargs = "+" if form.rest.needed else "*"
         made.add_argument(form.rest.name, nargs=nargs, help=_escaped(form.rest.help))
-    for param in form.named:
-        _option(made, param)
+    for param in (*form.takes, *form.named):
+        if param not in takes:
+            _option(made, param)
     own = made.add_argument_group("settings", "as --name VALUE or name=VALUE") if form.settings else made
     for row in form.settings.values():
         if row.name not in {param.name for param in form.params()}:
             _option(own, of_row(row))
+
+
+# Where something is: said by position in the shell, and better by name on the command line.
+_BY_NAME = ("target", "group", "lun")
 
 
 def _option(made: Any, param: Param) -> None:

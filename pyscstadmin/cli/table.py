@@ -780,11 +780,20 @@ _BELOW: Mapping[str, tuple[str, ...]] = {
 def form_at(verb: str, place: Place) -> Form | None:
     """The form of a verb that is about a place itself, or about what is in this folder."""
     for form in forms(verb):
+        if place.name and form.kind and (verb, form.kind) in _OF_FOLDERS:
+            continue
         if form.kind == place.kind or (not form.kind and verb not in _OWN):
             return form
     return None
 
 
+# What is said of a folder, and not of one thing in it.
+_OF_FOLDERS = frozenset(
+    (form.verb, form.kind)
+    for form in FORMS
+    if form.verb in ("create", "add", "list")
+    or (form.verb == "clear" and form.kind in ("lun", "initiator", "host"))
+)
 # Verbs whose form without a kind is about the whole, and so is at the top only.
 _OWN = frozenset(form.verb for form in FORMS if not form.kind and len(VERBS[form.verb]) > 1)
 
