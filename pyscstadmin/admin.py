@@ -28,7 +28,7 @@ from pyscstadmin.config.layout import CLASS_ROOT, ROOT, device_dir, group_dir, t
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.plan import Operation, Plan, plan, settle
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
-from pyscstadmin.config.valid import check_config, check_device, check_group, is_target
+from pyscstadmin.config.valid import check_config, check_device, check_group, check_path, is_target
 from pyscstadmin.errors import (
     ApplyFailed,
     Conflict,
@@ -114,6 +114,10 @@ class Admin:
         settle: float = 30.0,
         fence: bool = False,
     ) -> None:
+        places = {"root": root, "sim": sim, "class_root": class_root, "state_dir": state_dir}
+        for name, path in places.items():
+            if path is not None:
+                check_path(name, path)
         self.root = root
         self.sim = sim
         self.class_root = class_root
@@ -148,7 +152,7 @@ class Admin:
     @property
     def default_file(self) -> str:
         """Where configurations are saved when no file is given."""
-        return os.path.join(self.sim, "scst.json") if self.sim else DEFAULT_FILE
+        return DEFAULT_FILE if self.sim is None else os.path.join(self.sim, "scst.json")
 
     # Looking.
 
@@ -352,12 +356,14 @@ class Admin:
             save,
         )
 
+        file = self.default_file if path is None else path
+        check_path("file", file)
         with self._writing():
             shot = self.snapshot()
             reasons = [*self._noted(), *degraded(shot.config)]
             if not shot.root.settled:
                 reasons.append("changes are staged that are not in force")
-            return save(shot.config, path or self.default_file, degraded=reasons, force=force)
+            return save(shot.config, file, degraded=reasons, force=force)
 
     # Devices.
 

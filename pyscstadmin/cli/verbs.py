@@ -203,6 +203,7 @@ def _assign(form: Form, place: Place, values: list[str], given: dict[str, str]) 
         rest = ({**texts, **fixed}[form.rest.name], *rest)
     elif form.rest is None and rest:
         raise WrongUsage(f"{rest[0]!r} is one parameter too many for `{form.title}`")
+    _none_empty(form, {**texts, **settings})
     parsed = {name: _parsed(known[name], text) for name, text in texts.items()}
     parsed |= {name: _parsed(known[name], text) if text else "" for name, text in fixed.items()}
     repeated = tuple(_parsed(form.rest, one) for one in rest) if form.rest is not None else ()
@@ -220,6 +221,13 @@ def _known_only(form: Form, place: Place, known: Mapping[str, Param], settings: 
         what = "setting or parameter" if form.settings else "parameter"
         there = f"; there are {', '.join(names)}" if 0 < len(names) < 30 else ""
         raise WrongUsage(f"`{form.title}` has no {what} {name}{near(name, names) or there}")
+
+
+def _none_empty(form: Form, given: Mapping[str, str]) -> None:
+    """An empty value is that of a variable that is not set. Only what is set can be emptied."""
+    for name, text in given.items():
+        if not text and not (form.verb == "set" and name in form.settings):
+            raise WrongUsage(f"{name}: must not be empty; say a value, or leave it out")
 
 
 def _parsed(param: Param, text: str) -> Any:

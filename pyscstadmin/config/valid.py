@@ -30,6 +30,7 @@ __all__ = [
     "check_group",
     "check_initiators",
     "check_lun",
+    "check_path",
     "check_patterns",
     "is_target",
 ]
@@ -113,6 +114,12 @@ def check_lun(number: int) -> None:
     if type(number) is not int:
         raise InvalidInput(f"LUN {number!r}", [Problem("must be a whole number")])
     _check("LUN", str(number), names.check_lun)
+
+
+def check_path(what: str, path: str) -> None:
+    """Check where a file or directory is: an empty path is no way to say that there is none."""
+    if type(path) is not str or not path or "\0" in path:
+        raise InvalidInput(what, [Problem(f"{path!r} is no path")])
 
 
 def is_target(name: str) -> bool:
