@@ -26,7 +26,7 @@ from pyscstadmin.config.draft import Draft, LunSet, near, no_single
 from pyscstadmin.config.edits import Edit, Needs
 from pyscstadmin.config.layout import CLASS_ROOT, ROOT, device_dir, group_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
-from pyscstadmin.config.plan import Operation, Plan, plan, settle
+from pyscstadmin.config.plan import Operation, Plan, plan, settle, staged_into_force
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
 from pyscstadmin.config.valid import check_config, check_device, check_group, check_path, is_target
 from pyscstadmin.errors import (
@@ -46,6 +46,7 @@ from pyscstadmin.kernel.newfile import NewFile, made
 from pyscstadmin.kernel.read import RootState, Snapshot, Standing
 from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
 from pyscstadmin.kernel.sessions import Session, read_sessions
+from pyscstadmin.kernel.stops import Stops, deferred
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -100,6 +101,10 @@ class Admin:
     `settle`: after a change that takes access away, seconds to wait until no command runs any more that was
     admitted before (0: do not wait); `Outcome.settled` says what came of it. `fence`: such commands are
     aborted.
+
+    Signals whose handlers raise (control-C) undo what is under way. They wait until it is either undone or
+    done, so a `KeyboardInterrupt` out of a method does not say which. Programs that must know handle signals
+    by `stops`: an `Interrupted` means that nothing changed, and what is done returns as always.
     """
 
     def __init__(
@@ -113,6 +118,7 @@ class Admin:
         lock_timeout: float = 10.0,
         settle: float = 30.0,
         fence: bool = False,
+        stops: Stops | None = None,
     ) -> None:
         places = {"root": root, "sim": sim, "class_root": class_root, "state_dir": state_dir}
         for name, path in places.items():
@@ -125,6 +131,8 @@ class Admin:
         self.lock_timeout = lock_timeout
         self.settle = settle
         self.fence = fence
+        self.stops = stops
+        self._deliver: Callable[[], None] | None = None
         self._tree: Tree | None = tree
         # The last configuration read or applied. Its access part is used again while the generation says that
         # it is still in force; devices and targets have no such number and are read each time.
@@ -333,6 +341,14 @@ class Admin:
             outcome = self._edit_locked(change)
         return self._settled(outcome)
 
+    def commit(self) -> Outcome:
+        """Bring into force what somebody left staged; false if nothing is."""
+        with self._writing():
+            root = read.root_state(self.tree)
+            steps = staged_into_force(staged=root.staged, autocommit=root.autocommit)
+            outcome = execute(self.tree, steps, root.generation, fence=self.fence, deliver=self._deliver)
+        return self._settled(outcome)
+
     def configure(self, **settings: Any) -> Outcome:
         """Change settings of the whole: `buffer_limit`."""
         return self.change(edits.configure(settings))
@@ -363,7 +379,8 @@ class Admin:
             reasons = [*self._noted(), *degraded(shot.config)]
             if not shot.root.settled:
                 reasons.append("changes are staged that are not in force")
-            return save(shot.config, file, degraded=reasons, force=force)
+            ready = self._last_chance
+            return save(shot.config, file, degraded=reasons, force=force, ready=ready)
 
     # Devices.
 
@@ -420,6 +437,7 @@ class Admin:
         with self._writing() as tree:
             handler, _ = self._handler(name)
             path = device_dir(handler, name)
+            self._last_chance()
             self._switch_active(f"{path}/active", value)
             return tree.read(f"{path}/state")
 
@@ -449,6 +467,7 @@ class Admin:
                     f"{name} has {before} bytes, and {size} is less: initiators lose what they keep beyond; "
                     "if that is meant, say so: --shrink, in the shell shrink=yes"
                 )
+            self._last_chance()
             if size is None:
                 self._switch_active(f"{path}/active", "1")
             else:
@@ -653,7 +672,7 @@ class Admin:
         """Hold the lock, with the tree up to date and the modules of `needs` loaded."""
         if self.sim is None and self._tree is None and not os.path.isdir(self.root):
             self._load_core(needs)
-        with locked(os.path.join(self.state_dir, "lock"), self.lock_timeout):
+        with locked(os.path.join(self.state_dir, "lock"), self.lock_timeout), self._deferred():
             tree = self.tree
             if needs is not None:
                 absent = modules.missing(tree, needs)
@@ -667,6 +686,21 @@ class Admin:
             finally:
                 self._locked = False
                 tree.flush()
+
+    @contextmanager
+    def _deferred(self) -> Iterator[None]:
+        """Signals wait, but where nothing is done yet, and between the acts of a plan."""
+        with deferred(self.stops) as deliver:
+            self._deliver = deliver
+            try:
+                yield
+            finally:
+                self._deliver = None
+
+    def _last_chance(self) -> None:
+        """Heed signals that came: from here on, something is done that takes one step."""
+        if self._deliver is not None:
+            self._deliver()
 
     def _load_core(self, needs: Config | None) -> None:
         """The module itself may be absent too when a configuration is to be applied."""
@@ -691,6 +725,7 @@ class Admin:
             progress=progress,
             keep_going=keep_going,
             fence=self.fence,
+            deliver=self._deliver,
         )
         states = dict(shot.device_states)
         states.update(self._states(result, steps))
@@ -722,7 +757,7 @@ class Admin:
         root = root or read.root_state(self.tree)
         _must_be_settled(root)
         steps = plan(old, new)
-        outcome = execute(self.tree, steps, root.generation, fence=self.fence)
+        outcome = execute(self.tree, steps, root.generation, fence=self.fence, deliver=self._deliver)
         parked = (name for name, state in self._states(new, steps).items() if state == "parked")
         return replace(outcome, parked=tuple(parked))
 
@@ -733,10 +768,15 @@ class Admin:
         if self.settle <= 0:
             return replace(outcome, settled=None)
         pollable = "" if _simulated(self.tree) is not None else f"{self.class_root}/core/settled"
-        over = wait_settled(lambda: settled_generation(self.tree), outcome.generation, self.settle, pollable)
+        over = wait_settled(
+            lambda: settled_generation(self.tree), outcome.generation, self.settle, pollable, self._stopped
+        )
         running = self.running() if over is False else ()
         ours = tuple(one for one in running if one.generation <= outcome.generation)
         return replace(outcome, settled=over, running=ours)
+
+    def _stopped(self) -> bool:
+        return self.stops is not None and bool(self.stops.came)
 
     def _edit_locked(self, change: Callable[[Config], Config]) -> Outcome:
         shot = self.snapshot()
@@ -870,6 +910,7 @@ class Admin:
                 return False
             if (tree.read(f"{directory}/error"), tree.read(f"{directory}/path")) != (error, path):
                 return False
+            self._last_chance()
             if state == "active":
                 tree.write(f"{directory}/active", "0")
             self._switch_active(f"{directory}/active", "1")
@@ -883,6 +924,7 @@ class Admin:
         with self._writing() as tree:
             if read.find_handler(tree, name) != (handler, "active") or tree.read(f"{directory}/path") != path:
                 return False
+            self._last_chance()
             tree.write(f"{directory}/active", "1")
         return True
 

@@ -12,6 +12,8 @@ ScstError                  root; `exit_code` is the exit code of the command
 ├── ApplyFailed            1  a change failed and everything was put back
 ├── PartlyApplied          4  a change failed and could not be put back completely
 └── SaveRefused            1  saving would replace a good file by a degraded state
+
+Interrupted                1  a signal asked to stop; nothing changed (a KeyboardInterrupt, no ScstError)
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ __all__ = [
     "ADVICE",
     "ApplyFailed",
     "Conflict",
+    "Interrupted",
     "InvalidInput",
     "LockTimeout",
     "NotPresent",
@@ -234,8 +237,9 @@ class PendingChanges(ScstError):
 
     def __init__(self) -> None:
         super().__init__(
-            "changes are staged that are not in force, left by an interrupted command or made by hand: "
-            "bring everything to a known state with `scstadmin apply FILE`, or commit them by hand"
+            "changes are staged that are not in force, left by a command that was killed or made by hand: "
+            "`scstadmin show` has them; `scstadmin commit` brings them into force, `scstadmin apply FILE` "
+            "everything to what a file says"
         )
 
 
@@ -258,17 +262,46 @@ class LockTimeout(ScstError):
         )
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal asked to stop, before anything was changed."""
+
+    exit_code = 1
+
+    def __init__(self, number: int, name: str) -> None:
+        self.number = number
+        self.name = name
+        super().__init__(number, name)
+
+    def __str__(self) -> str:
+        return f"interrupted by {self.name}"
+
+    def as_dict(self) -> dict[str, object]:
+        """The error as plain data for `--json`."""
+        return {"error": type(self).__name__, "message": str(self), "exit_code": self.exit_code}
+
+
+def _said(cause: BaseException) -> str:
+    """What an exception says for itself."""
+    return str(cause) or ("interrupted" if isinstance(cause, KeyboardInterrupt) else type(cause).__name__)
+
+
+def _as_dict(cause: BaseException) -> dict[str, object]:
+    """A cause as plain data for `--json`."""
+    if isinstance(cause, ScstError | Interrupted):
+        return cause.as_dict()
+    return {"error": type(cause).__name__, "message": _said(cause), "exit_code": 1}
+
+
 class ApplyFailed(ScstError):
     """An operation failed and everything done before was undone: nothing changed."""
 
     def __init__(self, doing: str, cause: BaseException) -> None:
         self.doing = doing
         self.cause = cause
-        super().__init__(f"{doing}: {str(cause) or type(cause).__name__}; nothing changed")
+        super().__init__(f"{doing}: {_said(cause)}; nothing changed")
 
     def as_dict(self) -> dict[str, object]:
-        inner = self.cause.as_dict() if isinstance(self.cause, ScstError) else {"message": repr(self.cause)}
-        return {**ScstError.as_dict(self), "doing": self.doing, "cause": inner}
+        return {**ScstError.as_dict(self), "doing": self.doing, "cause": _as_dict(self.cause)}
 
 
 class PartlyApplied(ScstError):
@@ -281,12 +314,11 @@ class PartlyApplied(ScstError):
         self.cause = cause
         self.left = tuple(left)
         lines = "".join(f"\n  {item}" for item in self.left)
-        super().__init__(
-            f"{doing}: {str(cause) or type(cause).__name__}; and undoing it failed, which leaves:{lines}"
-        )
+        super().__init__(f"{doing}: {_said(cause)}; and undoing it failed, which leaves:{lines}")
 
     def as_dict(self) -> dict[str, object]:
-        return {**ScstError.as_dict(self), "doing": self.doing, "left": list(self.left)}
+        own = {"doing": self.doing, "cause": _as_dict(self.cause), "left": list(self.left)}
+        return {**ScstError.as_dict(self), **own}
 
 
 class SaveRefused(ScstError):

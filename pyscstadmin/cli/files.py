@@ -235,6 +235,10 @@ def begin(ctx: Context, given: Given) -> Result:
 
 def commit(ctx: Context, given: Given) -> Result:
     """commit"""
+    if ctx.batch is None:
+        outcome = ctx.admin.commit()
+        done = f"what was staged is in force as generation {outcome.generation}"
+        return changed(ctx, outcome, {}, [done if outcome else "nothing is staged"])
     outcome, count = ctx.commit()
     lines = [f"{count} change{'' if count == 1 else 's'} in force as generation {outcome.generation}"]
     return changed(ctx, outcome, {"changes": count}, lines)

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyscstadmin.cli.parser import FACES, defaults, face_parser, options
 from pyscstadmin.cli.words import WrongUsage
-from pyscstadmin.errors import ScstError
+from pyscstadmin.errors import Interrupted, ScstError
 
 if TYPE_CHECKING:
     from pyscstadmin.admin import Admin
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from pyscstadmin.cli.verbs import Result
     from pyscstadmin.kernel.apply import Progress
 
-__all__ = ["Faces", "admin_of", "agreed", "emit", "emit_result", "main", "parsed", "progress_of"]
+__all__ = ["Faces", "admin_of", "agreed", "conclude", "emit", "emit_result", "main", "parsed", "progress_of"]
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -43,7 +42,7 @@ def main(argv: Sequence[str] | None, faces: Faces) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     _prepare_streams()
     try:
-        return _run(parsed(words, faces))
+        return _run(parsed(words, faces), is_process=argv is None)
     except WrongUsage as error:
         if not _asks_json(words):
             _say_usage(error)
@@ -73,33 +72,41 @@ def _asks_json(words: Sequence[str]) -> bool:
     return "--json" in (words[: words.index("--")] if "--" in words else words)
 
 
-def _run(args: argparse.Namespace) -> int:
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return _attempt(args)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _run(args: argparse.Namespace, *, is_process: bool) -> int:
+    from pyscstadmin.kernel.stops import Stops
 
-
-def _attempt(args: argparse.Namespace) -> int:
+    args.stops = Stops()
+    args.code = None
     try:
-        code = int(args.run(args))
-        sys.stdout.flush()
-        return code
+        with args.stops.installed(for_good=is_process):
+            code = int(args.run(args))
+            sys.stdout.flush()
+            return code
     except WrongUsage:
         raise
     except ScstError as error:
         return _report(args, error)
-    except KeyboardInterrupt:
-        # An apply undoes what it did, and says so. What is interrupted here may be done by then, or not.
-        return _report(args, ScstError("interrupted; `scstadmin show` says how things are now"))
-    except OSError as error:
-        # A reader that has gone is no fault worth a word; a full disk is.
-        if not isinstance(error, BrokenPipeError):
-            with suppress(OSError):
-                print(f"scstadmin: {error}", file=sys.stderr)
+    except Interrupted as error:
+        if args.code is None:
+            return _report(args, error)
         _drop_output()
-        return 1
+        return int(args.code)
+    except OSError as error:
+        return _unheard(args, error)
+
+
+def _unheard(args: argparse.Namespace, error: OSError) -> int:
+    """Nobody takes the output. What was done is done, and the exit code says what that was; a command that
+    only shows has failed.
+    """
+    code = 1 if args.code is None else int(args.code)
+    # A reader that has gone is no fault worth a word; a full disk is.
+    if not isinstance(error, BrokenPipeError):
+        done = "" if args.code is None else "; what was asked for was done all the same"
+        with suppress(OSError):
+            print(f"scstadmin: output: {os.strerror(error.errno or 0)}{done}", file=sys.stderr)
+    _drop_output()
+    return code
 
 
 def _drop_output() -> None:
@@ -111,17 +118,15 @@ def _drop_output() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _interrupt(number: int, frame: object) -> NoReturn:
-    """SIGTERM stops as control-C does: what was begun is undone."""
-    raise KeyboardInterrupt
-
-
-def _report(args: argparse.Namespace, error: ScstError) -> int:
+def _report(args: argparse.Namespace, error: ScstError | Interrupted) -> int:
+    text = str(error)
+    if isinstance(error, Interrupted):
+        text += "; nothing changed"
     try:
         if args.json:
-            emit(args, error.as_dict())
+            emit(args, {**error.as_dict(), "message": text})
         else:
-            for line in str(error).splitlines():
+            for line in text.splitlines():
                 print(f"scstadmin: {line}", file=sys.stderr)
         sys.stdout.flush()
     except OSError:  # the exit code stands, whether anybody reads the rest or not
@@ -134,8 +139,14 @@ def admin_of(args: argparse.Namespace) -> Admin:
     from pyscstadmin.admin import Admin
     from pyscstadmin.config.layout import ROOT
 
-    manners = {"lock_timeout": args.lock_timeout, "settle": args.settle, "fence": args.fence}
-    return Admin(ROOT if args.root is None else args.root, sim=args.sim, **manners)
+    return Admin(
+        ROOT if args.root is None else args.root,
+        sim=args.sim,
+        lock_timeout=args.lock_timeout,
+        settle=args.settle,
+        fence=args.fence,
+        stops=args.stops,
+    )
 
 
 def emit(args: argparse.Namespace, data: object, lines: Iterable[str] = ()) -> None:
@@ -151,9 +162,19 @@ def emit(args: argparse.Namespace, data: object, lines: Iterable[str] = ()) -> N
 
 def emit_result(args: argparse.Namespace, result: Result) -> int:
     """Print what a verb has to say; returns its exit code."""
+    conclude(args, result.exit_code)
     if result.data is not None or not args.json:
         emit(args, result.data, result.lines)
     return result.exit_code
+
+
+def conclude(args: argparse.Namespace, code: int) -> None:
+    """All is done but saying so. If something was changed, its exit code stands even if that cannot be said;
+    a second signal ends the saying.
+    """
+    if args.stops.finished:
+        args.code = code
+        args.stops.say()
 
 
 def _person() -> bool:

@@ -683,8 +683,8 @@ _WHOLE = (
         "commit",
         "",
         files.commit,
-        "Bring into force what was collected since `begin`, all or nothing.",
-        shell=True,
+        "Bring into force what was collected since `begin`, or what a command that was killed left staged.",
+        more="All of it, or nothing.",
         example="commit",
     ),
     Form(

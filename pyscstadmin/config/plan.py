@@ -48,6 +48,7 @@ __all__ = [
     "inverse",
     "plan",
     "settle",
+    "staged_into_force",
 ]
 
 
@@ -234,6 +235,17 @@ def plan(current: Config, wanted: Config, *, settled: bool = True) -> Plan:
     if current == wanted and settled:
         return Plan()
     return Plan(tuple(_Planner(current, wanted, settled).operations()))
+
+
+def staged_into_force(*, staged: bool, autocommit: bool) -> Plan:
+    """What brings into force what others have staged, whatever it is, and ends the staging."""
+    operations = []
+    if staged:
+        text = "commit the changes of access that were staged"
+        operations.append(Operation(text, "commit", (Commit(),), Impact.UNIT_ATTENTION, claims=True))
+    if not autocommit:
+        operations.append(Operation("end the staging", "autocommit", (End(),)))
+    return Plan(tuple(operations))
 
 
 def settle(current: Config, wanted: Config) -> Config:

@@ -11,12 +11,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from pyscstadmin.config.plan import (
@@ -40,6 +38,7 @@ from pyscstadmin.kernel.cfs import View
 from pyscstadmin.kernel.hints import hinted
 from pyscstadmin.kernel.read import other_link
 from pyscstadmin.kernel.running import Running
+from pyscstadmin.kernel.stops import deferred, uninterrupted
 
 if TYPE_CHECKING:
     from pyscstadmin.config.lint import Remark
@@ -49,10 +48,7 @@ __all__ = ["Failure", "Outcome", "Progress", "execute", "failures", "locked"]
 # Called before each operation: how many are done, of how many, and the one that comes.
 Progress = Callable[[int, int, Operation], None]
 
-Handler = Callable[[int, FrameType | None], object]
-
 _POLL = 0.02
-_STOPS = frozenset((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 _UNKNOWN = (
     "in force: the new access, without the LUNs of devices that were to change; staged, as before: what the "
     "tree shows. `scstadmin apply FILE` brings both to a known state"
@@ -107,19 +103,25 @@ def execute(
     progress: Progress | None = None,
     keep_going: bool = False,
     fence: bool = False,
+    deliver: Callable[[], None] | None = None,
 ) -> Outcome:
     """Execute a plan that was made from the configuration of this generation.
 
     `keep_going`: an operation that is refused is undone and left out, and the rest goes on; what brings
     access into force is never left out. `fence`: commands of access that is revoked are aborted. Raises
     `ApplyFailed` (all undone) or `PartlyApplied` (undoing failed). Signals whose handlers raise, as
-    control-C does, and exceptions of `progress` undo everything too; the latter are raised again.
+    control-C does, and exceptions of `progress` undo everything too; the latter are raised again. `deliver`
+    runs the handlers of signals that came, for a caller who has `deferred` them.
     """
     if not plan:
         return Outcome(generation)
-    with _deferred() as deliver:
-        run = _Run(tree, generation, keep_going, "commit_fence" if fence else "commit")
-        return run.all(run.leaves(plan.operations), progress, deliver)
+    run = _Run(tree, generation, keep_going, "commit_fence" if fence else "commit")
+    operations = run.leaves(plan.operations)
+    if deliver is not None:
+        deliver()
+        return run.all(operations, progress, deliver)
+    with deferred() as own:
+        return run.all(operations, progress, own)
 
 
 class _Run:
@@ -256,7 +258,7 @@ class _Run:
     def undo(self, start: int = 0) -> list[str]:
         """Undo the acts from `start` on, the last first; returns what could not be undone."""
         left = []
-        with _uninterrupted():
+        with uninterrupted():
             while len(self.acts) > start:
                 act = self.acts.pop()
                 if isinstance(act, Begin) and not act.clean and self.committed:
@@ -311,58 +313,6 @@ class _Run:
         left = [*left, *self.undo()]
         if left:
             raise PartlyApplied(operation.text, cause, left) from cause
-
-
-@contextmanager
-def _deferred() -> Iterator[Callable[[], None]]:
-    """Keep handlers of signals that ask to stop from running, but in the function that this gives.
-
-    A handler may raise; between an act and the note of it that would lose the act, and while acts are undone,
-    the rest. Masking would not do: with threads, the signal goes to another one, and the handler runs here
-    all the same. Signals that kill, or are ignored, are left alone.
-    """
-    came: list[int] = []
-    handlers: dict[int, Handler] = {}
-
-    def deliver() -> None:
-        while came:
-            number = came.pop(0)
-            handlers[number](number, None)
-
-    try:
-        for number in sorted(_STOPS):
-            handler = signal.getsignal(number)
-            if callable(handler):
-                # Outside the main thread this is refused; no handler runs there anyway.
-                with suppress(ValueError):
-                    handlers[number] = handler
-                    signal.signal(number, lambda got, frame: came.append(got))
-        yield deliver
-    except BaseException:
-        _restore(handlers)
-        # Everything was undone; asking for it once more must not hide what there is to say about that.
-        with suppress(BaseException):
-            deliver()
-        raise
-    _restore(handlers)
-    deliver()
-
-
-def _restore(handlers: Mapping[int, Handler]) -> None:
-    with _uninterrupted():
-        for number, handler in handlers.items():
-            with suppress(ValueError):
-                signal.signal(number, handler)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Keep signals that ask to stop waiting until the block is done."""
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
 @contextmanager

@@ -75,13 +75,18 @@ def settled_generation(tree: View) -> int | None:
 
 
 def wait_settled(
-    look: Callable[[], int | None], generation: int, seconds: float, pollable: str = ""
+    look: Callable[[], int | None],
+    generation: int,
+    seconds: float,
+    pollable: str = "",
+    stopped: Callable[[], bool] = lambda: False,
 ) -> bool | None:
     """Wait until nothing older than a generation is alive, for so many seconds; None if the kernel does not
     tell.
 
     `look` says what is `settled` now; whatever changes that changes the file `pollable` as well. Being
-    interrupted ends the waiting as the time does: what is waited for has been done.
+    interrupted ends the waiting as the time does: what is waited for has been done. So does `stopped`, which
+    is asked every second.
     """
     deadline = time.monotonic() + seconds
     with suppress(KeyboardInterrupt), _sleeper(pollable) as sleep:
@@ -90,7 +95,7 @@ def wait_settled(
             if now is None or now >= generation:
                 return None if now is None else True
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left <= 0 or stopped():
                 return False
             sleep(left)
     return False

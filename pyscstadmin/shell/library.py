@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from pyscstadmin.kernel.stops import handlers_kept
 
 __all__ = ["ConfigNode", "ConfigShell", "undisturbed"]
 
@@ -15,13 +15,10 @@ __all__ = ["ConfigNode", "ConfigShell", "undisturbed"]
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Keep what the library does to the whole program from staying."""
-    ctrl_c = signal.getsignal(signal.SIGINT)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), handlers_kept():  # importing it takes over control-C
         # Its grammar, which is not used here, is built with functions that pyparsing 3.3 calls deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, ctrl_c)  # importing it has set its own
 
 
 with undisturbed():

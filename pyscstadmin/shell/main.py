@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -19,7 +20,8 @@ from pyscstadmin.cli.engine import explained
 from pyscstadmin.cli.places import place
 from pyscstadmin.cli.table import VERBS, at
 from pyscstadmin.cli.words import WrongUsage, of_words, split
-from pyscstadmin.errors import NotPresent, ScstError
+from pyscstadmin.errors import Interrupted, NotPresent, ScstError
+from pyscstadmin.kernel.stops import Stops
 from pyscstadmin.shell.session import Session
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Shell:
 
         self.session = session
         self.context = session.context
+        self.stops = session.admin.stops or Stops()
         self.verbose = verbose
         self._framework = framework(session.context)
 
@@ -68,9 +71,12 @@ class Shell:
         """Carry out one line; None when that went well."""
         self.context.begin_line(f"line {number}: {line.strip()}" if number else line.strip())
         try:
+            self.stops.begin()
             self._execute(line, number)
         except ScstError as error:
             return Failure(str(error), error.exit_code, error.as_dict())
+        except Interrupted as error:
+            return _interrupted(error)
         except (BrokenPipeError, KeyboardInterrupt):
             raise
         except Exception as error:
@@ -136,6 +142,10 @@ class Shell:
         return f"{path if len(path) <= 50 else '...' + path[-47:]}{begun}> "
 
 
+def _interrupted(error: Interrupted) -> Failure:
+    return Failure(f"{error}; nothing changed", error.exit_code, error.as_dict())
+
+
 # The command.
 
 
@@ -151,7 +161,10 @@ def run(args: argparse.Namespace) -> int:
         session = Session(admin, interactive=interactive, keep=args.json)
         session.context.progress = progress_of(args)
         shell = Shell(session, verbose=args.verbose)
-        return interact(shell) if found is None else script(shell, found, args)
+        if found is not None:
+            return script(shell, found, args)
+        args.code = code = interact(shell)
+        return code
 
 
 @contextmanager
@@ -189,23 +202,34 @@ def _as_names() -> dict[str, Any]:
 
 def script(shell: Shell, lines: Iterable[str], args: argparse.Namespace) -> int:
     """Carry out lines up to the first that fails; its exit code, else the worst of what was done."""
-    number = 0
-    for number, line in enumerate(lines, 1):
-        failure = shell.execute(line.rstrip("\r\n"), number)
-        if failure is not None:
-            return _failed(shell, failure, number, args)
-        if shell.ended:
-            break
-    if shell.context.batch is not None:
-        some = len(shell.context.batch.steps)
-        said = f"`begin` without `commit`: {some} change{'' if some == 1 else 's'} dropped, none is in force"
-        return _failed(shell, Failure(said, 1, WrongUsage(said).as_dict()), number, args)
-    code = shell.session.exit_code
+    number, failure = 0, None
+    try:
+        for line in lines:
+            number += 1
+            failure = shell.execute(line.rstrip("\r\n"), number)
+            if failure is not None or shell.ended:
+                break
+            shell.stops.say()  # the next line may have to be waited for
+    except Interrupted as error:
+        number, failure = number + 1, _interrupted(error)
+    failure = failure or _left_begun(shell)
+    if failure is not None:
+        return _failed(shell, failure, number, args)
+    args.code = code = shell.session.exit_code
     _say_results(shell, args, {"exit_code": code})
     return code
 
 
+def _left_begun(shell: Shell) -> Failure | None:
+    if shell.context.batch is None:
+        return None
+    some = len(shell.context.batch.steps)
+    said = f"`begin` without `commit`: {some} change{'' if some == 1 else 's'} dropped, none is in force"
+    return Failure(said, 1, WrongUsage(said).as_dict())
+
+
 def _failed(shell: Shell, failure: Failure, number: int, args: argparse.Namespace) -> int:
+    args.code = failure.exit_code
     if not args.json:
         for part in f"line {number}: {failure.message}".splitlines():
             print(f"scstadmin: {part}", file=sys.stderr)
@@ -229,28 +253,40 @@ def _say_results(shell: Shell, args: argparse.Namespace, data: dict[str, object]
 
 
 def interact(shell: Shell) -> int:
-    """Read lines from a person until the end of input or `exit`."""
+    """Read lines from a person until the end of input, `exit`, or a signal other than that of control-C."""
     import readline
 
     _prepare(shell)
     history = _history_file()
     with suppress(OSError):
         readline.read_history_file(history)
-    print("scstadmin shell. `help` says what can be done, Tab completes, `exit` leaves.")
-    while not shell.ended:
-        try:
-            line = input(shell.prompt())
-            failure = shell.execute(line)
-        except EOFError:
-            print()
-            break
-        except KeyboardInterrupt:
-            print()
-            continue
-        if failure is not None:
-            print(failure.message, file=sys.stderr)
-    _keep(history)
+    try:
+        # A terminal that is gone takes no words; what was typed is kept all the same.
+        with suppress(OSError, Interrupted):
+            print("scstadmin shell. `help` says what can be done, Tab completes, `exit` leaves.")
+            while not shell.ended and _one_line(shell):
+                pass
+    finally:
+        shell.stops.done()
+        _keep(history)
     return 0
+
+
+def _one_line(shell: Shell) -> bool:
+    """Read a line and carry it out; whether to go on."""
+    shell.stops.say()
+    try:
+        line = input(shell.prompt())
+    except EOFError:
+        print()
+        return False
+    except Interrupted:
+        print()
+        return shell.stops.taken() == signal.SIGINT
+    failure = shell.execute(line)
+    if failure is not None:
+        print(failure.message, file=sys.stderr)
+    return shell.stops.taken() in (0, signal.SIGINT)
 
 
 def _prepare(shell: Shell) -> None:

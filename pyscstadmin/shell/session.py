@@ -36,7 +36,8 @@ class Session:
         from pyscstadmin.shell.tree import draw
 
         self.admin = admin
-        self.say = say
+        self._print = say
+        self._unheard = False
         self.context = context or Context(
             admin, _asked if interactive else None, owns_input=True, collects=keep, draw=draw
         )
@@ -44,6 +45,14 @@ class Session:
         self._left_out = False
         self._parked: set[str] = set()
         self._unsettled = 0
+
+    def say(self, line: str) -> None:
+        """Print a line. If nobody takes it, what is done is done, and the other lines are not tried."""
+        try:
+            if not self._unheard:
+                self._print(line)
+        except OSError:
+            self._unheard = True
 
     def take(self, result: Result, number: int = 0) -> None:
         """Say what a command has to say, and keep what matters in the end."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -21,11 +21,19 @@ __all__ = ["HISTORY", "degraded", "save"]
 HISTORY = 9
 
 
-def save(config: Config, path: str, *, degraded: Sequence[str] = (), force: bool = False) -> bool:
+def save(
+    config: Config,
+    path: str,
+    *,
+    degraded: Sequence[str] = (),
+    force: bool = False,
+    ready: Callable[[], None] = lambda: None,
+) -> bool:
     """Write the configuration to `path`, mode 0600; the file replaced stays as `path.1`, older ones up to
     `path.9`.
 
-    At every moment `path` is the old file or the new one, whole. A link stays one: the file it points at is
+    At every moment `path` is the old file or the new one, whole. `ready` is called before anything is
+    written. A link stays one: the file it points at is
     replaced. False: it holds this configuration already. Raises `SaveRefused` when there are reasons to call
     the state degraded and not `force`, `Conflict` when the file would not say what is configured or `path` is
     no file, `OperationError`.
@@ -40,6 +48,7 @@ def save(config: Config, path: str, *, degraded: Sequence[str] = (), force: bool
         if reasons and not force:
             raise SaveRefused(path, reasons)
         _check_readable(config, data, path)
+        ready()
         _replace(real, data, keep=present is not None)
     except OSError as error:
         raise OperationError("save", path, None, error.errno or 0) from error

@@ -239,7 +239,7 @@ def test_a_signal_after_any_act_undoes_all() -> None:
     for at in range(1, steps.acts + 1):
         # Again while undoing: the undoing goes on.
         tree.count, tree.when = 0, (at, at + 1, at + 3)
-        with pytest.raises(ApplyFailed, match="KeyboardInterrupt"):
+        with pytest.raises(ApplyFailed, match="interrupted"):
             execute(tree, steps, snapshot(tree).root.generation)
         assert dump(tree) == before, at
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -252,7 +252,7 @@ def test_a_second_signal_does_not_hide_what_is_left() -> None:
     tree.when = (5, 6)
     tree.inject = lambda *call: errno.EIO if call[:2] == ("rmdir", "devices/nullio/d0") else None
     devices = tuple(Device(f"d{number}", "nullio", size=MIB) for number in range(3))
-    with pytest.raises(PartlyApplied, match="KeyboardInterrupt") as caught:
+    with pytest.raises(PartlyApplied, match="interrupted") as caught:
         execute(tree, plan(Config(), Config(devices)), 1)
     assert tree.count == 7
     assert "devices/nullio/d0" in caught.value.left[-1]

@@ -366,7 +366,7 @@ def test_interrupted_apply_is_undone(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     target = Target("local", "t", luns=(Lun(0, "d1"),))
-    with pytest.raises(ApplyFailed, match="KeyboardInterrupt"):
+    with pytest.raises(ApplyFailed, match="interrupted"):
         admin.apply(Config(numbered(1).devices, (target,)), progress=stop)
     assert admin.config() == Config()
     interrupts = [0]
@@ -378,7 +378,7 @@ def test_interrupted_apply_is_undone(tmp_path: Path) -> None:
         return None
 
     tree.inject = inject
-    with pytest.raises(ApplyFailed, match="KeyboardInterrupt"):
+    with pytest.raises(ApplyFailed, match="interrupted"):
         admin.apply(Config(numbered(1).devices, (target,)))
     assert admin.config() == Config()
 
