@@ -321,7 +321,8 @@ class Admin:
         with self._writing(wanted):
             shot = self.snapshot()
             steps = plan(shot.config, wanted, settled=shot.root.settled)
-            outcome = self._execute(steps, shot, settle(shot.config, wanted), keep_going, progress)
+            result = settle(shot.config, wanted)
+            outcome = self._execute(steps, shot, result, keep_going, progress, whole=True)
             outcome = replace(self._noting(outcome), remarks=remarks)
         return self._settled(outcome)
 
@@ -670,8 +671,8 @@ class Admin:
     @contextmanager
     def _writing(self, needs: Config | None = None) -> Iterator[Tree]:
         """Hold the lock, with the tree up to date and the modules of `needs` loaded."""
-        if self.sim is None and self._tree is None and not os.path.isdir(self.root):
-            self._load_core(needs)
+        if self.sim is None and self._tree is None:
+            self._find_core(needs)
         with locked(os.path.join(self.state_dir, "lock"), self.lock_timeout), self._deferred():
             tree = self.tree
             if needs is not None:
@@ -702,11 +703,14 @@ class Admin:
         if self._deliver is not None:
             self._deliver()
 
-    def _load_core(self, needs: Config | None) -> None:
+    def _find_core(self, needs: Config | None) -> None:
         """The module itself may be absent too when a configuration is to be applied."""
-        if needs is None or self.root != ROOT:
-            raise NotPresent(self.root)
-        modules.modprobe(["scst"], self.root)
+        try:
+            self._tree = self._open()
+        except NotPresent:
+            if needs is None or self.root != ROOT or os.path.isdir(self.root):
+                raise
+            modules.modprobe(["scst"], self.root)
 
     def _execute(
         self,
@@ -715,8 +719,12 @@ class Admin:
         result: Config,
         keep_going: bool = False,
         progress: Progress | None = None,
+        *,
+        whole: bool = False,
     ) -> Outcome:
-        """Execute a plan for the whole configuration and remember its result."""
+        """Execute a plan for the whole configuration and remember its result. `whole`: all devices of that
+        were asked for, else only those that the plan is about: others' parked ones are none of its business.
+        """
         self._known = None
         outcome = execute(
             self.tree,
@@ -727,13 +735,13 @@ class Admin:
             fence=self.fence,
             deliver=self._deliver,
         )
-        states = dict(shot.device_states)
-        states.update(self._states(result, steps))
+        touched = self._states(result, steps)
+        states = {**shot.device_states, **touched}
         if not outcome.failed:
             root = RootState(outcome.generation, False, True)
             self._known = Snapshot(result, root, states, shot.target_states)
-        names = {device.name for device in result.devices}
-        parked = (name for name, state in states.items() if state == "parked" and name in names)
+        concerned = {device.name for device in result.devices} if whole else set(touched)
+        parked = (name for name, state in states.items() if state == "parked" and name in concerned)
         return replace(outcome, parked=tuple(sorted(parked)))
 
     def _states(self, config: Config, steps: Plan) -> Mapping[str, str]:

@@ -260,9 +260,15 @@ class RealTree(_Directory):
 
 def _open_root(root: str) -> int:
     try:
-        return os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise NotPresent(root, os.strerror(error.errno or errno.EIO)) from error
+    try:
+        os.stat("generation", dir_fd=fd)
+    except OSError:
+        os.close(fd)
+        raise NotPresent(root, "another directory") from None
+    return fd
 
 
 def _identity(fd: int) -> tuple[int, int]:

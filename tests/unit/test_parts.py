@@ -460,6 +460,7 @@ def test_objects_that_are_not_known(tmp_path: Path) -> None:
 def test_real_tree_notices_a_new_root(tmp_path: Path) -> None:
     root = tmp_path / "scst"
     root.mkdir()
+    (root / "generation").write_text("1\n")
     (root / "version").write_text("1\n")
     tree = RealTree(str(root))
     assert not tree.refresh()
@@ -467,6 +468,9 @@ def test_real_tree_notices_a_new_root(tmp_path: Path) -> None:
     with pytest.raises(NotPresent):
         tree.refresh()
     root.mkdir()
+    with pytest.raises(NotPresent, match="another directory"):
+        tree.refresh()
+    (root / "generation").write_text("1\n")
     (root / "version").write_text("2\n")
     assert tree.read("version") == "1"
     assert tree.refresh()
@@ -479,6 +483,7 @@ def test_real_tree_reads_kernel_link_texts(tmp_path: Path) -> None:
     lun = root / "targets/local/t/luns/0"
     lun.mkdir(parents=True)
     (root / "devices/nullio/d").mkdir(parents=True)
+    (root / "generation").write_text("1\n")
     (lun / "device").symlink_to("../../../../../../scst/devices/nullio/d")
     tree = RealTree(str(root))
     assert tree.readlink("targets/local/t/luns/0/device") == "devices/nullio/d"
