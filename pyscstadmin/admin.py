@@ -42,6 +42,7 @@ from pyscstadmin.kernel import modules, parts, read
 from pyscstadmin.kernel.apply import Failure, Outcome, Progress, execute, failures, locked
 from pyscstadmin.kernel.cfs import RealTree, Tree
 from pyscstadmin.kernel.hints import hinted
+from pyscstadmin.kernel.inflight import Command, read_commands
 from pyscstadmin.kernel.newfile import NewFile, made
 from pyscstadmin.kernel.read import RootState, Snapshot, Standing
 from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
@@ -251,6 +252,12 @@ class Admin:
                     place = (f"{target.driver}/{target.name}", group, mapped.number)
                     uses.append(Use(*place, mapped.read_only, tuple(sorted(seen.get(place, ())))))
         return Who(device, standing, tuple(uses))
+
+    def commands(self) -> list[Command]:
+        """The commands in flight now, the oldest first. Raises `OperationError`: debugfs is not there."""
+        tree = self.tree
+        simulated = _simulated(tree)
+        return simulated.in_flight() if simulated is not None else read_commands()
 
     def explain(self, target: str, initiator: str) -> Decision:
         """What an initiator sees on a target, and why: by what the tree shows (see `settled`). A LUN without

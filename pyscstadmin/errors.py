@@ -94,6 +94,8 @@ ADVICE_AT: dict[tuple[int, str], str] = {
     (_errno.EEXIST, "symlink"): "the LUN points at a device already; unmap it first",
     (_errno.ENOENT, "active"): "the backing is not there (yet); the device stays parked",
     (_errno.ENOENT, "symlink"): "the device does not exist; create it first",
+    (_errno.ENOENT, "commands"): "mount debugfs (mount -t debugfs none /sys/kernel/debug), and check that "
+    "the module is loaded",
     (_errno.EPERM, "symlink"): "a LUN holds one link, named device, to a device of this tree",
 }
 

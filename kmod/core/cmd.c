@@ -8,6 +8,7 @@
  * has data or a response that the driver may hold, is visible to task management before the gates are looked at (track.c).
  */
 #include "core.h"
+#include "trace.h"
 #include <linux/indirect_call_wrapper.h>
 #include <linux/sched/mm.h>
 
@@ -22,8 +23,9 @@ static void scst_cmd_fail(struct scst_cmd *cmd, u32 sense)
 	scst_cmd_respond(cmd);
 }
 
-static void scst_cmd_task_set_full(struct scst_cmd *cmd)
+static void scst_cmd_task_set_full(struct scst_cmd *cmd, enum scst_full what)
 {
+	trace_scst_cmd_full(cmd, what);
 	cmd->status = SAM_STAT_TASK_SET_FULL;
 	scst_cmd_respond(cmd);
 }
@@ -54,6 +56,8 @@ static void scst_cmd_stall(struct scst_cmd *cmd, u32 resumes)
 	struct scst_target *tgt = cmd->sess->tgt;
 	unsigned long irq;
 
+	trace_scst_cmd_stall(cmd);
+	set_bit(SCST_CMD_STALLED, &cmd->flags);
 	spin_lock_irqsave(&tgt->stalled_lock, irq);
 	list_add_tail(&cmd->stalled, &tgt->stalled);
 	if (tgt->resumes != resumes)
@@ -93,6 +97,20 @@ static __always_inline void scst_cmd_send(struct scst_cmd *cmd)
 		scst_cmd_send_tracked(cmd);
 }
 
+static void scst_cmd_count_status(const struct scst_cmd *cmd)
+{
+	switch (cmd->status) {
+	case SAM_STAT_CHECK_CONDITION:
+		scst_session_count(cmd->sess, check_conditions);
+		break;
+	case SAM_STAT_BUSY:
+		scst_session_count(cmd->sess, busy);
+		break;
+	case SAM_STAT_TASK_SET_FULL:
+		scst_session_count(cmd->sess, task_set_full);
+	}
+}
+
 /* What an aborted command would have said does not matter any more, nor whose fault it was. */
 static noinline void scst_cmd_spoil(struct scst_cmd *cmd)
 {
@@ -100,9 +118,11 @@ static noinline void scst_cmd_spoil(struct scst_cmd *cmd)
 		cmd->status = SAM_STAT_TASK_ABORTED;
 		cmd->sense_len = 0;
 		cmd->len = 0;
-	} else if (!test_bit(SCST_CMD_KEEP_LEN, &cmd->flags)) {
-		cmd->len = 0;
+		return;
 	}
+	scst_cmd_count_status(cmd);
+	if (!test_bit(SCST_CMD_KEEP_LEN, &cmd->flags))
+		cmd->len = 0;
 }
 
 /**
@@ -117,6 +137,8 @@ void scst_cmd_respond(struct scst_cmd *cmd)
 	if (unlikely(cmd->status || scst_cmd_aborted(cmd)))
 		scst_cmd_spoil(cmd);
 	scst_cmd_count(cmd);
+	if (trace_scst_cmd_respond_enabled())
+		scst_trace_respond(cmd);
 	scst_cmd_send(cmd);
 }
 
@@ -125,6 +147,10 @@ static __always_inline void scst_cmd_end(struct scst_cmd *cmd)
 	struct scst_nexus *nexus = cmd->nexus;
 	struct scst_session *sess = cmd->sess;
 
+	if (static_branch_unlikely(&scst_latency_measured))
+		scst_latency_end(cmd);
+	if (trace_scst_cmd_release_enabled())
+		scst_trace_release(cmd);
 	if (static_branch_unlikely(&scst_queue_limits) && test_bit(SCST_CMD_COUNTED, &cmd->flags))
 		atomic_dec(&nexus->queued);
 	sess->driver->release(cmd);
@@ -194,6 +220,7 @@ static void scst_cmd_receive(struct scst_cmd *cmd)
 		scst_cmd_respond(cmd);
 		return;
 	}
+	trace_scst_cmd_receive(cmd);
 	if (cmd->sess->driver->receive_data(cmd))
 		scst_cmd_stall(cmd, resumes);
 }
@@ -208,6 +235,7 @@ static void scst_target_resume_work(struct work_struct *work)
 	list_splice_init(&tgt->stalled, &list);
 	spin_unlock_irq(&tgt->stalled_lock);
 	list_for_each_entry_safe(cmd, next, &list, stalled) {
+		clear_bit(SCST_CMD_STALLED, &cmd->flags);
 		if (test_bit(SCST_CMD_RECEIVING, &cmd->flags))
 			scst_cmd_receive(cmd);
 		else
@@ -245,6 +273,7 @@ void scst_target_setup_commands(struct scst_target *tgt)
 
 static noinline void scst_cmd_done_slow(struct scst_cmd *cmd, int error)
 {
+	trace_scst_cmd_done(cmd, error);
 	if (test_bit(SCST_CMD_STEPS, &cmd->flags)) {
 		cmd->step(cmd, error);
 		return;
@@ -253,7 +282,8 @@ static noinline void scst_cmd_done_slow(struct scst_cmd *cmd, int error)
 		scst_search_begin(cmd, error);
 		return;
 	}
-	scst_cmd_errno(cmd, error);
+	if (error)
+		scst_cmd_errno(cmd, error);
 	scst_cmd_respond(cmd);
 }
 
@@ -266,7 +296,7 @@ static noinline void scst_cmd_done_slow(struct scst_cmd *cmd, int error)
  */
 void scst_cmd_done(struct scst_cmd *cmd, int error)
 {
-	if (unlikely(error || test_bit(SCST_CMD_STEPS, &cmd->flags)))
+	if (trace_scst_cmd_done_enabled() || unlikely(error || test_bit(SCST_CMD_STEPS, &cmd->flags)))
 		scst_cmd_done_slow(cmd, error);
 	else
 		scst_cmd_respond(cmd);
@@ -292,6 +322,7 @@ void scst_cmd_done_sense(struct scst_cmd *cmd, u8 status, const u8 *sense, unsig
 		memcpy(cmd->sense, sense, cmd->sense_len);
 	cmd->len = min(len, cmd->len);
 	set_bit(SCST_CMD_KEEP_LEN, &cmd->flags);
+	trace_scst_cmd_done(cmd, 0);
 	scst_cmd_respond(cmd);
 }
 EXPORT_SYMBOL_GPL(scst_cmd_done_sense);
@@ -308,7 +339,7 @@ static void scst_cmd_execute(struct scst_cmd *cmd)
 
 static void scst_cmd_execute_job(struct scst_job *job)
 {
-	struct scst_cmd *cmd = container_of(job, struct scst_cmd, job);
+	struct scst_cmd *cmd = scst_cmd_of_job(job);
 
 	if (unlikely(scst_cmd_aborted(cmd)))
 		scst_cmd_done(cmd, -ECANCELED);
@@ -321,21 +352,24 @@ static bool scst_cmd_track_late(struct scst_cmd *cmd)
 {
 	if (test_bit(SCST_CMD_TRACKED, &cmd->flags) || likely(scst_track(cmd)))
 		return true;
-	scst_cmd_task_set_full(cmd);
+	scst_cmd_task_set_full(cmd, SCST_FULL_SLOTS);
 	return false;
 }
 
 /**
  * scst_cmd_to_thread() - go on with a command on its device's own threads
  * @cmd: the command, pinned
- * @fn: what to do there
+ * @fn: what to do there; begins with scst_cmd_of_job()
  *
  * Any context.
  */
 void scst_cmd_to_thread(struct scst_cmd *cmd, void (*fn)(struct scst_job *job))
 {
-	if (scst_cmd_track_late(cmd))
-		scst_device_defer(cmd->dev, &cmd->job, fn);
+	if (!scst_cmd_track_late(cmd))
+		return;
+	trace_scst_cmd_queue(cmd);
+	cmd->now = SCST_NOW_QUEUED;
+	scst_device_defer(cmd->dev, &cmd->job, fn);
 }
 
 /**
@@ -347,9 +381,12 @@ void scst_cmd_to_thread(struct scst_cmd *cmd, void (*fn)(struct scst_job *job))
  */
 void scst_cmd_to_handler(struct scst_cmd *cmd, enum scst_action action)
 {
-	const struct scst_handler *handler = cmd->dev->handler;
+	const struct scst_handler *handler;
 
 	cmd->action = action;
+	if (trace_scst_cmd_execute_enabled())
+		scst_trace_execute(cmd);
+	handler = cmd->dev->handler;
 	if (handler->try_execute && handler->try_execute(cmd))
 		return;
 	if (!(handler->flags & SCST_HANDLER_DIRECT) || cmd->now != SCST_CTX_TASK)
@@ -358,7 +395,7 @@ void scst_cmd_to_handler(struct scst_cmd *cmd, enum scst_action action)
 		scst_cmd_execute(cmd);
 }
 
-static bool scst_cmd_pin(struct scst_cmd *cmd)
+static __always_inline bool scst_cmd_pin(struct scst_cmd *cmd)
 {
 	if (unlikely(!(cmd->op->flags & SCST_OP_MEDIUM)))
 		return true;
@@ -367,7 +404,7 @@ static bool scst_cmd_pin(struct scst_cmd *cmd)
 }
 
 /* All gates are passed and all data-out is there. */
-static void scst_cmd_run(struct scst_cmd *cmd)
+static __always_inline void scst_cmd_run(struct scst_cmd *cmd)
 {
 	if (unlikely(!scst_cmd_pin(cmd)))
 		scst_cmd_fail(cmd, SCST_SENSE_BECOMING_READY);
@@ -389,10 +426,21 @@ static bool scst_cmd_lent(struct scst_cmd *cmd)
 	cmd->action = SCST_ACTION_READ;
 	if (!handler->lend(cmd))
 		return false;
-	if (scst_data_fits(&cmd->data, &cmd->sess->tgt->limits))
-		return true;
-	scst_data_put(cmd);
-	return false;
+	if (!scst_data_fits(&cmd->data, &cmd->sess->tgt->limits)) {
+		scst_data_put(cmd);
+		return false;
+	}
+	trace_scst_cmd_buffer(cmd);
+	return true;
+}
+
+static int scst_cmd_get_memory(struct scst_cmd *cmd)
+{
+	int ret = scst_data_get(cmd);
+
+	if (!ret)
+		trace_scst_cmd_buffer(cmd);
+	return ret;
 }
 
 static void scst_cmd_in(struct scst_cmd *cmd)
@@ -401,8 +449,8 @@ static void scst_cmd_in(struct scst_cmd *cmd)
 		scst_cmd_fail(cmd, SCST_SENSE_BECOMING_READY);
 	else if (cmd->dev && scst_cmd_lent(cmd))
 		scst_cmd_good(cmd);
-	else if (scst_data_get(cmd))
-		scst_cmd_task_set_full(cmd);
+	else if (scst_cmd_get_memory(cmd))
+		scst_cmd_task_set_full(cmd, SCST_FULL_MEMORY);
 	else if (scst_cmd_aborted(cmd))
 		scst_cmd_respond(cmd);
 	else
@@ -411,8 +459,8 @@ static void scst_cmd_in(struct scst_cmd *cmd)
 
 static void scst_cmd_out(struct scst_cmd *cmd)
 {
-	if (cmd->data.owner == SCST_DATA_NONE && scst_data_get(cmd)) {
-		scst_cmd_task_set_full(cmd);
+	if (cmd->data.owner == SCST_DATA_NONE && scst_cmd_get_memory(cmd)) {
+		scst_cmd_task_set_full(cmd, SCST_FULL_MEMORY);
 		return;
 	}
 	set_bit(SCST_CMD_RECEIVING, &cmd->flags);
@@ -487,7 +535,7 @@ static noinline void scst_cmd_refuse(struct scst_cmd *cmd, int reserved)
 /* False: the command has been answered. */
 static noinline bool scst_cmd_gates(struct scst_cmd *cmd)
 {
-	bool deferred;
+	unsigned int gate;
 	u32 sense;
 
 	/* A unit attention is not for a command whose answer nobody reads. */
@@ -495,11 +543,13 @@ static noinline bool scst_cmd_gates(struct scst_cmd *cmd)
 		scst_cmd_respond(cmd);
 		return false;
 	}
-	sense = scst_gate_take(cmd->nexus, cmd->op, &deferred);
+	sense = scst_gate_take(cmd->nexus, cmd->op, &gate);
 	if (!sense)
 		return true;
+	trace_scst_cmd_stop(cmd, gate);
 	scst_cmd_sense(cmd, sense);
-	if (deferred)
+	/* That of an earlier command (SPC-4 4.5.5). */
+	if (gate == SCST_GATE_WRITE_LOST)
 		scst_cmd_sense_deferred(cmd);
 	scst_cmd_respond(cmd);
 	return false;
@@ -527,11 +577,11 @@ static noinline bool scst_cmd_queue_full(struct scst_cmd *cmd)
 static bool scst_cmd_enter(struct scst_cmd *cmd)
 {
 	if (static_branch_unlikely(&scst_queue_limits) && scst_cmd_queue_full(cmd)) {
-		scst_cmd_task_set_full(cmd);
+		scst_cmd_task_set_full(cmd, SCST_FULL_QUEUE_DEPTH);
 		return false;
 	}
 	if (unlikely(!scst_track(cmd))) {
-		scst_cmd_task_set_full(cmd);
+		scst_cmd_task_set_full(cmd, SCST_FULL_SLOTS);
 		return false;
 	}
 	return true;
@@ -554,6 +604,8 @@ static __always_inline void scst_cmd_start(struct scst_cmd *cmd)
 		scst_cmd_respond(cmd);
 		return;
 	}
+	if (trace_scst_cmd_admit_enabled())
+		scst_trace_admit(cmd);
 	if (unlikely(cmd->sess->track_all))
 		scst_cmd_buffer(cmd);
 	else
@@ -578,9 +630,13 @@ static void scst_cmd_start_work(struct work_struct *work)
 /* Visible at once, for the order against task management, but answered later. */
 static noinline void scst_cmd_submit_deferred(struct scst_cmd *cmd)
 {
+	bool deep = scst_cmd_queue_full(cmd);
+
 	cmd->now = SCST_CTX_ATOMIC;
-	if (scst_cmd_queue_full(cmd) || !scst_track(cmd))
+	if (deep || !scst_track(cmd)) {
+		trace_scst_cmd_full(cmd, deep ? SCST_FULL_QUEUE_DEPTH : SCST_FULL_SLOTS);
 		cmd->status = SAM_STAT_TASK_SET_FULL;
+	}
 	INIT_WORK(&cmd->work, scst_cmd_start_work);
 	queue_work(scst_cmd_wq, &cmd->work);
 }
@@ -598,6 +654,10 @@ void scst_cmd_submit(struct scst_cmd *cmd)
 	cmd->now = cmd->ctx;
 	scst_cmd_address(cmd);
 	cmd->op = scst_cmd_find_op(cmd);
+	if (static_branch_unlikely(&scst_latency_measured))
+		scst_latency_begin(cmd);
+	if (trace_scst_cmd_submit_enabled())
+		scst_trace_submit(cmd);
 	if (unlikely(cmd->ctx == SCST_CTX_DEFER)) {
 		scst_cmd_submit_deferred(cmd);
 		return;
@@ -646,6 +706,7 @@ static void scst_cmd_go_on_work(struct work_struct *work)
 void scst_data_received(struct scst_cmd *cmd, int error, enum scst_context ctx)
 {
 	scst_assert_context(ctx);
+	trace_scst_cmd_received(cmd, error);
 	clear_bit(SCST_CMD_AT_DRIVER, &cmd->flags);
 	clear_bit(SCST_CMD_RECEIVING, &cmd->flags);
 	if (error)

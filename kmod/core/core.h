@@ -7,7 +7,7 @@
  *   scst_config_mutex	wanted and published access, lists of targets, sessions and devices
  *   device->nexus_lock	(spinlock, softirq-safe) the device's list of nexuses
  *   the lock of tmf.c	(spinlock, interrupts off) who waits for the end of which commands
- *   a session's slots	(one bit each, interrupts off) commands that task management may have to find
+ *   a session's slots	(one bit each, interrupts off) commands that task management may have to find; who reads debugfs takes it alone
  * configfs calls mkdir and rmdir under its subsystem mutex, outside all of these.  None is held across a wait for a back
  * end, an initiator, or a driver's callback that may wait for either.
  *
@@ -20,6 +20,7 @@
 #define pr_fmt(fmt) "scst: " fmt
 
 #include <linux/configfs.h>
+#include <linux/jiffies.h>
 #include <linux/jump_label.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
@@ -161,6 +162,7 @@ void scst_cmd_sense_info(struct scst_cmd *cmd, u32 sense, u64 information);
 void scst_cmd_invalid_cdb(struct scst_cmd *cmd, unsigned int byte, int bit);
 void scst_cmd_invalid_list(struct scst_cmd *cmd, unsigned int byte, int bit);
 void scst_cmd_sense_info_add(struct scst_cmd *cmd, u64 information);
+u32 scst_cmd_sense_code(const struct scst_cmd *cmd);
 bool scst_error_is_medium(int error);
 void scst_cmd_sense_deferred(struct scst_cmd *cmd);
 void scst_cmd_refuse_opcode(struct scst_cmd *cmd);
@@ -169,6 +171,24 @@ void scst_cmd_errno(struct scst_cmd *cmd, int error);
 const char *scst_errno_name(int error);
 
 /* --- cmd.c: the life of a command ----------------------------------------------------- */
+
+#define SCST_NOW_QUEUED		0xff	/* cmd->now: waits for a thread of its device's */
+
+/* Goes on with a job of its own: a thread has taken it. */
+static inline struct scst_cmd *scst_cmd_of_job(struct scst_job *job)
+{
+	struct scst_cmd *cmd = container_of(job, struct scst_cmd, job);
+
+	cmd->now = SCST_CTX_TASK;
+	return cmd;
+}
+
+/* Whom a command was one too many for. */
+enum scst_full {
+	SCST_FULL_QUEUE_DEPTH,	/* the target's queue_depth */
+	SCST_FULL_SLOTS,	/* the session's table */
+	SCST_FULL_MEMORY,	/* an account of memory for data, or the machine */
+};
 
 DECLARE_STATIC_KEY_FALSE(scst_queue_limits);	/* some target has, or had, a queue_depth */
 void scst_cmd_respond(struct scst_cmd *cmd);
@@ -228,16 +248,41 @@ struct scst_slot {
 	unsigned long cmd;
 };
 
+/**
+ * struct scst_session_pcpu - what each CPU has of a session
+ * @slots: where it begins to look for a free one, @slot_last + 1 of them
+ * @slot_hint: used last
+ * @commands: answered
+ * @read_bytes: sent to the initiator
+ * @write_bytes: taken from it
+ * @aborted: commands that a task management function, the end of the session or a fence has taken
+ * @lun_resets: LUN RESET functions that the initiator has sent
+ * @unit_attentions: told
+ * @busy: commands answered BUSY
+ * @task_set_full: ... TASK SET FULL
+ * @check_conditions: ... CHECK CONDITION, unit attentions among them
+ */
 struct scst_session_pcpu {
+	struct scst_slot *slots;
+	u32 slot_last;
 	u32 slot_hint;
 	u64 commands;
 	u64 read_bytes;
 	u64 write_bytes;
+	u64 aborted;
+	u64 lun_resets;
+	u64 unit_attentions;
+	u64 busy;
+	u64 task_set_full;
+	u64 check_conditions;
 };
+
+#define scst_session_count(sess, field)	this_cpu_inc((sess)->pcpu->field)
 
 int scst_track_alloc(struct scst_session *sess);
 void scst_track_free(struct scst_session *sess);
-bool scst_slot_search(struct scst_cmd *cmd, u32 from);
+bool scst_slot_search(struct scst_cmd *cmd, struct scst_slot *from);
+bool scst_slot_look(struct scst_slot *slot, void (*fn)(struct scst_cmd *cmd, void *arg), void *arg);
 
 static inline bool scst_slot_enter(struct scst_cmd *cmd, struct scst_slot *slot)
 {
@@ -251,16 +296,24 @@ static inline bool scst_slot_enter(struct scst_cmd *cmd, struct scst_slot *slot)
  * scst_track() - make a command visible to task management
  * @cmd: its session, nexus and opcode are set; nobody else knows it yet
  *
- * Any context.  Return: false if the session has too many commands.
+ * Any context.  Which CPU this is decides only where to look first.  Return: false if the session has too many commands.
  */
 static inline bool scst_track(struct scst_cmd *cmd)
 {
-	struct scst_session *sess = cmd->sess;
-	u32 hint = this_cpu_inc_return(sess->pcpu->slot_hint) & (sess->slot_stride - 1);
-	u32 index = (raw_smp_processor_id() * sess->slot_stride + hint) & sess->slot_mask;
+	struct scst_session_pcpu *pcpu = raw_cpu_ptr(cmd->sess->pcpu);
+	u32 hint = READ_ONCE(pcpu->slot_hint) + 1;
+	struct scst_slot *slot = &pcpu->slots[hint & pcpu->slot_last];
 
+	WRITE_ONCE(pcpu->slot_hint, hint);
+	cmd->since = jiffies;
 	__set_bit(SCST_CMD_TRACKED, &cmd->flags);
-	return likely(scst_slot_enter(cmd, &sess->slots[index])) || scst_slot_search(cmd, index);
+	return likely(scst_slot_enter(cmd, slot)) || scst_slot_search(cmd, slot);
+}
+
+/* Milliseconds in the table; of one that is not there, because it is answered at once, 0.  Any context. */
+static inline u32 scst_cmd_age(const struct scst_cmd *cmd)
+{
+	return test_bit(SCST_CMD_TRACKED, &cmd->flags) ? jiffies_to_msecs((u32)jiffies - cmd->since) : 0;
 }
 
 /**
@@ -283,6 +336,46 @@ static inline bool scst_untrack_unawaited(struct scst_cmd *cmd)
 
 void scst_untrack(struct scst_cmd *cmd);
 void scst_track_for_each(struct scst_session *sess, void (*fn)(struct scst_cmd *cmd, void *arg), void *arg);
+
+/* --- trace.c: trace points that every command passes ------------------------------------------ */
+
+void scst_trace_submit(const struct scst_cmd *cmd);
+void scst_trace_admit(const struct scst_cmd *cmd);
+void scst_trace_execute(const struct scst_cmd *cmd);
+void scst_trace_respond(const struct scst_cmd *cmd);
+void scst_trace_release(const struct scst_cmd *cmd);
+
+/* --- session.c --------------------------------------------------------------------------- */
+
+/* What happens to a session, for those who trace it. */
+enum scst_session_event {
+	SCST_SESSION_LOGIN,
+	SCST_SESSION_CLOSING,
+	SCST_SESSION_GONE,
+};
+
+struct scst_session *scst_session_next(u32 id);
+void scst_session_put(struct scst_session *sess);
+
+/* --- latency.c: how long commands take -------------------------------------------------------- */
+
+struct scst_latency;
+
+enum scst_latency_kind {
+	SCST_LATENCY_READ,
+	SCST_LATENCY_WRITE,
+	SCST_LATENCY_OTHER,
+	SCST_LATENCY_KINDS,
+};
+
+#define SCST_LATENCY_BUCKETS	32	/* bucket n: less than 1 << n microseconds, and not in the one before; the last: the rest */
+
+DECLARE_STATIC_KEY_FALSE(scst_latency_measured);
+int scst_latency_set(bool on);
+bool scst_latency_prepare(struct scst_nexus *nexus);
+void scst_latency_begin(struct scst_cmd *cmd);
+void scst_latency_end(struct scst_cmd *cmd);
+void scst_latency_sum(const struct scst_latency *latency, u64 (*sums)[SCST_LATENCY_BUCKETS]);
 
 /* --- tmf.c ------------------------------------------------------------------------------- */
 
@@ -325,6 +418,7 @@ struct scst_nexus {
 	struct list_head unsettled;	/* see settle.c */
 	struct scst_wait wait;		/* read-only now: for the writes from before */
 	struct work_struct free_work;
+	struct scst_latency __rcu *latency;	/* NULL: not measured; written under scst_config_mutex */
 };
 
 struct scst_view_entry {
@@ -345,6 +439,7 @@ struct scst_view {
 
 struct scst_nexus *scst_nexus_find(struct scst_session *sess, u32 lun);
 const struct scst_view_entry *scst_view_find(const struct scst_view *view, u32 lun);
+void scst_view_for_each_nexus(struct scst_session *sess, void (*fn)(struct scst_nexus *nexus, void *arg), void *arg);
 
 /* What stands behind a LUN, or NULL.  Numbers are usually dense: then the number is the index. */
 static inline struct scst_nexus *scst_view_nexus(const struct scst_view *view, u32 lun)
@@ -469,7 +564,7 @@ enum scst_gate {
 #define SCST_STOPS_PARKED	(BIT_ULL(SCST_GATE_WRITE_LOST) | BIT_ULL(SCST_GATE_PARKED))
 #define SCST_STOPS_MEDIUM	(SCST_STOPS_PARKED | BIT_ULL(SCST_GATE_STOPPED))
 
-u32 scst_gate_take(struct scst_nexus *nexus, const struct scst_opcode *op, bool *deferred);
+u32 scst_gate_take(struct scst_nexus *nexus, const struct scst_opcode *op, unsigned int *gate);
 u32 scst_ua_take(struct scst_nexus *nexus);
 void scst_gate_device(struct scst_device *dev, enum scst_gate gate, bool closed);
 void scst_gate_write_lost(struct scst_device *dev);
@@ -601,7 +696,10 @@ void scst_sbc_read_capacity10(struct scst_cmd *cmd);
 void scst_sbc_read_capacity16(struct scst_cmd *cmd);
 void scst_sbc_start_stop(struct scst_cmd *cmd);
 
-/* --- configfs*.c, sysfs.c, debugfs.c ------------------------------------------------------ */
+/* --- configfs*.c, sysfs.c, debugfs.c, inflight.c ------------------------------------------ */
+
+extern const struct file_operations scst_inflight_fops;
+extern const struct file_operations scst_latency_fops;
 
 void scst_group_withdraw(struct config_group *group);
 int scst_configfs_init(void);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /sys/kernel/debug/scst: for tests and for the curious, not an interface.
+ * /sys/kernel/debug/scst: for people who look for a fault, and for tests.
  *
+ * commands     what is in flight (inflight.c), which `scstadmin sessions --commands` reads as well
+ * latency      how long commands take, while that is measured
  * objects      how many of each kind are alive
  * fail_commit  N: the Nth step of the next publication that can fail does fail; 0: none
  */
@@ -55,6 +57,8 @@ bool scst_fault_commit(void)
 int scst_debugfs_init(void)
 {
 	scst_debugfs = debugfs_create_dir("scst", NULL);
+	debugfs_create_file("commands", 0400, scst_debugfs, NULL, &scst_inflight_fops);
+	debugfs_create_file("latency", 0400, scst_debugfs, NULL, &scst_latency_fops);
 	debugfs_create_file("objects", 0444, scst_debugfs, NULL, &scst_objects_fops);
 	debugfs_create_u32("fail_commit", 0600, scst_debugfs, &scst_fail_commit);
 	return 0;

@@ -20,6 +20,7 @@
  * It is freed by work: the last reference may go in one of the device's own threads.
  */
 #include "core.h"
+#include "trace.h"
 #include <linux/completion.h>
 #include <linux/cred.h>
 #include <linux/fs_struct.h>
@@ -149,8 +150,11 @@ void scst_device_for_each_nexus(struct scst_device *dev, void (*fn)(struct scst_
 
 static void scst_device_set_state(struct scst_device *dev, enum scst_device_state state)
 {
+	enum scst_device_state before = dev->state;
+
 	lockdep_assert_held(&dev->settings_lock);
 	WRITE_ONCE(dev->state, state);
+	trace_scst_device_state(dev, before);
 	wake_up_all(&dev->changed);
 }
 

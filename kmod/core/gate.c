@@ -7,6 +7,7 @@
  * Gates that hold for a whole device are kept in dev->gates as well, where new nexuses find them.
  */
 #include "core.h"
+#include "trace.h"
 
 static_assert(BITS_PER_LONG == 64, "gates need 64 bits");
 static_assert((int)SCST_UA_NR <= (int)SCST_GATE_REVOKED);
@@ -34,7 +35,11 @@ static bool scst_gate_tell_once(struct scst_nexus *nexus, unsigned int bit)
 {
 	if (!test_and_clear_bit(bit, &nexus->gates))
 		return false;
-	return bit != SCST_UA_LUNS_CHANGED || test_and_clear_bit(bit, &nexus->sess->ua_once);
+	if (bit == SCST_UA_LUNS_CHANGED && !test_and_clear_bit(bit, &nexus->sess->ua_once))
+		return false;
+	if (bit < SCST_UA_NR)
+		scst_session_count(nexus->sess, unit_attentions);
+	return true;
 }
 
 static u32 scst_gate_take_from(struct scst_nexus *nexus, u64 stops, unsigned int *bit)
@@ -53,20 +58,18 @@ static u32 scst_gate_take_from(struct scst_nexus *nexus, u64 stops, unsigned int
  * scst_gate_take() - why an opcode may not run now
  * @nexus: the I_T_L nexus
  * @op: what is to run
- * @deferred: set if the sense is that of an earlier command (SPC-4 4.5.5)
+ * @gate: set to what stops it, if anything does: enum scst_gate, or enum scst_ua
  *
  * Any context.  Asked whether it is ready, a parked unit says that it is not accessible now: Linux would answer "becoming
  * ready" with 100 s of waiting under the disk's lock.
  *
  * Return: the sense, or 0 if nothing stops it (any more).
  */
-u32 scst_gate_take(struct scst_nexus *nexus, const struct scst_opcode *op, bool *deferred)
+u32 scst_gate_take(struct scst_nexus *nexus, const struct scst_opcode *op, unsigned int *gate)
 {
-	unsigned int bit;
-	u32 sense = scst_gate_take_from(nexus, op->stops, &bit);
+	u32 sense = scst_gate_take_from(nexus, op->stops, gate);
 
-	*deferred = sense && bit == SCST_GATE_WRITE_LOST;
-	if (sense && bit == SCST_GATE_PARKED && op->flags & SCST_OP_PROBE)
+	if (sense && *gate == SCST_GATE_PARKED && op->flags & SCST_OP_PROBE)
 		return SCST_SENSE_UNAVAILABLE;
 	return sense;
 }
@@ -112,6 +115,7 @@ void scst_gate_device(struct scst_device *dev, enum scst_gate gate, bool closed)
 	struct scst_gate_arg arg = { .bit = gate, .set = closed };
 	struct scst_nexus *nexus;
 
+	trace_scst_device_gate(dev, gate, closed);
 	spin_lock_bh(&dev->nexus_lock);
 	__assign_bit(gate, &dev->gates, closed);
 	list_for_each_entry(nexus, &dev->nexuses, dev_entry)
@@ -148,6 +152,7 @@ void scst_ua_device(struct scst_device *dev, enum scst_ua ua, const struct scst_
 {
 	struct scst_gate_arg arg = { .bit = ua, .set = true, .except = except };
 
+	trace_scst_device_gate(dev, ua, true);
 	scst_device_for_each_nexus(dev, scst_gate_set, &arg);
 }
 

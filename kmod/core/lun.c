@@ -119,6 +119,7 @@ static void scst_nexus_free_rcu(struct rcu_head *rcu)
 	struct scst_nexus *nexus = container_of(rcu, struct scst_nexus, rcu);
 
 	percpu_ref_put(&nexus->sess->ref);
+	kfree(rcu_access_pointer(nexus->latency));
 	kfree(nexus);
 	atomic_dec(&scst_objects[SCST_OBJ_NEXUSES]);
 }
@@ -195,7 +196,8 @@ static struct scst_nexus *scst_nexus_alloc(struct scst_session *sess, struct scs
 	nexus = kzalloc(sizeof(*nexus), GFP_KERNEL);
 	if (!nexus)
 		return NULL;
-	if (percpu_ref_init(&nexus->ref, scst_nexus_release, 0, GFP_KERNEL)) {
+	if (!scst_latency_prepare(nexus) || percpu_ref_init(&nexus->ref, scst_nexus_release, 0, GFP_KERNEL)) {
+		kfree(rcu_access_pointer(nexus->latency));
 		kfree(nexus);
 		return NULL;
 	}
@@ -224,6 +226,23 @@ static struct scst_nexus *scst_nexus_alloc(struct scst_session *sess, struct scs
 static struct scst_view *scst_view_current(struct scst_session *sess)
 {
 	return rcu_dereference_protected(sess->view, lockdep_is_held(&scst_config_mutex));
+}
+
+/**
+ * scst_view_for_each_nexus() - call a function for every nexus that a session sees
+ * @sess: the session
+ * @fn: may sleep
+ * @arg: passed on
+ *
+ * Under scst_config_mutex.
+ */
+void scst_view_for_each_nexus(struct scst_session *sess, void (*fn)(struct scst_nexus *nexus, void *arg), void *arg)
+{
+	const struct scst_view *view = scst_view_current(sess);
+	u32 i;
+
+	for (i = 0; view && i < view->nr; i++)
+		fn(view->entry[i].nexus, arg);
 }
 
 static struct scst_view *scst_view_alloc(struct scst_lunset *set)

@@ -128,6 +128,18 @@ void scst_cmd_sense_info_add(struct scst_cmd *cmd, u64 information)
 		cmd->sense_len = scst_sense_information(cmd->sense, information);
 }
 
+/* SCST_SENSE() of the sense data, 0 if there is none. */
+u32 scst_cmd_sense_code(const struct scst_cmd *cmd)
+{
+	const u8 *buf = cmd->sense;
+
+	if (!cmd->sense_len)
+		return 0;
+	if ((buf[0] & 0x7f) >= 0x72)
+		return SCST_SENSE(buf[1] & 0x0f, buf[2], buf[3]);
+	return SCST_SENSE(buf[2] & 0x0f, buf[12], buf[13]);
+}
+
 /* The sense data is that of an earlier command, which ended GOOD (SPC-4 4.5.5). */
 void scst_cmd_sense_deferred(struct scst_cmd *cmd)
 {

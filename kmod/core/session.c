@@ -4,20 +4,49 @@
  *
  * Who holds sess->ref: each nexus, each command that found none, each task management request.  The target driver's own hold
  * ends in scst_session_close(); when the rest is gone, so is the session.  Nobody waits for that.
+ *
+ * All sessions, from login until they are freed, are in a table by number: who reads what is in flight looks there.
  */
 #include "core.h"
-#include <linux/idr.h>
+#include "trace.h"
+#include <linux/xarray.h>
 
 /* The canonical spelling of a short name may be longer than the name. */
 static_assert(SCST_INITIATOR_NAME_LEN >= SCST_NUMBER_TEXT);
 
-static DEFINE_IDA(scst_session_ids);
+static DEFINE_XARRAY_ALLOC1(scst_sessions);
+
+/**
+ * scst_session_next() - the next session, also one that is going
+ * @id: the smallest number it may have
+ *
+ * Process context.  Return: the session, to be given to scst_session_put() soon, or NULL: there is none.
+ */
+struct scst_session *scst_session_next(u32 id)
+{
+	unsigned long index = id;
+	struct scst_session *sess;
+
+	/* It leaves the table before its reference count goes. */
+	xa_lock(&scst_sessions);
+	xa_for_each_start(&scst_sessions, index, sess, id)
+		if (percpu_ref_tryget(&sess->ref))
+			break;
+	xa_unlock(&scst_sessions);
+	return sess;
+}
+
+/* Process context. */
+void scst_session_put(struct scst_session *sess)
+{
+	percpu_ref_put(&sess->ref);
+}
 
 static void scst_session_free(struct scst_session *sess)
 {
 	struct scst_target *tgt = sess->tgt;
 
-	ida_free(&scst_session_ids, sess->id);
+	xa_erase(&scst_sessions, sess->id);
 	percpu_ref_exit(&sess->ref);
 	scst_track_free(sess);
 	free_percpu(sess->pcpu);
@@ -32,6 +61,7 @@ static void scst_session_gone_work(struct work_struct *work)
 	struct scst_session *sess = container_of(work, struct scst_session, gone_work);
 	struct scst_target *tgt = sess->tgt;
 
+	trace_scst_session_state(sess, SCST_SESSION_GONE);
 	if (!sess->silent)
 		sess->driver->session_gone(sess);
 	scst_target_get(tgt);
@@ -50,6 +80,7 @@ static void scst_session_close_work(struct work_struct *work)
 	struct scst_session *sess = container_of(work, struct scst_session, close_work);
 	struct scst_target *tgt = sess->tgt;
 
+	trace_scst_session_state(sess, SCST_SESSION_CLOSING);
 	mutex_lock(&scst_config_mutex);
 	list_del(&sess->entry);
 	scst_view_drop(sess);
@@ -75,10 +106,9 @@ static int scst_session_init(struct scst_session *sess)
 	ret = percpu_ref_init(&sess->ref, scst_session_release, 0, GFP_KERNEL);
 	if (ret)
 		goto out_track;
-	ret = ida_alloc_min(&scst_session_ids, 1, GFP_KERNEL);
-	if (ret < 0)
+	ret = xa_alloc(&scst_sessions, &sess->id, NULL, xa_limit_31b, GFP_KERNEL);
+	if (ret)
 		goto out_ref;
-	sess->id = ret;
 	return 0;
 
 out_ref:
@@ -147,12 +177,15 @@ struct scst_session *scst_session_register(struct scst_target *tgt, const char *
 		scst_session_free(sess);
 		return ERR_PTR(ret);
 	}
+	/* Its place is reserved; from here on it goes by its reference count only, and may be looked at. */
+	xa_store(&scst_sessions, sess->id, sess, GFP_KERNEL);
 	ret = scst_sysfs_add_session(sess);
 	if (ret) {
 		sess->silent = true;
 		scst_session_close(sess);
 		return ERR_PTR(ret);
 	}
+	trace_scst_session_state(sess, SCST_SESSION_LOGIN);
 	return sess;
 }
 EXPORT_SYMBOL_GPL(scst_session_register);

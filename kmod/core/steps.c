@@ -75,7 +75,7 @@ void scst_write_stable(struct scst_cmd *cmd)
 
 static void scst_read_fua_job(struct scst_job *job)
 {
-	struct scst_cmd *cmd = container_of(job, struct scst_cmd, job);
+	struct scst_cmd *cmd = scst_cmd_of_job(job);
 
 	if (scst_cmd_aborted(cmd))
 		scst_cmd_respond(cmd);
@@ -90,7 +90,6 @@ static void scst_read_fua_step(struct scst_cmd *cmd, int error)
 		scst_cmd_done(cmd, error);
 		return;
 	}
-	cmd->now = SCST_CTX_ATOMIC;
 	scst_cmd_to_thread(cmd, scst_read_fua_job);
 }
 
@@ -280,7 +279,7 @@ static bool scst_walk_use(struct scst_cmd *cmd)
 /* A piece was read, or was not. */
 static void scst_walk_job(struct scst_job *job)
 {
-	struct scst_cmd *cmd = container_of(job, struct scst_cmd, job);
+	struct scst_cmd *cmd = scst_cmd_of_job(job);
 	struct scst_walk *walk = cmd->step_data;
 	unsigned int noio = memalloc_noio_save();
 
@@ -344,7 +343,7 @@ static struct scst_walk *scst_walk_alloc(struct scst_cmd *cmd)
 
 static void scst_walk_begin_job(struct scst_job *job)
 {
-	struct scst_cmd *cmd = container_of(job, struct scst_cmd, job);
+	struct scst_cmd *cmd = scst_cmd_of_job(job);
 	unsigned int noio = memalloc_noio_save();
 	struct scst_walk *walk = scst_walk_alloc(cmd);
 

@@ -178,6 +178,13 @@ SCST_SYSFS_ATTR(session, commands, "%llu", scst_session_total(o, commands));
 SCST_SYSFS_ATTR(session, read_bytes, "%llu", scst_session_total(o, read_bytes));
 SCST_SYSFS_ATTR(session, write_bytes, "%llu", scst_session_total(o, write_bytes));
 
+SCST_SYSFS_ATTR(session, aborted, "%llu", scst_session_total(o, aborted));
+SCST_SYSFS_ATTR(session, lun_resets, "%llu", scst_session_total(o, lun_resets));
+SCST_SYSFS_ATTR(session, unit_attentions, "%llu", scst_session_total(o, unit_attentions));
+SCST_SYSFS_ATTR(session, busy, "%llu", scst_session_total(o, busy));
+SCST_SYSFS_ATTR(session, task_set_full, "%llu", scst_session_total(o, task_set_full));
+SCST_SYSFS_ATTR(session, check_conditions, "%llu", scst_session_total(o, check_conditions));
+
 static ssize_t scst_session_target_show(struct device *cdev, struct device_attribute *da, char *page)
 {
 	const struct scst_session *sess = dev_get_drvdata(cdev);
@@ -267,6 +274,12 @@ static struct attribute *scst_session_sysfs_attrs[] = {
 	&scst_session_attr_commands.attr,
 	&scst_session_attr_read_bytes.attr,
 	&scst_session_attr_write_bytes.attr,
+	&scst_session_attr_aborted.attr,
+	&scst_session_attr_lun_resets.attr,
+	&scst_session_attr_unit_attentions.attr,
+	&scst_session_attr_busy.attr,
+	&scst_session_attr_task_set_full.attr,
+	&scst_session_attr_check_conditions.attr,
 	NULL,
 };
 
@@ -310,6 +323,21 @@ static ssize_t scst_core_settled_show(struct device *cdev, struct device_attribu
 }
 static struct device_attribute scst_core_attr_settled = __ATTR(settled, 0444, scst_core_settled_show, NULL);
 
+static ssize_t scst_core_latency_show(struct device *cdev, struct device_attribute *da, char *page)
+{
+	return sysfs_emit(page, "%d\n", static_key_enabled(&scst_latency_measured));
+}
+
+static ssize_t scst_core_latency_store(struct device *cdev, struct device_attribute *da, const char *page, size_t count)
+{
+	bool on;
+	int ret = scst_parse_bool(page, &on);
+
+	return ret ?: scst_latency_set(on) ?: count;
+}
+static struct device_attribute scst_core_attr_latency =
+	__ATTR(latency, 0644, scst_core_latency_show, scst_core_latency_store);
+
 static ssize_t scst_core_unsettled_read(struct file *file, struct kobject *kobj,
 					SCST_BIN_CONST struct bin_attribute *attr, char *buf, loff_t from,
 					size_t size)
@@ -324,6 +352,7 @@ static struct bin_attribute scst_core_attr_unsettled = {
 
 static struct attribute *scst_core_sysfs_attrs[] = {
 	&scst_core_attr_settled.attr,
+	&scst_core_attr_latency.attr,
 	NULL,
 };
 

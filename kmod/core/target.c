@@ -16,6 +16,7 @@
  * the job.
  */
 #include "core.h"
+#include "trace.h"
 #include <linux/idr.h>
 #include <linux/numa.h>
 
@@ -103,8 +104,11 @@ EXPORT_SYMBOL_GPL(scst_target_put);
 
 static void scst_target_set_state(struct scst_target *tgt, enum scst_target_state state)
 {
+	enum scst_target_state before = tgt->state;
+
 	lockdep_assert_held(&tgt->lock);
 	WRITE_ONCE(tgt->state, state);
+	trace_scst_target_state(tgt, before);
 	scst_sysfs_event(tgt->classdev, scst_target_state_name(tgt), scst_target_state_name(tgt));
 }
 

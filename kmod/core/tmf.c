@@ -15,6 +15,7 @@
  * calls scst_cmd_sent() under its own.  The command is kept from its release meanwhile.
  */
 #include "core.h"
+#include "trace.h"
 
 static DEFINE_SPINLOCK(scst_wait_lock);
 static LIST_HEAD(scst_waits);
@@ -66,6 +67,8 @@ static void scst_cmd_abort(struct scst_cmd *cmd, const struct scst_session *by)
 {
 	if (scst_cmd_aborted(cmd))
 		return;
+	trace_scst_cmd_abort(cmd, by);
+	scst_session_count(cmd->sess, aborted);
 	if (cmd->sess != by)
 		set_bit(SCST_CMD_FOREIGN, &cmd->flags);
 	set_bit(SCST_CMD_ABORTED, &cmd->flags);
@@ -157,6 +160,7 @@ static void scst_wait_ended(struct scst_cmd *cmd)
 static void scst_tmf_answer(struct scst_tmf *tmf, enum scst_tmf_response response)
 {
 	tmf->response = response;
+	trace_scst_tmf_done(tmf);
 	if (llist_add(&tmf->done, &scst_tmf_answers))
 		queue_work(scst_tmf_wq, &scst_tmf_work);
 }
@@ -297,6 +301,13 @@ static void scst_tmf_task(struct scst_tmf *tmf)
 		scst_tmf_answer(tmf, SCST_TMF_NO_TASK);
 }
 
+/* All that it affects is marked and counted. */
+static void scst_tmf_marked(struct scst_tmf *tmf)
+{
+	trace_scst_tmf_wait(tmf, tmf->wait.left - 1);
+	scst_wait_less(&tmf->wait);
+}
+
 /* Commands of the own session, in the scope that is set in tmf->wait. */
 static void scst_tmf_session(struct scst_tmf *tmf)
 {
@@ -307,7 +318,7 @@ static void scst_tmf_session(struct scst_tmf *tmf)
 	spin_lock_irqsave(&scst_wait_lock, irq);
 	scst_wait_begin(&tmf->wait);
 	scst_track_for_each(tmf->sess, scst_scan_cmd, &scan);
-	scst_wait_less(&tmf->wait);
+	scst_tmf_marked(tmf);
 	spin_unlock_irqrestore(&scst_wait_lock, irq);
 }
 
@@ -346,7 +357,7 @@ static void scst_tmf_reset_scan(struct scst_tmf *tmf)
 		scst_scan_device(tmf->wait.dev, &scan);
 	for (i = 0; tmf->set && i < tmf->set->nr; i++)
 		scst_scan_device(tmf->set->entry[i].dev, &scan);
-	scst_wait_less(&tmf->wait);
+	scst_tmf_marked(tmf);
 	spin_unlock_irqrestore(&scst_wait_lock, irq);
 }
 
@@ -422,6 +433,9 @@ static void scst_tmf_nexus_reset(struct scst_tmf *tmf)
 void scst_tmf_submit(struct scst_tmf *tmf)
 {
 	scst_assert_context(SCST_CTX_ATOMIC);
+	trace_scst_tmf_submit(tmf);
+	if (tmf->fn == SCST_TMF_LUN_RESET)
+		scst_session_count(tmf->sess, lun_resets);
 	percpu_ref_get(&tmf->sess->ref);
 	tmf->set = NULL;
 	tmf->wait = (struct scst_wait) { .over = scst_tmf_over };

@@ -4,7 +4,8 @@
  *
  * To enter is to put a pointer into a free slot, to leave is to take it out again: one atomic operation each, on a
  * line that the CPU which submits has for itself as long as it has few commands in flight.  Whoever looks at a command sets
- * the lowest bit of its slot, and it can't leave meanwhile.  Only tmf.c looks, under its lock.
+ * the lowest bit of its slot, and it can't leave meanwhile: tmf.c under its lock, and who reads debugfs for as long as it takes to
+ * copy some 100 bytes.
  *
  * Entering is a full barrier: a command that has entered before it looks at the gates of its nexus either finds a gate
  * that was closed, or is found by whoever looks after having closed it.
@@ -18,19 +19,25 @@
 #define SLOTS_MAX	SZ_64K
 #define SLOTS_DEFAULT	1024
 
-/* Process context. */
+/* Process context; after the session's memory of each CPU. */
 int scst_track_alloc(struct scst_session *sess)
 {
 	const struct scst_target_limits *limits = &sess->tgt->limits;
 	u32 cpus = roundup_pow_of_two(nr_cpu_ids);
 	u32 nr = roundup_pow_of_two(clamp_t(u32, limits->cmds ?: SLOTS_DEFAULT, SLOTS_MIN, SLOTS_MAX));
+	int cpu;
 
 	nr = max(nr, cpus * SLOTS_MIN);
 	sess->slots = kvcalloc(nr, sizeof(*sess->slots), GFP_KERNEL);
 	if (!sess->slots)
 		return -ENOMEM;
 	sess->slot_mask = nr - 1;
-	sess->slot_stride = nr / cpus;
+	for_each_possible_cpu(cpu) {
+		struct scst_session_pcpu *pcpu = per_cpu_ptr(sess->pcpu, cpu);
+
+		pcpu->slot_last = nr / cpus - 1;
+		pcpu->slots = sess->slots + cpu * (nr / cpus);
+	}
 	return 0;
 }
 
@@ -40,48 +47,66 @@ void scst_track_free(struct scst_session *sess)
 }
 
 /* See scst_track(). */
-bool scst_slot_search(struct scst_cmd *cmd, u32 from)
+bool scst_slot_search(struct scst_cmd *cmd, struct scst_slot *from)
 {
+	struct scst_slot *slots = cmd->sess->slots;
 	u32 mask = cmd->sess->slot_mask, i;
 
 	for (i = 1; i <= mask; i++)
-		if (scst_slot_enter(cmd, &cmd->sess->slots[(from + i) & mask]))
+		if (scst_slot_enter(cmd, &slots[(from - slots + i) & mask]))
 			return true;
 	__clear_bit(SCST_CMD_TRACKED, &cmd->flags);
 	return false;
 }
 
-/* The end of a command that somebody waits for; nobody is looking. */
+/* The end of a command that somebody waits for. */
 void scst_untrack(struct scst_cmd *cmd)
 {
-	unsigned long *slot = &cmd->slot->cmd;
+	unsigned long *slot = &cmd->slot->cmd, me = (unsigned long)cmd;
 
-	WARN_ON_ONCE(READ_ONCE(*slot) != (unsigned long)cmd);
-	smp_store_release(slot, 0);
+	WARN_ON_ONCE((READ_ONCE(*slot) & ~SLOT_LOOK) != me);
+	while (cmpxchg(slot, me, 0) != me)
+		cpu_relax();
+}
+
+/**
+ * scst_slot_look() - look at the command in a slot
+ * @slot: of a session that the caller keeps from going
+ * @fn: called for the command, which can't leave meanwhile; must be short, takes no lock
+ * @arg: passed on
+ *
+ * Interrupts are off, for a command may leave in one.  Return: false if there is none.
+ */
+bool scst_slot_look(struct scst_slot *slot, void (*fn)(struct scst_cmd *cmd, void *arg), void *arg)
+{
+	unsigned long cmd;
+
+	lockdep_assert_irqs_disabled();
+	while ((cmd = READ_ONCE(slot->cmd) & ~SLOT_LOOK)) {
+		/* It leaves, or another looks at it: for a moment only. */
+		if (cmpxchg(&slot->cmd, cmd, cmd | SLOT_LOOK) != cmd) {
+			cpu_relax();
+			continue;
+		}
+		fn((struct scst_cmd *)cmd, arg);
+		smp_store_release(&slot->cmd, cmd);
+		return true;
+	}
+	return false;
 }
 
 /**
  * scst_track_for_each() - look at each command of a session that is in the table
  * @sess: the session
- * @fn: called for each, which can't leave meanwhile
+ * @fn: as scst_slot_look()
  * @arg: passed on
  *
- * Interrupts are off, for a command may leave in one; one caller at a time.
+ * Interrupts are off.
  */
 void scst_track_for_each(struct scst_session *sess, void (*fn)(struct scst_cmd *cmd, void *arg), void *arg)
 {
-	u32 i = 0;
+	u32 i;
 
-	lockdep_assert_irqs_disabled();
-	while (i <= sess->slot_mask) {
-		unsigned long *slot = &sess->slots[i].cmd, cmd = READ_ONCE(*slot);
-
-		if (cmd) {
-			if (cmpxchg(slot, cmd, cmd | SLOT_LOOK) != cmd)
-				continue;
-			fn((struct scst_cmd *)cmd, arg);
-			smp_store_release(slot, cmd);
-		}
-		i++;
-	}
+	for (i = 0; i <= sess->slot_mask; i++)
+		scst_slot_look(&sess->slots[i], fn, arg);
 }

@@ -92,68 +92,66 @@ static void fileio_leave(unsigned int flags)
 
 /* --- reads from the page cache, in any context ---------------------------------------------- */
 
-struct fileio_cursor {
-	struct scatterlist *sg;
-	unsigned int offset;
-};
-
-static void fileio_copy(void *to, const void *from, unsigned int len)
+static bool fileio_folio_poisoned(struct folio *folio)
 {
-	if (len == PAGE_SIZE)
-		copy_page(to, (void *)from);
-	else
-		memcpy(to, from, len);
-}
-
-/* Up to the end of a page, here or there; returns the bytes copied. */
-static unsigned int fileio_copy_part(struct fileio_cursor *to, struct page *from,
-				     unsigned int offset, unsigned int len)
-{
-	unsigned int at;
-	void *src, *dst;
-
-	/* Not when the last one is full: most commands have no other. */
-	if (to->offset == to->sg->length) {
-		to->sg = sg_next(to->sg);
-		to->offset = 0;
-	}
-	at = to->sg->offset + to->offset;
-	len = min3(len, to->sg->length - to->offset,
-		   (unsigned int)PAGE_SIZE - max_t(unsigned int, offset, offset_in_page(at)));
-	dst = kmap_local_page(sg_page(to->sg) + (at >> PAGE_SHIFT));
-	src = kmap_local_page(from);
-	fileio_copy(dst + offset_in_page(at), src + offset, len);
-	kunmap_local(src);
-	kunmap_local(dst);
-
-	to->offset += len;
-	return len;
-}
-
-static bool fileio_copy_folio(struct fileio_cursor *to, struct folio *folio, size_t offset,
-			      size_t len)
-{
-	while (len) {
-		struct page *page = folio_page(folio, offset >> PAGE_SHIFT);
-		unsigned int n;
-
-		if (unlikely(PageHWPoison(page)))
-			return false;
-		n = fileio_copy_part(to, page, offset_in_page(offset), len);
-		offset += n;
-		len -= n;
-	}
-	return true;
+	return folio_test_hwpoison(folio) || (folio_test_large(folio) && folio_test_has_hwpoisoned(folio));
 }
 
 /*
- * A folio with the readahead mark is left to the file system's read, which starts the next
- * stretch of readahead when it meets the mark.
+ * A folio with the readahead mark is left to the file system's read, which starts the next stretch of readahead when
+ * it meets the mark.  So is one with a page that the hardware can't read: it knows which.
  */
 static bool fileio_folio_usable(const struct address_space *mapping, struct folio *folio)
 {
-	return folio_test_uptodate(folio) && folio->mapping == mapping &&
-	       !folio_test_readahead(folio);
+	return folio_test_uptodate(folio) && folio->mapping == mapping && !folio_test_readahead(folio) &&
+	       !fileio_folio_poisoned(folio);
+}
+
+/*
+ * What is in the page cache at @pos: a folio, with a reference, and how much of it from where; no more than @left bytes.
+ * NULL: it is not to be had.
+ */
+static __always_inline struct folio *fileio_get_folio(struct address_space *mapping, loff_t pos, u32 left,
+						      size_t *offset, u32 *len)
+{
+	struct folio *folio = filemap_get_folio(mapping, pos >> PAGE_SHIFT);
+
+	if (IS_ERR(folio))
+		return NULL;
+	if (unlikely(!fileio_folio_usable(mapping, folio))) {
+		folio_put(folio);
+		return NULL;
+	}
+	/* Its per-CPU lists are not safe against softirqs. */
+	if (in_task())
+		folio_mark_accessed(folio);
+	*offset = offset_in_folio(folio, pos);
+	*len = min_t(size_t, left, folio_size(folio) - *offset);
+	return folio;
+}
+
+struct fileio_cursor {
+	struct scatterlist *sg;
+	u32 offset;
+};
+
+/* SCST runs on 64-bit kernels, where all memory is mapped: folios and segments are one stretch each. */
+static void fileio_copy(struct fileio_cursor *to, const void *from, u32 len)
+{
+	while (len) {
+		u32 n;
+
+		/* Not when the last one is full: most commands have no other. */
+		if (to->offset == to->sg->length) {
+			to->sg = sg_next(to->sg);
+			to->offset = 0;
+		}
+		n = min(len, to->sg->length - to->offset);
+		memcpy(sg_virt(to->sg) + to->offset, from, n);
+		to->offset += n;
+		from += n;
+		len -= n;
+	}
 }
 
 /*
@@ -168,25 +166,16 @@ static bool fileio_read_cached(struct scst_cmd *cmd)
 	struct address_space *mapping = to_fileio(cmd->dev)->file->f_mapping;
 	struct fileio_cursor to = { .sg = cmd->data.sgl };
 	loff_t pos = cmd->pos;
-	u32 left = cmd->len;
+	u32 left = cmd->len, n;
+	size_t offset;
 
 	while (left) {
-		struct folio *folio = filemap_get_folio(mapping, pos >> PAGE_SHIFT);
-		size_t offset, n;
-		bool ok;
+		struct folio *folio = fileio_get_folio(mapping, pos, left, &offset, &n);
 
-		if (IS_ERR(folio))
+		if (!folio)
 			return false;
-		offset = offset_in_folio(folio, pos);
-		n = min_t(size_t, left, folio_size(folio) - offset);
-		ok = fileio_folio_usable(mapping, folio) &&
-		     fileio_copy_folio(&to, folio, offset, n);
-		/* Its per-CPU lists are not safe against softirqs. */
-		if (ok && in_task())
-			folio_mark_accessed(folio);
+		fileio_copy(&to, folio_address(folio) + offset, n);
 		folio_put(folio);
-		if (!ok)
-			return false;
 		pos += n;
 		left -= n;
 	}
@@ -209,37 +198,6 @@ static bool fileio_try_execute(struct scst_cmd *cmd)
 
 /* --- reads from the page cache, without a copy ------------------------------------------------ */
 
-static bool fileio_poisoned(struct folio *folio, size_t offset, size_t len)
-{
-	size_t i;
-
-	for (i = offset >> PAGE_SHIFT; i <= (offset + len - 1) >> PAGE_SHIFT; i++)
-		if (unlikely(PageHWPoison(folio_page(folio, i))))
-			return true;
-	return false;
-}
-
-/* The folio at @pos, up to @left bytes of it, in @sg with a reference; returns the bytes, 0: not to be had. */
-static u32 fileio_lend_folio(struct address_space *mapping, loff_t pos, u32 left, struct scatterlist *sg)
-{
-	struct folio *folio = filemap_get_folio(mapping, pos >> PAGE_SHIFT);
-	size_t offset;
-	u32 n;
-
-	if (IS_ERR(folio))
-		return 0;
-	offset = offset_in_folio(folio, pos);
-	n = min_t(size_t, left, folio_size(folio) - offset);
-	if (!fileio_folio_usable(mapping, folio) || fileio_poisoned(folio, offset, n)) {
-		folio_put(folio);
-		return 0;
-	}
-	if (in_task())
-		folio_mark_accessed(folio);
-	sg_set_page(sg, folio_page(folio, offset >> PAGE_SHIFT), n, offset_in_page(offset));
-	return n;
-}
-
 /* Any context: folio_put() is allowed in hard interrupts, the last one, too, as when direct I/O ends there. */
 static void fileio_put_folios(struct scatterlist *sgl, unsigned int nr)
 {
@@ -252,14 +210,16 @@ static unsigned int fileio_lend_folios(struct scst_cmd *cmd, struct scatterlist 
 	struct address_space *mapping = to_fileio(cmd->dev)->file->f_mapping;
 	unsigned int nr = 0;
 	u32 done = 0, n;
+	size_t offset;
 
 	sg_init_table(sgl, FILEIO_LENT);
 	while (done < cmd->len && nr < FILEIO_LENT) {
-		n = fileio_lend_folio(mapping, cmd->pos + done, cmd->len - done, &sgl[nr]);
-		if (!n)
+		struct folio *folio = fileio_get_folio(mapping, cmd->pos + done, cmd->len - done, &offset, &n);
+
+		if (!folio)
 			break;
+		sg_set_page(&sgl[nr++], folio_page(folio, offset >> PAGE_SHIFT), n, offset_in_page(offset));
 		done += n;
-		nr++;
 	}
 	/* As for a copy: what is truncated from here on was there when it was lent. */
 	smp_rmb();

@@ -7,7 +7,6 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/gfp.h>
-#include <linux/highmem.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -30,28 +29,7 @@ static u32 nullio_block_size(const struct scst_device *dev)
 	return dev->block_size ?: NULLIO_BLOCK_SIZE;
 }
 
-static void nullio_zero(void *p, size_t len)
-{
-	if (likely(IS_ALIGNED((unsigned long)p | len, sizeof(u64))))
-		memset64(p, 0, len / sizeof(u64));
-	else
-		memset(p, 0, len);
-}
-
-static void nullio_zero_segment(struct page *page, unsigned int offset, unsigned int len)
-{
-	while (len) {
-		unsigned int n = min_t(unsigned int, len, PAGE_SIZE - offset);
-		void *p = kmap_local_page(page);
-
-		nullio_zero(p + offset, n);
-		kunmap_local(p);
-		len -= n;
-		offset = 0;
-		page++;
-	}
-}
-
+/* SCST runs on 64-bit kernels, where all memory is mapped and a segment is one piece. */
 static void nullio_read(struct scst_cmd *cmd)
 {
 	struct scatterlist *sg = cmd->data.sgl;
@@ -60,7 +38,7 @@ static void nullio_read(struct scst_cmd *cmd)
 	while (left) {
 		u32 n = min(left, sg->length);
 
-		nullio_zero_segment(sg_page(sg) + (sg->offset >> PAGE_SHIFT), offset_in_page(sg->offset), n);
+		memset(sg_virt(sg), 0, n);
 		left -= n;
 		if (left)
 			sg = sg_next(sg);

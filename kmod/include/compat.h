@@ -72,6 +72,13 @@
 #include <linux/hex.h>
 #endif
 
+/* Until 6.10: a trace event is told a second time which string a field is made of. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+#define scst_assign_str(field, text)	__assign_str(field, text)
+#else
+#define scst_assign_str(field, text)	__assign_str(field)
+#endif
+
 /* Until 7.0: queuecommand() returns an int. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
 typedef int scsi_qc_status_t;

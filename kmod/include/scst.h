@@ -188,6 +188,8 @@ enum scst_cmd_flag {
 	SCST_CMD_SENT,		/* scst_cmd_sent() was called meanwhile */
 	SCST_CMD_STEPS,		/* made of several actions: cmd->step goes on after each */
 	SCST_CMD_KEEP_LEN,	/* data goes with a status other than GOOD */
+	SCST_CMD_STALLED,	/* waits for scst_target_resume() */
+	SCST_CMD_TIMED,		/* cmd->began is valid */
 };
 
 /**
@@ -239,7 +241,8 @@ struct scst_cmd {
 	u8 cdb_len;
 	u8 dir;
 	u8 ctx;
-	u8 now;			/* enum scst_context that the core goes on in */
+	u8 now;			/* enum scst_context that the core goes on in, or SCST_NOW_QUEUED */
+	u32 since;		/* jiffies, when it entered its session's table */
 
 	/* One word that scst_cmd_init() clears at once. */
 	struct_group_attr(zeroed, __aligned(8),
@@ -270,14 +273,15 @@ struct scst_cmd {
 	void (*step)(struct scst_cmd *cmd, int error);	/* SCST_CMD_STEPS: next, any context */
 	void *step_data;
 	int walk_error;			/* a read's, of which the block is looked for */
-	struct list_head stalled;	/* waits for scst_target_resume() */
+	u32 began;			/* microseconds: see latency.c */
 	struct llist_node recall;	/* waits for the driver's abort() */
 	struct scst_tmf *waiters;	/* ABORT TASKs that end with the command, under the lock of tmf.c */
 	u64 awaited_seq;		/* of the first that counts on its end, and of the last that has counted it */
 	u64 counted_seq;
-	union {				/* how it goes on in process context */
+	union {				/* how it goes on: in process context, or with scst_target_resume() */
 		struct scst_job job;
 		struct work_struct work;
+		struct list_head stalled;
 	};
 
 	struct scst_data prot;

@@ -255,7 +255,6 @@ struct scst_session {
 	struct scst_session_pcpu __percpu *pcpu;
 	struct scst_slot *slots;	/* commands that task management may have to find */
 	u32 slot_mask;
-	u32 slot_stride;		/* slots that a CPU looks at first */
 	u32 max_xfer;			/* bytes a command may move */
 	bool track_all;			/* the driver may hold a command for as long as it likes */
 	struct percpu_ref ref;

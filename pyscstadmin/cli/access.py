@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli import ranges
 from pyscstadmin.cli.objects import device_name, target_name
-from pyscstadmin.cli.render import decision_lines, session_lines, size_text, who_lines
+from pyscstadmin.cli.render import command_lines, decision_lines, session_lines, size_text, who_lines
 from pyscstadmin.cli.results import changed, table
 from pyscstadmin.cli.verbs import Given, Result
 from pyscstadmin.cli.words import WrongUsage
@@ -166,6 +166,9 @@ def who(ctx: Context, given: Given) -> Result:
 
 def sessions(ctx: Context, given: Given) -> Result:
     """sessions"""
+    if given.get("commands"):
+        running = ctx.admin.commands()
+        return Result([asdict(command) for command in running], command_lines(running))
     found = ctx.logins()
     return Result([asdict(session) for session in found], session_lines(found))
 

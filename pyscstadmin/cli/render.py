@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from pyscstadmin.config.plan import Plan
     from pyscstadmin.config.settings import Setting, Value, Values
     from pyscstadmin.kernel.apply import Outcome
+    from pyscstadmin.kernel.inflight import Command as InFlight
     from pyscstadmin.kernel.read import Snapshot
     from pyscstadmin.kernel.running import Running
     from pyscstadmin.kernel.sessions import Session
 
 __all__ = [
+    "command_lines",
     "config_counts",
     "decision_lines",
     "mode_text",
@@ -276,10 +278,38 @@ def session_lines(sessions: Iterable[Session]) -> Iterator[str]:
         moved = f"{session.commands} commands, read {size_text(session.read_bytes)}, "
         moved += f"written {size_text(session.write_bytes)}"
         yield f"{session.name}  {session.initiator} on {session.target}, {group}: {moved}"
+        if trouble := _trouble(session):
+            yield f"  {trouble}"
         for lun in session.luns:
             yield f"  LUN {lun.number}  {lun.device}, {'read-only' if lun.read_only else 'read-write'}"
     if not count:
         yield "no sessions"
+
+
+def _trouble(session: Session) -> str:
+    """What was not answered GOOD, and why; empty when everything was."""
+    counts = (
+        (session.aborted, "aborted"),
+        (session.lun_resets, "LUN RESET"),
+        (session.unit_attentions, "UNIT ATTENTION"),
+        (session.check_conditions, "CHECK CONDITION"),
+        (session.busy, "BUSY"),
+        (session.task_set_full, "TASK SET FULL"),
+    )
+    return ", ".join(f"{count} {what}" for count, what in counts if count)
+
+
+def command_lines(commands: Iterable[InFlight]) -> Iterator[str]:
+    """The commands in flight, a line each: since when, where, whose, what."""
+    count = 0
+    for one in commands:
+        count += 1
+        lun = "no LUN" if one.lun is None else f"LUN {one.lun}"
+        whose = f"{one.initiator} on {one.target}, {lun}" + (f" ({one.device})" if one.device else "")
+        what = f"{one.opcode} {size_text(one.bytes)}, CDB {one.cdb}, tag {one.tag}"
+        yield f"{one.age_ms / 1000:.1f} s  {one.where}: {whose}: {what}"
+    if not count:
+        yield "no commands in flight"
 
 
 def config_counts(config: Config) -> str:

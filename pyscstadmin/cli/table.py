@@ -599,7 +599,14 @@ _WHOLE = (
         named=(replace(_FILE, help="a configuration file instead of the present state", needed=False),),
         example="explain iqn.2026-11.com.example:b1 target=t1",
     ),
-    Form("sessions", "", access.sessions, "Show who is logged in and what each sees.", example="sessions"),
+    Form(
+        "sessions",
+        "",
+        access.sessions,
+        "Show who is logged in and what each sees.",
+        named=(flag("commands", "show the commands in flight instead: since when, where, whose"),),
+        example="sessions",
+    ),
     Form(
         "plan",
         "",

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-__all__ = ["CLASS_ROOT", "ROOT", "device_dir", "group_dir", "set_dir", "target_dir"]
+__all__ = ["CLASS_ROOT", "DEBUG_ROOT", "ROOT", "device_dir", "group_dir", "set_dir", "target_dir"]
 
 ROOT = "/sys/kernel/config/scst"
 CLASS_ROOT = "/sys/class/scst"
+DEBUG_ROOT = "/sys/kernel/debug/scst"
 
 
 def device_dir(handler: str, name: str) -> str:

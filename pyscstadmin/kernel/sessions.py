@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pyscstadmin.config.layout import CLASS_ROOT
 
-__all__ = ["Session", "SessionLun", "read_sessions"]
+__all__ = ["COUNTERS", "Session", "SessionLun", "read_sessions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,9 @@ class SessionLun:
 class Session:
     """One initiator logged in to one target.
 
-    `target` is DRIVER/NAME, `group` '' for the target's own LUNs; `commands` counts, `read_bytes` and
-    `write_bytes` are totals since login.
+    `target` is DRIVER/NAME, `group` '' for the target's own LUNs. The rest are totals since login: commands
+    answered, bytes moved, commands that task management has aborted, LUN RESETs the initiator has sent, unit
+    attentions it was told, and statuses it was answered with.
     """
 
     name: str
@@ -37,6 +38,25 @@ class Session:
     commands: int = 0
     read_bytes: int = 0
     write_bytes: int = 0
+    aborted: int = 0
+    lun_resets: int = 0
+    unit_attentions: int = 0
+    busy: int = 0
+    task_set_full: int = 0
+    check_conditions: int = 0
+
+
+COUNTERS = (
+    "commands",
+    "read_bytes",
+    "write_bytes",
+    "aborted",
+    "lun_resets",
+    "unit_attentions",
+    "busy",
+    "task_set_full",
+    "check_conditions",
+)
 
 
 def read_sessions(root: str = CLASS_ROOT) -> list[Session]:
@@ -59,9 +79,9 @@ def _number(name: str) -> tuple[int, str]:
 
 def _session(path: str, name: str) -> Session:
     luns = tuple(_lun(line) for line in _value(path, "luns").splitlines() if line)
-    counters = (int(_value(path, attribute) or 0) for attribute in ("commands", "read_bytes", "write_bytes"))
+    counters = {attribute: int(_value(path, attribute)) for attribute in COUNTERS}
     return Session(
-        name, _value(path, "target"), _value(path, "initiator"), _value(path, "group"), luns, *counters
+        name, _value(path, "target"), _value(path, "initiator"), _value(path, "group"), luns, **counters
     )
 
 

@@ -14,6 +14,7 @@ from pyscstadmin.config.model import Group as GroupModel
 from pyscstadmin.config.model import Lun as LunModel
 from pyscstadmin.config.model import Target as TargetModel
 from pyscstadmin.config.settings import DRIVERS, HANDLERS, ROOT, Value
+from pyscstadmin.kernel import inflight
 from pyscstadmin.kernel.running import Running
 from pyscstadmin.kernel.sessions import Session, SessionLun
 from pyscstadmin.sim.access import DriverDir, Target, all_targets
@@ -121,6 +122,27 @@ class Root(Top):
             if command.revoked
         }
         return sorted(found, key=lambda one: (one.generation, one.target, one.initiator, one.lun, one.device))
+
+    def in_flight(self) -> list[inflight.Command]:
+        """The commands, as they would be seen in the back end; nothing tells how old they are."""
+        names = {(session.target, session.initiator): session.name for session in self.sessions()}
+        return [
+            inflight.Command(
+                age_ms=0,
+                place="handler",
+                aborted=False,
+                session=names.get((command.target, command.initiator), ""),
+                target=command.target,
+                initiator=command.initiator,
+                lun=command.lun,
+                device=command.device,
+                tag=hex(tag),
+                bytes=512,
+                cdb="2a000000000000000100" if command.writes else "28000000000000000100",
+                opcode="WRITE(10)" if command.writes else "READ(10)",
+            )
+            for tag, command in enumerate(self.commands)
+        ]
 
     def before_change(self) -> InForce | None:
         """Call before any change of the access directories. Gives where to note what is in force."""

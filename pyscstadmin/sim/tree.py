@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.errors import NotPresent, OperationError
+from pyscstadmin.kernel import inflight
 from pyscstadmin.kernel.running import Running
 from pyscstadmin.kernel.sessions import Session
 from pyscstadmin.sim.access import Host, all_hosts
@@ -350,6 +351,10 @@ class SimTree(SimView):
     def running(self) -> list[Running]:
         """Revoked access that still has commands, as /sys/class/scst/core would show it."""
         return self.top.running()
+
+    def in_flight(self) -> list[inflight.Command]:
+        """The commands that hang, as debugfs would show them."""
+        return self.top.in_flight()
 
     def begin_command(self, target: str, initiator: str, lun: int, *, writes: bool = True) -> None:
         """Something that only tests do: a command of an initiator hangs until `end_commands`."""

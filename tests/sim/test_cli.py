@@ -75,6 +75,7 @@ def test_json_everywhere(scstadmin: Run, good: str, capsys: Capture, tmp_path: P
         ["plan", good],
         ["apply", good],
         ["sessions"],
+        ["sessions", "--commands"],
         ["explain", "--initiator", "x", "--target", "t1"],
         ["map", "n0", "--target", "t1", "--lun", "4"],
         ["unmap", "--target", "t1", "--lun", "4"],

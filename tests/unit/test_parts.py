@@ -583,6 +583,12 @@ def test_sessions_are_read_from_sysfs(tmp_path: Path) -> None:
         "commands": "7",
         "read_bytes": "4096",
         "write_bytes": "0",
+        "aborted": "1",
+        "lun_resets": "0",
+        "unit_attentions": "2",
+        "busy": "0",
+        "task_set_full": "4",
+        "check_conditions": "3",
     }
     for number in (10, 9):
         (tmp_path / f"session.{number}").mkdir()
@@ -591,9 +597,14 @@ def test_sessions_are_read_from_sysfs(tmp_path: Path) -> None:
     (tmp_path / "session.11").mkdir()
     (tmp_path / "device.d1").mkdir()
     luns = (SessionLun(0, "d1", False), SessionLun(5, "d2", True))
-    expected = [Session(f"session.{n}", "local/t1", "iqn:a", "", luns, 7, 4096, 0) for n in (9, 10)]
+    counts = (7, 4096, 0, 1, 0, 2, 0, 4, 3)
+    expected = [Session(f"session.{n}", "local/t1", "iqn:a", "", luns, *counts) for n in (9, 10)]
     assert read_sessions(str(tmp_path)) == expected
-    assert "read 4 KiB" in "\n".join(render.session_lines(expected))
+    shown = list(render.session_lines(expected))
+    assert "read 4 KiB" in shown[0]
+    assert shown[1] == "  1 aborted, 2 UNIT ATTENTION, 3 CHECK CONDITION, 4 TASK SET FULL"
+    quiet = list(render.session_lines([Session("session.1", "local/t1", "iqn:a", "", (), 7, 4096, 0)]))
+    assert len(quiet) == 1
 
 
 def test_importing_does_nothing_heavy() -> None:

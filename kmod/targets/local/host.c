@@ -20,6 +20,9 @@ struct local_cmd {
 	bool awaited;			/* error handling waits for it */
 };
 
+/* What queue.h reckons with; kernels with debugging aids have larger ones. */
+static_assert(IS_ENABLED(CONFIG_LOCKDEP) || IS_ENABLED(CONFIG_DEBUG_SG) || sizeof(struct local_cmd) <= 576);
+
 /* --- users of a login: none begins while it is being logged out -------------------------------------- */
 
 bool local_use(struct local_login *login)

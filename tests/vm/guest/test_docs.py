@@ -13,6 +13,7 @@ import pytest
 
 TREE = Path("/sys/kernel/config/scst")
 CLASS = Path("/sys/class/scst")
+DEBUG = Path("/sys/kernel/debug/scst")
 PAGE = Path(__file__).resolve().parents[3] / "docs/configfs.md"
 IGNORED = {"uevent", "power", "subsystem", "device"}
 
@@ -119,3 +120,7 @@ def test_class() -> None:
         names = set(re.findall(r"`([a-z_]+)`", row.split("|")[2]))
         present = {name for name in attributes(device) if name not in IGNORED}
         assert names == present, device.name
+
+
+def test_debug() -> None:
+    assert documented("/sys/kernel/debug/scst") == attributes(DEBUG)
