@@ -156,8 +156,18 @@ def emit(args: argparse.Namespace, data: object, lines: Iterable[str] = ()) -> N
 
         print(json.dumps(data, indent=2))
         return
+    signs = _signs()
     for line in lines:
-        print(line)
+        print(line.translate(signs))
+
+
+def _signs() -> dict[int, int]:
+    """What trees are drawn with instead, where the locale cannot print lines."""
+    try:
+        "└├│─".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return str.maketrans("└├│─", "`||-")
+    return {}
 
 
 def emit_result(args: argparse.Namespace, result: Result) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from pyscstadmin.config.settings import (
     Value,
 )
 from pyscstadmin.config.spelling import name_key
+from pyscstadmin.errors import ApplyFailed, Conflict, OperationError
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
@@ -203,7 +205,26 @@ def _file_size(handler: str, texts: dict[str, str]) -> int | None:
 def delete_device(ctx: Context, given: Given) -> Result:
     """delete device"""
     name = device_name(ctx, given)
-    return changed(ctx, ctx.change(edits.remove_device(name)), {"device": name})
+    try:
+        outcome = ctx.change(edits.remove_device(name))
+    except ApplyFailed as error:
+        shown = _shown_by(ctx, name)
+        if shown and isinstance(error.cause, OperationError) and error.cause.errno == errno.EBUSY:
+            raise Conflict(f"device {name} is {shown}: unmap it there first") from error
+        raise
+    return changed(ctx, outcome, {"device": name})
+
+
+def _shown_by(ctx: Context, name: str) -> str:
+    """Where a device is a LUN."""
+    shown = [
+        f"LUN {lun.number} of {'/'.join(target.key)}{f' group {group}' if group else ''}"
+        for target in ctx.config.targets
+        for group, luns in target.lun_sets()
+        for lun in luns
+        if lun.device == name
+    ]
+    return _list(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")
 
 
 def set_device(ctx: Context, given: Given) -> Result:
@@ -242,16 +263,13 @@ def rename_device(ctx: Context, given: Given) -> Result:
     """rename device"""
     name, new = device_name(ctx, given), given["new"]
     _checked(names.check_device_name(new), new)
-    shown = [
-        f"LUN {number} of {'/'.join(target.key)}"
-        for target in ctx.config.targets
-        for _, luns in target.lun_sets()
-        for number in (lun.number for lun in luns if lun.device == name)
-    ]
+    if new in ctx.device_names():
+        raise Conflict(f"there is a device {new} already, of {ctx.handler(new)}")
+    shown = _shown_by(ctx, name)
     if shown:
         ctx.confirm(
-            f"{name} is {_list(shown[:8])}{' and more' if len(shown) > 8 else ''}: while it is renamed, its "
-            "initiators see the LUN go and come back as the same disk; commands that run then fail.",
+            f"{name} is {shown}: while it is renamed, its initiators see the LUN go and come back as the same "
+            "disk; commands that run then fail.",
             given.get("yes"),
         )
     outcome = ctx.change(edits.rename_device(name, new))

@@ -31,35 +31,27 @@ def made(file: NewFile) -> Iterator[None]:
 
     Raises `Conflict` if something is at its path, `OperationError` if it cannot be made.
     """
-    identity = _make(file)
+    fd = _make(file)
     try:
+        _fill(fd, file)
         yield
     except BaseException:
-        _remove(file.path, identity)
+        _remove(file.path, fd)
         raise
+    finally:
+        # Kept open until here: no other file can have its number, and be taken for it.
+        os.close(fd)
 
 
-def _make(file: NewFile) -> tuple[int, int]:
-    """Make it, and have it on the disk; returns device and inode."""
+def _make(file: NewFile) -> int:
     try:
-        fd = os.open(file.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+        return os.open(file.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
     except FileExistsError:
         raise Conflict(
             f"{file.path} is there already and is not touched; leave the size out to serve it as it is"
         ) from None
     except OSError as error:
         raise _failed("create", file, error) from error
-    try:
-        status = os.fstat(fd)
-        identity = status.st_dev, status.st_ino
-        try:
-            _fill(fd, file)
-        except BaseException:
-            _remove(file.path, identity)
-            raise
-    finally:
-        os.close(fd)
-    return identity
 
 
 def _fill(fd: int, file: NewFile) -> None:
@@ -86,11 +78,10 @@ def _sync_folder(path: str) -> None:
         os.close(folder)
 
 
-def _remove(path: str, identity: tuple[int, int]) -> None:
+def _remove(path: str, fd: int) -> None:
     """Remove what was made, not what somebody put in its place."""
     with suppress(OSError):
-        status = os.lstat(path)
-        if (status.st_dev, status.st_ino) == identity:
+        if os.path.samestat(os.lstat(path), os.fstat(fd)):
             os.unlink(path)
 
 
