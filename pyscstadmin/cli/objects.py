@@ -268,8 +268,8 @@ def rename_device(ctx: Context, given: Given) -> Result:
     shown = _shown_by(ctx, name)
     if shown:
         ctx.confirm(
-            f"{name} is {shown}: while it is renamed, its initiators see the LUN go and come back as the same "
-            "disk; commands that run then fail.",
+            f"{name} is {shown}: while it is renamed, its initiators see the LUN go and come back as the "
+            "same disk; commands that run then fail.",
             given.get("yes"),
         )
     outcome = ctx.change(edits.rename_device(name, new))
