@@ -248,7 +248,10 @@ class SimTree(SimView):
         device = self._device(path) if operation in ("mkdir", "write") else None
         if device is not None:
             # What became of it is not to be found out once more: it depends on the time and on its file.
-            self._changes.append(("device", device.handler, device.name, device.dump()))
+            who = ("device", device.handler, device.name)
+            if self._changes and tuple(self._changes[-1][:3]) == who:
+                self._changes.pop()
+            self._changes.append((*who, device.dump()))
         else:
             self._changes.append((operation, path, value))
         if self.top.commands:

@@ -75,6 +75,9 @@ def make(form: Form, folder: Path) -> Path:
         admin.save(force=True)
         if form.verb == "activate":
             admin.deactivate("da")
+        if form.verb == "commit":
+            admin.tree.write("autocommit", "0")
+            admin.tree.mkdir("targets/local/t1/groups/backup/initiators/left-staged")
     return sim
 
 
