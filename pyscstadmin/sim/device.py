@@ -260,6 +260,7 @@ class Device(Served):
         """Losing the backing parks the device by itself."""
         if self.active and HANDLERS[self.handler].backed and not os.path.exists(self.values["path"]):
             self.active, self.error = False, "ENOENT"
+            self.root.lost.append(self)
 
     def dump(self) -> dict[str, Any]:
         """Plain data of everything."""

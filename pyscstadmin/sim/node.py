@@ -184,6 +184,8 @@ class Top(Node):
     targets: Node
     # What is in force where the tree differs from it; None: the tree is in force.
     in_force: InForce | None
+    # Devices that were parked because their backing is gone, since that was asked last.
+    lost: list[Served]
     # Parts of identities that enabled devices have, and nobody else can.
     identities: dict[tuple[str, str], Served]
 

@@ -58,6 +58,7 @@ class Root(Top):
         self.autocommit = True
         self.in_force = None
         self.identities = {}
+        self.lost = []
         self.staged = False
         self.values: dict[str, Value] = {name: row.default for name, row in ROOT.items()}
         self.commands: list[Command] = []

@@ -134,6 +134,7 @@ class SimView:
             self._tree.before(operation, full, value)
             result = action(full)
         except Refused as refused:
+            self._tree.refused(operation, full)
             raise OperationError(operation, shown, value, refused.errno) from None
         if operation in ("mkdir", "rmdir", "symlink", "unlink", "write"):
             self._tree.done(operation, full, value)
@@ -245,13 +246,13 @@ class SimTree(SimView):
 
     def done(self, operation: str, path: str, value: str | None) -> None:
         """Note what was done, to be saved, and what commands run under access that is no more."""
+        while self.top.lost:
+            lost = self.top.lost.pop()
+            assert isinstance(lost, Device)
+            self._became(lost)
         device = self._device(path) if operation in ("mkdir", "write") else None
         if device is not None:
-            # What became of it is not to be found out once more: it depends on the time and on its file.
-            who = ("device", device.handler, device.name)
-            if self._changes and tuple(self._changes[-1][:3]) == who:
-                self._changes.pop()
-            self._changes.append((*who, device.dump()))
+            self._became(device)
         else:
             self._changes.append((operation, path, value))
         if self.top.commands:
@@ -259,14 +260,28 @@ class SimTree(SimView):
         if self._durable:
             self.flush()
 
+    def refused(self, operation: str, path: str) -> None:
+        """Note what became of a device that could not be opened: it says why."""
+        device = self._device(path) if operation == "write" else None
+        if device is not None:
+            self._became(device)
+
+    def _became(self, device: Device) -> None:
+        """Note a device as it is: to be found out once more it would depend on the time and on its file."""
+        if self.top.devices.children[device.handler].children.get(device.name) is not device:
+            return
+        who = ("device", device.handler, device.name)
+        if self._changes and tuple(self._changes[-1][:3]) == who:
+            self._changes.pop()
+        self._changes.append((*who, device.dump()))
+
     def _device(self, path: str) -> Device | None:
-        """The device that a path is in."""
+        """The device that a path is in, if it is there."""
         parts = path.split("/")
-        if len(parts) < 3 or parts[0] != "devices":
+        if len(parts) < 3 or parts[0] != "devices" or parts[1] not in self.top.devices.children:
             return None
-        found = self.top.devices.children[parts[1]].children[parts[2]]
-        assert isinstance(found, Device)
-        return found
+        found = self.top.devices.children[parts[1]].children.get(parts[2])
+        return found if isinstance(found, Device) else None
 
     def changed(self) -> None:
         """Note that something else was changed, and what commands run under access that is no more."""

@@ -51,6 +51,26 @@ def test_everybody_has_the_same_tree(
         journal._LEAST = before
 
 
+def test_what_became_of_a_device_is_known(tmp_path: Path) -> None:
+    """Also what nobody asked for: it was lost, or could not be opened."""
+    image = tmp_path / "image"
+    image.write_bytes(bytes(1 << 20))
+    sim = str(tmp_path / "sim")
+    with Admin(sim=sim) as admin:
+        for name in ("a", "b"):
+            admin.create_device(Device(name, "fileio", path=str(image)))
+        image.unlink()
+        assert admin.standing(["a"])["a"].error == "ENOENT"
+        image.write_bytes(bytes(100))
+        admin.deactivate("b")
+        with pytest.raises(OperationError):
+            admin.activate("b")
+    image.write_bytes(bytes(1 << 20))
+    with Admin(sim=sim) as admin:
+        found = admin.standing(["a", "b"])
+    assert [(one.state, one.error) for one in found.values()] == [("parked", "ENOENT"), ("parked", "EINVAL")]
+
+
 def test_what_a_killed_writer_left_is_not_heard(tmp_path: Path) -> None:
     with Admin(sim=str(tmp_path)) as admin:
         admin.create_target(Target("local", "t"))
