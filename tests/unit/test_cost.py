@@ -7,7 +7,6 @@ import cProfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -32,11 +31,7 @@ def lines(count: int, mapping: str) -> Iterator[str]:
         yield f"/targets/local/t map d{number} group=g{mapping.format(number)}"
 
 
-class Cost(NamedTuple):
-    """What a script costs: calls of functions, and time of the processor."""
-
-    calls: float
-    seconds: float
+Script = Callable[[int], Iterator[str]]
 
 
 def run(directory: Path, script: Iterator[str]) -> None:
@@ -47,27 +42,35 @@ def run(directory: Path, script: Iterator[str]) -> None:
             assert shell.execute(line) is None, line
 
 
-def cost(directory: Path, script: Callable[[], Iterator[str]]) -> Cost:
-    """What a script costs; the time is the less of two tries, for other programs only make it longer."""
-    times = []
-    for attempt in range(2):
-        start = time.process_time()
-        run(directory / str(attempt), script())
-        times.append(time.process_time() - start)
+def calls(directory: Path, script: Iterator[str]) -> int:
+    """How many functions a script calls."""
     profile = cProfile.Profile()
-    profile.runcall(run, directory / "calls", script())
-    return Cost(sum(entry.callcount for entry in profile.getstats()), min(times))
+    profile.runcall(run, directory, script)
+    return sum(entry.callcount for entry in profile.getstats())
 
 
-def check_linear(directory: Path, script: Callable[[int], Iterator[str]], count: int) -> None:
-    """Twice as many lines cost about twice as much. Calls are counted exactly; the time, which is not the
-    same each time, is to find what they do not show: at this size, what grew with the square would take four
-    times as long.
+def seconds(directory: Path, script: Iterator[str]) -> float:
+    """How long a script takes the processor."""
+    start = time.process_time()
+    run(directory, script)
+    return time.process_time() - start
+
+
+def check_linear(directory: Path, script: Script, count: int) -> None:
+    """Twice as many lines cost about twice as much. Calls are counted exactly. What they do not show is to be
+    found in the time: at this size, what grew with the square would take four times as long. Other programs
+    only make it longer, so the least of some tries is what it takes.
     """
-    small = cost(directory / "small", lambda: script(count))
-    large = cost(directory / "large", lambda: script(2 * count))
-    assert large.calls <= MOST * small.calls, (small, large)
-    assert large.seconds <= 3 * small.seconds, (small, large)
+    small, large = (calls(directory / f"calls{size}", script(size)) for size in (count, 2 * count))
+    assert large <= MOST * small, (small, large)
+    least = [float("inf"), float("inf")]
+    for attempt in range(10):
+        for number in range(2):
+            took = seconds(directory / f"{attempt}.{number}", script(count * (1 + number)))
+            least[number] = min(least[number], took)
+        if least[1] <= 3 * least[0]:
+            return
+    pytest.fail(f"it took {least}")
 
 
 @pytest.mark.parametrize("mapping", [" lun={}", ""], ids=["numbers given", "numbers chosen"])
