@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Access patterns, and the cells that are measured."""
+"""Access patterns, and the cells that are measured.
+
+Backends: ``null`` keeps no data, ``file`` is in the page cache, ``blk`` is a null_blk device, which
+completes on the CPU that submits, and ``far`` a disk whose interrupts come on another CPU.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 BACKENDS = ("null", "file", "blk")
+FAR = "far"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,17 @@ THROUGHPUT = (
 )
 
 
+# I/Os of so many bytes are told by MB/s, smaller ones by their number.
+LARGE = 64 << 10
+
+
+def speed(pattern: Pattern) -> tuple[str, str]:
+    """The metric that tells a pattern's speed, and its unit."""
+    return ("mb_s", "MB/s") if pattern.block >= LARGE else ("iops", "I/Os per second")
+
+
 def floor(backend: str) -> tuple[str, str]:
     """The system, and its backend, below which no target can go: the SCSI path alone, or the device alone."""
+    if backend == FAR:
+        return ("virtio", FAR)
     return ("null_blk", "blk") if backend == "blk" else ("scsi_debug", "null")

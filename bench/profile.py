@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Shows where the instructions of a command go.
+"""Shows where the instructions of an I/O go.
 
 ``python -m bench.profile scst-null scst-blk --minus scsi_debug-null --pattern 'read 256k qd1 j1'``
 
-perf samples the clock of a VM in which a nanosecond is one instruction. Code that runs with interrupts off is
-counted where they come back on. Cells: ``scst-null``, ``lio-blk``, ``scsi_debug-null``, ``null_blk-blk`` ...
+Every instruction of a VM is counted by a plugin of the emulator, so the figures are exact. Cells:
+``scst-null``, ``lio-blk``, ``scsi_debug-null``, ``null_blk-blk`` ...
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
-import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
+from bench import counts
+from bench.counts import Symbol
 from bench.pattern import BACKENDS, Pattern
 from bench.table import markdown
 from bench.vm import Part, PartFailed, run
@@ -26,42 +27,40 @@ CELLS = (
     "scsi_debug-null",
     "null_blk-blk",
 )
-LINE = re.compile(r"\s*(\d+\.\d+)%\s+\[(.)\]\s+(\S+)")
 SECONDS = 7200
+IOS = "ios.json"
 
 
-def parse_report(text: str) -> dict[str, float]:
-    """Share of each symbol, of those that perf names, from perf's report; user space as ``user:symbol``."""
-    shares: dict[str, float] = {}
-    for line in text.splitlines():
-        found = LINE.match(line)
-        if found:
-            name = found[3] if found[2] == "k" else f"user:{found[3]}"
-            shares[name] = shares.get(name, 0.0) + float(found[1])
-    total = sum(shares.values())
-    return {name: share / total for name, share in shares.items()}
+def costs(found: Mapping[Symbol, int], ios: int) -> dict[Symbol, float]:
+    """Instructions per I/O by symbol."""
+    return {symbol: count / ios for symbol, count in found.items()}
 
 
-def costs(shares: Mapping[str, float], instructions: float) -> dict[str, float]:
-    """Instructions per command by symbol."""
-    return {name: share * instructions for name, share in shares.items()}
-
-
-def top(found: Mapping[str, float], count: int) -> str:
+def top(found: Mapping[Symbol, float], count: int) -> str:
     """The dearest symbols."""
     order = sorted(found.items(), key=lambda item: -item[1])[:count]
-    return markdown(("symbol", "instructions"), ([name, f"{cost:,.0f}"] for name, cost in order), 1)
+    return markdown(("symbol", "instructions"), ([symbol.title, f"{cost:,.1f}"] for symbol, cost in order), 1)
 
 
-def difference(ours: Mapping[str, float], base: Mapping[str, float], count: int) -> str:
+def modules(found: Mapping[Symbol, float]) -> str:
+    """Sums by module."""
+    sums: dict[Symbol, float] = {}
+    for symbol, cost in found.items():
+        module = Symbol(symbol.module or "kernel")
+        sums[module] = sums.get(module, 0.0) + cost
+    return top(sums, len(sums))
+
+
+def difference(ours: Mapping[Symbol, float], base: Mapping[Symbol, float], count: int) -> str:
     """The symbols whose cost differs most, the dearer ones first."""
 
     def rows() -> Iterator[list[str]]:
-        for name in sorted(chosen, key=lambda name: -change[name]):
-            yield [name, f"{change[name]:+,.0f}", f"{ours.get(name, 0):,.0f}", f"{base.get(name, 0):,.0f}"]
+        for symbol in sorted(chosen, key=lambda symbol: -change[symbol]):
+            figures = (f"{ours.get(symbol, 0):,.1f}", f"{base.get(symbol, 0):,.1f}")
+            yield [symbol.title, f"{change[symbol]:+,.1f}", *figures]
 
-    change = {name: ours.get(name, 0.0) - base.get(name, 0.0) for name in {*ours, *base}}
-    chosen = sorted(change, key=lambda name: -abs(change[name]))[:count]
+    change = {symbol: ours.get(symbol, 0.0) - base.get(symbol, 0.0) for symbol in {*ours, *base}}
+    chosen = sorted(change, key=lambda symbol: -abs(change[symbol]))[:count]
     return markdown(("symbol", "difference", "ours", "base"), rows(), 1)
 
 
@@ -72,39 +71,55 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("cells", nargs="+", choices=CELLS, metavar="cell", help=", ".join(CELLS))
     parser.add_argument("--minus", choices=CELLS, metavar="CELL", help="show the differences to this cell")
-    parser.add_argument("--pattern", type=Pattern.parse, default=Pattern("randread", 4096, 1))
+    parser.add_argument(
+        "--pattern",
+        type=Pattern.parse,
+        action="append",
+        help="default: 'randread 4k qd1 j1'; may be repeated",
+    )
     parser.add_argument("--top", type=int, default=40, metavar="N")
     return parser
 
 
-def show(out: Path, cells: Sequence[str], minus: str | None, count: int) -> None:
-    """Print what the VM left."""
-    totals: dict[str, float] = json.loads((out / "instructions.json").read_text())
-    found = {
-        cell: costs(parse_report((out / f"{cell}.symbols").read_text()), total)
-        for cell, total in totals.items()
-    }
-    for cell in cells:
-        print(f"\n{cell}: {totals[cell]:,.0f} instructions per command\n\n{top(found[cell], count)}")
+def found_in(out: Path) -> dict[str, dict[Symbol, float]]:
+    """Instructions per I/O of each cell, by symbol, of a run that is over."""
+    ios: dict[str, int] = json.loads((out / IOS).read_text())
+    sums = counts.read(out)
+    return {cell: costs(sums[phase], number) for phase, (cell, number) in enumerate(ios.items(), 1)}
+
+
+def show(
+    found: Mapping[str, Mapping[Symbol, float]], cells: Iterable[tuple[str, str | None]], count: int
+) -> None:
+    """Print what was counted: in cells, and beyond others."""
+    for cell, minus in cells:
+        total = sum(found[cell].values())
+        print(f"\n{cell}: {total:,.0f} instructions per I/O\n\n{modules(found[cell])}")
+        print(f"\n{top(found[cell], count)}")
         if minus and minus != cell:
-            extra = totals[cell] - totals[minus]
+            extra = total - sum(found[minus].values())
             print(f"\n{cell} beyond {minus}: {extra:+,.0f}\n\n{difference(found[cell], found[minus], count)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point. Exit status 3: the VM failed; 2: perf is missing."""
+    """Entry point. Exit status 3: the VM failed, or this QEMU takes no plugins."""
     options = parser().parse_args(arguments)
-    if shutil.which("perf") is None:
-        print("bench: perf is missing; as root: apt-get install linux-perf", file=sys.stderr)
-        return 2
     cells = dict.fromkeys([*options.cells, *([options.minus] if options.minus else [])])
+    patterns = [str(pattern) for pattern in options.pattern or [Pattern("randread", 4096, 1)]]
+    words = (",".join(patterns), *cells)
+    part = Part(
+        "profile", "bench.guest.profiling", words, icount=True, seconds=SECONDS, counted="instructions"
+    )
     try:
-        words = (str(options.pattern), *cells)
-        out = run(Part("profile", "bench.guest.profiling", words, icount=True, seconds=SECONDS))
-    except PartFailed as error:
+        out = run(part)
+    except (PartFailed, counts.NoPlugins) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 3
-    show(out, options.cells, options.minus, options.top)
+    shown = [
+        (f"{cell}, {pattern}", f"{options.minus}, {pattern}" if options.minus else None)
+        for pattern, cell in product(patterns, options.cells)
+    ]
+    show(found_in(out), shown, options.top)
     return 0
 
 

@@ -14,9 +14,17 @@ from typing import Any
 from bench.pattern import floor
 
 OURS = "scst"
+SAMPLES = "samples.jsonl"
+# The metric of the machine itself: its CPUs; the pattern is its kernel.
+MACHINE = "cpus"
 # Metrics of which a ratio to another system says something.
 SPEEDS = ("iops", "mb_s", "cpu_us")
-COMPARED = {"instructions": ("instructions",), "throughput": SPEEDS, "multiqueue": SPEEDS}
+COMPARED = {
+    "instructions": ("instructions",),
+    "throughput": SPEEDS,
+    "multiqueue": SPEEDS,
+    "sharing": ("lines",),
+}
 
 Cell = tuple[str, str, str, str]
 
@@ -52,6 +60,11 @@ class Result:
     min: float
     max: float
     n: int
+
+
+def machine_sample(bench: str, release: str, cpus: int) -> Sample:
+    """What a bench ran on: a kernel, and so many CPUs."""
+    return Sample(bench, "", release, MACHINE, "vm", cpus, float(cpus))
 
 
 def summarize(cell: Cell, system: str, values: Iterable[float]) -> Result:
@@ -98,9 +111,9 @@ def paired(ours: Mapping[int, float], base: Mapping[int, float]) -> list[float]:
     return [statistics.median(ours.values()) / middle] if middle else []
 
 
-def read_samples(path: Path) -> list[Sample]:
-    """Samples from a file with a JSON object per line."""
-    return [Sample(**json.loads(line)) for line in path.read_text().splitlines()]
+def read_samples(folder: Path) -> list[Sample]:
+    """Samples that a run has left in its folder: a JSON object per line."""
+    return [Sample(**json.loads(line)) for line in (folder / SAMPLES).read_text().splitlines()]
 
 
 def dumps(results: Iterable[Result]) -> str:

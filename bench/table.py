@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.pattern import BACKENDS, floor
+from bench.pattern import BACKENDS, FAR, Pattern, floor, speed
 from bench.samples import OURS, Result
 from bench.scale import Scale
 from bench.verdict import Requirement
@@ -15,7 +15,12 @@ from bench.verdict import Requirement
 NONE = "-"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 INSTRUCTIONS_SHOWN = ("randread 4k qd1 j1", "randwrite 4k qd1 j1", "read 256k qd1 j1")
-THROUGHPUT_SHOWN = ("randread 4k qd1 j1", "randread 4k qd32 j2", "randwrite 4k qd32 j2")
+THROUGHPUT_SHOWN = ("randread 4k qd1 j1", "randread 4k qd32 j2", "randwrite 4k qd32 j2", "read 256k qd4 j1")
+SHARING_SHOWN = ("randread 4k qd8, 4 CPUs",)
+NOTES = (
+    "An I/O is one of fio's, however many requests the block layer makes of it. LIO's null leaves a read's "
+    "buffer as it is, ours fills it with zeroes."
+)
 STEPS = ("create", "no_change", "one_lun", "one_lun_by_apply", "read_back", "save", "clear", "restore")
 
 
@@ -91,30 +96,52 @@ class Book:
         return [self.get(bench, backend, pattern, metric, system) for system in systems]
 
 
+COMPARED_HEAD = ("ours", "LIO", "floor", "ours/LIO", "ours/floor")
+
+
+def compared_row(book: Book, bench: str, backend: str, pattern: str, metric: str) -> list[str]:
+    """Ours, LIO, the floor and the two ratios of a cell."""
+    place = (bench, backend, pattern, metric)
+    return [*map(span, book.trio(*place)), *map(span, book.ratio(*place))]
+
+
 def compared(book: Book, bench: str, metric: str) -> str:
-    """Ours, LIO, the floor and the two ratios of every cell."""
-    head = ("backend", "pattern", "ours", "LIO", "floor", "ours/LIO", "ours/floor")
+    """Every cell of a metric."""
     rows = [
-        [
-            backend,
-            pattern,
-            *map(span, book.trio(bench, backend, pattern, metric)),
-            *map(span, book.ratio(bench, backend, pattern, metric)),
-        ]
+        [backend, pattern, *compared_row(book, bench, backend, pattern, metric)]
         for backend, pattern in book.cells(bench, metric)
     ]
-    return markdown(head, rows, 2)
+    return markdown(("backend", "pattern", *COMPARED_HEAD), rows, 2)
 
 
-def per_command(book: Book) -> str:
-    """CPU time and context switches per command, and MB/s, of every cell (medians)."""
-    names = (name for metric in ("CPU us", "switches", "MB/s") for name in (metric, "LIO", "floor"))
+def speeds(book: Book, bench: str) -> str:
+    """The speed of every cell: I/Os per second, or of large ones MB/s."""
+    rows = []
+    for backend, pattern in book.cells(bench, "iops"):
+        metric, unit = speed(Pattern.parse(pattern))
+        rows.append([backend, pattern, unit, *compared_row(book, bench, backend, pattern, metric)])
+    return markdown(("backend", "pattern", "unit", *COMPARED_HEAD), rows, 3)
+
+
+def splitting(book: Book) -> str:
+    """A line that says where a system's block layer makes several requests of an I/O."""
+    split = [
+        f"{result.system} {number(result.median)} ({result.backend}, {result.pattern})"
+        for result in book.results
+        if (result.bench, result.metric) == ("instructions", "requests") and result.median > 1.01
+    ]
+    return f"Requests per I/O are more than 1 with: {', '.join(split)}." if split else ""
+
+
+def per_io(book: Book) -> str:
+    """CPU time and context switches per I/O of every cell (medians)."""
+    names = (name for metric in ("CPU us", "switches") for name in (metric, "LIO", "floor"))
     head = ("backend", "pattern", *names, "host load")
     rows = []
     for backend, pattern in book.cells("throughput", "switches"):
         values = [
             result
-            for metric in ("cpu_us", "switches", "mb_s")
+            for metric in ("cpu_us", "switches")
             for result in book.trio("throughput", backend, pattern, metric)
         ]
         load = book.get("throughput", backend, pattern, "host_other_cpus")
@@ -178,33 +205,32 @@ def setup_line(book: Book) -> str:
 def report(results: Sequence[Result]) -> str:
     """All tables there are results for."""
     book = Book(tuple(results))
-    counted = "**Instructions per command** (1 CPU, the whole machine, fio included)"
-    fast = "**Commands per second** (ratios: of runs seconds apart)"
-    spent = "**Per command: CPU time, context switches; MB/s** (medians; host load: CPUs that others used)"
-    queues = "**Commands per second, tcm_loop with a hardware queue per CPU** (null only)"
+    counted = "**Instructions per I/O of fio** (1 CPU, the whole machine, fio included)"
+    own = "**Cache lines per I/O of fio that a system's own modules have come from another CPU**"
+    moved = "**Cache lines per I/O of fio that move between CPUs**, the whole machine"
+    fast = "**I/Os of fio per second, or MB/s** (ratios: of runs seconds apart)"
+    spent = "**Per I/O of fio: CPU time, context switches** (medians; host load: CPUs that others used)"
+    queues = "**The same, tcm_loop with a hardware queue per CPU** (null only)"
     managed = "**Control plane, seconds** (Admin: in one process; scstadmin: a process per step)"
     sections: list[str] = []
     if book.cells("instructions", "instructions"):
-        sections += [counted, compared(book, "instructions", "instructions")]
+        sections += [counted, compared(book, "instructions", "instructions"), splitting(book)]
+    if book.cells("sharing", "lines"):
+        sections += [own, compared(book, "sharing", "own_lines"), moved, compared(book, "sharing", "lines")]
     if book.cells("throughput", "iops"):
-        sections += [fast, setup_line(book), compared(book, "throughput", "iops"), spent, per_command(book)]
+        sections += [fast, setup_line(book), speeds(book, "throughput"), spent, per_io(book)]
     if book.cells("multiqueue", "iops"):
-        sections += [queues, compared(book, "multiqueue", "iops")]
+        sections += [queues, speeds(book, "multiqueue")]
     if any(result.bench == "control" for result in results):
         sections += [managed, control(book)]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
 SUMMARY = (
-    *(
-        ("instructions", "instructions", "instructions per command", pattern)
-        for pattern in INSTRUCTIONS_SHOWN
-    ),
-    *(("throughput", "iops", "commands per second", pattern) for pattern in THROUGHPUT_SHOWN),
-    *(
-        ("throughput", "switches", "context switches per command", pattern)
-        for pattern in THROUGHPUT_SHOWN[:1]
-    ),
+    *(("instructions", "instructions", "instructions per I/O", pattern) for pattern in INSTRUCTIONS_SHOWN),
+    *(("sharing", "own_lines", "cache lines moved per I/O", pattern) for pattern in SHARING_SHOWN),
+    *(("throughput", *speed(Pattern.parse(pattern)), pattern) for pattern in THROUGHPUT_SHOWN),
+    *(("throughput", "switches", "context switches per I/O", pattern) for pattern in THROUGHPUT_SHOWN[:1]),
 )
 SUMMARY_SCALES = ("100x10", "100x50")
 
@@ -215,7 +241,7 @@ def summary(results: Sequence[Result]) -> str:
     rows = [
         row
         for bench, metric, title, pattern in SUMMARY
-        for backend in BACKENDS
+        for backend in (*BACKENDS, FAR)
         if (row := summary_row(book, (bench, backend, pattern, metric), title))
     ]
     for scale in SUMMARY_SCALES:
@@ -226,7 +252,8 @@ def summary(results: Sequence[Result]) -> str:
                 rows.append(
                     [f"seconds, {cells[0]} mappings", cells[1], middle(result), cells[4], NONE, cells[5]]
                 )
-    return markdown(("what", "where", "ours", "LIO", "floor", "ours/LIO"), rows, 2)
+    text = markdown(("what", "where", "ours", "LIO", "floor", "ours/LIO"), rows, 2)
+    return f"{text}\n\n{NOTES}" if rows else text
 
 
 def summary_row(book: Book, place: tuple[str, str, str, str], title: str) -> list[str]:

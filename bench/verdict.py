@@ -1,25 +1,34 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The figures this project requires of itself, and whether a list of results meets them."""
+"""The figures this project requires of itself, and whether a list of results meets them.
+
+All figures are per I/O of fio, never per request that an initiator's block layer has made of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.pattern import BACKENDS, THROUGHPUT, Pattern, floor
+from bench import sharing
+from bench.baseline import bound, comparable, is_ratio, worse
+from bench.pattern import BACKENDS, FAR, INSTRUCTIONS, LARGE, THROUGHPUT, Pattern, floor, speed
 from bench.samples import OURS, Result
 
-# Instructions per 4k command at queue depth 1, by backend and access: at most this.
+# Instructions per 4k I/O at queue depth 1, by backend and access: at most this.
 INSTRUCTION_LIMITS = {
     ("null", "randread"): 10_450.0,
     ("null", "randwrite"): 10_330.0,
     ("file", "randread"): 11_050.0,
     ("blk", "randread"): 12_300.0,
 }
-# Context switches per command beyond the floor's, null reads.
+# Instructions per 256k read of a block device: a part of LIO's, and of what the device takes without SCSI.
+LARGE_LIMITS = {"lio": 0.37, "null_blk": 1.20}
+# Cache lines that our own modules have come from other CPUs, per I/O, at `sharing.JUDGED_CPUS` CPUs.
+LINE_LIMITS = {"null": 0.05, "blk": 0.05, FAR: 6.0}
+# Context switches per I/O beyond the floor's, null reads.
 SWITCH_LIMIT = 0.1
-# Commands per second as a multiple of LIO's: in every cell, and of null reads at queue depth 1.
-IOPS_LIMIT, IOPS_LIMIT_SINGLE = 1.0, 2.0
+# Speed as a multiple of LIO's: in every cell, and of null reads at queue depth 1.
+SPEED_LIMIT, SPEED_LIMIT_SINGLE = 1.0, 2.0
 # Seconds for 1,000 mappings through `Admin`; five times as many may take GROWTH times as long.
 CONTROL_LIMITS = {"create_s": 1.5, "no_change_s": 0.5, "one_lun_s": 0.2, "clear_s": 1.5}
 CONTROL_SCALE, CONTROL_SCALE_LARGE, GROWTH = "100x10", "100x50", 6.0
@@ -62,15 +71,33 @@ class Medians:
 def requirements(results: Sequence[Result]) -> list[Requirement]:
     """Everything that is required, with the values found."""
     medians = Medians(results)
-    return [*instructions(medians), *switches(medians), *iops(medians), *control(medians)]
+    costs = (*instructions(medians), *large(medians), *lines(medians))
+    return [*costs, *switches(medians), *speeds(medians), *control(medians)]
 
 
 def instructions(medians: Medians) -> Iterator[Requirement]:
-    """Cost of a 4k command."""
+    """Cost of a 4k I/O."""
     for (backend, access), limit in INSTRUCTION_LIMITS.items():
         pattern = Pattern(access, 4096, 1)
         value = medians.get("instructions", backend, pattern, "instructions")
-        yield Requirement("instructions", f"instructions, {backend}, {pattern}", limit, value)
+        yield Requirement("instructions", f"instructions per I/O, {backend}, {pattern}", limit, value)
+
+
+def large(medians: Medians) -> Iterator[Requirement]:
+    """Cost of a large read beside others'."""
+    (pattern,) = (pattern for pattern in INSTRUCTIONS if pattern.block >= LARGE)
+    for system, limit in LARGE_LIMITS.items():
+        value = medians.get("instructions", "blk", pattern, "instructions", f"{OURS}/{system}")
+        yield Requirement("instructions", f"instructions per I/O / {system}'s, blk, {pattern}", limit, value)
+
+
+def lines(medians: Medians) -> Iterator[Requirement]:
+    """Cache lines that move inside our modules."""
+    for backend, limit in LINE_LIMITS.items():
+        for access in sharing.PATTERNS:
+            pattern = sharing.pattern(access.access, sharing.JUDGED_CPUS)
+            value = medians.get("sharing", backend, pattern, "own_lines")
+            yield Requirement("sharing", f"own cache lines moved per I/O, {backend}, {pattern}", limit, value)
 
 
 def switches(medians: Medians) -> Iterator[Requirement]:
@@ -81,19 +108,20 @@ def switches(medians: Medians) -> Iterator[Requirement]:
             ours = medians.get("throughput", "null", pattern, "switches")
             base = medians.get("throughput", backend, pattern, "switches", system)
             value = None if ours is None or base is None else max(0.0, ours - base)
-            what = f"switches per command beyond {system}'s, null, {pattern}"
+            what = f"switches per I/O beyond {system}'s, null, {pattern}"
             yield Requirement("throughput", what, SWITCH_LIMIT, value)
 
 
-def iops(medians: Medians) -> Iterator[Requirement]:
-    """Commands per second beside LIO's."""
+def speeds(medians: Medians) -> Iterator[Requirement]:
+    """I/Os or bytes per second beside LIO's."""
     for backend in BACKENDS:
         for pattern in THROUGHPUT:
-            value = medians.get("throughput", backend, pattern, "iops", f"{OURS}/lio")
+            metric, unit = speed(pattern)
+            value = medians.get("throughput", backend, pattern, metric, f"{OURS}/lio")
             single = backend == "null" and "read" in pattern.access and pattern.depth == 1
-            limit = IOPS_LIMIT_SINGLE if single else IOPS_LIMIT
+            limit = SPEED_LIMIT_SINGLE if single else SPEED_LIMIT
             yield Requirement(
-                "throughput", f"IOPS / LIO's, {backend}, {pattern}", limit, value, at_least=True
+                "throughput", f"{unit} / LIO's, {backend}, {pattern}", limit, value, at_least=True
             )
 
 
@@ -106,7 +134,23 @@ def control(medians: Medians) -> Iterator[Requirement]:
             yield Requirement("control", f"seconds, {scale} mappings, {step}", limit * factor, value)
 
 
-def judged(results: Sequence[Result], benches: Iterable[str]) -> list[Requirement]:
-    """The requirements of these benches."""
-    wanted = set(benches)
-    return [requirement for requirement in requirements(results) if requirement.bench in wanted]
+def progress(results: Sequence[Result], old: Sequence[Result], bench: str) -> Iterator[Requirement]:
+    """Our figures of a bench beside those of the last commit: how many are no worse, and each that is."""
+    pairs = list(comparable(results, old, bench))
+    bad = [(now, was) for now, was in pairs if worse(now, was)]
+    if pairs:
+        good = float(len(pairs) - len(bad))
+        yield Requirement(bench, f"{bench}: figures no worse than committed ones", len(pairs), good, True)
+    for now, was in bad:
+        what = f"{now.metric}, {now.system}, {now.backend}, {now.pattern}, beside the committed figure"
+        value = now.max if is_ratio(now) else now.median
+        yield Requirement(bench, what, bound(was) or 0.0, value, is_ratio(now))
+
+
+def judged(
+    results: Sequence[Result], benches: Iterable[str], old: Sequence[Result] = ()
+) -> list[Requirement]:
+    """The requirements of these benches; *old*: results that ours must not be worse than."""
+    wanted = tuple(benches)
+    required = [requirement for requirement in requirements(results) if requirement.bench in wanted]
+    return required + [found for bench in wanted for found in progress(results, old, bench)]

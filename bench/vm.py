@@ -7,16 +7,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import counts
 from bench.hostload import watched
 from bench.samples import Sample, read_samples
 
 REPO = Path(__file__).resolve().parents[1]
 # With instruction counting the guest's clock runs far ahead while it waits for the host, so it is no bound.
 GUEST_SECONDS = 1_000_000
+# Physical memory ends below this.
+MEMORY_MIB = 8192
 
 
 class PartFailed(RuntimeError):
@@ -27,7 +30,9 @@ class PartFailed(RuntimeError):
 class Part:
     """A program of the package in a VM of its own; *seconds* bounds it, in the host's time.
 
-    *icount*: one CPU, and a nanosecond of the guest is one instruction.
+    *icount*: one CPU, and a nanosecond of the guest is one instruction. *counted*: what a plugin of the
+    emulator counts, see `bench.counts`. *qemu*: more words for QEMU. *read*: makes samples of what the run
+    has left.
     """
 
     name: str
@@ -35,11 +40,20 @@ class Part:
     arguments: tuple[str, ...] = ()
     icount: bool = False
     seconds: int = 1800
+    cpus: int = 2
+    counted: str = ""
+    qemu: tuple[str, ...] = ()
+    read: Callable[[Path], list[Sample]] = read_samples
 
 
 def command(part: Part, out: Path) -> list[str]:
     """How the part is started on the host."""
-    mode = ["--icount"] if part.icount else ["--fresh"]
+    mode = ["--icount"] if part.icount else ["--fresh", "--cpus", str(part.cpus)]
+    qemu = list(part.qemu)
+    if part.counted:
+        qemu += counts.arguments(counts.PLUGIN, out / counts.COUNTS, part.counted, MEMORY_MIB)
+    if qemu:
+        mode += ["--qemu", " ".join(qemu)]
     return [
         sys.executable,
         "-m",
@@ -65,6 +79,8 @@ def run(part: Part) -> Path:
     runs = REPO / "build/bench"
     runs.mkdir(parents=True, exist_ok=True)
     out = Path(tempfile.mkdtemp(prefix=f"{part.name}-", dir=runs))
+    if part.counted:
+        counts.build()
     with watched(out / "hostload"):
         status = wait(subprocess.Popen(command(part, out), cwd=REPO), part.seconds)
     if status is None:
@@ -91,5 +107,5 @@ def measure(parts: Sequence[Part]) -> list[Sample]:
     samples: list[Sample] = []
     for part in parts:
         print(f"bench: {part.name}", flush=True)
-        samples += read_samples(run(part) / "samples.jsonl")
+        samples += part.read(run(part))
     return samples

@@ -24,9 +24,11 @@ from bench.guest.systems import Disk
 from bench.guest.window import Reading, Section, Shape, measured, rates, tick_us
 from bench.hostload import QUIET
 from bench.pattern import INSTRUCTIONS, THROUGHPUT, Pattern
-from bench.samples import Sample
+from bench.samples import Sample, machine_sample
 
 TRIES = 3
+# What is kept where instructions are counted.
+COUNTED = ("instructions", "switches", "requests")
 # Undisturbed is 0 idle time where instructions are counted, and a quiet host elsewhere.
 SHAPES = {
     "instructions": Shape(count=3, settle=0.05, seconds=0.08, slack=0.1, size_mib=64),
@@ -85,14 +87,16 @@ class Meter:
                 worst = 0.0
                 for disk in cell.disks:
                     _, readings[disk.name] = next(found)
-                    worst = max(worst, self._disturbance(readings[disk.name]))
+                    worst = max(worst, self._disturbance(readings[disk.name], cell.pattern))
                 cell.offer(readings, worst)
 
-    def _disturbance(self, readings: Sequence[Reading]) -> float:
+    def _disturbance(self, readings: Sequence[Reading], pattern: Pattern) -> float:
         """How disturbed a run was that has just ended."""
         if not self.counting:
             return other_load(self.shape.count * self.shape.seconds)
-        return rates(readings[0], readings[-1], tick_us())["idle_us"] if readings else math.inf
+        if not readings:
+            return math.inf
+        return rates(readings[0], readings[-1], tick_us(), pattern.block)["idle_us"]
 
 
 def samples(cell: Cell, meter: Meter, turn: int) -> Iterator[Sample]:
@@ -101,10 +105,11 @@ def samples(cell: Cell, meter: Meter, turn: int) -> Iterator[Sample]:
         for number, (before, after) in enumerate(
             pairwise(cell.readings[disk.name]), turn * meter.shape.count
         ):
-            values = rates(before, after, tick_us())
+            values = rates(before, after, tick_us(), cell.pattern.block)
             if meter.counting:
                 # In this machine the clock counts instructions, a nanosecond each.
-                values = {"instructions": 1e9 / values["iops"], "switches": values["switches"]}
+                values["instructions"] = 1e9 / values["iops"]
+                values = {metric: values[metric] for metric in COUNTED}
             else:
                 values |= {"host_other_cpus": cell.disturbance}
             for metric, value in values.items():
@@ -127,7 +132,7 @@ def sweep(recorder: Recorder, disks: Sequence[Disk], meter: Meter, turn: int) ->
 def note_setup(recorder: Recorder, disks: Sequence[Disk]) -> None:
     """Record what the figures depend on: CPUs and the number of hardware queues of each system."""
     release = os.uname().release
-    recorder.add(Sample("setup", "", release, "cpus", "vm", 0, float(os.cpu_count() or 1)))
+    recorder.add(machine_sample("setup", release, os.cpu_count() or 1))
     for disk in disks:
         queues = len(list(Path("/sys/block", disk.name, "mq").iterdir()))
         recorder.add(Sample("setup", disk.backend, release, "hardware_queues", disk.system, 0, float(queues)))
@@ -148,6 +153,7 @@ def main(arguments: Sequence[str]) -> int:
         ]
     else:
         disks = systems.setup(meter.shape.size_mib)
+    recorder.add(machine_sample(options.bench, os.uname().release, os.cpu_count() or 1))
     if options.bench == "throughput":
         note_setup(recorder, disks)
     for turn in range(options.rounds):

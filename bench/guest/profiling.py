@@ -1,79 +1,54 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Samples where the instructions of a command go, in the instruction-counting VM, for `bench.profile`.
+"""Has the instructions of I/Os counted by address, in the instruction-counting VM, for `bench.profile`.
 
-``python -m bench.guest.profiling PATTERN CELL...``. Leaves in /out, per cell, perf's list of symbols and, in
-``instructions.json``, the number of instructions per command without perf.
+``python -m bench.guest.profiling PATTERN,... CELL...``. Leaves in /out the number of I/Os of each pattern
+and cell, in the order of the plugin's phases (from 1 on), and the kernel's symbols.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
-import subprocess
 import sys
+import time
 from collections.abc import Sequence
-from itertools import pairwise
-from pathlib import Path
+from itertools import product
 
 from bench.guest import systems
 from bench.guest.cells import SHAPES
+from bench.guest.counted import Plugin
 from bench.guest.record import OUT
-from bench.guest.window import (
-    FIRST_COMMANDS,
-    Section,
-    ended_commands,
-    measured,
-    rates,
-    running,
-    tick_us,
-    wait_started,
-)
+from bench.guest.window import FIRST_IOS, Section, moved_bytes, running, wait_started
 from bench.pattern import Pattern
 
-DATA = "/tmp/bench-perf.data"
-# Nanoseconds of the guest, that is instructions, between samples; prime, to meet all parts of the cycle.
-PERIOD = 40_009
-SECONDS = 1.5
-# The rate first: with the time limit at zero the kernel refuses to change it.
-SETTINGS = (
-    ("perf_event_max_sample_rate", "40000"),
-    ("perf_cpu_time_max_percent", "0"),
-    ("perf_event_paranoid", "-1"),
-    ("kptr_restrict", "0"),
-)
+IOS = "ios.json"
+# Of the guest's clock.
+SECONDS, MOST_SECONDS = 0.05, 1000.0
 
 
-def perf(*words: str) -> str:
-    """Run perf; returns its output. CalledProcessError when it fails."""
-    return subprocess.run(["perf", *words], stdout=subprocess.PIPE, text=True, check=True).stdout
-
-
-def profile(disk: systems.Disk, pattern: Pattern) -> float:
-    """Sample one cell; returns its instructions per command, measured without perf."""
-    shape, section = SHAPES["instructions"], Section(disk.name, pattern)
-    ((_, readings),) = measured([section], shape)
-    costs = [1e9 / rates(before, after, tick_us())["iops"] for before, after in pairwise(readings)]
-    before_start = ended_commands(disk.name)
-    with running([section], 20 * SECONDS, shape.size_mib) as fio:
-        wait_started(fio, disk.name, before_start + FIRST_COMMANDS)
-        sleep = ("--", "sleep", str(SECONDS))
-        perf("record", "-q", "-a", "-e", "cpu-clock", "-c", str(PERIOD), "-o", DATA, *sleep)
-    report = perf("report", "-i", DATA, "--sort", "symbol", "--stdio", "-q")
-    (OUT / f"{disk.system}-{disk.backend}.symbols").write_text(report)
-    return statistics.median(costs)
+def profile(plugin: Plugin, phase: int, disk: systems.Disk, pattern: Pattern) -> int:
+    """Have one cell counted; returns the number of its I/Os."""
+    shape, before_start = SHAPES["instructions"], moved_bytes(disk.name)
+    with running([Section(disk.name, pattern)], MOST_SECONDS, shape.size_mib) as fio:
+        wait_started(fio, disk.name, before_start + FIRST_IOS * pattern.block)
+        time.sleep(shape.settle)
+        with plugin.counting(phase):
+            before = moved_bytes(disk.name)
+            time.sleep(SECONDS)
+            return (moved_bytes(disk.name) - before) // pattern.block
 
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point."""
-    pattern, wanted = Pattern.parse(arguments[0]), arguments[1:]
+    patterns, wanted = map(Pattern.parse, arguments[0].split(",")), arguments[1:]
     disks = {f"{disk.system}-{disk.backend}": disk for disk in systems.setup(SHAPES["instructions"].size_mib)}
-    for name, value in SETTINGS:
-        systems.write(Path("/proc/sys/kernel", name), value)
-    costs: dict[str, float] = {}
-    for cell in wanted:
-        costs[cell] = profile(disks[cell], pattern)
-        print(f"{cell}: {costs[cell]:,.0f} instructions per command", flush=True)
-    (OUT / "instructions.json").write_text(json.dumps(costs))
+    plugin = Plugin()
+    plugin.note_symbols()
+    found = {}
+    for phase, (pattern, cell) in enumerate(product(patterns, wanted), 1):
+        name = f"{cell}, {pattern}"
+        found[name] = profile(plugin, phase, disks[cell], pattern)
+        print(f"{name}: {found[name]} I/Os", flush=True)
+    (OUT / IOS).write_text(json.dumps(found))
     return 0
 
 

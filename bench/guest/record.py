@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.samples import Sample
+from bench.samples import SAMPLES, Sample
 
 OUT = Path("/out")
 HOST_LOAD = OUT / "hostload"
@@ -16,7 +16,7 @@ HOST_LOAD = OUT / "hostload"
 class Recorder:
     """Appends samples to a file of the host, and tells what goes on."""
 
-    def __init__(self, path: Path = OUT / "samples.jsonl") -> None:
+    def __init__(self, path: Path = OUT / SAMPLES) -> None:
         self._file = path.open("w", buffering=1)
 
     def add(self, sample: Sample) -> None:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Sets up, inside the VM, the systems that are compared, on equal backing stores.
 
-Backends: ``null`` (no data kept), ``file`` (a file on tmpfs, page cache), ``blk`` (a null_blk device).
-Systems: ``scst`` (this project, driver ``local``), ``lio`` (tcm_loop), and the floors ``scsi_debug`` (the
-SCSI mid-layer above a driver that does nothing) and ``null_blk`` (no SCSI).
+Backends: ``null`` (no data kept), ``file`` (a file on tmpfs, page cache), ``blk`` (a null_blk device),
+``far`` (a virtio disk of one queue). Systems: ``scst`` (this project, driver ``local``), ``lio``
+(tcm_loop), and the floors ``scsi_debug`` (the SCSI mid-layer above a driver that does nothing),
+``null_blk`` and ``virtio`` (no SCSI).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.pattern import BACKENDS
+from bench.pattern import BACKENDS, FAR
 
 CONFIGFS = Path("/sys/kernel/config")
 SCST = CONFIGFS / "scst"
@@ -106,15 +107,25 @@ def scst_device(handler: str, name: str, **values: str) -> Path:
     return folder
 
 
-def setup_scst(file_mib: int) -> list[Disk]:
-    """Three devices as LUN 0 to 2 of a target of the local driver, seen by one initiator."""
+def find_far(system: str) -> Path:
+    """Node of the ``far`` disk that a system is to use, see `bench.sharing.disks`."""
+    for serial in Path("/sys/block").glob("vd*/serial"):
+        if serial.read_text().strip() == f"{FAR}-{system}":
+            return Path("/dev", serial.parent.name)
+    raise FileNotFoundError(f"no disk with the serial number {FAR}-{system}")
+
+
+def setup_scst(file_mib: int, far: bool) -> list[Disk]:
+    """Devices as LUN 0, 1 ... of a target of the local driver, seen by one initiator."""
     for module in ("scst_nullio", "scst_fileio", "scst_blockio", "scst_local"):
         modprobe(module)
-    devices = (
+    devices = [
         scst_device("nullio", "null", size=str(NULL_MIB << 20)),
         scst_device("fileio", "file", path=str(make_file("scst.img", file_mib))),
         scst_device("blockio", "blk", path=str(make_null_blk("nbscst"))),
-    )
+    ]
+    if far:
+        devices.append(scst_device("blockio", FAR, path=str(find_far("scst"))))
     target = SCST / "targets/local/bench"
     target.mkdir()
     (target / "hosts/initiator").mkdir()
@@ -123,7 +134,13 @@ def setup_scst(file_mib: int) -> list[Disk]:
         (target / f"luns/{lun}/device").symlink_to(device)
     write(target / "enabled", "1")
     host = (target / "hosts/initiator/host").read_text().strip()
-    return [Disk("scst", backend, find_disk(host, lun)) for lun, backend in enumerate(BACKENDS)]
+    return found("scst", host, len(devices))
+
+
+def found(system: str, host: str, count: int) -> list[Disk]:
+    """The disks behind a host's first LUNs, by backend."""
+    backends = (*BACKENDS, FAR)[:count]
+    return [Disk(system, backend, find_disk(host, lun)) for lun, backend in enumerate(backends)]
 
 
 def lio_store(plugin: str, name: str, control: str) -> Path:
@@ -135,18 +152,26 @@ def lio_store(plugin: str, name: str, control: str) -> Path:
     return folder
 
 
-def setup_lio(file_mib: int, queues: int | None) -> list[Disk]:
-    """Three backstores as LUN 0 to 2 of a tcm_loop target; *queues*: hardware queues, None: the default."""
+def lio_block(name: str, node: Path) -> Path:
+    """Make and enable a LIO backstore on a block device; returns its folder."""
+    store = lio_store("iblock", name, f"udev_path={node}")
+    write(store / "udev_path", str(node))
+    return store
+
+
+def setup_lio(file_mib: int, queues: int | None, far: bool) -> list[Disk]:
+    """Backstores as LUN 0, 1 ... of a tcm_loop target; *queues*: hardware queues, None: the default."""
     for module in ("target_core_mod", "target_core_file", "target_core_iblock"):
         modprobe(module)
     modprobe("tcm_loop", *([] if queues is None else [f"nr_hw_queues={queues}"]))
-    file, block = make_file("lio.img", file_mib), make_null_blk("nblio")
+    file = make_file("lio.img", file_mib)
     stores = [
         lio_store("rd_mcp", "null", f"rd_pages={NULL_MIB * 256},rd_nullio=1"),
         lio_store("fileio", "file", f"fd_dev_name={file},fd_dev_size={file_mib << 20},fd_buffered_io=1"),
-        lio_store("iblock", "blk", f"udev_path={block}"),
+        lio_block("blk", make_null_blk("nblio")),
     ]
-    write(stores[2] / "udev_path", str(block))
+    if far:
+        stores.append(lio_block(FAR, find_far("lio")))
     for store in stores:
         write(store / "enable", "1")
     portal = LIO / "loopback/naa.6001405aaaaaaaa1/tpgt_1"
@@ -156,20 +181,23 @@ def setup_lio(file_mib: int, queues: int | None) -> list[Disk]:
         (portal / f"lun/lun_{lun}").mkdir()
         (portal / f"lun/lun_{lun}/store").symlink_to(store)
     host = (portal / "address").read_text().strip()
-    return [Disk("lio", backend, find_disk(host, lun)) for lun, backend in enumerate(BACKENDS)]
+    return found("lio", host, len(stores))
 
 
-def setup_floors() -> list[Disk]:
-    """scsi_debug without data or delay, and a bare null_blk."""
+def setup_floors(far: bool) -> list[Disk]:
+    """scsi_debug without data or delay, a bare null_blk, a bare virtio disk."""
     modprobe("scsi_debug", "fake_rw=1", "delay=0", "virtual_gb=1", "max_queue=192")
     (host,) = Path("/sys/bus/pseudo/devices/adapter0").glob("host*")
     debug = find_disk(host.name.removeprefix("host"), 0)
-    return [Disk("scsi_debug", "null", debug), Disk("null_blk", "blk", make_null_blk("nbraw").name)]
+    bare = [Disk("null_blk", "blk", make_null_blk("nbraw").name)]
+    if far:
+        bare.append(Disk("virtio", FAR, find_far("virtio").name))
+    return [Disk("scsi_debug", "null", debug), *bare]
 
 
 def tune(disk: Disk) -> None:
-    """The same queue settings for every SCSI disk; null_blk itself stays as it is."""
-    if disk.system == "null_blk":
+    """The same queue settings for every SCSI disk; the bare floors stay as they are."""
+    if disk.system in ("null_blk", "virtio"):
         return
     queue = Path("/sys/block", disk.name, "queue")
     for path, value in (
@@ -181,11 +209,14 @@ def tune(disk: Disk) -> None:
         write(path, value)
 
 
-def setup(file_mib: int, queues: int | None = None) -> list[Disk]:
-    """Set up everything; returns the disks, in the order in which a cell is measured."""
+def setup(file_mib: int, queues: int | None = None, far: bool = False) -> list[Disk]:
+    """Set up everything; returns the disks, in the order in which a cell is measured.
+
+    *queues*: hardware queues of tcm_loop, None: the default. *far*: that backend, too.
+    """
     modprobe("null_blk", "nr_devices=0")
     write(Path("/proc/sys/vm/nr_hugepages"), str(HUGE_PAGES))
-    disks = setup_lio(file_mib, queues) + setup_scst(file_mib) + setup_floors()
+    disks = setup_lio(file_mib, queues, far) + setup_scst(file_mib, far) + setup_floors(far)
     for disk in disks:
         tune(disk)
     return disks

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Measures a running fio from outside: counters of the kernel at the ends of windows inside its run.
 
-fio's own figures would include its start and its end.
+fio's own figures would include its start and its end. What fio asks for, an I/O, reaches a disk as one
+request or as several, as the block layer finds that disk's limits: so I/Os are counted by the bytes that
+were moved.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from bench.pattern import Pattern
 
 # Of the guest's clock. Where it counts instructions, it runs far ahead while the guest waits for the host.
 START_SECONDS = 10_000.0
-FIRST_COMMANDS = 50
+FIRST_IOS = 50
 POLL_SECONDS = 0.02
-PAGE = 4096
+PAGE, SECTOR = 4096, 512
 
 
 class Section(NamedTuple):
@@ -62,10 +64,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Cumulative: time (s), commands and sectors of a disk, CPU and idle time (us), switches, interrupts."""
+    """Cumulative: time (s), requests and sectors of a disk, CPU and idle time (us), switches, interrupts."""
 
     time: float
-    commands: int
+    requests: int
     sectors: int
     cpu: float
     idle: float
@@ -86,7 +88,7 @@ def counters(reading: Reading, tick: float) -> Counters:
     io = [int(word) for word in reading.disk.split()]
     return Counters(
         time=reading.nanoseconds / 1e9,
-        commands=io[0] + io[4],
+        requests=io[0] + io[4],
         sectors=io[2] + io[6],
         cpu=user + nice + system + irq + softirq,
         idle=idle + iowait,
@@ -95,24 +97,33 @@ def counters(reading: Reading, tick: float) -> Counters:
     )
 
 
-def rates(first: Reading, last: Reading, tick: float) -> dict[str, float]:
-    """Metrics of the window between two readings by name; RuntimeError if no command ended in it."""
+def rates(first: Reading, last: Reading, tick: float, block: int) -> dict[str, float]:
+    """Metrics of the window between two readings by name; RuntimeError if nothing was moved in it.
+
+    *block*: bytes of an I/O. CPU and idle time, switches, interrupts and requests are per I/O.
+    """
     before, after = counters(first, tick), counters(last, tick)
-    seconds, commands = after.time - before.time, after.commands - before.commands
-    if commands <= 0:
-        raise RuntimeError("no command ended in the window")
+    seconds, moved = after.time - before.time, (after.sectors - before.sectors) * SECTOR
+    if moved <= 0:
+        raise RuntimeError("no I/O ended in the window")
+    ios = moved / block
     return {
-        "iops": commands / seconds,
-        "mb_s": (after.sectors - before.sectors) * 512 / seconds / 1e6,
-        "cpu_us": (after.cpu - before.cpu) / commands,
-        "idle_us": (after.idle - before.idle) / commands,
-        "switches": (after.switches - before.switches) / commands,
-        "interrupts": (after.interrupts - before.interrupts) / commands,
+        "iops": ios / seconds,
+        "mb_s": moved / seconds / 1e6,
+        "cpu_us": (after.cpu - before.cpu) / ios,
+        "idle_us": (after.idle - before.idle) / ios,
+        "switches": (after.switches - before.switches) / ios,
+        "interrupts": (after.interrupts - before.interrupts) / ios,
+        "requests": (after.requests - before.requests) / ios,
     }
 
 
-def fio_command(sections: Sequence[Section], seconds: float, size_mib: int) -> list[str]:
+def fio_command(
+    sections: Sequence[Section], seconds: float, size_mib: int, cpus: Sequence[int] = ()
+) -> list[str]:
     """The command line of fio: one section after the other, each *seconds* long, on the first *size_mib*.
+
+    *cpus*: one for each job, which stays there.
 
     Large blocks are read into huge pages: with others the number of segments per command, and with it the
     cost, would depend on how contiguous the pages of that run happen to be.
@@ -120,6 +131,8 @@ def fio_command(sections: Sequence[Section], seconds: float, size_mib: int) -> l
     fixed = "fio --thread --direct=1 --ioengine=libaio --gtod_reduce=1 --norandommap --randrepeat=1 --minimal"
     words = [*fixed.split(), "--group_reporting", f"--size={size_mib}m"]
     words += ["--time_based", f"--runtime={round(seconds * 1000)}ms"]
+    if cpus:
+        words += ["--cpus_allowed_policy=split", f"--cpus_allowed={','.join(map(str, cpus))}"]
     for number, (disk, pattern) in enumerate(sections):
         words += [
             f"--name=section{number}",
@@ -133,9 +146,11 @@ def fio_command(sections: Sequence[Section], seconds: float, size_mib: int) -> l
 
 
 @contextmanager
-def running(sections: Sequence[Section], seconds: float, size_mib: int) -> Iterator[subprocess.Popen[str]]:
+def running(
+    sections: Sequence[Section], seconds: float, size_mib: int, cpus: Sequence[int] = ()
+) -> Iterator[subprocess.Popen[str]]:
     """fio at work on all sections, *seconds* each; it is ended when the block is left."""
-    command = fio_command(sections, seconds, size_mib)
+    command = fio_command(sections, seconds, size_mib, cpus)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as fio:
         try:
             yield fio
@@ -144,16 +159,16 @@ def running(sections: Sequence[Section], seconds: float, size_mib: int) -> Itera
             fio.communicate()
 
 
-def ended_commands(disk: str) -> int:
-    """Number of reads and writes the disk has done."""
+def moved_bytes(disk: str) -> int:
+    """Bytes that the disk has read and written."""
     words = Path("/sys/block", disk, "stat").read_bytes().split()
-    return int(words[0]) + int(words[4])
+    return (int(words[2]) + int(words[6])) * SECTOR
 
 
-def wait_started(fio: subprocess.Popen[str], disk: str, commands: int) -> None:
-    """Wait until the disk has done that many commands. RuntimeError with fio's words if it ends before."""
+def wait_started(fio: subprocess.Popen[str], disk: str, moved: int) -> None:
+    """Wait until the disk has moved that many bytes. RuntimeError with fio's words if it ends before."""
     end = time.monotonic() + START_SECONDS
-    while ended_commands(disk) < commands:
+    while moved_bytes(disk) < moved:
         if fio.poll() is not None or time.monotonic() > end:
             fio.kill()
             raise RuntimeError(f"fio did not start on {disk}: {fio.communicate()[0][-500:]}")
@@ -165,17 +180,17 @@ def measured(
 ) -> Generator[tuple[Section, list[Reading]], None, None]:
     """Run fio once over all sections; yields the readings of each, none if it ended inside a window.
 
-    Neighbours must use different disks: a section has begun when its disk does commands.
+    Neighbours must use different disks: a section has begun when its disk moves data.
     """
     if any(one.disk == other.disk for one, other in pairwise(sections)):
         raise ValueError("two sections in a row use the same disk")
-    before = ended_commands(sections[0].disk)
+    before = moved_bytes(sections[0].disk)
     with running(sections, shape.duration, shape.size_mib) as fio:
         for number, section in enumerate(sections):
-            wait_started(fio, section.disk, before + FIRST_COMMANDS)
+            wait_started(fio, section.disk, before + FIRST_IOS * section.pattern.block)
             readings = take_windows(section.disk, shape)
             if number + 1 < len(sections):
-                before = ended_commands(sections[number + 1].disk)
+                before = moved_bytes(sections[number + 1].disk)
             yield section, readings
 
 
@@ -186,9 +201,9 @@ def take_windows(disk: str, shape: Shape) -> list[Reading]:
     for _ in range(shape.count):
         time.sleep(shape.seconds)
         readings.append(take(disk))
-    commands = ended_commands(disk)
+    moved = moved_bytes(disk)
     time.sleep(POLL_SECONDS)
-    return readings if ended_commands(disk) > commands else []
+    return readings if moved_bytes(disk) > moved else []
 
 
 def tick_us() -> float:

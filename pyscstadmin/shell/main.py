@@ -262,7 +262,7 @@ def interact(shell: Shell) -> int:
         readline.read_history_file(history)
     try:
         # A terminal that is gone takes no words; what was typed is kept all the same.
-        with suppress(OSError, Interrupted):
+        with suppress(OSError, Interrupted), _control_c(shell):
             print("scstadmin shell. `help` says what can be done, Tab completes, `exit` leaves.")
             while not shell.ended and _one_line(shell):
                 pass
@@ -270,6 +270,19 @@ def interact(shell: Shell) -> int:
         shell.stops.done()
         _keep(history)
     return 0
+
+
+@contextmanager
+def _control_c(shell: Shell) -> Iterator[None]:
+    """To a person, control-C is a key, also when whoever started the shell ignores its signal."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, shell.stops)
+    try:
+        yield
+    finally:
+        if before is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, before)
 
 
 def _one_line(shell: Shell) -> bool:

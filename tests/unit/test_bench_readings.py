@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Parsing of the kernel's counters, of perf's reports, and of the host's load."""
+"""Parsing of the kernel's counters and of the host's load; what is run, and how often."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import hostload, profile
+from bench import hostload
 from bench.guest import cells
 from bench.guest.cells import SHAPES, Cell, Meter
 from bench.guest.record import other_load
@@ -26,7 +26,7 @@ DISK = b"  100 0 800 7 50 0 400 9 0 1 2\n"
 
 def test_counters() -> None:
     found = counters(Reading(2_000_000_000, STAT, DISK), tick=10_000.0)
-    assert (found.time, found.commands, found.sectors) == (2.0, 150, 1200)
+    assert (found.time, found.requests, found.sectors) == (2.0, 150, 1200)
     assert (found.cpu, found.idle) == (360_000.0, 3_050_000.0)
     assert (found.switches, found.interrupts) == (500, 1000)
 
@@ -37,16 +37,30 @@ def test_rates() -> None:
         STAT.replace(b"cpu  10 ", b"cpu  30 ").replace(b"ctxt 500", b"ctxt 700"),
         b"  200 0 1600 7 50 0 400 9 0 1 2\n",
     )
-    found = rates(Reading(2_000_000_000, STAT, DISK), later, tick=10_000.0)
-    assert (found["iops"], found["switches"], found["interrupts"]) == (100, 2, 0)
+    found = rates(Reading(2_000_000_000, STAT, DISK), later, tick=10_000.0, block=4096)
+    assert (found["iops"], found["requests"], found["switches"], found["interrupts"]) == (100, 1, 2, 0)
     assert found["mb_s"] == pytest.approx(800 * 512 / 1e6)
     assert found["cpu_us"] == pytest.approx(2000)
 
 
+def test_figures_are_per_io_however_it_was_cut() -> None:
+    """300 requests of 85 1/3 KiB are 100 I/Os of 256 KiB, and cost what 100 whole ones cost."""
+    stat = STAT.replace(b"cpu  10 ", b"cpu  30 ").replace(b"ctxt 500", b"ctxt 700")
+    moved = b"%d 7 50 0 400 9 0 1 2" % (800 + 100 * 512)
+    cut, whole = (
+        rates(Reading(2_000_000_000, STAT, DISK), Reading(3_000_000_000, stat, disk), 10_000.0, 256 << 10)
+        for disk in (b"  400 0 " + moved, b"  200 0 " + moved)
+    )
+    assert (cut.pop("requests"), whole.pop("requests")) == (3, 1)
+    assert cut == whole
+    assert (cut["iops"], cut["switches"]) == (100, 2)
+    assert cut["mb_s"] == pytest.approx(100 * (256 << 10) / 1e6)
+
+
 def test_idle_disk_is_an_error() -> None:
     reading = Reading(1, STAT, DISK)
-    with pytest.raises(RuntimeError, match="no command ended"):
-        rates(reading, reading, 1.0)
+    with pytest.raises(RuntimeError, match="no I/O ended"):
+        rates(reading, reading, 1.0, 4096)
 
 
 def test_fio_command() -> None:
@@ -60,6 +74,12 @@ def test_fio_command() -> None:
     wanted = {"--filename=/dev/sdb", "--iodepth=32", "--numjobs=2", "--iomem=malloc", "--stonewall"}
     assert wanted <= set(words[first:second])
     assert {"--filename=/dev/sdc", "--bs=262144", "--iomem=shmhuge", "--stonewall"} <= set(words[second:])
+    assert not [word for word in words if "cpus" in word]
+
+
+def test_fio_command_with_a_cpu_for_each_job() -> None:
+    words = fio_command([Section("sdb", Pattern("randread", 4096, 8, 3))], 1.0, 64, cpus=[0, 2, 3])
+    assert {"--cpus_allowed=0,2,3", "--cpus_allowed_policy=split", "--numjobs=3"} <= set(words)
 
 
 def test_neighbours_use_different_disks() -> None:
@@ -117,7 +137,7 @@ def test_no_repetition_without_budget(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_idle_time_is_no_instruction_count(monkeypatch: pytest.MonkeyPatch) -> None:
     def idle(sections: list[Section], shape: Shape) -> Iterator[tuple[Section, list[Reading]]]:
-        later = Reading(2, STAT.replace(b"20 300", b"20 301"), DISK.replace(b"  100", b"  200"))
+        later = Reading(2, STAT.replace(b"20 300", b"20 301"), DISK.replace(b"0 800", b"0 900"))
         for section in sections:
             yield section, [Reading(1, STAT, DISK), later]
 
@@ -176,33 +196,17 @@ def test_load_of_the_last_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert other_load(0.9) == pytest.approx(0.3)
 
 
-REPORT = """
-    60.00%  [k] copy_page                    -      -
-    20.00%  [k] copy_page                    -      -
-    10.00%  [.] get_io_u                     -      -
-    some heading
-"""
-
-
-def test_perf_report() -> None:
-    shares = profile.parse_report(REPORT)
-    assert shares == {"copy_page": pytest.approx(80 / 90), "user:get_io_u": pytest.approx(10 / 90)}
-    assert profile.parse_report("nothing") == {}
-
-
-def test_profile_difference() -> None:
-    found = profile.difference({"a": 100.0, "b": 10.0, "c": 1.0}, {"b": 60.0, "c": 1.0}, 2).splitlines()
-    assert [line.split()[1:4:2] for line in found[2:]] == [["a", "+100"], ["b", "-50"]]
-
-
-def test_profile_top() -> None:
-    lines = profile.top({"small": 1.0, "large": 2000.0}, 1).splitlines()
-    assert len(lines) == 3
-    assert lines[2].split() == ["|", "large", "|", "2,000", "|"]
-
-
 @pytest.mark.parametrize("icount", [True, False])
 def test_vm_command(icount: bool) -> None:
     words = vm_command(Part("x", "bench.guest.cells", ("instructions",), icount, 5), Path("/out"))
     assert ("--icount" in words) is icount
     assert words[words.index("--") + 1 :] == ["python", "-m", "bench.guest.cells", "instructions"]
+
+
+def test_vm_command_of_a_counted_part() -> None:
+    part = Part("x", "bench.guest.sharing", cpus=8, counted="lines", qemu=("-blockdev", "a"))
+    words = vm_command(part, Path("/out"))
+    assert words[words.index("--cpus") + 1] == "8"
+    qemu = words[words.index("--qemu") + 1].split()
+    assert qemu[:3] == ["-blockdev", "a", "-plugin"]
+    assert {"out=/out/counts", "what=lines"} <= set(qemu[3].split(","))

@@ -96,7 +96,7 @@ def test_merge_replaces_whole_benches() -> None:
 
 
 def test_samples_of_the_vm(tmp_path: Path) -> None:
-    file = tmp_path / "samples"
+    file = tmp_path / "samples.jsonl"
     row = {
         "bench": "b",
         "backend": "k",
@@ -107,7 +107,7 @@ def test_samples_of_the_vm(tmp_path: Path) -> None:
         "value": 2.0,
     }
     file.write_text(json.dumps(row) + "\n")
-    assert read_samples(file) == [Sample("b", "k", "p", "m", "s", 1, 2.0)]
+    assert read_samples(tmp_path) == [Sample("b", "k", "p", "m", "s", 1, 2.0)]
 
 
 @pytest.mark.parametrize("pattern", [*INSTRUCTIONS, *THROUGHPUT])

@@ -9,12 +9,43 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as command
-from bench import table
-from bench.pattern import BACKENDS, INSTRUCTIONS, THROUGHPUT, Pattern, floor
-from bench.samples import Result, Sample, aggregate, dumps
-from bench.verdict import CONTROL_LIMITS, INSTRUCTION_LIMITS, Requirement, judged, requirements
+from bench import sharing, table, vm
+from bench.counts import NoPlugins
+from bench.pattern import BACKENDS, FAR, INSTRUCTIONS, LARGE, THROUGHPUT, Pattern, floor, speed
+from bench.samples import Result, Sample, aggregate, dumps, loads, machine_sample
+from bench.verdict import (
+    CONTROL_LIMITS,
+    INSTRUCTION_LIMITS,
+    LARGE_LIMITS,
+    LINE_LIMITS,
+    Requirement,
+    judged,
+    requirements,
+)
+from bench.vm import Part
 
 SINGLE = Pattern("randread", 4096, 1)
+(LARGE_READ,) = (pattern for pattern in INSTRUCTIONS if pattern.block >= LARGE)
+
+
+def cost(system: str, pattern: Pattern) -> float:
+    """Instructions of an I/O that meet everything."""
+    large = pattern.block >= LARGE
+    if system == "lio":
+        return 70_000.0 if large else 20_000.0
+    return 22_000.0 if large else 10_000.0 if system == "scst" else 9_000.0
+
+
+def line_samples() -> list[Sample]:
+    """Cache lines of every cell, a tenth of LIO's."""
+    return [
+        Sample("sharing", backend, sharing.pattern(pattern.access, cpus), metric, system, 0, value)
+        for backend in LINE_LIMITS
+        for pattern in sharing.PATTERNS
+        for cpus in sharing.CPUS
+        for system in ("scst", "lio", floor(backend)[0])
+        for metric, value in (("lines", 10.0), ("own_lines", 10.0 if system == "lio" else 0.01))
+    ]
 
 
 def io_samples() -> list[Sample]:
@@ -25,11 +56,13 @@ def io_samples() -> list[Sample]:
         for system in systems:
             lio, ours = system == "lio", system == "scst"
             for pattern in INSTRUCTIONS:
-                cost = 20_000.0 if lio else 10_000.0 if ours else 9_000.0
-                found.append(Sample("instructions", backend, str(pattern), "instructions", system, 0, cost))
+                place = ("instructions", backend, str(pattern))
+                parts = 3.0 if pattern == LARGE_READ and system in ("lio", "null_blk") else 1.0
+                found.append(Sample(*place, "instructions", system, 0, cost(system, pattern)))
+                found.append(Sample(*place, "requests", system, 0, parts))
             for pattern in THROUGHPUT:
                 values = {"iops": 5e4 if lio else 1e5 if ours else 1.1e5, "switches": 3.0 if lio else 0.05}
-                values |= {"cpu_us": 10.0, "mb_s": 100.0, "host_other_cpus": 0.1}
+                values |= {"cpu_us": 10.0, "mb_s": 50.0 if lio else 100.0, "host_other_cpus": 0.1}
                 found += [
                     Sample("throughput", backend, str(pattern), metric, system, 0, value)
                     for metric, value in values.items()
@@ -39,7 +72,7 @@ def io_samples() -> list[Sample]:
 
 def good() -> list[Result]:
     """Results that meet everything."""
-    samples = io_samples()
+    samples = [*io_samples(), *line_samples(), machine_sample("instructions", "6.1", 1)]
     for scale, factor in (("100x10", 1.0), ("100x50", 5.0)):
         for metric, limit in CONTROL_LIMITS.items():
             samples.append(Sample("control", "api", scale, metric, "scst", 0, limit * factor * 0.9))
@@ -67,7 +100,7 @@ def missed(results: list[Result]) -> list[Requirement]:
 
 def test_good_results_meet_everything() -> None:
     assert missed(good()) == []
-    assert len(requirements(good())) == 4 + 5 + 27 + 8
+    assert len(requirements(good())) == 4 + 2 + 6 + 5 + 27 + 8
 
 
 @pytest.mark.parametrize(("backend", "access"), INSTRUCTION_LIMITS)
@@ -88,11 +121,36 @@ def test_fewer_switches_than_the_floor() -> None:
     assert missed(spoil("throughput", "null", SINGLE, "switches", "scsi_debug", 2.0)) == []
 
 
+@pytest.mark.parametrize("system", LARGE_LIMITS)
+def test_too_many_instructions_of_a_large_read(system: str) -> None:
+    place = ("instructions", "blk", LARGE_READ, "instructions", f"scst/{system}")
+    assert missed(spoil(*place, LARGE_LIMITS[system])) == []
+    (found,) = missed(spoil(*place, LARGE_LIMITS[system] + 0.01))
+    assert f"{system}'s" in found.what
+
+
+@pytest.mark.parametrize("backend", LINE_LIMITS)
+def test_too_many_lines(backend: str) -> None:
+    place = ("sharing", backend, sharing.pattern("randread", sharing.JUDGED_CPUS), "own_lines", "scst")
+    assert missed(spoil(*place, LINE_LIMITS[backend])) == []
+    assert len(missed(spoil(*place, LINE_LIMITS[backend] + 0.01))) == 1
+    other = next(cpus for cpus in sharing.CPUS if cpus != sharing.JUDGED_CPUS)
+    assert (
+        missed(spoil("sharing", backend, sharing.pattern("randread", other), "own_lines", "scst", 99)) == []
+    )
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("pattern", THROUGHPUT)
 def test_slower_than_lio(backend: str, pattern: Pattern) -> None:
-    (found,) = missed(spoil("throughput", backend, pattern, "iops", "scst/lio", 0.99))
-    assert found.what == f"IOPS / LIO's, {backend}, {pattern}"
+    metric, unit = speed(pattern)
+    (found,) = missed(spoil("throughput", backend, pattern, metric, "scst/lio", 0.99))
+    assert found.what == f"{unit} / LIO's, {backend}, {pattern}"
+
+
+def test_large_reads_are_not_judged_by_their_number() -> None:
+    (large,) = (pattern for pattern in THROUGHPUT if pattern.block >= LARGE)
+    assert missed(spoil("throughput", "blk", large, "iops", "scst/lio", 0.1)) == []
 
 
 def test_twice_lio_at_queue_depth_one() -> None:
@@ -125,6 +183,12 @@ def test_report_holds_every_cell() -> None:
         for pattern in THROUGHPUT:
             assert sum(line.startswith(f"| {backend:7} | {pattern!s:19}") for line in text.splitlines()) >= 2
     assert "100x50 = 5,000" in text
+    assert "lio 3.00 (blk, read 256k qd1 j1), null_blk 3.00" in text
+    for backend in LINE_LIMITS:
+        assert (
+            sum(line.startswith(f"| {backend:7} | randread 4k qd8, 4 CPUs") for line in text.splitlines())
+            == 2
+        )
     assert "hardware queues: lio 1" in text
     assert "2.00" in text
 
@@ -132,15 +196,17 @@ def test_report_holds_every_cell() -> None:
 def test_report_of_one_part() -> None:
     text = table.report([result for result in good() if result.bench == "control"])
     assert "Instructions" not in text
+    assert "Cache lines" not in text
     assert "Control plane" in text
     assert table.report([]).strip() == ""
 
 
 def test_summary() -> None:
     lines = table.summary(good()).splitlines()[2:]
-    assert len(lines) == 3 * 3 + 3 * 3 + 3 + 2 * len(CONTROL_LIMITS)
+    assert lines[-2:] == ["", table.NOTES]
+    assert len(lines) - 2 == 3 * 3 + 3 + 4 * 3 + 3 + 2 * len(CONTROL_LIMITS)
     assert [word.strip() for word in lines[0].split("|")[1:-1]] == [
-        "instructions per command",
+        "instructions per I/O",
         "null, randread 4k qd1 j1",
         "10,000",
         "20,000",
@@ -148,6 +214,16 @@ def test_summary() -> None:
         "0.50",
     ]
     assert table.summary([]).count("\n") == 1
+
+
+def test_units_say_what_is_counted() -> None:
+    rows = [
+        [word.strip() for word in line.split("|")[1:3]] for line in table.summary(good()).splitlines()[2:-2]
+    ]
+    assert {where.split()[1] + where.split()[2] for what, where in rows if what == "MB/s"} == {"read256k"}
+    assert {where.split()[2] for what, where in rows if what == "I/Os per second"} == {"4k"}
+    assert [FAR in where for what, where in rows if "cache lines" in what] == [False, False, True]
+    assert not [what for what, _ in rows if "command" in what]
 
 
 def test_rows_are_aligned() -> None:
@@ -192,6 +268,11 @@ def test_readme_without_markers(text: str) -> None:
         table.replace_between(text, "new", Path("README.md"))
 
 
+@pytest.fixture(autouse=True)
+def no_last_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "committed", list)
+
+
 def run(arguments: list[str], results: list[Result], tmp_path: Path) -> int:
     file = tmp_path / "results.json"
     file.write_text(dumps(results))
@@ -200,12 +281,43 @@ def run(arguments: list[str], results: list[Result], tmp_path: Path) -> int:
 
 def test_table_of_good_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--table"], good(), tmp_path) == 0
-    assert "44 of 44 required figures met" in capsys.readouterr().out
+    assert "52 of 52 required figures met" in capsys.readouterr().out
+
+
+def test_worse_than_the_last_commit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "committed", good)
+    place = ("instructions", "file", Pattern("randwrite", 4096, 1), "instructions", "scst")
+    assert run(["--table"], spoil(*place, 10_290.0), tmp_path) == 0
+    assert run(["--table"], spoil(*place, 10_310.0), tmp_path) == 1
+    assert "instructions, scst, file, randwrite 4k qd1 j1, beside the committed" in capsys.readouterr().out
 
 
 def test_table_of_bad_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--table"], spoil("throughput", "blk", SINGLE, "iops", "scst/lio", 0.5), tmp_path) == 1
     assert "MISSED" in capsys.readouterr().out
+
+
+def test_a_bench_that_cannot_be_run_is_skipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its old results stay, and nothing is said of them."""
+
+    def measure(parts: list[Part]) -> list[Sample]:
+        if parts[0].counted:
+            raise NoPlugins("qemu: -plugin: invalid option")
+        return [sample for sample in io_samples() if sample.bench == parts[0].name]
+
+    monkeypatch.setattr(vm, "measure", measure)
+    old = spoil("sharing", "blk", sharing.pattern("randread", 4), "own_lines", "scst", 9.0)
+    assert run(["--only", "sharing"], old, tmp_path) == 0
+    assert "sharing: skipped, nothing can be counted here: qemu: -plugin: invalid" in capsys.readouterr().out
+    assert run(["--only", "instructions"], old, tmp_path) == 0
+    kept = loads((tmp_path / "results.json").read_text())
+    assert [result for result in kept if result.bench == "sharing"] == [
+        result for result in loads(dumps(old)) if result.bench == "sharing"
+    ]
 
 
 def test_disturbed_results_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,5 +337,5 @@ def test_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     readme.write_text(f"# Title\n{table.BEGIN}\n{table.END}\nend\n")
     monkeypatch.setattr(command, "README", readme)
     assert run(["--readme"], good(), tmp_path) == 0
-    assert "| instructions per command " in readme.read_text()
+    assert "| instructions per I/O " in readme.read_text()
     assert readme.read_text().endswith("end\n")

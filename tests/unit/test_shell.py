@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -630,7 +631,11 @@ def test_script_in_no_encoding(tmp_path: Path, locale: dict[str, str], how: str)
 class Terminal:
     """The shell at a pseudo terminal."""
 
-    def __init__(self, sim: Path) -> None:
+    def __init__(self, sim: Path, control_c: signal.Handlers = signal.SIG_DFL) -> None:
+        def prepare() -> None:
+            signal.signal(signal.SIGINT, control_c)
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
         environment = os.environ | {"TERM": "dumb", "XDG_STATE_HOME": str(sim.parent / "state")}
         self.fd, inner = pty.openpty()
         self.child = subprocess.Popen(
@@ -640,7 +645,7 @@ class Terminal:
             stderr=inner,
             env=environment,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=prepare,
         )
         os.close(inner)
         self.text = ""
@@ -677,10 +682,10 @@ class Terminal:
         os.close(self.fd)
 
 
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    """Bare scstadmin on a terminal."""
-    terminal = Terminal(tmp_path / "sim")
+@pytest.fixture(params=[signal.SIG_DFL, signal.SIG_IGN], ids=["", "background"])
+def terminal(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Terminal]:
+    """Bare scstadmin on a terminal, also when it is started by what ignores control-C."""
+    terminal = Terminal(tmp_path / "sim", request.param)
     yield terminal
     terminal.close()
 

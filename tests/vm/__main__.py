@@ -58,6 +58,7 @@ def add_machine_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--icount", action="store_true", help="one CPU, a guest nanosecond is one instruction"
     )
+    command.add_argument("--qemu", default="", metavar="WORDS", help="more words for QEMU's command line")
 
 
 def add_job_options(command: argparse.ArgumentParser) -> None:
@@ -98,6 +99,7 @@ def machine_of(options: argparse.Namespace) -> machine.Machine:
         icount=options.icount,
         disks=tuple(options.disk) if options.disk else machine.DISKS,
         append=options.append,
+        qemu_args=tuple(options.qemu.split()),
     )
 
 

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Cache lines that move between CPUs per I/O, by function: what decides on many cores.
+
+A plugin of the emulator counts them (``bench/plugin``). A line that a function of the target's own modules
+has to fetch, or to take away, from another CPU is one of its own; the rest is the kernel's. ``null`` and
+``blk`` complete on the CPU that submits, ``far`` on another one: a disk of one queue, whose interrupts go
+to a CPU on which nothing submits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench import counts
+from bench.counts import Symbol
+from bench.pattern import FAR, Pattern
+from bench.samples import Sample, machine_sample
+from bench.vm import Part
+
+CPUS = (2, 4, 8)
+# What is required is required of this many.
+JUDGED_CPUS = 4
+DEPTH = 8
+BACKENDS = ("null", "blk", FAR)
+PATTERNS = tuple(Pattern(access, 4096, DEPTH) for access in ("randread", "randwrite"))
+SECONDS = 3600
+# Modules that are a system's own, by how their names begin.
+OWN = {
+    "scst": ("scst",),
+    "lio": ("target_core", "tcm_loop"),
+    "scsi_debug": ("scsi_debug",),
+    "null_blk": ("null_blk",),
+    "virtio": ("virtio",),
+}
+# A run leaves these in its folder: what was counted when, and what came of it by function.
+WINDOWS, FUNCTIONS = "windows.json", "functions.txt"
+SHOWN = 12
+LEAST_SHOWN = 0.005
+FAR_MIB = 1024
+FAR_SYSTEMS = ("scst", "lio", "virtio")
+
+
+def disks() -> tuple[str, ...]:
+    """Words for QEMU: a disk of one queue without a medium for each system that uses ``far``."""
+    words: list[str] = []
+    for system in FAR_SYSTEMS:
+        name = f"{FAR}-{system}"
+        words += ["-blockdev", f"driver=null-co,node-name={name},size={FAR_MIB << 20}"]
+        words += ["-device", f"virtio-blk-pci,drive={name},num-queues=1,serial={name}"]
+    return tuple(words)
+
+
+def parts() -> list[Part]:
+    """What is run: a machine for each number of CPUs."""
+    return [
+        Part(
+            f"sharing-{cpus}",
+            "bench.guest.sharing",
+            seconds=SECONDS,
+            cpus=cpus,
+            counted="lines",
+            qemu=disks(),
+            read=samples,
+        )
+        for cpus in CPUS
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was counted as a phase of the plugin: so many I/Os of a system, in a window of its cell.
+
+    *kernel*: the release that it ran on. *round* counts the cell's windows.
+    """
+
+    phase: int
+    backend: str
+    access: str
+    system: str
+    kernel: str
+    cpus: int
+    round: int
+    ios: int
+
+    @property
+    def pattern(self) -> str:
+        """The pattern, for the results."""
+        return pattern(self.access, self.cpus)
+
+
+def pattern(access: str, cpus: int) -> str:
+    """What results call an access from that many CPUs."""
+    return f"{access} 4k qd{DEPTH}, {cpus} CPUs"
+
+
+def dumps(windows: list[Window]) -> str:
+    """Text of a file of windows."""
+    return json.dumps([asdict(window) for window in windows])
+
+
+def loads(text: str) -> list[Window]:
+    """Inverse of `dumps`."""
+    return [Window(**row) for row in json.loads(text)]
+
+
+def own(system: str, symbol: Symbol) -> bool:
+    """Is it a function of the system's own modules?"""
+    return symbol.module.startswith(OWN[system])
+
+
+def lines(window: Window, moved: Mapping[Symbol, int]) -> Iterator[Sample]:
+    """The values of a window: lines per I/O, all of the machine's and the system's own."""
+    mine = sum(count for symbol, count in moved.items() if own(window.system, symbol))
+    for metric, count in (("lines", sum(moved.values())), ("own_lines", mine)):
+        place = (window.backend, window.pattern, metric, window.system)
+        yield Sample("sharing", *place, window.round, count / window.ios)
+
+
+def functions(window: Window, moved: Counter[Symbol]) -> Iterator[str]:
+    """Lines of text: where most lines moved in a window, the system's own functions first."""
+    yield f"{window.system}, {window.backend}, {window.pattern}: cache lines per I/O"
+    order = sorted(moved.items(), key=lambda item: (not own(window.system, item[0]), -item[1]))
+    mine = sum(own(window.system, symbol) for symbol in moved)
+    for symbol, count in order[:mine][:SHOWN] + order[mine:][:SHOWN]:
+        if count / window.ios >= LEAST_SHOWN:
+            yield f"  {count / window.ios:8.3f}  {symbol.title}"
+
+
+def samples(folder: Path) -> list[Sample]:
+    """The values of a run that is over; leaves a list by function beside them, and says where."""
+    windows, moved = loads((folder / WINDOWS).read_text()), counts.read(folder)
+    text = "\n".join(line for window in windows for line in functions(window, moved[window.phase]))
+    (folder / FUNCTIONS).write_text(text + "\n")
+    print(f"bench: by function: {folder / FUNCTIONS}", flush=True)
+    machines = {machine_sample("sharing", window.kernel, window.cpus) for window in windows}
+    return [*machines, *(sample for window in windows for sample in lines(window, moved[window.phase]))]
