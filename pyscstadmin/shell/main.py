@@ -266,10 +266,18 @@ def interact(shell: Shell) -> int:
             print("scstadmin shell. `help` says what can be done, Tab completes, `exit` leaves.")
             while not shell.ended and _one_line(shell):
                 pass
+            if shell.context.batch is not None:
+                print(f"{_some(shell)} dropped, none is in force")
     finally:
         shell.stops.done()
         _keep(history)
     return 0
+
+
+def _some(shell: Shell) -> str:
+    """`3 changes` that were begun."""
+    count = len(shell.context.batch.steps) if shell.context.batch is not None else 0
+    return f"{count} change{'' if count == 1 else 's'}"
 
 
 @contextmanager
