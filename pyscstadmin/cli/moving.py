@@ -55,6 +55,8 @@ def refresh(ctx: Context, given: Given) -> Result:
 
 def quit_(ctx: Context, given: Given) -> Result:
     """exit"""
+    if ctx.batch is not None and ctx.batch.steps and ctx.ask is not None:
+        ctx.confirm("What was begun is not in force, and is dropped.", None)
     ctx.ended = True
     return Result({})
 

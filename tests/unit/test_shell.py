@@ -730,6 +730,21 @@ def test_the_end_of_input_is_no_consent(terminal: Terminal) -> None:
     terminal.expect("1 MiB, active")
 
 
+def test_what_was_begun_is_not_dropped_by_the_way(terminal: Terminal) -> None:
+    terminal.expect("/> ")
+    terminal.type("begin\n")
+    terminal.expect("/*> ")
+    terminal.type("create device n 1M handler=nullio\n")
+    terminal.expect("/*> ")
+    terminal.type("exit\n")
+    terminal.expect("is dropped. Go on? [y/N] ")
+    terminal.type("n\n")
+    terminal.expect("/*> ")
+    terminal.type("\x04")
+    terminal.expect("1 change dropped, none is in force")
+    assert terminal.status() == 0
+
+
 def test_many_objects_are_quick(admin: Admin, do: Callable[..., list[str]]) -> None:
     """Places are made as they are looked at: a command in a large configuration does not build all of it."""
     devices = tuple(Device(f"n{number}", "nullio", size=1 << 20) for number in range(1000))
