@@ -223,8 +223,7 @@ def script(shell: Shell, lines: Iterable[str], args: argparse.Namespace) -> int:
 def _left_begun(shell: Shell) -> Failure | None:
     if shell.context.batch is None:
         return None
-    some = len(shell.context.batch.steps)
-    said = f"`begin` without `commit`: {some} change{'' if some == 1 else 's'} dropped, none is in force"
+    said = f"`begin` without `commit`: {_some(shell)} dropped, none is in force"
     return Failure(said, 1, WrongUsage(said).as_dict())
 
 
