@@ -44,9 +44,9 @@ class HandlerDir(Node):
         self.children[name] = Device(self, name)
 
     def restore(self, name: str, data: dict[str, Any]) -> None:
-        """Make a device from dumped data."""
-        device = Device(self, name)
-        self.children[name] = device
+        """Make a device from dumped data, or make the one that is there what they say."""
+        device = self.children.setdefault(name, Device(self, name))
+        assert isinstance(device, Device)
         device.restore(data)
 
 
@@ -260,6 +260,7 @@ class Device(Served):
         """Losing the backing parks the device by itself."""
         if self.active and HANDLERS[self.handler].backed and not os.path.exists(self.values["path"]):
             self.active, self.error = False, "ENOENT"
+            self.root.lost.append(self)
 
     def dump(self) -> dict[str, Any]:
         """Plain data of everything."""
@@ -268,9 +269,10 @@ class Device(Served):
 
     def restore(self, data: dict[str, Any]) -> None:
         """The reverse of `dump`."""
+        self._register(False)
         for name in ("enabled", "active", "error", "served"):
             setattr(self, name, data[name])
         self.values.update(data["values"])
-        self.id.values.update(data["id"])
+        self.id.values = dict(data["id"])
         if self.enabled:
             self._register(True)

@@ -429,14 +429,13 @@ class Service:
 
 
 def run(args: argparse.Namespace) -> int:
-    """`scstadmin watch [--once]`; `args` as parsed by the command line, `args.rest` for what is left."""
+    """`scstadmin watch [--once]`; `args` as parsed by the command line."""
     from pyscstadmin.cli.main import admin_of
 
-    own = _parser().parse_args(args.rest)
     report = _json_line if args.json else _text_line
     with admin_of(args) as admin:
         watcher = Watcher(admin, report)
-        if own.once:
+        if args.once:
             return _once(watcher)
         loop = Loop(watcher, Service())
         try:
@@ -444,17 +443,6 @@ def run(args: argparse.Namespace) -> int:
         finally:
             loop.close()
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        "scstadmin watch",
-        description="Activate parked devices when their backing appears, park those whose disk is gone.",
-    )
-    made.add_argument(
-        "--once", action="store_true", help="look once and stop: 0, or 3 when devices still wait"
-    )
-    return made
 
 
 def _once(watcher: Watcher) -> int:
