@@ -40,7 +40,8 @@ test: setup
 	@$(PY) -m tests.vm.suite
 
 test-long: setup
-	@SCST_MAPPINGS=1000000 $(PY) -m pytest -q -s tests/unit/test_size.py
+	@SCST_MAPPINGS=1000000 SCST_WRITES=100 SCST_EDITS=1000 SCST_EXAMPLES=10000 \
+		$(PY) -m pytest -q -s tests/unit/test_size.py tests/unit/test_race.py tests/unit/test_any_value.py
 	@$(VM) test --timeout 14400 --env SCST_ROUNDS=$(ROUNDS) $(if $(SEED),--env SCST_SEED=$(SEED)) -- $(LONG_TESTS)
 
 test-hba: setup

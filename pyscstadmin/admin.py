@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,19 @@ from pyscstadmin.config.layout import CLASS_ROOT, ROOT, device_dir, group_dir, t
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.plan import Operation, Plan, plan, settle, staged_into_force
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
-from pyscstadmin.config.valid import check_config, check_device, check_group, check_path, is_target
+from pyscstadmin.config.valid import (
+    check_config,
+    check_device,
+    check_each,
+    check_group,
+    check_initiators,
+    check_is,
+    check_lun,
+    check_path,
+    check_size,
+    check_target,
+    is_target,
+)
 from pyscstadmin.errors import (
     ApplyFailed,
     Conflict,
@@ -39,10 +51,11 @@ from pyscstadmin.errors import (
     PendingChanges,
 )
 from pyscstadmin.kernel import modules, parts, read
-from pyscstadmin.kernel.apply import Failure, Outcome, Progress, execute, failures, locked
+from pyscstadmin.kernel.apply import Failure, Outcome, Progress, execute, failures
 from pyscstadmin.kernel.cfs import RealTree, Tree
 from pyscstadmin.kernel.hints import hinted
 from pyscstadmin.kernel.inflight import Command, read_commands
+from pyscstadmin.kernel.lock import locked
 from pyscstadmin.kernel.newfile import NewFile, made
 from pyscstadmin.kernel.read import RootState, Snapshot, Standing
 from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
@@ -212,6 +225,8 @@ class Admin:
         from pyscstadmin.config.lint import lint
         from pyscstadmin.kernel.uses import Backings
 
+        if config is not None:
+            check_is(Config, config, "configuration")
         return lint(self.config() if config is None else config, Backings().look, accept)
 
     def running(self) -> list[Running]:
@@ -223,7 +238,7 @@ class Admin:
     def standing(self, names: Iterable[str]) -> dict[str, Standing]:
         """How these devices are doing; those that are not there are left out."""
         found = {}
-        for name in names:
+        for name in check_each("names", names, check_device):
             standing = read.standing(self.tree, name)
             if standing is not None:
                 found[name] = standing
@@ -263,6 +278,7 @@ class Admin:
         """What an initiator sees on a target, and why: by what the tree shows (see `settled`). A LUN without
         device is not seen.
         """
+        check_initiators(initiator)
         key = self.target_key(target)
         found = read.target(self.tree, *key)
         if found is None:
@@ -276,6 +292,7 @@ class Admin:
 
     def target_key(self, target: str) -> Key:
         """(driver, name) of a target given as `DRIVER/NAME` or `NAME`. Raises `Conflict` if there is none."""
+        check_target(target)
         driver, slash, name = target.partition("/")
         candidates = [(driver, name)] if slash else [(known, target) for known in DRIVERS]
         possible = [key for key in candidates if key[0] in DRIVERS and is_target(key[1])]
@@ -401,6 +418,8 @@ class Admin:
         `preallocate`. A file that is there already is a `Conflict`: it is never touched.
         """
         edit = edits.create_device(device)
+        if file_size is not None:
+            check_size(file_size)
         spec = HANDLERS[device.handler]
         if file_size is not None and (spec.exclusive or not spec.backed):
             raise Conflict(f"devices of {device.handler} have no file that could be made")
@@ -462,6 +481,8 @@ class Admin:
         Less than before is a `Conflict` without `shrink`: initiators may have data in what is cut off. It
         is not a setting: whenever the backing is opened anew, all of it is served.
         """
+        if size is not None:
+            check_size(size)
         with self._writing() as tree:
             handler, state = self._handler(name)
             path = device_dir(handler, name)
@@ -583,6 +604,12 @@ class Admin:
         """Make devices LUNs of a group, in one step; returns the LUNs as well. `numbers`: one for each
         device; None: the first free ones.
         """
+        devices = check_each("devices", devices, check_device)
+        numbers = None if numbers is None else check_each("LUNs", numbers, check_lun)
+        if numbers is not None and len(numbers) != len(devices):
+            raise Conflict(f"{len(numbers)} LUN numbers for {len(devices)} devices: say as many")
+        if read_only is not None:
+            check_is(bool, read_only, "read_only")
         with self._writing():
             key = self._place(target, group)
             wanted = self._numbered(key, group, devices, numbers, bool(read_only))
@@ -893,22 +920,31 @@ class Admin:
         return error
 
     def _note(self, lines: Sequence[str]) -> None:
+        """Write the note, whole or not at all, or remove it. Raises `OperationError`."""
+        path, new = self._note_path, f"{self._note_path}.new"
         try:
-            if lines:
-                with open(self._note_path, "w", encoding="utf-8", errors="surrogateescape") as file:
-                    file.writelines(f"{line}\n" for line in lines)
-            elif os.path.exists(self._note_path):
-                os.unlink(self._note_path)
+            if not lines:
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+                return
+            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.writelines(f"{line}\n" for line in lines)
+            os.rename(new, path)
         except OSError as error:
-            operation = "write" if lines else "unlink"
-            raise OperationError(operation, self._note_path, None, error.errno or 0) from error
+            raise OperationError("write" if lines else "unlink", path, None, error.errno or 0) from error
 
     def _noted(self) -> list[str]:
+        """The lines of the note; one that cannot be read may say anything."""
+        path = self._note_path
         try:
-            with open(self._note_path, encoding="utf-8", errors="surrogateescape") as file:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open(fd, encoding="utf-8", errors="surrogateescape") as file:
                 return [line.rstrip("\n") for line in file]
-        except OSError:
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            return [f"{path}, the note of what was left out, cannot be read: {os.strerror(error.errno or 0)}"]
 
     # The watcher.
 
@@ -919,6 +955,9 @@ class Admin:
         it or gave it another path, that stands. An active device is parked first, in one hold of the lock.
         Raises `OperationError` with the error of the open, which the device shows as well.
         """
+        check_device(name)
+        if handler not in tuple(HANDLERS):
+            return False
         directory = device_dir(handler, name)
         with self._writing() as tree:
             if read.find_handler(tree, name) != (handler, state):
@@ -935,6 +974,9 @@ class Admin:
         """Serve what the backing of an active device has grown to: False, and nothing done, if it is not
         active at this path any more.
         """
+        check_device(name)
+        if handler not in tuple(HANDLERS):
+            return False
         directory = device_dir(handler, name)
         with self._writing() as tree:
             if read.find_handler(tree, name) != (handler, "active") or tree.read(f"{directory}/path") != path:

@@ -562,7 +562,7 @@ class Values(Mapping[str, Value]):
         made._rows, made._items = table, items
         return made
 
-    def but(self, whose: str = "settings", **given: Any) -> Values:
+    def but(self, whose: str = "settings", /, **given: Any) -> Values:
         """The same with some changed."""
         return Values(self._rows, {**self, **given}, whose) if given else self
 

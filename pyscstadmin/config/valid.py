@@ -8,7 +8,7 @@ there. Nothing of them may reach a tree before it is known to be what it says it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from pyscstadmin.config.locate import dotted
 from pyscstadmin.config.model import Config, Device, Group, Target
 from pyscstadmin.config.names import Fault
 from pyscstadmin.config.schema import VERSION, to_data
-from pyscstadmin.config.settings import IDENTITY, hint
+from pyscstadmin.config.settings import IDENTITY, Number, hint
 from pyscstadmin.errors import InvalidInput, Problem
 
 __all__ = [
@@ -27,20 +27,28 @@ __all__ = [
     "changed_target",
     "check_config",
     "check_device",
+    "check_each",
     "check_group",
     "check_initiators",
+    "check_is",
     "check_lun",
+    "check_parts",
     "check_path",
     "check_patterns",
+    "check_size",
+    "check_target",
+    "check_target_name",
     "is_target",
 ]
 
 _SHOWN = 100
 _Thing = TypeVar("_Thing", Device, Target)
+_Value = TypeVar("_Value")
 
 
 def check_config(wanted: Config, present: Config | None = None) -> None:
     """Check a configuration; with `present`, only what is not the very same object there."""
+    check_is(Config, wanted, "what is wanted")
     old = present or Config()
     kept = {id(thing) for thing in (*old.devices, *old.targets)}
     part = Config(
@@ -52,7 +60,7 @@ def check_config(wanted: Config, present: Config | None = None) -> None:
     checker.config(_data(part))
     problems = [Problem(finding.message, dotted(finding.shown)) for finding in checker.findings]
     problems += _repeated("device", (device.name for device in wanted.devices))
-    problems += _repeated("target", ("/".join(target.key) for target in wanted.targets))
+    problems += _repeated("target", (f"{target.driver}/{target.name}" for target in wanted.targets))
     problems += [problem for target in part.targets for problem in _repeated_in(target)]
     if problems:
         raise InvalidInput("what is wanted", problems[:_SHOWN], max(0, len(problems) - _SHOWN))
@@ -112,8 +120,56 @@ def check_initiators(*initiators: str) -> None:
 def check_lun(number: int) -> None:
     """Check a LUN number."""
     if type(number) is not int:
-        raise InvalidInput(f"LUN {number!r}", [Problem("must be a whole number")])
-    _check("LUN", str(number), names.check_lun)
+        raise InvalidInput(f"LUN {number!r:.70}", [Problem("must be a whole number")])
+    if not 0 <= number <= names.LUN_MAX:
+        raise InvalidInput(f"LUN {str(number)[:70]}", [Problem(f"must be 0-{names.LUN_MAX}")])
+
+
+def check_target(target: str) -> None:
+    """Check what names a target: `DRIVER/NAME`, or `NAME`."""
+    if type(target) is not str:
+        raise InvalidInput(f"target {target!r:.70}", [Problem("must be a text")])
+
+
+def check_target_name(name: str) -> None:
+    """Check the name of a target, without its driver."""
+    _check("target", name, names.check_target_name)
+
+
+def check_is(kind: type, value: object, what: str) -> None:
+    """Check that a value is of a kind."""
+    if type(value) is not kind:
+        raise InvalidInput(what, [Problem(f"{value!r:.70} is no {kind.__name__}")])
+
+
+def check_size(size: int) -> None:
+    """Check a number of bytes."""
+    reason = Number(unit="bytes").refuse(size)
+    if reason:
+        raise InvalidInput(f"size {size!r:.70}", [Problem(reason)])
+
+
+def check_each(what: str, values: Iterable[_Value], check: Callable[[_Value], None]) -> tuple[_Value, ...]:
+    """The values, each checked, whatever was given instead of them."""
+    if isinstance(values, str | bytes | Mapping):
+        raise InvalidInput(what, [Problem(f"{values!r:.70} is no sequence of these")])
+    try:
+        found = tuple(values)
+    except TypeError:
+        raise InvalidInput(what, [Problem(f"{values!r:.70} is no sequence of these")]) from None
+    for value in found:
+        check(value)
+    return found
+
+
+def check_parts(what: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """The parts of an object that are meant, each of them known."""
+
+    def check(part: str) -> None:
+        if part not in tuple(known):
+            raise InvalidInput("parts", [Problem(f"{part!r:.70} is none of {', '.join(known)}")])
+
+    return check_each("parts", what, check)
 
 
 def check_path(what: str, path: str) -> None:
@@ -130,7 +186,8 @@ def is_target(name: str) -> bool:
 def _check(what: str, text: str, check: Callable[[str], Fault | None]) -> None:
     fault = check(text) if type(text) is str else Fault(0, "must be a text")
     if fault is not None:
-        raise InvalidInput(f"{what} {str(text)[:70]!r}", [Problem(fault.reason)])
+        shown = repr(text[:70]) if type(text) is str else f"{text!r:.70}"
+        raise InvalidInput(f"{what} {shown}", [Problem(fault.reason)])
 
 
 # Changes of settings by name.

@@ -9,11 +9,7 @@ that and does the rest.
 from __future__ import annotations
 
 import errno
-import fcntl
-import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -33,7 +29,7 @@ from pyscstadmin.config.plan import (
     Write,
     inverse,
 )
-from pyscstadmin.errors import ApplyFailed, LockTimeout, OperationError, PartlyApplied
+from pyscstadmin.errors import ApplyFailed, OperationError, PartlyApplied
 from pyscstadmin.kernel.cfs import View
 from pyscstadmin.kernel.hints import hinted
 from pyscstadmin.kernel.read import other_link
@@ -43,12 +39,11 @@ from pyscstadmin.kernel.stops import deferred, uninterrupted
 if TYPE_CHECKING:
     from pyscstadmin.config.lint import Remark
 
-__all__ = ["Failure", "Outcome", "Progress", "execute", "failures", "locked"]
+__all__ = ["Failure", "Outcome", "Progress", "execute", "failures"]
 
 # Called before each operation: how many are done, of how many, and the one that comes.
 Progress = Callable[[int, int, Operation], None]
 
-_POLL = 0.02
 _UNKNOWN = (
     "in force: the new access, without the LUNs of devices that were to change; staged, as before: what the "
     "tree shows. `scstadmin apply FILE` brings both to a known state"
@@ -313,40 +308,6 @@ class _Run:
         left = [*left, *self.undo()]
         if left:
             raise PartlyApplied(operation.text, cause, left) from cause
-
-
-@contextmanager
-def locked(path: str, timeout: float = 10.0) -> Iterator[None]:
-    """Hold the lock of all writers, waiting up to `timeout` seconds.
-
-    Raises `LockTimeout`, `OperationError`.
-    """
-    fd = _open_lock(path)
-    try:
-        deadline = time.monotonic() + timeout
-        while not _try_lock(fd):
-            if time.monotonic() >= deadline:
-                raise LockTimeout(path, timeout)
-            time.sleep(_POLL)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _open_lock(path: str) -> int:
-    try:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise OperationError("open", path, None, error.errno or 0) from error
-
-
-def _try_lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def failures(outcome: Outcome) -> Sequence[str]:

@@ -33,8 +33,8 @@ from pyscstadmin.errors import (
     Unstable,
 )
 from pyscstadmin.kernel import modules, read
-from pyscstadmin.kernel.apply import locked
 from pyscstadmin.kernel.cfs import RealTree
+from pyscstadmin.kernel.lock import locked
 from pyscstadmin.kernel.sessions import Session, SessionLun, read_sessions
 from pyscstadmin.sim.tree import SimTree
 from pyscstadmin.store.load import load_file
@@ -306,10 +306,10 @@ def test_sim_state_is_kept(tmp_path: Path) -> None:
         admin.apply(numbered(1))
         assert admin.default_file == str(tmp_path / "scst.json")
         assert not admin.plan(numbered(1))
-    assert {p.name for p in tmp_path.iterdir()} == {"state.json", "lock"}
+    assert {p.name for p in tmp_path.iterdir()} == {"state.json", "lock", "lock.queue"}
     with Admin(sim=str(tmp_path)) as admin:
         admin.create_device(Device("other", "nullio", size=MIB))
-        assert {p.name for p in tmp_path.iterdir()} == {"state.json", "state.1.log", "lock"}
+        assert {p.name for p in tmp_path.iterdir()} == {"state.json", "state.1.log", "lock", "lock.queue"}
         admin.remove_device("other")
     with Admin(sim=str(tmp_path)) as admin:
         assert not admin.plan(numbered(1))

@@ -25,8 +25,8 @@ from pyscstadmin.__main__ import main
 from pyscstadmin.admin import Admin
 from pyscstadmin.config.model import Device
 from pyscstadmin.errors import LockTimeout, NotPresent, OperationError
-from pyscstadmin.kernel.apply import locked
 from pyscstadmin.kernel.cfs import View
+from pyscstadmin.kernel.lock import locked
 from pyscstadmin.watch import look, loop
 from pyscstadmin.watch.look import SETTLE, Eyes, probe
 from pyscstadmin.watch.loop import IDLE_RECHECK, PAUSE, RECHECK, Event, Loop, Service, Watcher
