@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from pyscstadmin.config.lint import Remark
+    from pyscstadmin.config.losses import Losses
     from pyscstadmin.sim.tree import SimTree
 
 __all__ = ["Admin", "Resized", "Use", "Who"]
@@ -330,8 +331,10 @@ class Admin:
         keep_going: bool = False,
         accept: Iterable[str] = (),
         progress: Progress | None = None,
+        agree: Callable[[Losses], None] | None = None,
     ) -> Outcome:
-        """Make the tree show `wanted`, loading modules it needs.
+        """Make the tree show `wanted`, loading modules it needs. `agree` is told what goes by that, if
+        something does, before anything is touched; what it raises is raised.
 
         Raises `NotAccepted` for errors of `lint` whose rules are not in `accept`, before anything is touched,
         and `ApplyFailed` when something was refused (then nothing changed). With `keep_going`, what is
@@ -346,15 +349,39 @@ class Admin:
             shot = self.snapshot()
             steps = plan(shot.config, wanted, settled=shot.root.settled)
             result = settle(shot.config, wanted)
+            if agree is not None and steps:
+                self._ask(agree, shot.config, result, steps)
             outcome = self._execute(steps, shot, result, keep_going, progress, whole=True)
             outcome = replace(self._noting(outcome), remarks=remarks)
         return self._settled(outcome)
 
     def restore(
-        self, wanted: Config, *, accept: Iterable[str] = (), progress: Progress | None = None
+        self,
+        wanted: Config,
+        *,
+        accept: Iterable[str] = (),
+        progress: Progress | None = None,
+        agree: Callable[[Losses], None] | None = None,
     ) -> Outcome:
         """Apply everything that can be applied."""
-        return self.apply(wanted, keep_going=True, accept=accept, progress=progress)
+        return self.apply(wanted, keep_going=True, accept=accept, progress=progress, agree=agree)
+
+    def _ask(self, agree: Callable[[Losses], None], old: Config, new: Config, steps: Plan) -> None:
+        from pyscstadmin.config.losses import Login, losses
+
+        disturbs = any(step.revokes or step.impact for step in steps.operations)
+        logins = [
+            Login(one.initiator, one.target, [(lun.number, lun.device) for lun in one.luns])
+            for one in (self.sessions() if disturbs else ())
+        ]
+        found = losses(old, new, logins)
+        if found:
+            agree(found)
+
+    def again(self) -> None:
+        """What was asked for is not done and will be asked for once more: signals raise again until then."""
+        if self.stops is not None:
+            self.stops.begin()
 
     def clear(self, *, progress: Progress | None = None) -> Outcome:
         """Remove everything."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli.objects import device_name
@@ -32,6 +32,7 @@ from pyscstadmin.cli.words import WrongUsage
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
+    from pyscstadmin.config.losses import Losses
     from pyscstadmin.config.model import Config
     from pyscstadmin.kernel.apply import Outcome
 
@@ -172,7 +173,9 @@ def apply(ctx: Context, given: Given) -> Result:
     """apply"""
     ctx.alone("apply")
     wanted, accept = _load(ctx, given["file"]), given.get("accept", ())
-    return _done(ctx, ctx.admin.apply(wanted, accept=accept, progress=ctx.progress))
+    return _agreed(
+        ctx, given, lambda agree: ctx.admin.apply(wanted, accept=accept, progress=ctx.progress, agree=agree)
+    )
 
 
 def restore(ctx: Context, given: Given) -> Result:
@@ -180,7 +183,40 @@ def restore(ctx: Context, given: Given) -> Result:
     ctx.alone("restore")
     wanted = _load(ctx, given.get("file") or ctx.admin.default_file)
     accept = given.get("accept", ())
-    return _done(ctx, ctx.admin.restore(wanted, accept=accept, progress=ctx.progress))
+    return _agreed(
+        ctx, given, lambda agree: ctx.admin.restore(wanted, accept=accept, progress=ctx.progress, agree=agree)
+    )
+
+
+class _Asks(Exception):
+    """Somebody has to agree to this first. Not under the lock: a person may take his time."""
+
+    def __init__(self, losses: Losses) -> None:
+        self.losses = losses
+
+
+def _agreed(ctx: Context, given: Given, run: Callable[[Callable[[Losses], None]], Outcome]) -> Result:
+    """Apply, if what goes by that may go. A person is asked about all that does, and again if it is more by
+    the time he has answered; a script only has to say so where somebody is logged in and loses something.
+    """
+    known: Losses | None = None
+
+    def agree(losses: Losses) -> None:
+        nonlocal known
+        if not given.get("yes") and losses != known and (ctx.ask is not None or losses.live):
+            raise _Asks(losses)
+        known = losses
+
+    while True:
+        try:
+            outcome = run(agree)
+        except _Asks as asks:
+            ctx.admin.again()
+            text = asks.losses.text()
+            ctx.confirm(f"This {text}.", None, {"losses": asks.losses.as_dict()})
+            known = asks.losses
+        else:
+            return _done(ctx, outcome, known)
 
 
 def clear(ctx: Context, given: Given) -> Result:
@@ -190,8 +226,12 @@ def clear(ctx: Context, given: Given) -> Result:
     return _done(ctx, ctx.admin.clear(progress=ctx.progress))
 
 
-def _done(ctx: Context, outcome: Outcome) -> Result:
-    return Result(outcome_data(outcome), outcome_lines(outcome), outcome)
+def _done(ctx: Context, outcome: Outcome, losses: Losses | None = None) -> Result:
+    data, lines = outcome_data(outcome), list(outcome_lines(outcome))
+    if losses is not None:
+        data["losses"] = losses.as_dict()
+        lines.insert(1, f"this {losses.text()}")
+    return Result(data, lines, outcome)
 
 
 def save(ctx: Context, given: Given) -> Result:

@@ -83,6 +83,8 @@ _SETTING = Param("setting", "name of a setting", source="setting")
 
 _NAMES = """An initiator is an exact name, or a pattern with * and ?; a leading ! inverts. An exact name
 anywhere wins over all patterns; among groups whose patterns match, the lowest priority wins."""
+_ASKS = """On a terminal it asks before anything is removed. A script has to say yes=yes where somebody
+who is logged in loses a LUN or the session."""
 _DEVICES = """DEVICE may be several: da,db or disk[0-99] or a pattern such as disk*. lun= then has as many
 numbers, as in 0-99. All of it is one step for the initiators."""
 
@@ -271,6 +273,7 @@ _SET = (
         objects.set_target,
         "Change settings of a target.",
         (_TARGET,),
+        named=(replace(_YES, help="do not ask, where sessions end by it"),),
         table=objects.all_target_rows,
         more=_SET_MORE,
         example="set target t1 queue_depth=64",
@@ -455,8 +458,10 @@ it asks.""",
         objects.disable_target,
         "Close a target; its sessions end.",
         (_TARGET,),
+        named=(_YES,),
+        more="If initiators are logged in, it asks.",
         removes=True,
-        example="disable target t1",
+        example="disable target t1 yes=yes",
     ),
     Form(
         "activate",
@@ -641,11 +646,11 @@ _WHOLE = (
         files.apply,
         "Make the configuration what a file says: all of it, or nothing.",
         (_FILE,),
-        more="What the file does not have is removed.",
-        named=(_ACCEPT,),
+        more="What the file does not have is removed. " + _ASKS,
+        named=(_ACCEPT, _YES),
         removes=True,
         absent=True,
-        example="apply new.json",
+        example="apply new.json yes=yes",
     ),
     Form(
         "save",
@@ -663,7 +668,8 @@ _WHOLE = (
         files.restore,
         "Apply all of a file that can be applied, and say what was left out.",
         (replace(_FILE, help="default: the file that `save` writes", needed=False),),
-        named=(_ACCEPT,),
+        more="What the file does not have is removed. " + _ASKS,
+        named=(_ACCEPT, _YES),
         removes=True,
         absent=True,
         example="restore",

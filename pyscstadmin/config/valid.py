@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pyscstadmin.config import names
 from pyscstadmin.config.check import Checker
 from pyscstadmin.config.locate import dotted
-from pyscstadmin.config.model import Config, Device, Group, Target
+from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import Fault
 from pyscstadmin.config.schema import VERSION, to_data
 from pyscstadmin.config.settings import IDENTITY, Number, hint
@@ -56,6 +56,9 @@ def check_config(wanted: Config, present: Config | None = None) -> None:
         tuple(target for target in wanted.targets if id(target) not in kept),
         settings=wanted.settings,
     )
+    wrong = [*_wrong_types(part)]
+    if wrong:
+        raise InvalidInput("what is wanted", wrong[:_SHOWN], max(0, len(wrong) - _SHOWN))
     checker = Checker(VERSION, [device for device in wanted.devices if id(device) in kept])
     checker.config(_data(part))
     problems = [Problem(finding.message, dotted(finding.shown)) for finding in checker.findings]
@@ -72,6 +75,44 @@ def _data(part: Config) -> dict[str, Any]:
         return to_data(part)
     except (AttributeError, TypeError) as error:
         raise InvalidInput("what is wanted", [Problem(f"not a configuration: {error}")]) from error
+
+
+def _wrong_types(part: Config) -> Iterator[Problem]:
+    """Values that pass for others where they are compared: 0 for no, None for nothing. No file has them.
+    Settings are checked when they are given.
+    """
+    for device in part.devices:
+        where = f"devices.{device.handler}.{device.name}"
+        yield from _wrong(where, {"enabled": device.enabled}, {"enabled": bool})
+        yield from _wrong(where, _given(device.id), dict.fromkeys(IDENTITY, str))
+    for target in part.targets:
+        where = f"targets.{target.driver}.{target.name}"
+        yield from _wrong(where, {"enabled": target.enabled}, {"enabled": bool})
+        if target.rel_tgt_id is not None:
+            yield from _wrong(where, {"rel_tgt_id": target.rel_tgt_id}, {"rel_tgt_id": int})
+        for group in target.groups:
+            yield from _wrong(f"{where}.groups.{group.name}", {"priority": group.priority}, {"priority": int})
+        for name, luns in target.lun_sets():
+            yield from _wrong_luns(f"{where}{name and f'.groups.{name}'}", luns)
+
+
+def _given(identity: Identity) -> dict[str, object]:
+    found = {name: getattr(identity, name) for name in IDENTITY}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _wrong(where: str, values: Mapping[str, object], types: Mapping[str, type]) -> Iterator[Problem]:
+    for name, kind in types.items():
+        value = values.get(name)
+        if name in values and type(value) is not kind:
+            yield Problem(f"{name}: {value!r:.70} is no {kind.__name__}", where)
+
+
+def _wrong_luns(where: str, luns: Iterable[Lun]) -> Iterator[Problem]:
+    for lun in luns:
+        kinds = (type(lun.number), type(lun.device), type(lun.read_only))
+        if kinds != (int, str, bool):
+            yield Problem(f"LUN {lun.number!r:.70}: {lun!r:.200} is no LUN", where)
 
 
 def _repeated_in(target: Target) -> Iterator[Problem]:

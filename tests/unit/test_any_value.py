@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from pyscstadmin.admin import Admin
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.settings import HANDLERS
-from pyscstadmin.errors import ScstError
+from pyscstadmin.errors import InvalidInput, ScstError
 from tests.unit.plain import PlainTree, contents, lay_out
 from tests.unit.strategies import MIB
 
@@ -319,3 +319,24 @@ def test_any_value(pristine: Path, tmp_path: Path) -> None:
 
     attempt()
     assert len(succeeded) > len(METHODS) // 2
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Config((Device("d", "nullio", None, size=MIB),)),  # type: ignore[arg-type]
+        Config((Device("d", "nullio", size=MIB, id=Identity(serial=0)),)),  # type: ignore[arg-type]
+        Config((Device("d", "nullio", size=MIB, id=Identity(naa=False)),)),  # type: ignore[arg-type]
+        Config((), (Target("local", "t", 0),)),  # type: ignore[arg-type]
+        Config((), (Target("local", "t", rel_tgt_id=True),)),
+        Config((), (Target("local", "t", groups=(Group("g", 100.0),)),)),  # type: ignore[arg-type]
+        Config((Device("d", "nullio", size=MIB),), (Target("local", "t", luns=(Lun(0, "d", 0),)),)),  # type: ignore[arg-type]
+        Config((), (Target("local", "t", luns=(Lun(0, None),)),)),  # type: ignore[arg-type]
+    ],
+)
+def test_what_passes_for_a_value_is_none(wanted: Config, tmp_path: Path) -> None:
+    """0 is not no, and None is not nothing: neither may get as far as the tree."""
+    with Admin(sim=str(tmp_path)) as admin:
+        with pytest.raises(InvalidInput, match=" is no "):
+            admin.apply(wanted)
+        assert admin.config() == Config()
