@@ -168,9 +168,9 @@ def sessions(ctx: Context, given: Given) -> Result:
     """sessions"""
     if given.get("commands"):
         running = ctx.admin.commands()
-        return Result([asdict(command) for command in running], command_lines(running))
+        return Result({"commands": [asdict(command) for command in running]}, command_lines(running))
     found = ctx.logins()
-    return Result([asdict(session) for session in found], session_lines(found))
+    return Result({"sessions": [asdict(session) for session in found]}, session_lines(found))
 
 
 # Lists.

@@ -249,7 +249,7 @@ def _print(ctx: Context) -> Result:
     from pyscstadmin.config.schema import dumps, to_data
 
     if ctx.collects:
-        return Result(to_data(ctx.config))
+        return Result(to_data(ctx.config), own=True)
     # The file format is UTF-8, whatever the terminal is.
     sys.stdout.flush()
     sys.stdout.buffer.write(dumps(ctx.config).encode())
@@ -261,7 +261,7 @@ def schema(ctx: Context, given: Given) -> Result:
     """schema"""
     from pyscstadmin.cli.describe import json_schema, text
 
-    return Result(json_schema(), text().splitlines())
+    return Result(json_schema(), text().splitlines(), own=True)
 
 
 # What comes into force together.

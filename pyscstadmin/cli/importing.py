@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from pyscstadmin.cli.answers import IMPORT, named
 from pyscstadmin.cli.main import emit
 from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.config.locate import dotted
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         _write(imported, args.output)
     code = 0 if imported.complete else NOT_ALL
     if args.json:
-        emit(args, _data(imported, document.source, args.output, code))
+        emit(args, named(IMPORT, _data(imported, document.source, args.output, code)))
         return code
     if not args.output:
         # The file format is UTF-8, whatever the terminal is.

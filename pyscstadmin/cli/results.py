@@ -51,7 +51,7 @@ def outcome_data(outcome: Outcome) -> dict[str, Any]:
     return {
         "exit_code": outcome.exit_code,
         "operations": [operation_data(step) for step in outcome.done],
-        "failed": [{"operation": f.operation.text, **f.error.as_dict()} for f in outcome.failed],
+        "failed": [{"step": f.operation.text, **f.error.as_dict()} for f in outcome.failed],
         "parked": list(outcome.parked),
         "generation": outcome.generation,
         "settled": outcome.settled,

@@ -14,10 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from pyscstadmin.__main__ import main
 from pyscstadmin.admin import Admin
+from pyscstadmin.cli.answers import json_schema, name_of
 from pyscstadmin.cli.engine import understand_line
 from pyscstadmin.cli.places import KINDS, place
 from pyscstadmin.cli.table import FORMS
@@ -30,6 +32,7 @@ from pyscstadmin.shell.session import Session
 from pyscstadmin.sim.tree import SimTree
 
 B1, B2, HERE = (f"iqn.2026-11.com.example:{name}" for name in ("b1", "b2", "here"))
+ANSWERS = jsonschema.Draft202012Validator(json_schema())
 Capture = pytest.CaptureFixture[str]
 
 LOOKING = (
@@ -152,7 +155,10 @@ def test_every_verb_in_every_face(
     def as_json(sim: Path) -> int:
         code = main(["--sim", str(sim), "--json", *words])
         said = capsys.readouterr()
-        json.loads(said.out)
+        data = json.loads(said.out)
+        if form.verb != "schema":
+            assert data["schema"] == name_of(form)
+            ANSWERS.validate(data)
         assert said.err == ""
         return code
 
