@@ -37,6 +37,7 @@ from pyscstadmin.config.valid import (
     check_is,
     check_lun,
     check_path,
+    check_seconds,
     check_size,
     check_target,
     is_target,
@@ -139,6 +140,8 @@ class Admin:
         for name, path in places.items():
             if path is not None:
                 check_path(name, path)
+        check_seconds("lock_timeout", lock_timeout)
+        check_seconds("settle", settle)
         self.root = root
         self.sim = sim
         self.class_root = class_root
@@ -417,7 +420,7 @@ class Admin:
         """Write the configuration to a file (default: `default_file`); False if it holds it already.
 
         Holds the lock: what is saved is never the middle of another's change. Raises `SaveRefused` when the
-        present state is degraded and not `force`.
+        present state is degraded, or the file is something else than a configuration, and not `force`.
         """
         from pyscstadmin.store.save import (  # brings the whole file format, which few calls need
             degraded,
@@ -432,7 +435,7 @@ class Admin:
             if not shot.root.settled:
                 reasons.append("changes are staged that are not in force")
             ready = self._last_chance
-            return save(shot.config, file, degraded=reasons, force=force, ready=ready)
+            return save(shot.config, file, degraded=reasons, force=force, ready=ready, parents=path is None)
 
     # Devices.
 
@@ -959,7 +962,7 @@ class Admin:
                 file.writelines(f"{line}\n" for line in lines)
             os.rename(new, path)
         except OSError as error:
-            raise OperationError("write" if lines else "unlink", path, None, error.errno or 0) from error
+            raise OperationError("note", path, None, error.errno or 0) from error
 
     def _noted(self) -> list[str]:
         """The lines of the note; one that cannot be read may say anything."""

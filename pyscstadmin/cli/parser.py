@@ -64,7 +64,7 @@ def options() -> Parser:
     made.add_argument("--root", metavar="DIR", help="where the tree is (default: /sys/kernel/config/scst)")
     made.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
     made.add_argument(
-        "--lock-timeout", type=float, metavar="SECONDS", help="wait for another scstadmin (default: 10)"
+        "--lock-timeout", type=_seconds, metavar="SECONDS", help="wait for another scstadmin (default: 10)"
     )
     made.add_argument(
         "--settle",

@@ -658,8 +658,9 @@ _WHOLE = (
         files.save,
         "Write the configuration to a file, keeping the nine before it.",
         (replace(_FILE, help="default: the file that is restored at boot; - prints it", needed=False),),
-        named=(flag("force", "even if the present state is degraded"),),
-        more="Nothing is saved by itself. Refused for a degraded state, unless forced.",
+        named=(flag("force", "even if the present state is degraded, or the file is something else"),),
+        more="""Nothing is saved by itself. Refused for a degraded state, and over a file that is no
+configuration, unless forced.""",
         example="save",
     ),
     Form(

@@ -35,6 +35,7 @@ __all__ = [
     "check_parts",
     "check_path",
     "check_patterns",
+    "check_seconds",
     "check_size",
     "check_target",
     "check_target_name",
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 _SHOWN = 100
+SECONDS_MAX = 86400
 _Thing = TypeVar("_Thing", Device, Target)
 _Value = TypeVar("_Value")
 
@@ -217,6 +219,13 @@ def check_path(what: str, path: str) -> None:
     """Check where a file or directory is: an empty path is no way to say that there is none."""
     if type(path) is not str or not path or "\0" in path:
         raise InvalidInput(what, [Problem(f"{path!r} is no path")])
+
+
+def check_seconds(what: str, seconds: float) -> None:
+    """Check how long something is waited for: 0 to a day."""
+    if type(seconds) not in (int, float) or not 0 <= seconds <= SECONDS_MAX:
+        reason = f"{seconds!r:.70} is not a number of seconds, 0-{SECONDS_MAX}"
+        raise InvalidInput(what, [Problem(reason)])
 
 
 def is_target(name: str) -> bool:

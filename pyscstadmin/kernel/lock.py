@@ -84,4 +84,4 @@ def _open(path: str) -> int:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise Conflict(f"{path} is a link, where the lock of all writers should be: remove it") from None
-        raise OperationError("open", path, None, error.errno or 0) from error
+        raise OperationError("lock", path, None, error.errno or 0) from error

@@ -208,6 +208,8 @@ class Device(Served):
         try:
             with open(self.values["path"], "rb") as file:
                 size = file.seek(0, os.SEEK_END)
+        except FileNotFoundError:
+            size = self.served  # held open, and as it was
         except OSError as error:
             raise Refused(error.errno or errno.EIO) from error
         return size - size % (self.values["block_size"] or 512)
@@ -257,8 +259,8 @@ class Device(Served):
         return self.active and os.path.realpath(self.values["path"]) == os.path.realpath(path)
 
     def _look(self) -> None:
-        """Losing the backing parks the device by itself."""
-        if self.active and HANDLERS[self.handler].backed and not os.path.exists(self.values["path"]):
+        """Losing its disk parks the device by itself. A file that is held open is not lost by its name."""
+        if self.active and HANDLERS[self.handler].exclusive and not os.path.exists(self.values["path"]):
             self.active, self.error = False, "ENOENT"
             self.root.lost.append(self)
 

@@ -437,6 +437,20 @@ def test_fileio_is_active_with_its_backing(tree: Tree, backing: Path, block: int
     assert tree.read(f"{path}/block_size") == str(block)
 
 
+def test_a_file_that_is_open_is_not_lost_by_its_name(tree: Tree, backing: Path) -> None:
+    """It is served on; once closed, it is gone."""
+    path = file_device(tree, backing)
+    backing.unlink()
+    assert tree.read(f"{path}/state") == "active"
+    assert tree.read(f"{path}/error") == ""
+    tree.write(f"{path}/size", "8192")
+    assert tree.read(f"{path}/size") == "8192"
+    tree.write(f"{path}/active", "0")
+    assert tree.read(f"{path}/state") == "parked"
+    with refused(errno.ENOENT):
+        tree.write(f"{path}/active", "1")
+
+
 def test_fileio_parks_without_its_backing(tree: Tree, tmp_path: Path) -> None:
     backing = tmp_path / "late.img"
     path = file_device(tree, backing)

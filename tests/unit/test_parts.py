@@ -197,7 +197,7 @@ def test_a_note_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     admin, tree = spoilt(tmp_path)
     note = tmp_path / "run" / "degraded"
     note.mkdir()
-    with pytest.raises(PartlyApplied, match=r"no note for `save`: write .*EISDIR"):
+    with pytest.raises(PartlyApplied, match=r"no note for `save`: note .*EISDIR"):
         admin.apply(Config(numbered(1).devices, (Target("local", "t", rel_tgt_id=9),)))
     tree.inject = None
     (tmp_path / "folder").mkdir()
@@ -333,13 +333,14 @@ def test_sim_refuses_foreign_state(tmp_path: Path) -> None:
         SimTree(str(tmp_path / "file"))
 
 
-def test_sim_parks_when_the_backing_goes(tmp_path: Path) -> None:
+def test_sim_parks_when_the_disk_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyscstadmin.sim.device.Device._probe", lambda self: None)
     backing = tmp_path / "b"
     backing.write_bytes(bytes(MIB))
     tree = SimTree()
     admin = Admin(tree=tree, state_dir=str(tmp_path))
     admin.apply(
-        Config((Device("d", "fileio", path=str(backing)),), (Target("local", "t", luns=(Lun(0, "d"),)),))
+        Config((Device("d", "blockio", path=str(backing)),), (Target("local", "t", luns=(Lun(0, "d"),)),))
     )
     backing.unlink()
     assert tree.read("targets/local/t/luns/0/state") == "parked"
