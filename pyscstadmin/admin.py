@@ -24,6 +24,7 @@ from pyscstadmin.config import edits
 from pyscstadmin.config.acl import Decision, decide
 from pyscstadmin.config.draft import Draft, LunSet, near, no_single
 from pyscstadmin.config.edits import Edit, Needs
+from pyscstadmin.config.identity import asked
 from pyscstadmin.config.layout import CLASS_ROOT, ROOT, device_dir, group_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.plan import Operation, Plan, plan, settle, staged_into_force
@@ -205,8 +206,11 @@ class Admin:
 
     def snapshot(self) -> Snapshot:
         """The configuration with its generation and the states of devices and targets."""
-        tree = self.tree
-        found = read.snapshot(tree, self._known)
+        return self._snapshot()
+
+    def _snapshot(self, parts: read.Asked | None = None) -> Snapshot:
+        """The same; with `parts`, as far as a plan compares it. What is kept of it is the access."""
+        found = read.snapshot(self.tree, self._known, parts)
         self._known = found if found.root.settled else None
         return found
 
@@ -349,7 +353,7 @@ class Admin:
         if not keep_going:
             _refuse_errors(remarks)
         with self._writing(wanted):
-            shot = self.snapshot()
+            shot = self._snapshot(asked(wanted))
             steps = plan(shot.config, wanted, settled=shot.root.settled)
             result = settle(shot.config, wanted)
             if agree is not None and steps:

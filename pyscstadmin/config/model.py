@@ -41,9 +41,9 @@ class Identity:
 
     def __post_init__(self) -> None:
         # What is no text is refused by the checks of what is wanted.
-        if isinstance(self.naa, str):
+        if self.naa and isinstance(self.naa, str):
             object.__setattr__(self, "naa", canonical_naa(self.naa).lower())
-        if isinstance(self.eui64, str):
+        if self.eui64 and isinstance(self.eui64, str):
             object.__setattr__(self, "eui64", canonical_eui64(self.eui64).lower())
 
 

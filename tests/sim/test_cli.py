@@ -402,6 +402,8 @@ def test_save_restore(tree: Tree, scstadmin: Run, good: str, tmp_path: Path, cap
     scstadmin("apply", good)
     before = now(tree)
     path = tmp_path / "etc" / "saved.json"
+    assert scstadmin("save", str(path)) == 1
+    path.parent.mkdir()
     assert scstadmin("save", str(path)) == 0
     first = path.read_bytes()
     assert path.stat().st_mode & 0o777 == 0o600
