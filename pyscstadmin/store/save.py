@@ -16,7 +16,7 @@ from dataclasses import replace
 from pyscstadmin.config.model import Config, Lun, Target
 from pyscstadmin.config.schema import dumps
 from pyscstadmin.errors import Conflict, InvalidInput, OperationError, SaveRefused
-from pyscstadmin.store.load import load_file, parse
+from pyscstadmin.store.load import FILE_MAX, load_file, parse
 
 __all__ = ["HISTORY", "degraded", "save"]
 
@@ -82,22 +82,24 @@ def degraded(config: Config) -> list[str]:
 
 def _foreign(path: str, present: bytes | None) -> list[str]:
     """What is no configuration, and would be replaced by one, or be lost in its history."""
-    found = {path: present or b""}
-    if present:
-        for number in range(1, HISTORY + 1):
-            with suppress(FileNotFoundError), open(f"{path}.{number}", "rb") as file:
-                found[file.name] = file.read()
-    return [
-        f"{name} is something else than a configuration" for name, data in found.items() if not _ours(data)
-    ]
+    if present is None:
+        return []
+    names = [path, *(f"{path}.{number}" for number in range(1, HISTORY + 1))]
+    return [f"{name} is something else than a configuration" for name in names if not _ours(name)]
 
 
-def _ours(data: bytes) -> bool:
+def _ours(path: str) -> bool:
     """Whether it is meant as a configuration; nothing at all may become one."""
-    if not data or data.startswith(_BEGINNING):
-        return True
     try:
-        found = json.loads(data)
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            data = file.read(len(_BEGINNING))
+            if not data or data == _BEGINNING:
+                return True
+            found = json.loads(data + file.read(FILE_MAX))
+    except FileNotFoundError:
+        return True
     except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and "version" in found
@@ -153,7 +155,7 @@ def _file(path: str) -> str:
 def _present(path: str) -> bytes | None:
     try:
         with open(path, "rb") as file:
-            return file.read()
+            return file.read(FILE_MAX + 1)
     except FileNotFoundError:
         return None
 

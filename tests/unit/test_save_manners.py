@@ -60,6 +60,27 @@ def test_something_else_is_not_taken_for_history(tmp_path: Path) -> None:
     assert (tmp_path / "scst.json.3").read_text() == "a letter"
 
 
+@pytest.mark.parametrize("kind", ["folder", "fifo"])
+def test_what_is_no_file_is_no_history(kind: str, tmp_path: Path) -> None:
+    file, other = tmp_path / "scst.json", tmp_path / "scst.json.3"
+    save(numbered(1), str(file))
+    other.mkdir() if kind == "folder" else os.mkfifo(other)
+    with pytest.raises(SaveRefused, match=r"scst\.json\.3 is something else"):
+        save(numbered(2), str(file))
+    assert load_file(str(file)) == numbered(1)
+
+
+def test_what_is_far_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the image of a disk, given by mistake."""
+    file = tmp_path / "disk.img"
+    file.write_bytes(b"x")
+    os.truncate(file, 1 << 40)
+    monkeypatch.setattr(saving, "FILE_MAX", 1 << 20)
+    with pytest.raises(SaveRefused, match="something else"):
+        save(numbered(1), str(file))
+    assert file.stat().st_size == 1 << 40
+
+
 def test_mode_and_owner_are_kept(tmp_path: Path) -> None:
     file = tmp_path / "scst.json"
     save(numbered(1), str(file))
