@@ -30,6 +30,7 @@ from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.plan import Operation, Plan, plan, settle, staged_into_force
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
 from pyscstadmin.config.valid import (
+    check_call,
     check_config,
     check_device,
     check_each,
@@ -46,11 +47,13 @@ from pyscstadmin.config.valid import (
 from pyscstadmin.errors import (
     ApplyFailed,
     Conflict,
+    InvalidInput,
     NotAccepted,
     NotPresent,
     OperationError,
     PartlyApplied,
     PendingChanges,
+    Problem,
 )
 from pyscstadmin.kernel import modules, parts, read
 from pyscstadmin.kernel.apply import Failure, Outcome, Progress, execute, failures
@@ -349,6 +352,8 @@ class Admin:
         and errors of `lint` are remarks of the outcome: what was served before the rule was known still is.
         """
         check_config(wanted)
+        check_call("progress", progress)
+        check_call("agree", agree)
         remarks = self.lint(wanted, accept=accept)
         if not keep_going:
             _refuse_errors(remarks)
@@ -396,6 +401,8 @@ class Admin:
 
     def edit(self, change: Callable[[Config], Config]) -> Outcome:
         """Apply `change(present configuration)`, with no other writer in between."""
+        if not callable(change):
+            raise InvalidInput("change", [Problem(f"{change!r:.70} cannot be called")])
         with self._writing():
             outcome = self._edit_locked(change)
         return self._settled(outcome)

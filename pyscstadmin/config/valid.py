@@ -25,6 +25,7 @@ __all__ = [
     "changed_device",
     "changed_group",
     "changed_target",
+    "check_call",
     "check_config",
     "check_device",
     "check_each",
@@ -183,6 +184,12 @@ def check_is(kind: type, value: object, what: str) -> None:
     """Check that a value is of a kind."""
     if type(value) is not kind:
         raise InvalidInput(what, [Problem(f"{value!r:.70} is no {kind.__name__}")])
+
+
+def check_call(what: str, call: object) -> None:
+    """Check that something can be called, or is None."""
+    if call is not None and not callable(call):
+        raise InvalidInput(what, [Problem(f"{call!r:.70} cannot be called")])
 
 
 def check_size(size: int) -> None:

@@ -151,7 +151,15 @@ some_configs = built(
     Config,
     devices=st.lists(some_devices, max_size=2).map(tuple) | junk,
     targets=st.lists(some_targets, max_size=2).map(tuple) | junk,
-) | st.just(CONFIG)
+) | st.sampled_from(
+    (
+        CONFIG,
+        Config(),
+        Config(CONFIG.devices),
+        Config(CONFIG.devices, CONFIG.targets[:1]),
+        Config((*CONFIG.devices, Device("new", "nullio", size=MIB)), CONFIG.targets),
+    )
+)
 
 # By the names of parameters; what has another name takes anything.
 PARAMETERS: dict[str, st.SearchStrategy[Any]] = {
@@ -184,8 +192,11 @@ PARAMETERS: dict[str, st.SearchStrategy[Any]] = {
     "read_only": mostly(True, False, None),
     "file_size": st.none() | odd,
     "preallocate": st.booleans(),
-    "progress": st.none(),
-    "change": some_configs.map(lambda config: lambda present: config) | st.just(lambda present: present),
+    "progress": st.none() | junk,
+    "agree": st.none() | st.just(lambda losses: None) | junk,
+    "change": some_configs.map(lambda config: lambda present: config)
+    | st.just(lambda present: present)
+    | junk,
 }
 OWN = {
     ("create_device", "device"): some_devices,
