@@ -53,6 +53,7 @@ int scst_device_set_text(struct scst_device *dev, char **where, const char *page
 void scst_device_free_texts(struct scst_device *dev)
 {
 	kfree(dev->facts);
+	kfree(dev->elsewhere);
 	kfree(dev->expect);
 }
 

@@ -246,6 +246,22 @@ static ssize_t scst_device_facts_store(struct config_item *item, const char *pag
 	return scst_device_set_text(dev, &dev->facts, page, count, SCST_TEXT_MAX) ?: count;
 }
 
+static ssize_t scst_device_elsewhere_show(struct config_item *item, char *page)
+{
+	struct scst_device *dev = scst_device_of(item);
+
+	return scst_device_show_path(dev, &dev->elsewhere, page);
+}
+
+static ssize_t scst_device_elsewhere_store(struct config_item *item, const char *page, size_t count)
+{
+	struct scst_device *dev = scst_device_of(item);
+
+	if (page[0] != '/' && !sysfs_streq(page, ""))
+		return -EINVAL;
+	return scst_device_set_text(dev, &dev->elsewhere, page, count, SCST_TEXT_MAX) ?: count;
+}
+
 static ssize_t scst_device_expect_show(struct config_item *item, char *page)
 {
 	struct scst_device *dev = scst_device_of(item);
@@ -278,6 +294,7 @@ CONFIGFS_ATTR_RO(scst_device_, state);
 CONFIGFS_ATTR_RO(scst_device_, error);
 CONFIGFS_ATTR_RO(scst_device_, wanted);
 CONFIGFS_ATTR(scst_device_, facts);
+CONFIGFS_ATTR(scst_device_, elsewhere);
 CONFIGFS_ATTR(scst_device_, expect);
 CONFIGFS_ATTR_RO(scst_device_, backing);
 CONFIGFS_ATTR(scst_device_, size);
@@ -305,6 +322,7 @@ static struct configfs_attribute *scst_device_common_attrs[] = {
 
 static struct configfs_attribute *scst_device_facts_attrs[] = {
 	&scst_device_attr_facts,
+	&scst_device_attr_elsewhere,
 	&scst_device_attr_expect,
 	&scst_device_attr_backing,
 };

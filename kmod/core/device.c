@@ -77,10 +77,11 @@ static void scst_device_event(struct scst_device *dev, const char *event)
 
 static void scst_opening_drop(struct scst_opening *opening)
 {
-	if (!opening->cred)
-		return;
-	put_cred(opening->cred);
-	path_put(&opening->root);
+	kfree(opening->elsewhere);
+	if (opening->cred) {
+		put_cred(opening->cred);
+		path_put(&opening->root);
+	}
 	memset(opening, 0, sizeof(*opening));
 }
 
@@ -546,13 +547,17 @@ static void scst_device_open_job(struct scst_job *job)
 	struct scst_device *dev = container_of(job, struct scst_device, open_job);
 	struct scst_geometry before = dev->geo;
 	struct scst_opening opening;
-	int ret;
+	int ret = 0;
 
 	mutex_lock(&dev->settings_lock);
 	opening = dev->opening;
 	memset(&dev->opening, 0, sizeof(dev->opening));
+	if (dev->elsewhere) {
+		opening.elsewhere = kstrdup(dev->elsewhere, GFP_KERNEL);
+		ret = opening.elsewhere ? 0 : -ENOMEM;
+	}
 	mutex_unlock(&dev->settings_lock);
-	ret = scst_device_open(dev, &opening, &before);
+	ret = ret ?: scst_device_open(dev, &opening, &before);
 	scst_opening_drop(&opening);
 	mutex_lock(&dev->settings_lock);
 	WRITE_ONCE(dev->open_error, ret);

@@ -572,14 +572,14 @@ static int blockio_number(dev_t number, char words[SCST_BACKING_LEN + 1])
 }
 
 /* Looks before it opens: opening a pipe or a tape has effects of its own. */
-static struct file *blockio_open_path(struct blockio_device *bd, const struct path *root)
+static struct file *blockio_open_path(struct blockio_device *bd, const struct scst_opening *opening)
 {
 	blk_mode_t mode = BLK_OPEN_READ;
 	char words[SCST_BACKING_LEN + 1];
 	struct file *found, *file;
 	int ret;
 
-	found = file_open_root(root, bd->path, O_PATH, 0);
+	found = file_open_root(&opening->root, opening->elsewhere ?: bd->path, O_PATH, 0);
 	if (IS_ERR(found))
 		return found;
 	if (!bd->dev.read_only)
@@ -738,7 +738,7 @@ static int blockio_open(struct scst_device *dev, const struct scst_opening *open
 	struct file *file;
 	int ret;
 
-	file = blockio_open_path(bd, &opening->root);
+	file = blockio_open_path(bd, opening);
 	if (IS_ERR(file))
 		return blockio_not_opened(bd, PTR_ERR(file));
 	ret = blockio_found(bd, file_bdev(file)) ?: blockio_setup(bd, file_bdev(file));

@@ -535,9 +535,9 @@ static int fileio_words(const struct fileio_device *fd, const struct path *path,
 }
 
 /* Looks before it opens: opening a pipe or a tape has effects of its own. */
-static int fileio_look(struct fileio_device *fd, const struct path *root)
+static int fileio_look(struct fileio_device *fd, const struct scst_opening *opening)
 {
-	struct file *found = file_open_root(root, fd->path, O_PATH, 0);
+	struct file *found = file_open_root(&opening->root, opening->elsewhere ?: fd->path, O_PATH, 0);
 	char words[SCST_BACKING_LEN + 1];
 	int ret;
 
@@ -554,17 +554,18 @@ static int fileio_look(struct fileio_device *fd, const struct path *root)
  * has come into the file's place meanwhile, O_NONBLOCK gets us out again; later on some file systems would read less
  * than they are asked for because of it.
  */
-static struct file *fileio_open_file(struct fileio_device *fd, const struct path *root)
+static struct file *fileio_open_file(struct fileio_device *fd, const struct scst_opening *opening)
 {
 	char words[SCST_BACKING_LEN + 1];
 	int flags = O_LARGEFILE | O_NONBLOCK | (fd->dev.read_only ? O_RDONLY : O_RDWR);
 	struct file *file;
 	int ret;
 
-	ret = fileio_look(fd, root);
+	ret = fileio_look(fd, opening);
 	if (ret)
 		return ERR_PTR(ret);
-	file = file_open_root(root, fd->path, flags | (fd->o_direct ? O_DIRECT : 0), 0);
+	file = file_open_root(&opening->root, opening->elsewhere ?: fd->path,
+			      flags | (fd->o_direct ? O_DIRECT : 0), 0);
 	if (IS_ERR(file)) {
 		if (fd->o_direct && PTR_ERR(file) == -EINVAL)
 			pr_warn("%s: o_direct is 1, but the file system of %s has no direct I/O\n", fd->dev.name,
@@ -698,7 +699,7 @@ static int fileio_open(struct scst_device *dev, const struct scst_opening *openi
 	struct file *file;
 	int ret;
 
-	file = fileio_open_file(fd, &opening->root);
+	file = fileio_open_file(fd, opening);
 	if (IS_ERR(file)) {
 		fileio_not_opened(fd, PTR_ERR(file));
 		return PTR_ERR(file);

@@ -31,10 +31,12 @@ enum scst_handler_flag {
  * struct scst_opening - what open() is to do, and on whose behalf
  * @cred: credentials of who asked: the backing is opened with the checks that open(2) makes for them
  * @root: root directory of who asked, in which paths are looked up
+ * @elsewhere: path of the backing if it is not where the handler's setting says, else NULL
  */
 struct scst_opening {
 	const struct cred *cred;
 	struct path root;
+	char *elsewhere;
 };
 
 /**
@@ -169,6 +171,7 @@ struct scst_device {
 	struct scst_identity id;
 	char name[SCST_DEVICE_NAME_LEN + 1];
 	char *facts;		/* what the tool knows the backing by; NULL: nothing, any may be opened */
+	char *elsewhere;	/* where the backing is, if not where the handler's setting says, or NULL */
 	char *expect;		/* what the next opening has to find then; NULL: nothing was proven */
 	char backing[SCST_BACKING_LEN + 1];	/* what is open */
 

@@ -229,6 +229,20 @@ def test_other_file_on_a_link(make_file: MakeFile, tmp_path: Path) -> None:
     assert device.state == "parked"
 
 
+def test_disk_that_has_another_name(make_file: MakeFile, loops: Callable[[Path], Path]) -> None:
+    """`path` is what the administrator has said, and stays so; at it may be anything."""
+    one, two = loops(make_file("one", 1)), loops(make_file("two", 1))
+    device = known("blockio", "b", one, disk_words(two)).enable()
+    assert (device.state, device.get("error")) == ("parked", "ESTALE")
+    device.set("elsewhere", two)
+    device.activate()
+    assert (device.state, device.get("backing"), device.get("path")) == ("active", disk_words(two), str(one))
+    device.set("elsewhere", "\n")
+    assert (device.state, device.get("elsewhere")) == ("active", "")
+    assert tree.errno_of(lambda: device.set("active", "reopen")) == errno.ESTALE
+    assert tree.errno_of(lambda: device.set("elsewhere", "dev/loop0")) == errno.EINVAL
+
+
 def test_loop_device_with_another_file(make_file: MakeFile, loops: Callable[[Path], Path]) -> None:
     """Same node, same number, another disk."""
     one, two = make_file("one", 1), make_file("two", 1)
