@@ -12,15 +12,17 @@ holds the lock of all writers while it works, either does all of it or changes n
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyscstadmin.config.acl import Decision, decide
+from pyscstadmin.config.facts import NOTHING, Difference, Facts, compare
 from pyscstadmin.config.layout import (
     CLASS_ROOT,
     ROOT,
@@ -29,7 +31,7 @@ from pyscstadmin.config.layout import (
     target_dir,
 )
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
-from pyscstadmin.config.plan import Operation, Plan, plan, settle, staged_into_force
+from pyscstadmin.config.plan import Operation, Plan, Write, plan, settle, staged_into_force
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
 from pyscstadmin.config.spelling import name_key
 from pyscstadmin.config.valid import (
@@ -51,11 +53,13 @@ from pyscstadmin.errors import (
     PartlyApplied,
     PendingChanges,
 )
-from pyscstadmin.kernel import modules, read
-from pyscstadmin.kernel.apply import Failure, Outcome, Progress, execute, failures, locked
+from pyscstadmin.kernel import modules, prove, read
+from pyscstadmin.kernel.apply import Failure, Outcome, Progress, Prover, execute, failures, locked
+from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.kernel.cfs import RealTree, Tree
 from pyscstadmin.kernel.hints import hinted
 from pyscstadmin.kernel.inflight import Command, read_commands
+from pyscstadmin.kernel.prove import Proof, Was, proven
 from pyscstadmin.kernel.read import RootState, Snapshot, Standing
 from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
 from pyscstadmin.kernel.sessions import Session, read_sessions
@@ -67,7 +71,7 @@ if TYPE_CHECKING:
     from pyscstadmin.config.lint import Remark
     from pyscstadmin.sim.tree import SimTree
 
-__all__ = ["Admin", "Resized", "Use", "Who"]
+__all__ = ["Admin", "Rebound", "Resized", "Use", "Who"]
 
 DEFAULT_FILE = "/etc/scst/scst.json"
 STATE_DIR = "/run/scst"
@@ -106,6 +110,25 @@ class Who:
     uses: tuple[Use, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Rebound:
+    """A device that is on something else: what it was known by before and is from now on (None: nothing),
+    and its state.
+    """
+
+    device: str
+    path: str
+    before: Facts | None
+    after: Facts | None
+    state: str = ""
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """The facts that are other ones now, those that decide first."""
+        verdict = compare(self.before or NOTHING, self.after or NOTHING)
+        return (*verdict.differences, *verdict.hints)
+
+
 class Admin:
     """Administration of one control plane.
 
@@ -113,7 +136,7 @@ class Admin:
     lock and the note about a degraded restore are kept. `lock_timeout`: seconds to wait for another writer.
     `settle`: after a change that takes access away, seconds to wait until no command runs any more that was
     admitted before (0: do not wait); `Outcome.settled` says what came of it. `fence`: such commands are
-    aborted.
+    aborted. `backings`: where disks and files are looked for.
 
     Signals whose handlers raise (control-C) undo what is under way. They wait until it is either undone or
     done, so a `KeyboardInterrupt` out of a method does not say which. Programs that must know handle signals
@@ -132,6 +155,7 @@ class Admin:
         settle: float = 30.0,
         fence: bool = False,
         stops: Stops | None = None,
+        backings: Machine | None = None,
     ) -> None:
         places = {"root": root, "sim": sim, "class_root": class_root, "state_dir": state_dir}
         for name, path in places.items():
@@ -146,6 +170,7 @@ class Admin:
         self.fence = fence
         self.stops = stops
         self._deliver: Callable[[], None] | None = None
+        self.backings = backings if backings is not None else Machine()
         self._tree: Tree | None = tree
         # The last configuration read or applied. Its access part is used again while the generation says that
         # it is still in force; devices and targets have no such number and are read each time.
@@ -189,7 +214,7 @@ class Admin:
             return RealTree(self.root)
         from pyscstadmin.sim.tree import SimTree
 
-        return SimTree(self.sim)
+        return SimTree(self.sim, backings=self.backings)
 
     def snapshot(self) -> Snapshot:
         """The configuration with its generation and the states of devices and targets."""
@@ -326,8 +351,21 @@ class Admin:
             steps = plan(shot.config, wanted, settled=shot.root.settled)
             result = settle(shot.config, wanted)
             outcome = self._execute(steps, shot, result, keep_going, progress, whole=True)
-            outcome = replace(self._noting(outcome), remarks=remarks)
+            proofs = (*outcome.proofs, *self._misplaced(outcome))
+            outcome = replace(self._noting(outcome), remarks=remarks, proofs=proofs)
         return self._settled(outcome)
+
+    def _misplaced(self, outcome: Outcome) -> Iterator[Proof]:
+        """Devices that go on with what they have open, which is not what they are to be known by now."""
+        acts = [act for operation in outcome.done for act in operation.acts]
+        for act in acts:
+            if not isinstance(act, Write) or not act.path.endswith("/facts"):
+                continue
+            directory = act.path.rpartition("/")[0]
+            open_now = self.tree.read(f"{directory}/backing")
+            proof = self.find(directory.rpartition("/")[2])
+            if open_now and proof is not None and proof.words != open_now:
+                yield proof
 
     def restore(
         self, wanted: Config, *, accept: Iterable[str] = (), progress: Progress | None = None
@@ -413,27 +451,95 @@ class Admin:
 
     def activate(self, name: str) -> str:
         """Open the backing of a parked device; returns its state. Raises `OperationError` with the error of
-        the open.
+        the open: ESTALE for one that is not what the device is known by.
         """
-        return self._set_active(name, "1")
-
-    def deactivate(self, name: str) -> str:
-        """Close the backing of a device and park it; returns its state."""
-        return self._set_active(name, "0")
-
-    def _set_active(self, name: str, value: str) -> str:
         with self._writing() as tree:
             handler, _ = self._handler(name)
             path = device_dir(handler, name)
             self._last_chance()
-            self._switch_active(f"{path}/active", value)
+            self._open_backing(path)
             return tree.read(f"{path}/state")
 
-    def _switch_active(self, path: str, value: str) -> None:
+    def deactivate(self, name: str) -> str:
+        """Close the backing of a device and park it; returns its state."""
+        with self._writing() as tree:
+            handler, _ = self._handler(name)
+            path = device_dir(handler, name)
+            self._switch_active(path, "0")
+            return tree.read(f"{path}/state")
+
+    def _open_backing(self, directory: str, how: str = "1") -> Proof | None:
+        """Prove a backing and open it; None for a device that has none. Raises `OperationError`."""
+        if not HANDLERS[directory.split("/")[1]].backed:
+            self._switch_active(directory, how)
+            return None
+        with self._proven(self.tree, directory) as proof:
+            self._switch_active(directory, how, proof)
+        return proof
+
+    def _switch_active(self, directory: str, value: str, proof: Proof | None = None) -> None:
         try:
-            self.tree.write(path, value)
+            self.tree.write(f"{directory}/active", value)
         except OperationError as error:
+            if proof is not None and not proof.bound and error.errno == errno.ESTALE:
+                error.advice = proof.text
+                raise
             raise hinted(self.tree, error) from error
+
+    @property
+    def _proven(self) -> Prover:
+        return lambda tree, directory: proven(tree, directory, self.backings)
+
+    def find(self, name: str) -> Proof | None:
+        """What is at the path of a device now, or where else its disk is, by what it is known by; None for
+        a device that has no backing. Changes nothing.
+        """
+        device = self._device(name)
+        if not HANDLERS[device.handler].backed:
+            return None
+        return prove.look(name, device.handler, device.path, device.facts, self.backings)
+
+    def rebind(self, name: str, path: str = "") -> Rebound:
+        """From now on a device is on what is at its path, or at another one, whatever it was on before; its
+        LUNs stay. An active device is closed for it, unless it is on that already.
+
+        If it cannot be opened everything is as before, but for a device that was active: its backing has
+        been closed and opened again. Raises `Conflict`, `OperationError`.
+        """
+        with self._writing() as tree:
+            device = self._device(name)
+            directory = device_dir(device.handler, name)
+            if not HANDLERS[device.handler].backed:
+                raise Conflict(f"{name} has no backing")
+            found = self.backings.at(path or device.path)
+            if found is None:
+                raise Conflict(f"nothing is at {path or device.path} that {name} could be on")
+            facts = self.backings.telling(found)
+            rebound = Rebound(name, path or device.path, device.facts, facts)
+            state = tree.read(f"{directory}/state")
+            changes = {"path": rebound.path, "facts": facts.text() if facts is not None else ""}
+            self._last_chance()
+            if tree.read(f"{directory}/backing") == found.words and rebound.path == device.path:
+                tree.write(f"{directory}/facts", changes["facts"])
+            elif state == "disabled":
+                _write_all(tree, directory, changes)
+            else:
+                self._put_on(directory, state, changes)
+            return replace(rebound, state=tree.read(f"{directory}/state"))
+
+    def _put_on(self, directory: str, state: str, changes: Mapping[str, str]) -> None:
+        tree = self.tree
+        old = {name: tree.read(f"{directory}/{name}") for name in changes}
+        if state == "active":
+            tree.write(f"{directory}/active", "0")
+        try:
+            _write_all(tree, directory, changes)
+            self._open_backing(directory)
+        except BaseException:
+            _write_all(tree, directory, old)
+            if state == "active":
+                self._open_backing(directory)
+            raise
 
     def resize(self, name: str, size: int | None = None, *, shrink: bool = False) -> Resized:
         """Serve `size` bytes of a device's backing from now on; None: what it has grown to. Nothing else of
@@ -457,7 +563,7 @@ class Admin:
                 )
             self._last_chance()
             if size is None:
-                self._switch_active(f"{path}/active", "1")
+                self._switch_active(path, "1")
             else:
                 tree.write(f"{path}/size", str(size))
             return Resized(before, int(tree.read(f"{path}/size")), tree.read(f"{path}/state"))
@@ -702,6 +808,7 @@ class Admin:
             keep_going=keep_going,
             fence=self.fence,
             deliver=self._deliver,
+            prove=self._proven,
         )
         touched = self._states(result, steps)
         states = {**shot.device_states, **touched}
@@ -733,7 +840,9 @@ class Admin:
         root = root or read.root_state(self.tree)
         _must_be_settled(root)
         steps = plan(old, new)
-        outcome = execute(self.tree, steps, root.generation, fence=self.fence, deliver=self._deliver)
+        outcome = execute(
+            self.tree, steps, root.generation, fence=self.fence, deliver=self._deliver, prove=self._proven
+        )
         parked = (name for name, state in self._states(new, steps).items() if state == "parked")
         return replace(outcome, parked=tuple(parked))
 
@@ -837,24 +946,30 @@ class Admin:
 
     # The watcher.
 
-    def reopen(self, handler: str, name: str, *, state: str, error: str, path: str) -> bool:
-        """Open the backing of a device that is still as it was seen: False, and nothing done, if it is not.
+    def reopen(self, handler: str, name: str, *, state: str, error: str, path: str) -> Proof | None:
+        """Open the backing of a device that is still as it was seen: None, and nothing done, if it is not.
 
         For a caller who decided without the lock: if somebody parked the device on request meanwhile, removed
-        it or gave it another path, that stands. An active device is parked first, in one hold of the lock.
-        Raises `OperationError` with the error of the open, which the device shows as well.
+        it or gave it another path, that stands. An active device is closed first, in one request. A device
+        whose backing is not there, or is another one, is or stays parked: the proof says so. Raises
+        `OperationError` with the error of the open, which the device shows as well.
         """
         directory = device_dir(handler, name)
         with self._writing() as tree:
             if read.find_handler(tree, name) != (handler, state):
-                return False
-            if (tree.read(f"{directory}/error"), tree.read(f"{directory}/path")) != (error, path):
-                return False
+                return None
+            seen = tree.read_many([f"{directory}/{part}" for part in ("error", "path", "wanted")])
+            if seen != [error, path, "1"]:
+                return None
             self._last_chance()
-            if state == "active":
-                tree.write(f"{directory}/active", "0")
-            self._switch_active(f"{directory}/active", "1")
-        return True
+            with self._proven(tree, directory) as proof:
+                if proof.bound:
+                    self._switch_active(directory, "reopen", proof)
+                elif state == "active" or (proof.was is not Was.ABSENT and error != "ESTALE"):
+                    # The kernel parks it, and its directory says why.
+                    with suppress(OperationError):
+                        tree.write(f"{directory}/active", "reopen")
+            return proof
 
     def grow(self, handler: str, name: str, *, path: str) -> bool:
         """Serve what the backing of an active device has grown to: False, and nothing done, if it is not
@@ -883,6 +998,11 @@ def _remarks(device: Device) -> tuple[Remark, ...]:
     from pyscstadmin.kernel.uses import Backings
 
     return lint_device(device, Backings().look)
+
+
+def _write_all(tree: Tree, directory: str, values: Mapping[str, str]) -> None:
+    for name, text in values.items():
+        tree.write(f"{directory}/{name}", text)
 
 
 def _simulated(tree: Tree) -> SimTree | None:

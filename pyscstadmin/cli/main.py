@@ -240,6 +240,9 @@ def parser(faces: Faces) -> argparse.ArgumentParser:
             else "close a device's backing and park it"
         )
         add(name, run, verb).add_argument("device")
+    rebind = add("rebind", _rebind, "let a device be on the disk or file that is at its path now")
+    rebind.add_argument("device")
+    rebind.add_argument("path", nargs="?", default="", help="its path from now on")
     resize = add("resize", _resize, "serve what a device's backing has grown to, or so many bytes of it")
     resize.add_argument("device")
     resize.add_argument(
@@ -248,7 +251,10 @@ def parser(faces: Faces) -> argparse.ArgumentParser:
     resize.add_argument("--shrink", action="store_true", help="even if SIZE is less than it was")
     add("schema", _schema, "print the JSON Schema of configuration files")
     _import_command(add)
-    add("watch", faces["watch"], "follow devices that come and go, until stopped", takes_rest=True)
+    watch = add("watch", faces["watch"], "follow devices that come and go, until stopped")
+    watch.add_argument(
+        "--once", action="store_true", help="look once and stop: 0, or 3 when devices still wait"
+    )
     add("shell", faces["shell"], "the interactive shell", takes_rest=True)
     return top
 
@@ -532,6 +538,7 @@ def _outcome_data(outcome: Outcome) -> dict[str, Any]:
         "settled": outcome.settled,
         "running": _running_data(outcome.running),
         **_remarks_data(outcome.remarks),
+        "bindings": [proof.as_dict() for proof in outcome.proofs],
     }
 
 
@@ -666,6 +673,17 @@ def _deactivate(args: argparse.Namespace) -> int:
     with admin_of(args) as admin:
         state = admin.deactivate(args.device)
     emit(args, {"device": args.device, "state": state}, [f"{args.device}: {state}"], 0)
+    return 0
+
+
+def _rebind(args: argparse.Namespace) -> int:
+    from pyscstadmin.cli.bindings import rebound_lines
+
+    with admin_of(args) as admin:
+        rebound = admin.rebind(args.device, args.path)
+    data = {"device": rebound.device, "path": rebound.path, "state": rebound.state}
+    changed = [{"fact": d.name, "before": d.known, "after": d.found} for d in rebound.differences]
+    emit(args, {**data, "differences": changed}, rebound_lines(rebound))
     return 0
 
 

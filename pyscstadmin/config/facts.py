@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["NOTHING", "TEXT_MAX", "Difference", "Fact", "Facts", "Kind", "Verdict", "compare", "fact"]
+__all__ = ["NOTHING", "SAME", "TEXT_MAX", "Difference", "Fact", "Facts", "Kind", "Verdict", "compare", "fact"]
 
 # Bytes that the kernel keeps of them (attribute `facts`).
 TEXT_MAX = 4094
@@ -115,6 +115,14 @@ class Facts(Mapping[str, str]):
             raise ValueError("facts are a JSON object of texts")
         return cls.of(values)
 
+    @classmethod
+    def read(cls, text: str) -> Facts | None:
+        """As `parse`; a text that nothing of ours has written is something that nothing proves."""
+        try:
+            return cls.parse(text)
+        except ValueError:
+            return cls.of({"text": text})
+
     def text(self) -> str:
         """One line of printable characters. Without hints, if it would be longer than the kernel keeps."""
         whole = _json(dict(self.pairs))
@@ -131,6 +139,14 @@ class Facts(Mapping[str, str]):
         """What is worth keeping: where a disk is says nothing if there is something of its own."""
         rest = Facts(tuple(pair for pair in self.pairs if _last(pair[0]) not in _OF_PLACE))
         return rest if rest.provable else self
+
+    @property
+    def summary(self) -> str:
+        """What people would know it by: `serial S1`."""
+        if not self.pairs:
+            return "whatever is at its path"
+        proofs = [name for name in _BY_RANK if name in self] or list(self)
+        return f"{proofs[0]} {self[proofs[0]]}"
 
     def below(self, prefix: str) -> Facts:
         """The same, as known of something above: under names with `prefix` and a dot before them."""
@@ -152,6 +168,8 @@ class Facts(Mapping[str, str]):
 NOTHING = Facts()
 
 _OF_PLACE = ("place", "sequence")
+_BY_RANK = [one.name for one in _FACTS if one.kind is Kind.PROOF]
+_BY_RANK += [f"{prefix}.{name}" for prefix in ("disk", "below", "file") for name in _BY_RANK]
 
 
 def _last(name: str) -> str:
@@ -197,6 +215,9 @@ class Verdict:
         if self.differences:
             return "; ".join(str(one) for one in self.differences)
         return "nothing proves that it is the same" if self.unproven else "the same"
+
+
+SAME = Verdict()
 
 
 def compare(known: Facts, found: Facts) -> Verdict:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pyscstadmin.config.facts import Facts
 from pyscstadmin.config.names import PRIORITY_DEFAULT, canonical_eui64, canonical_naa
 from pyscstadmin.config.settings import DRIVERS, HANDLERS, ROOT, Rows, Values, hint
 from pyscstadmin.config.spelling import unique
@@ -117,6 +118,11 @@ class Device(_Thing):
     def path(self) -> str:
         """Where the backing is; '' where there is none."""
         return str(self.settings.get("path", ""))
+
+    @property
+    def facts(self) -> Facts | None:
+        """What the backing is known by; None: that was not said."""
+        return Facts.read(str(self.settings.get("facts", "")))
 
     @property
     def size(self) -> int:

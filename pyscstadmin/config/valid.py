@@ -149,6 +149,8 @@ def changed_device(device: Device, changes: dict[str, Any]) -> Device:
     if problems:
         raise InvalidInput(f"device {device.name}", problems)
     rest = {name: value for name, value in changes.items() if name not in IDENTITY}
+    if "facts" in device.settings and rest.get("path", device.path) != device.path:
+        rest.setdefault("facts", "")  # those of another backing
     made = _made(device, rest)
     return made.but(id=replace(made.id, **parts)) if parts else made
 

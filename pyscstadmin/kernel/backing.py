@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pyscstadmin.config.facts import Facts, compare
 from pyscstadmin.kernel.udev import Database, Entry, UdevDatabase
 
-__all__ = ["BLOCK", "Backings", "Found", "block_fact", "identify"]
+__all__ = ["BLOCK", "Found", "Machine", "block_fact", "identify"]
 
 BLOCK = "/sys/dev/block"
 _BOOT = "/proc/sys/kernel/random/boot_id"
@@ -70,12 +70,24 @@ class Found:
     paths: tuple[str, ...] = ()
 
 
-class Backings:
-    """Looks at paths and disks. `block`: where sysfs has the disks by number."""
+class Machine:
+    """Looks at paths and disks. `block`: where sysfs has disks by number; `dev`: where their nodes are."""
 
-    def __init__(self, block: str = BLOCK, database: Database | None = None) -> None:
+    def __init__(self, block: str = BLOCK, database: Database | None = None, dev: str = "/dev") -> None:
         self._block = block
+        self._dev = dev
         self._database = database if database is not None else UdevDatabase()
+        self._seen: dict[int, tuple[str, Found | None]] = {}
+
+    def prepare(self) -> None:
+        """Load what most commands do not need, so that it does not take its time when it counts."""
+        from pyscstadmin.kernel import filefacts, loops  # noqa: F401
+
+        self._database.entry(0)
+
+    def node(self, status: os.stat_result) -> int | None:
+        """The number of the block device of which this is a node; None if it is something else."""
+        return status.st_rdev if stat.S_ISBLK(status.st_mode) else None
 
     @contextmanager
     def held(self, path: str) -> Iterator[Found | None]:
@@ -100,9 +112,9 @@ class Backings:
     def words(self, path: str) -> str:
         """The words for what is at a path, '' for nothing: as `at` has them, and cheaper."""
         try:
-            status = os.stat(path)
-            if stat.S_ISBLK(status.st_mode):
-                return self._disk_words(status.st_rdev)
+            number = self.node(os.stat(path))
+            if number is not None:
+                return self.disk_words(number)
             with self.held(path) as found:
                 return found.words if found is not None else ""
         except (OSError, ValueError):
@@ -119,10 +131,45 @@ class Backings:
         unique = not kept.keys() & {"serial", "id_serial"} or kept.keys() & {"wwid", "wwn"}
         return kept if unique or len(self.search(kept)) < 2 else found.facts
 
+    def alive(self, words: str) -> bool:
+        """Whether there still is the disk that the kernel has open; files are there for as long as they
+        are open.
+        """
+        if not words.startswith("b "):
+            return True
+        return self.disk_words(_number(words.split(" ")[1])) == words
+
     def search(self, facts: Facts) -> list[Found]:
-        """All disks that these facts prove to be the one."""
-        found = (self.disk(number) for number in self._numbers()) if facts.provable else ()
-        return [one for one in found if one is not None and compare(facts, one.facts).same]
+        """All disks that these facts prove to be the one. One that has just come counts when the paths that
+        will lead to it are there.
+        """
+        found = self._disks() if facts.provable else ()
+        return [one for one in found if compare(facts, one.facts).same and self._settled(one)]
+
+    def _settled(self, found: Found) -> bool:
+        return self._database.settled(_number(found.words.split(" ")[1]))
+
+    def _disks(self) -> list[Found]:
+        """All disks. Looked at again are those that others have come in the place of, or udev has looked at
+        again, which it does whenever they change.
+        """
+        seen: dict[int, tuple[str, Found | None]] = {}
+        for number in self._numbers():
+            mark = self._mark(number)
+            known = self._seen.get(number, ("", None))
+            seen[number] = known if mark and known[0] == mark else (mark, self.disk(number))
+        self._seen = seen
+        return [found for _, found in seen.values() if found is not None]
+
+    def _mark(self, number: int) -> str:
+        """Another one whenever the facts of a disk may be others; '' if there is no such thing."""
+        stamp = self._database.stamp(number)
+        return f"{self.disk_words(number)} {stamp}" if stamp else ""
+
+    def fingerprint(self) -> str:
+        """Another one whenever there may be other disks, or more be known of them."""
+        marks = (f"{number} {self._mark(number) or self.disk_words(number)}" for number in self._numbers())
+        return "\n".join(marks)
 
     def _numbers(self) -> Iterator[int]:
         try:
@@ -137,8 +184,9 @@ class Backings:
     def _open(self, fd: int) -> Found | None:
         try:
             status = os.fstat(fd)
-            if stat.S_ISBLK(status.st_mode):
-                return self.disk(status.st_rdev)
+            number = self.node(status)
+            if number is not None:
+                return self.disk(number)
             if not stat.S_ISREG(status.st_mode):
                 return None
             from pyscstadmin.kernel.filefacts import look  # brings ctypes
@@ -162,17 +210,21 @@ class Backings:
         """A disk or partition by its number; None if there is none, or none of any size: a loop device
         without a file, a drive without a medium.
         """
-        words = self._disk_words(number)
+        words = self.disk_words(number)
         if not words:
             return None
         entry = self._entry(number, words.rpartition(" ")[2])
-        size = str(int(self._attribute(number, "size")) * _SECTOR)
-        facts = Facts.of({**self._facts(number, entry, _DEPTH), "size": size})
+        facts = Facts.of({**self._facts(number, entry, _DEPTH), "size": str(self.disk_size(number))})
         return Found(words, facts, tuple(self._paths(number, entry)))
 
-    def _disk_words(self, number: int) -> str:
-        size = self._attribute(number, "size")
-        if not size.isdigit() or not int(size):
+    def disk_size(self, number: int) -> int:
+        """Bytes of a disk or partition."""
+        sectors = self._attribute(number, "size")
+        return int(sectors) * _SECTOR if sectors.isdigit() else 0
+
+    def disk_words(self, number: int) -> str:
+        """The words for a disk or partition, '' if there is none."""
+        if not self.disk_size(number):
             return ""
         sequence = self._attribute(number, "diskseq") or self._attribute(number, "../diskseq")
         return f"b {os.major(number)}:{os.minor(number)} {sequence}".rstrip()
@@ -263,7 +315,8 @@ class Backings:
         offset, limit = self._attribute(number, "loop/offset"), self._attribute(number, "loop/sizelimit")
         window = f"{offset or 0}+{limit or 0}"
         with self.held(path) as found:
-            known = found is not None and is_behind(f"/dev/{os.path.basename(self._folder(number))}", path)
+            node = f"{self._dev}/{os.path.basename(self._folder(number))}"
+            known = found is not None and is_behind(node, path)
             if found is None or not known:
                 return {"window": window}
         kept = Facts.of({name: text for name, text in found.facts.kept().items() if name != "size"})
@@ -279,18 +332,19 @@ class Backings:
 
     def _paths(self, number: int, entry: Entry) -> Iterator[str]:
         """Links that last, as far as they lead here, and the name of the moment."""
-        for link in sorted((link for link in entry.links if _rank(link) < len(_LINKS)), key=_order):
-            try:
-                status = os.stat(link)
-            except OSError:
-                continue
-            if stat.S_ISBLK(status.st_mode) and status.st_rdev == number:
-                yield link
-        mapped = self._attribute(number, "dm/name")
-        if mapped and "/" not in mapped:
-            yield f"/dev/mapper/{mapped}"
         named = re.search(r"^DEVNAME=(.+)$", self._attribute(number, "uevent"), re.M)
-        yield f"/dev/{named[1] if named else os.path.basename(self._folder(number))}"
+        mapped = self._attribute(number, "dm/name").replace("/", "!")
+        links = [link.removeprefix(f"{self._dev}/") for link in entry.links]
+        ranked = sorted((link for link in links if _rank(link) < len(_LINKS)), key=_order)
+        ranked += [f"mapper/{mapped}"] if mapped else []
+        ranked += [named[1] if named else os.path.basename(self._folder(number))]
+        yield from (path for link in ranked if self._leads((path := f"{self._dev}/{link}"), number))
+
+    def _leads(self, path: str, number: int) -> bool:
+        try:
+            return self.node(os.stat(path)) == number
+        except OSError:
+            return False
 
 
 def _number(text: str) -> int:
@@ -309,12 +363,11 @@ def _serial(text: str) -> str:
 
 
 def _zvol(entry: Entry) -> dict[str, str]:
-    name = next((link for link in entry.links if link.startswith("/dev/zvol/")), "")
+    name = next((link for link in entry.links if "/zvol/" in link), "").partition("/zvol/")[2]
     if not name:
         return {}
     from pyscstadmin.kernel.zfs import guid
 
-    name = name.removeprefix("/dev/zvol/")
     return {"zvol": name, "zvol_guid": guid(name)}
 
 
@@ -332,19 +385,19 @@ def _together(parts: Sequence[Facts]) -> dict[str, str]:
 # Links by what they are made of, the best first. Not those of contents (by-uuid, by-label, lvm-pv-uuid),
 # which initiators can write, and not those of the moment.
 _LINKS = (
-    "/dev/disk/by-id/dm-uuid-",
-    "/dev/disk/by-id/wwn-",
-    "/dev/disk/by-id/nvme-eui.",
-    "/dev/disk/by-id/nvme-uuid.",
-    "/dev/disk/by-id/scsi-3",
-    "/dev/disk/by-id/nvme-",
-    "/dev/disk/by-id/ata-",
-    "/dev/disk/by-id/virtio-",
-    "/dev/disk/by-id/md-uuid-",
-    "/dev/disk/by-id/scsi-",
-    "/dev/disk/by-id/usb-",
-    "/dev/zvol/",
-    "/dev/disk/by-partuuid/",
+    "disk/by-id/dm-uuid-",
+    "disk/by-id/wwn-",
+    "disk/by-id/nvme-eui.",
+    "disk/by-id/nvme-uuid.",
+    "disk/by-id/scsi-3",
+    "disk/by-id/nvme-",
+    "disk/by-id/ata-",
+    "disk/by-id/virtio-",
+    "disk/by-id/md-uuid-",
+    "disk/by-id/scsi-",
+    "disk/by-id/usb-",
+    "zvol/",
+    "disk/by-partuuid/",
 )
 
 

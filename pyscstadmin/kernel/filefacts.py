@@ -10,7 +10,6 @@ import ctypes
 import fcntl
 import os
 import struct
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -113,7 +112,9 @@ def _kernel_uuid(fd: int) -> str:
         return ""
     finally:
         os.close(real)
-    return str(uuid.UUID(bytes=bytes(answer[1:]))) if answer[0] == 16 else ""
+    digits = answer[1:].hex()
+    parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
+    return "-".join(parts) if answer[0] == 16 else ""
 
 
 def _source_uuid(source: str, uuid_of: UuidOf) -> str:

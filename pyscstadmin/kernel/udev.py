@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 __all__ = ["Database", "Entry", "UdevDatabase"]
 
+_DATA = "/run/udev/data"
 _BY_SEQUENCE = "/dev/disk/by-diskseq/"
 _WANTED = (
     "DEVNAME",
@@ -42,12 +44,30 @@ class Database(Protocol):
     def entry(self, number: int) -> Entry | None:
         """What is known of a block device; None: nothing, or not yet."""
 
+    def stamp(self, number: int) -> str:
+        """When that was found out last; '' if it does not say."""
+
+    def settled(self, number: int) -> bool:
+        """Whether there is no more to come of a block device for now."""
+
 
 class UdevDatabase:
     """That of the running machine. Where there is no udev, or no library for it, it knows nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: str = _DATA) -> None:
         self._context: Any = None
+        self._data = data
+
+    def stamp(self, number: int) -> str:
+        """When that was found out last; '' if it does not say."""
+        try:
+            return str(os.stat(f"{self._data}/b{os.major(number)}:{os.minor(number)}").st_mtime_ns)
+        except OSError:
+            return ""
+
+    def settled(self, number: int) -> bool:
+        """Whether its rules are through with a block device, if there is anybody to run them."""
+        return bool(self.stamp(number)) or not os.path.isdir(self._data)
 
     def entry(self, number: int) -> Entry | None:
         """What is known of a block device; None: nothing, or not yet."""

@@ -17,6 +17,7 @@ from pyscstadmin.config.spelling import is_exact
 from pyscstadmin.errors import Conflict, NotPresent, OperationError
 from pyscstadmin.kernel import read
 from pyscstadmin.kernel.apply import Outcome, failures
+from pyscstadmin.kernel.prove import Was
 from pyscstadmin.kernel.read import Snapshot
 from pyscstadmin.kernel.sessions import Session as Login
 
@@ -85,12 +86,16 @@ class Session:
 
     def parked_because(self, device: Device) -> str:
         """A line about a parked device."""
+        place = device_dir(device.handler, device.name)
         try:
-            error = self.admin.tree.read(f"{device_dir(device.handler, device.name)}/error")
+            error, wanted = self.admin.tree.read_many([f"{place}/error", f"{place}/wanted"])
         except OperationError:  # gone meanwhile
             return f"{device.name}: parked"
-        if not error:
+        if wanted != "1":
             return f"{device.name}: parked on request; `activate` opens it"
+        proof = self.admin.find(device.name)
+        if proof is not None and proof.was in (Was.OTHER, Was.SEVERAL):
+            return f"{device.name}: parked; {proof.text}"
         return f"{device.name}: parked, waits for {device.path} ({error})"
 
     def report(self, outcome: Outcome) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pyscstadmin.cli.bindings import rebound_lines
 from pyscstadmin.cli.render import config_counts, resized_text, size_text
 from pyscstadmin.config import names
 from pyscstadmin.config.model import Device, Group, Identity, Lun, Target
@@ -211,6 +212,17 @@ class DeviceNode(Node):
     def ui_command_deactivate(self) -> None:
         """Close the backing and park the device; its LUNs stay. It stays parked until it is activated."""
         self.say(f"{self.name}: {self.admin.deactivate(self.name)}")
+
+    def ui_command_rebind(self, path: str = "") -> None:
+        """Let the device be on the disk or file that is at its path now, whatever it was on before.
+
+        rebind [PATH]
+
+        PATH is its path from now on. Its LUNs stay, and initiators go on with what they find there. It says
+        by what the device was known, and is from now on.
+        """
+        for line in rebound_lines(self.admin.rebind(self.name, path)):
+            self.say(line)
 
     def ui_command_resize(self, size: str = "", shrink: str = "no") -> None:
         """Serve what the backing has grown to, or so many bytes of it. Nobody is disturbed.

@@ -15,6 +15,7 @@ from typing import Any
 from pyscstadmin.config import names
 from pyscstadmin.config.names import Fault
 from pyscstadmin.config.settings import Setting, Value
+from pyscstadmin.kernel.backing import Machine
 
 __all__ = [
     "RO",
@@ -182,6 +183,7 @@ class Top(Node):
 
     devices: Node
     targets: Node
+    backings: Machine
     # What is in force, while the tree may differ from it; None: the tree is in force.
     in_force: dict[str, Any] | None
     # Parts of identities that enabled devices have, and nobody else can.

@@ -41,7 +41,7 @@ def test_nothing_said_and_nothing_wanted_are_two_things() -> None:
 
 @pytest.mark.parametrize("text", ["x", "[]", '{"a":1}', '{"a":{"b":"c"}}', "null", '"a"'])
 def test_foreign_text_is_an_error(text: str) -> None:
-    with pytest.raises(ValueError, match="facts|Expect"):
+    with pytest.raises(ValueError, match=r"facts|Expect"):
         Facts.parse(text)
 
 

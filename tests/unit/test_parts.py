@@ -337,10 +337,10 @@ def test_sim_parks_when_the_backing_goes(tmp_path: Path) -> None:
     admin.apply(
         Config((Device("d", "fileio", path=str(backing)),), (Target("local", "t", luns=(Lun(0, "d"),)),))
     )
-    backing.unlink()
+    backing.rename(tmp_path / "aside")
     assert tree.read("targets/local/t/luns/0/state") == "parked"
     assert admin.snapshot().parked == ("d",)
-    backing.write_bytes(bytes(MIB))
+    (tmp_path / "aside").rename(backing)
     assert admin.activate("d") == "active"
 
 

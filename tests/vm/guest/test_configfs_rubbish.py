@@ -72,7 +72,7 @@ WORDS = {
     "relative path",
     "format",
 }
-EMPTY = {("newline", "path"), ("newline", "eui64"), ("newline", "facts"), ("newline", "elsewhere"), ("newline", "expect")}
+EMPTY = {("newline", name) for name in ("path", "eui64", "facts", "elsewhere", "expect")}
 # What the kernel only keeps may be anything printable.
 OPAQUE = {"facts", "expect"}
 PRINTABLE = {*WORDS, "very many digits", "high bytes"}
