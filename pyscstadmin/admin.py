@@ -465,6 +465,7 @@ class Admin:
         with self._writing() as tree:
             handler, _ = self._handler(name)
             path = device_dir(handler, name)
+            self._last_chance()
             self._switch_active(path, "0")
             return tree.read(f"{path}/state")
 
