@@ -1263,6 +1263,7 @@ class Flood:
         self.end.setblocking(False)
         self.source.settimeout(0.2)
         self.event = event
+        self.count = 0
         self.stopped = False
         self.thread = Thread(target=self._flow)
 
@@ -1270,6 +1271,7 @@ class Flood:
         while not self.stopped:
             with suppress(TimeoutError):
                 self.source.send(self.event)
+                self.count += 1
 
     def __enter__(self) -> Flood:
         self.thread.start()
@@ -1338,6 +1340,30 @@ def test_storm_of_others_makes_no_looks(
         watcher = Counting(admin, events.append)
         run_loop(watcher, [Timer(1.5, stop)])
     assert len(watcher.looks) == 1
+
+
+def test_file_binds_in_a_storm(admin: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events of disks, more of them than 15,000 a second."""
+    path, made = tmp_path / "da.img", old_file(tmp_path / "made.img")
+    admin.create_device(Device("da", "fileio", path=str(path)))
+    when: list[float] = []
+
+    def report(event: Event) -> None:
+        if event.event == "bound":
+            when.append(time.monotonic())
+            stop()
+
+    def appear() -> None:
+        made.rename(path)
+        when.append(time.monotonic())
+
+    with Flood(b"change@/x\0ACTION=change\0SUBSYSTEM=block\0" + bytes(400)) as flood:
+        source = flooded(monkeypatch, flood)
+        monkeypatch.setattr(loop, "Uevents", lambda: source)
+        took = run_loop(Watcher(admin, report), [Timer(1.5, appear)])
+    appeared, bound = when
+    assert bound - appeared < 1.0
+    assert flood.count / took > 15_000
 
 
 def test_socket_that_nobody_listens_at(tmp_path: Path) -> None:
