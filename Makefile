@@ -8,7 +8,8 @@
 # make bench     measure beside LIO and the floors
 # make lint      ruff, mypy, all compiler warnings and sparse
 # make modules [KDIR=/lib/modules/.../build]        build the modules for a kernel, into build/kmod/<release>
-# make install [DESTDIR=] modules for the running kernel (or KDIR), scstadmin, udev rules and units
+# make install [DESTDIR=] modules for the running kernel (or KDIR), scstadmin, man pages, completion, udev rules and units
+# make docs      the pages in docs/ that are made from the tables of settings and verbs
 # make test-hba  the emulated QLogic HBA: unit tests, and all scenarios in virtual machines
 # make test-kernels  the modules built for newer kernels, and the emulated HBA under the drivers of all of them
 
@@ -25,7 +26,7 @@ LONG_TESTS := tests/vm/guest/test_life.py $(wildcard tests/vm/guest/test_power_c
 HBA_BOARDS := 2432 2532 2312 2300
 INSTALL_KDIR = $(or $(KDIR),/lib/modules/$(shell uname -r)/build)
 
-.PHONY: all demo test test-long test-hba unit vm shell bench lint lint-python lint-kernel test-kernels modules install setup clean
+.PHONY: all demo test test-long test-hba unit vm shell bench lint lint-python lint-kernel test-kernels modules docs install setup clean
 
 all: modules
 
@@ -76,6 +77,11 @@ test-kernels:
 
 modules: setup
 	@$(VM) build $(if $(KDIR),--kdir $(KDIR))
+
+docs:
+	@$(SETUP) python
+	@$(PY) -m pyscstadmin.cli.pages settings >docs/settings.md
+	@$(PY) -m pyscstadmin.cli.pages verbs >docs/verbs.md
 
 install:
 	@tests/vm/install.sh '$(INSTALL_KDIR)' '$(DESTDIR)' '$(PREFIX)'

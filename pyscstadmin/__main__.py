@@ -6,8 +6,13 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pyscstadmin.cli import main as cli
+
+if TYPE_CHECKING:
+    from pyscstadmin.cli.context import Context
+    from pyscstadmin.cli.places import Place
 
 __all__ = ["FACES", "main"]
 
@@ -27,7 +32,19 @@ def _shell(args: Namespace) -> int:
     return shell.run(args)
 
 
-FACES: cli.Faces = {"watch": _watch, "shell": _shell}
+def _importing(args: Namespace) -> int:
+    from pyscstadmin.cli import importing
+
+    return importing.run(args)
+
+
+def _draw(context: Context, place: Place, depth: int | None) -> list[str]:
+    from pyscstadmin.shell import tree
+
+    return tree.draw(context, place, depth)
+
+
+FACES = cli.Faces(_watch, _shell, _importing, _draw)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

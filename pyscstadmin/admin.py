@@ -15,37 +15,23 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from pyscstadmin.config import edits
 from pyscstadmin.config.acl import Decision, decide
+from pyscstadmin.config.draft import Draft, LunSet, near, no_single
+from pyscstadmin.config.edits import Edit, Needs
 from pyscstadmin.config.facts import NOTHING, Difference, Facts, compare
-from pyscstadmin.config.layout import (
-    CLASS_ROOT,
-    ROOT,
-    device_dir,
-    group_dir,
-    target_dir,
-)
+from pyscstadmin.config.layout import CLASS_ROOT, ROOT, device_dir, group_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.plan import Operation, Plan, Write, plan, settle, staged_into_force
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
-from pyscstadmin.config.spelling import name_key
-from pyscstadmin.config.valid import (
-    changed_device,
-    changed_group,
-    changed_target,
-    check_config,
-    check_device,
-    check_group,
-    check_lun,
-    check_path,
-    is_target,
-)
+from pyscstadmin.config.valid import check_config, check_device, check_group, check_path, is_target
 from pyscstadmin.errors import (
+    ApplyFailed,
     Conflict,
     NotAccepted,
     NotPresent,
@@ -53,12 +39,13 @@ from pyscstadmin.errors import (
     PartlyApplied,
     PendingChanges,
 )
-from pyscstadmin.kernel import modules, prove, read
+from pyscstadmin.kernel import modules, parts, prove, read
 from pyscstadmin.kernel.apply import Failure, Outcome, Progress, Prover, execute, failures, locked
 from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.kernel.cfs import RealTree, Tree
 from pyscstadmin.kernel.hints import hinted
 from pyscstadmin.kernel.inflight import Command, read_commands
+from pyscstadmin.kernel.newfile import NewFile, made
 from pyscstadmin.kernel.prove import Proof, Was, proven
 from pyscstadmin.kernel.read import RootState, Snapshot, Standing
 from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
@@ -175,6 +162,9 @@ class Admin:
         # The last configuration read or applied. Its access part is used again while the generation says that
         # it is still in force; devices and targets have no such number and are read each time.
         self._known: Snapshot | None = None
+        # LUNs of targets and groups where numbers were chosen, as of a generation.
+        self._sets: dict[tuple[Key, str], LunSet] = {}
+        self._sets_at = 0
         self._locked = False
 
     def __enter__(self) -> Self:
@@ -204,10 +194,14 @@ class Admin:
         """The tree, opened if need be, and known to be the present one. Raises `NotPresent`."""
         if self._tree is None:
             self._tree = self._open()
-            self._known = None
+            self._forget()
         elif not self._locked and self._tree.refresh():
-            self._known = None
+            self._forget()
         return self._tree
+
+    def _forget(self) -> None:
+        self._known = None
+        self._sets.clear()
 
     def _open(self) -> Tree:
         if self.sim is None:
@@ -269,7 +263,7 @@ class Admin:
         """Which LUNs a device is, and whose sessions see it now."""
         device, standing = self._device(name), read.standing(self.tree, name)
         if standing is None:
-            raise _no_device(name, [])
+            raise Conflict(f"there is no device {name}")
         seen: dict[tuple[str, str, int], list[str]] = {}
         for session in self.sessions():
             for lun in session.luns:
@@ -310,9 +304,18 @@ class Admin:
         candidates = [(driver, name)] if slash else [(known, target) for known in DRIVERS]
         possible = [key for key in candidates if key[0] in DRIVERS and is_target(key[1])]
         found = [key for key in possible if self._exists(f"{target_dir(*key)}/state")]
-        return found[0] if len(found) == 1 else _no_single(target, len(found), self._target_names())
+        return found[0] if len(found) == 1 else no_single(target, len(found), self.target_names())
 
-    def _target_names(self) -> list[str]:
+    def handler(self, device: str) -> str:
+        """The handler of a device. Raises `Conflict` if there is none of that name."""
+        return self._handler(device)[0]
+
+    def device_names(self) -> list[str]:
+        """The names of all devices."""
+        return self._names(None)
+
+    def target_names(self) -> list[str]:
+        """All targets, with their drivers."""
         tree = self.tree
         return [
             f"{driver}/{name}" for driver in tree.list("targets") for name in tree.list(f"targets/{driver}")
@@ -393,7 +396,15 @@ class Admin:
 
     def configure(self, **settings: Any) -> Outcome:
         """Change settings of the whole: `buffer_limit`."""
-        return self.edit(lambda config: replace(config, settings=config.settings.but(**settings)))
+        return self.change(edits.configure(settings))
+
+    def change(self, *wanted: Edit, files: Sequence[NewFile] = (), needs: Config | None = None) -> Outcome:
+        """Make these edits, all in one step or none: what is not in them stays as others left it.
+
+        `files` are made before, and removed again if the edits fail. The cost is that of what one edit
+        changes; several together look at the whole configuration once. `needs`: load the modules of this.
+        """
+        return self._change(lambda: _joined(wanted), files, needs)
 
     def save(self, path: str | None = None, *, force: bool = False) -> bool:
         """Write the configuration to a file (default: `default_file`); False if it holds it already.
@@ -418,36 +429,44 @@ class Admin:
 
     # Devices.
 
-    def create_device(self, device: Device) -> Outcome:
-        """Create a device (and enable it, unless it says otherwise). An absent backing parks it."""
-        wanted = Config((device,))
-        check_config(wanted)
-        with self._writing(wanted):
-            outcome = self._slice(Config(), wanted)
+    def create_device(
+        self, device: Device, *, file_size: int | None = None, preallocate: bool = False
+    ) -> Outcome:
+        """Create a device (and enable it, unless it says otherwise). An absent backing parks it.
+
+        `file_size`: make the file of a fileio device, of so many bytes, none of them on the disk yet unless
+        `preallocate`. A file that is there already is a `Conflict`: it is never touched.
+        """
+        edit = edits.create_device(device)
+        spec = HANDLERS[device.handler]
+        if file_size is not None and (spec.exclusive or not spec.backed):
+            raise Conflict(f"devices of {device.handler} have no file that could be made")
+        files = [] if file_size is None else [NewFile(device.path, file_size, preallocate)]
+        outcome = self._change(lambda: edit, files, Config((device,)))
         return replace(outcome, remarks=_remarks(device))
 
     def remove_device(self, name: str) -> Outcome:
         """Remove a device that no LUN points at."""
-        with self._writing():
-            device = self._device(name)
-            return self._slice(Config((device,)), Config())
+        return self.change(edits.remove_device(name))
 
     def change_device(self, name: str, **settings: Any) -> Outcome:
         """Change settings of a device, also parts of its identity (`serial="S1"`); what is not given stays.
         While it changes, its LUNs are away.
         """
+        with self._writing():
+            try:
+                outcome = self._change_locked(edits.change_device(name, settings))
+            except ApplyFailed as error:
+                if not _in_use(error):
+                    raise
+                # It is a LUN of somebody's: these have to be known, to be taken away and brought back.
+                outcome = self._change_locked(edits.change_device(name, settings, alone=False))
+            remarks = _remarks(self._device(name)) if outcome else ()
+        return replace(self._settled(outcome), remarks=remarks)
 
-        def change(config: Config) -> Config:
-            old = config.device(name)
-            if old is None:
-                raise _no_device(name, [device.name for device in config.devices])
-            new = changed_device(old, settings)
-            changed.append(new)
-            return replace(config, devices=tuple(new if d is old else d for d in config.devices))
-
-        changed: list[Device] = []
-        outcome = self.edit(change)
-        return replace(outcome, remarks=_remarks(changed[-1])) if outcome else outcome
+    def rename_device(self, name: str, new: str) -> Outcome:
+        """Give a device another name. Its identity stays; while it changes, its LUNs are away."""
+        return self.change(edits.rename_device(name, new))
 
     def activate(self, name: str) -> str:
         """Open the backing of a parked device; returns its state. Raises `OperationError` with the error of
@@ -573,97 +592,119 @@ class Admin:
 
     def create_target(self, target: Target) -> Outcome:
         """Create a target with everything in it."""
-
-        def change(config: Config) -> Config:
-            if config.target(*target.key):
-                raise Conflict(f"target {target.driver}/{target.name} exists already")
-            return replace(config, targets=(*config.targets, target))
-
-        with self._writing(Config((), (target,))):
-            outcome = self._edit_locked(change)
-        return self._settled(outcome)
+        edit = edits.create_target(target)
+        return self._change(lambda: edit, needs=Config((), (target,)))
 
     def remove_target(self, target: str) -> Outcome:
         """Remove a target with everything in it; its sessions end."""
-
-        def change(config: Config) -> Config:
-            gone = _find_target(config, target)
-            return replace(config, targets=tuple(t for t in config.targets if t is not gone))
-
-        return self.edit(change)
+        return self._change_at(target, edits.remove_target)
 
     def change_target(self, target: str, **settings: Any) -> Outcome:
         """Change settings of a target: `enabled`, `rel_tgt_id`, `queue_depth`, `auto_rescan`, `hosts`,
         `luns`, `groups`.
         """
-        return self._edit_target(target, lambda found: changed_target(found, settings))
+        return self._change_at(target, lambda key: edits.change_target(key, settings))
+
+    def clear_target(self, target: str, what: Sequence[str] = ("luns", "groups", "hosts")) -> Outcome:
+        """Remove what is in a target, or parts of that; the target stays."""
+        return self._change_at(target, lambda key: edits.clear_target(key, what))
 
     def add_host(self, target: str, *initiators: str) -> Outcome:
         """Make SCSI hosts on this machine that log in under these initiator names (driver local)."""
-        return self._edit_target(target, lambda t: replace(t, hosts=_with(t.hosts, initiators)))
+        return self._change_at(target, lambda key: edits.add_hosts(key, initiators))
 
     def remove_host(self, target: str, *initiators: str) -> Outcome:
         """Remove such hosts."""
-        return self._edit_target(target, lambda t: replace(t, hosts=_less(t.hosts, initiators)))
+        return self._change_at(target, lambda key: edits.remove_hosts(key, initiators))
 
     def create_group(self, target: str, group: Group) -> Outcome:
         """Create a group with everything in it."""
-
-        def change(found: Target) -> Target:
-            if found.group(group.name):
-                raise Conflict(f"group {group.name} of {target} exists already")
-            return replace(found, groups=(*found.groups, group))
-
-        return self._edit_target(target, change)
+        return self._change_at(target, lambda key: edits.create_group(key, group))
 
     def remove_group(self, target: str, group: str) -> Outcome:
         """Remove a group with everything in it."""
-
-        def change(found: Target) -> Target:
-            _group(found, group)
-            return replace(found, groups=tuple(g for g in found.groups if g.name != group))
-
-        return self._edit_target(target, change)
+        return self._change_at(target, lambda key: edits.remove_group(key, group))
 
     def change_group(self, target: str, group: str, **settings: Any) -> Outcome:
         """Change `priority`, `initiators` or `luns` of a group."""
-        return self._edit_group(target, group, lambda found: changed_group(found, settings))
+        return self._change_at(target, lambda key: edits.change_group(key, group, settings))
+
+    def rename_group(self, target: str, group: str, new: str) -> Outcome:
+        """Give a group another name, in one step: its initiators go on with the same LUNs."""
+        return self._change_at(target, lambda key: edits.rename_group(key, group, new))
+
+    def clear_group(self, target: str, group: str, what: Sequence[str] = ("luns", "initiators")) -> Outcome:
+        """Remove what is in a group, or parts of that; the group stays. '' for the target's own LUNs."""
+        return self._change_at(target, lambda key: edits.clear_group(key, group, what))
 
     def add_initiator(self, target: str, group: str, *patterns: str) -> Outcome:
         """Add initiator names or patterns to a group: all of them, or none."""
-        return self._edit_group(target, group, lambda g: replace(g, initiators=_with(g.initiators, patterns)))
+        return self._change_at(target, lambda key: edits.add_initiators(key, group, patterns))
 
     def remove_initiator(self, target: str, group: str, *patterns: str) -> Outcome:
         """Remove initiator names or patterns from a group: all of them, or none."""
-        return self._edit_group(target, group, lambda g: replace(g, initiators=_less(g.initiators, patterns)))
+        return self._change_at(target, lambda key: edits.remove_initiators(key, group, patterns))
+
+    def move_initiator(self, target: str, group: str, to: str, *patterns: str) -> Outcome:
+        """Move initiator names or patterns from a group to another, in one step: at no moment are they in
+        none.
+        """
+        return self._change_at(target, lambda key: edits.move_initiators(key, group, to, patterns))
 
     # LUNs. These read only what they touch, so they cost the same however much is configured.
 
     def map(
         self,
         target: str,
-        number: int,
+        number: int | None,
         device: str,
         *,
         group: str = "",
-        read_only: bool = False,
+        read_only: bool | None = None,
         replace: bool = False,
     ) -> Outcome:
         """Make a device a LUN of a group ('' for the target's own LUNs); the outcome is false if it is that
         already.
 
-        `replace`: take the number even if another device has it, in one step for the initiators.
+        `number` None: the first free one (`map_devices` says which). `read_only` None: as the LUN is, and no
+        for a new one. `replace`: take the number even if another device has it, in one step for the
+        initiators.
         """
-        new = Lun(number, device, read_only)
-        check_lun(number)
-        check_device(device)
+        numbers = None if number is None else (number,)
+        outcome, _ = self.map_devices(
+            target, (device,), numbers, group=group, read_only=read_only, replace=replace
+        )
+        return outcome
 
-        def change(old: Lun | None) -> Lun:
-            if old is not None and old.device not in ("", device) and not replace:
-                raise Conflict(f"LUN {number} is {old.device} already: unmap it first, or ask to replace it")
-            return new
+    def map_devices(
+        self,
+        target: str,
+        devices: Sequence[str],
+        numbers: Sequence[int] | None = None,
+        *,
+        group: str = "",
+        read_only: bool | None = None,
+        replace: bool = False,
+    ) -> tuple[Outcome, tuple[Lun, ...]]:
+        """Make devices LUNs of a group, in one step; returns the LUNs as well. `numbers`: one for each
+        device; None: the first free ones.
+        """
+        with self._writing():
+            key = self._place(target, group)
+            wanted = self._numbered(key, group, devices, numbers, bool(read_only))
+            edit = edits.map_luns(key, group, wanted, modes=read_only is not None, replacing=replace)
+            outcome = self._change_locked(edit)
+            luns = parts.luns(self.tree, key, group, tuple(lun.number for lun in wanted)) if wanted else ()
+        return self._settled(outcome), luns
 
-        return self._edit_lun(target, number, group, change)
+    def _numbered(
+        self, key: Key, group: str, devices: Sequence[str], numbers: Sequence[int] | None, read_only: bool
+    ) -> list[Lun]:
+        if numbers is not None:
+            return [Lun(number, name, read_only) for number, name in zip(numbers, devices, strict=True)]
+        for device in devices:
+            self._handler(device)
+        return edits.numbered(self._lun_set(key, group), devices, read_only)
 
     def change_lun(
         self,
@@ -675,16 +716,7 @@ class Admin:
         read_only: bool | None = None,
     ) -> Outcome:
         """Change what is given of a LUN that is there; the outcome is false if it is so already."""
-
-        def change(old: Lun | None) -> Lun:
-            if old is None:
-                raise _no_lun(target, group, number)
-            if device == "":
-                raise Conflict("a LUN needs a device; unmap it to take it away")
-            kept = old.read_only if read_only is None else read_only
-            return Lun(number, old.device if device is None else device, kept)
-
-        return self._edit_lun(target, number, group, change)
+        return self._change_luns(target, group, edits.change_lun, (number,), device, read_only)
 
     def unmap(
         self,
@@ -699,46 +731,52 @@ class Admin:
 
         `device`: only if the LUN is this one; another is a `Conflict`.
         """
+        return self.unmap_luns(target, ((number, device),), group=group, missing_ok=missing_ok)
 
-        def change(old: Lun | None) -> None:
-            if old is None and not missing_ok:
-                raise _no_lun(target, group, number)
-            if old is not None and device not in (None, old.device):
-                raise Conflict(f"LUN {number} is {old.device or 'no device'} now, not {device}")
-
-        return self._edit_lun(target, number, group, change)
-
-    def _edit_lun(
-        self, target: str, number: int, group: str, change: Callable[[Lun | None], Lun | None]
+    def unmap_luns(
+        self,
+        target: str,
+        luns: Sequence[tuple[int, str | None]],
+        *,
+        group: str = "",
+        missing_ok: bool = False,
     ) -> Outcome:
-        """Make a LUN what `change` says of what it is under the lock; a false outcome if it is that
-        already.
-        """
-        check_lun(number)
-        with self._writing():
-            # The generation first: whatever others change after this is noticed.
-            root = read.root_state(self.tree)
-            key = self._place(target, group)
-            old = read.lun(self.tree, *key, group, number)
-            new = change(old)
-            if old == new:
-                return Outcome(root.generation)
-            outcome = self._set_lun(root, key, group, old, new)
-        return self._settled(outcome)
+        """Take LUNs away, in one step: (number, the device it must be or None)."""
+        return self._change_luns(
+            target, group, lambda key, group: edits.unmap_luns(key, group, luns, missing_ok=missing_ok)
+        )
 
-    def _set_lun(self, root: RootState, key: Key, group: str, old: Lun | None, new: Lun | None) -> Outcome:
-        devices = {lun.device for lun in (old, new) if lun is not None and lun.device}
-        slices = tuple(Device(name, self._handler(name)[0]) for name in devices)
-        enabled = self.tree.read(f"{target_dir(*key)}/enabled") == "1"
-        before, after = (Config(slices, (_around(key, group, lun, enabled),)) for lun in (old, new))
-        return self._slice(before, after, root)
+    def _change_luns(self, target: str, group: str, edit: Callable[..., Edit], *arguments: object) -> Outcome:
+        """Make an edit of a group's LUNs. Raises `Conflict` for a group that is not there."""
+        return self._change(lambda: edit(self._place(target, group), group, *arguments))
+
+    def lun_place(self, target: str, group: str) -> Key:
+        """(driver, name) of a target that has this group ('': none is needed). Raises `Conflict`."""
+        return self._place(target, group)
+
+    def lun_set(self, target: str, group: str) -> LunSet:
+        """The LUNs of a group ('' for the target's own), not to be changed. Raises `Conflict`."""
+        return self._lun_set(self._place(target, group), group)
+
+    def _lun_set(self, key: Key, group: str) -> LunSet:
+        """The same, of what is remembered while its generation is in force."""
+        root = read.root_state(self.tree)
+        if not root.settled:
+            return LunSet(parts.luns(self.tree, key, group))
+        if root.generation != self._sets_at:
+            self._sets.clear()
+            self._sets_at = root.generation
+        found = self._sets.get((key, group))
+        if found is None:
+            found = self._sets[key, group] = LunSet(parts.luns(self.tree, key, group))
+        return found
 
     def _place(self, target: str, group: str) -> Key:
         check_group(group)
         key = self.target_key(target)
         if group and not self._exists(f"{group_dir(*key, group)}/priority"):
             known = self.tree.list(f"{target_dir(*key)}/groups")
-            raise Conflict(f"target {target} has no group {group}{_hint(group, known)}")
+            raise Conflict(f"target {target} has no group {group}{near(group, known)}")
         return key
 
     # How changes are made.
@@ -871,28 +909,64 @@ class Admin:
         check_config(wanted, shot.config)
         return self._execute(plan(shot.config, wanted), shot, settle(shot.config, wanted))
 
-    def _edit_target(self, target: str, change: Callable[[Target], Target]) -> Outcome:
-        def change_one(config: Config) -> Config:
-            old = _find_target(config, target)
-            new = change(old)
-            return replace(config, targets=tuple(new if t is old else t for t in config.targets))
+    def _change_at(self, target: str, edit: Callable[[Key], Edit]) -> Outcome:
+        """Make an edit of a target, which is looked up under the lock."""
+        return self._change(lambda: edit(self.target_key(target)))
 
-        return self.edit(change_one)
+    def _change(
+        self, edit: Callable[[], Edit], files: Sequence[NewFile] = (), needs: Config | None = None
+    ) -> Outcome:
+        with self._writing(needs), ExitStack() as new:
+            for file in files:
+                new.enter_context(made(file))
+            outcome = self._change_locked(edit())
+        return self._settled(outcome)
 
-    def _edit_group(self, target: str, group: str, change: Callable[[Group], Group]) -> Outcome:
-        def change_target(found: Target) -> Target:
-            _group(found, group)
-            return replace(found, groups=tuple(change(g) if g.name == group else g for g in found.groups))
+    def _change_locked(self, edit: Edit) -> Outcome:
+        """Make an edit, having read what it needs and nothing else; a false outcome if it is so already."""
+        if edit.needs.everything:
+            return self._edit_locked(lambda config: _edited(config, edit))
+        # The generation first: whatever others change after this is noticed.
+        root = read.root_state(self.tree)
+        before = parts.part(self.tree, edit.needs)
+        draft = Draft(before, self._names)
+        edit.make(draft)
+        after = draft.config()
+        if before == after:
+            return Outcome(root.generation)
+        check_config(after, before)
+        try:
+            outcome = self._slice(before, after, root)
+        except BaseException:
+            self._sets.clear()
+            raise
+        self._note_luns(edit.needs, draft, root, outcome)
+        return outcome
 
-        return self._edit_target(target, change_target)
+    def _names(self, key: Key | None) -> list[str]:
+        """The names of the groups of a target, or of all devices."""
+        tree = self.tree
+        if key is not None:
+            return tree.list(f"{target_dir(*key)}/groups")
+        return [name for handler in tree.list("devices") for name in tree.list(f"devices/{handler}")]
+
+    def _note_luns(self, needs: Needs, draft: Draft, root: RootState, outcome: Outcome) -> None:
+        """Keep what is remembered of LUNs as it is now."""
+        if self._sets_at != root.generation:
+            self._sets.clear()
+        for key, group in [place for place in self._sets if place[0] == needs.target]:
+            numbers = needs.luns.get(group, ())
+            if numbers:
+                _take_over(self._sets[key, group], draft.target(key).lun_set(group), numbers)
+            elif needs.whole or group in (*needs.groups, *needs.luns):
+                del self._sets[key, group]
+        self._sets_at = outcome.generation
 
     def _handler(self, name: str) -> tuple[str, str]:
         check_device(name)
         found = read.find_handler(self.tree, name)
         if found is None:
-            tree = self.tree
-            known = [device for handler in tree.list("devices") for device in tree.list(f"devices/{handler}")]
-            raise _no_device(name, known)
+            raise Conflict(f"there is no device {name}{near(name, self._names(None))}")
         return found
 
     def _device(self, name: str) -> Device:
@@ -1019,62 +1093,34 @@ def _must_be_settled(root: RootState) -> None:
         raise PendingChanges
 
 
-def _find_target(config: Config, name: str) -> Target:
-    """The target of a configuration given as `DRIVER/NAME` or `NAME`. Raises `Conflict` if there is none."""
-    found = [target for target in config.targets if name in (target.name, f"{target.driver}/{target.name}")]
-    known = [f"{target.driver}/{target.name}" for target in config.targets]
-    return found[0] if len(found) == 1 else _no_single(name, len(found), known)
+def _joined(wanted: Sequence[Edit]) -> Edit:
+    """Several edits as one."""
+    if len(wanted) == 1:
+        return wanted[0]
+
+    def make(draft: Draft) -> None:
+        for edit in wanted:
+            edit.make(draft)
+
+    return Edit(Needs(everything=True), make)
 
 
-def _no_single(target: str, count: int, known: list[str]) -> NoReturn:
-    if count:
-        raise Conflict(f"several drivers have a target {target}: say DRIVER/{target}")
-    raise Conflict(f"there is no target {target}{_hint(target, known)}")
+def _edited(config: Config, edit: Edit) -> Config:
+    draft = Draft(config)
+    edit.make(draft)
+    return draft.config()
 
 
-def _no_device(name: str, known: list[str]) -> Conflict:
-    return Conflict(f"there is no device {name}{_hint(name, known)}")
+def _take_over(known: LunSet, now: LunSet, numbers: Iterable[int]) -> None:
+    """Make these numbers of a set what they are in another."""
+    for number in numbers:
+        lun = now.get(number)
+        if lun is None:
+            known.drop(number)
+        else:
+            known.put(lun)
 
 
-def _no_lun(target: str, group: str, number: int) -> Conflict:
-    return Conflict(f"there is no LUN {number} in {target}{' group ' + group if group else ''}")
-
-
-def _group(target: Target, name: str) -> Group:
-    found = target.group(name)
-    if found is None:
-        known = [group.name for group in target.groups]
-        raise Conflict(f"target {target.driver}/{target.name} has no group {name}{_hint(name, known)}")
-    return found
-
-
-def _around(key: Key, group: str, lun: Lun | None, enabled: bool) -> Target:
-    """A slice of a configuration: a target with one LUN, or none."""
-    luns = (lun,) if lun is not None else ()
-    if group:
-        return Target(*key, enabled, groups=(Group(group, luns=luns),))
-    return Target(*key, enabled, luns=luns)
-
-
-def _with(members: tuple[str, ...], names: Sequence[str]) -> tuple[str, ...]:
-    known = {name_key(member): member for member in members}
-    for name in names:
-        found = known.get(name_key(name))
-        if found is not None:
-            raise Conflict(f"{name} is there already" + ("" if found == name else f", spelled {found}"))
-        known[name_key(name)] = name
-    return (*members, *names)
-
-
-def _less(members: tuple[str, ...], names: Sequence[str]) -> tuple[str, ...]:
-    known = {name_key(member): member for member in members}
-    gone = {name_key(name) for name in names}
-    for name in names:
-        if name_key(name) not in known:
-            raise Conflict(f"{name} is not there{_hint(name, members)}")
-    return tuple(member for found, member in known.items() if found not in gone)
-
-
-def _hint(word: str, known: list[str] | tuple[str, ...]) -> str:
-    close = get_close_matches(word, known, 1, 0.5)
-    return f"; did you mean {close[0]}?" if close else ""
+def _in_use(error: ApplyFailed) -> bool:
+    """Whether the kernel refused because something points at the object."""
+    return isinstance(error.cause, OperationError) and error.cause.errno == errno.EBUSY

@@ -12,16 +12,25 @@ if TYPE_CHECKING:
     from pyscstadmin.admin import Rebound
     from pyscstadmin.kernel.apply import Outcome
 
-__all__ = ["binding_lines", "rebound_lines"]
+__all__ = ["binding_lines", "elsewhere_lines", "rebound_lines"]
 
 
 def binding_lines(outcome: Outcome) -> Iterator[str]:
     """Which devices are parked and why, and which are not on what their paths say."""
+    yield from _parked_lines(outcome)
+    yield from elsewhere_lines(outcome)
+
+
+def _parked_lines(outcome: Outcome) -> Iterator[str]:
     proofs = {proof.device: proof for proof in outcome.proofs}
     for name in outcome.parked:
         proof = proofs.get(name)
         known = proof is not None and not proof.bound and proof.was is not Was.ABSENT
         yield f"parked: {name}: {proof.text}" if known and proof else f"parked, waits for its backing: {name}"
+
+
+def elsewhere_lines(outcome: Outcome) -> Iterator[str]:
+    """Which devices are not on what their paths say, or on something that nothing proves."""
     for proof in outcome.proofs:
         if proof.was in (Was.MOVED, Was.ANY):
             yield f"{proof.device}: {proof.text}"

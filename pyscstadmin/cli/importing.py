@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli.main import emit
+from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.config.locate import dotted
 from pyscstadmin.config.schema import dumps, loads, to_data
 from pyscstadmin.errors import Conflict, InvalidInput
@@ -31,7 +32,7 @@ _PLACES = 3
 def run(args: argparse.Namespace) -> int:
     """Import, write the configuration, and give account. 4: not all of it could be expressed."""
     if "" in (args.file, args.output):
-        args.wrong("a file name must not be empty")
+        raise WrongUsage("a file name must not be empty")
     document = _document(args.file)
     imported = convert(document, as_local=args.as_local, file_size=_file_size)
     text = _proven(imported, document.source)

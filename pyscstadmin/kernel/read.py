@@ -25,10 +25,13 @@ __all__ = [
     "RootState",
     "Snapshot",
     "Standing",
+    "bare_target",
     "device",
     "devices",
     "find_handler",
     "lun",
+    "luns",
+    "optional",
     "other_link",
     "root_state",
     "snapshot",
@@ -192,7 +195,12 @@ def _targets(tree: View, states: dict[tuple[str, str], str], access: Access | No
 
 
 def _target(
-    view: View, driver: str, name: str, states: dict[tuple[str, str], str], access: Access | None
+    view: View,
+    driver: str,
+    name: str,
+    states: dict[tuple[str, str], str],
+    access: Access | None,
+    instead: tuple[tuple[Lun, ...], tuple[Group, ...]] | None = None,
 ) -> Target:
     states[driver, name] = view.read(f"{name}/state")
     enabled = view.read(f"{name}/enabled") == "1"
@@ -200,7 +208,8 @@ def _target(
     spec = DRIVERS[driver]
     values = _values(spec.settings, [view.read(f"{name}/{setting}") for setting in spec.settings])
     hosts = tuple(view.list(f"{name}/hosts")) if spec.hosts else ()
-    luns, groups = _access(view, name, access.get((driver, name)) if access is not None else None)
+    known = access.get((driver, name)) if access is not None else None
+    luns, groups = instead or _access(view, name, known)
     return Target(
         driver,
         name,
@@ -291,13 +300,13 @@ def _is_link(view: View, path: str) -> bool:
 def find_handler(tree: View, name: str) -> tuple[str, str] | None:
     """(handler, state) of the device of that name, None if there is none. Reads no more than that."""
     for handler in HANDLERS:
-        state = _optional(tree, f"{device_dir(handler, name)}/state")
+        state = optional(tree, f"{device_dir(handler, name)}/state")
         if state is not None:
             return handler, state
     return None
 
 
-def _optional(tree: View, path: str) -> str | None:
+def optional(tree: View, path: str) -> str | None:
     """An attribute, None if its object is not there."""
     try:
         return tree.read(path)
@@ -305,6 +314,16 @@ def _optional(tree: View, path: str) -> str | None:
         if error.errno != errno.ENOENT:
             raise
     return None
+
+
+def luns(tree: View, path: str) -> tuple[Lun, ...]:
+    """All LUNs in a directory; none if it is not there."""
+    try:
+        return _luns(tree, path)
+    except OperationError as error:
+        if error.errno != errno.ENOENT:
+            raise
+    return ()
 
 
 def device(tree: View, name: str) -> Device | None:
@@ -324,7 +343,7 @@ def standing(tree: View, name: str) -> Standing | None:
         return None
     handler, state = found
     values = [
-        _optional(tree, f"{device_dir(handler, name)}/{attribute}")
+        optional(tree, f"{device_dir(handler, name)}/{attribute}")
         for attribute in ("size", "read_only", "error")
     ]
     size, read_only, error = values
@@ -338,11 +357,18 @@ def devices(tree: View) -> list[Device]:
     return _devices(tree, {})
 
 
-def target(tree: View, driver: str, name: str) -> Target | None:
-    """One target with all its access, None if there is none."""
+def bare_target(tree: View, driver: str, name: str) -> Target | None:
+    """One target with its settings and hosts but without its access, None if there is none."""
+    return target(tree, driver, name, ((), ()))
+
+
+def target(
+    tree: View, driver: str, name: str, access: tuple[tuple[Lun, ...], tuple[Group, ...]] | None = None
+) -> Target | None:
+    """One target with all its access (or the one given), None if there is none."""
     try:
         with tree.at(f"targets/{driver}") as view:
-            return _target(view, driver, name, {}, None)
+            return _target(view, driver, name, {}, None, access)
     except OperationError as error:
         if error.errno != errno.ENOENT:
             raise

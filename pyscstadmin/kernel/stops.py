@@ -47,6 +47,11 @@ class Stops:
         self.came = 0
         self._done = False
 
+    @property
+    def finished(self) -> bool:
+        """Whether what was asked for is done, or has failed."""
+        return self._done
+
     def done(self) -> None:
         """What was asked for is done, or has failed."""
         self._done = True

@@ -5,198 +5,287 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
-from pyscstadmin.config.settings import HANDLERS
-from pyscstadmin.config.spelling import name_key
-from pyscstadmin.shell.globals import UsageError
-from pyscstadmin.shell.line import LineError, Word, quote, unfinished
-from pyscstadmin.shell.node import Node, signature
+from pyscstadmin.cli.context import Context
+from pyscstadmin.cli.help import TOPICS
+from pyscstadmin.cli.places import KINDS, PLURALS, Place, place
+from pyscstadmin.cli.table import VERBS, at, form_at, forms, kinds_at
+from pyscstadmin.cli.verbs import Form, Param, of_row
+from pyscstadmin.cli.words import Word, WrongUsage, quote, unfinished
+from pyscstadmin.config.lint import RULES
+from pyscstadmin.config.settings import DRIVERS, HANDLERS
+from pyscstadmin.config.spelling import is_exact, name_key
+from pyscstadmin.errors import Conflict
 
 __all__ = ["complete"]
 
 _DISK_FOLDERS = ("/dev/disk/by-id/", "/dev/disk/by-path/", "/dev/mapper/")
-_BOOLEANS = frozenset(("read_only", "replace", "force", "confirm", "enabled", "shrink"))
 
 
 class Asked(NamedTuple):
-    """The value that is being typed: where the command runs, what was said before, and the text so far."""
+    """The value that is being typed: where, of which form, what was said before, and the text so far."""
 
-    node: Node
-    command: str
+    context: Context
+    place: Place
+    form: Form
     values: list[str]
     named: dict[str, str]
     text: str
 
+    def said(self, name: str) -> str:
+        """A parameter that is known already, by the place, by its name or by position; '' if it is not."""
+        if name in self.place.fixed:
+            return self.place.fixed[name]
+        free = [param.name for param in self.form.free(self.place) if param.name not in self.named]
+        by_position = dict(zip(free, self.values, strict=False))
+        return self.named.get(name) or by_position.get(name, "")
 
-def complete(here: Node, line: str) -> list[str]:
+
+def complete(context: Context, here: Place, line: str) -> list[str]:
     """The words that could replace the last word of the line, quoted as needed. A word that is complete ends
     in a blank.
     """
     try:
         words, current, open_quote = unfinished(line)
-    except LineError:
+    except WrongUsage:
         return []
-    if open_quote or (current.start < len(line) and line[current.start :] != quoted(current)):
+    if open_quote or (current.start < len(line) and line[current.start :] != current.typed):
         return []  # a word with quotes inside: readline would replace only a part of it
-    return sorted(set(_candidates(here, words, current)))
+    try:
+        return sorted(set(_candidates(context, here, words, current)))
+    except (Conflict, WrongUsage):
+        return []
 
 
-def quoted(word: Word) -> str:
-    """A word as it stands in a line without quotes."""
-    return f"{word.name}={word.value}" if word.name else word.value
-
-
-def _candidates(here: Node, words: list[Word], current: Word) -> Iterable[str]:
-    node, rest = _start(here, words)
+def _candidates(context: Context, here: Place, words: list[Word], current: Word) -> Iterable[str]:
+    where, rest = _start(context, here, words)
     if not rest:
-        text = quoted(current)
-        found = [f"{name} " for name in node.list_commands() if name.startswith(text)]
-        return found + (_tree_paths(here, text) if not words else [])
-    command = rest.pop(0).value
-    if command not in node.list_commands():
-        return ()
-    values = [word.value for word in rest if not word.name]
-    named = {word.name: word.value for word in rest if word.name}
-    return _argument(Asked(node, command, values, named, current.value), current)
+        found = [f"{verb} " for verb in at(where) if verb.startswith(current.typed)]
+        return found + (_places(context, here, current.typed) if not words else [])
+    verb = rest.pop(0).value
+    kinds = kinds_at(verb, where)
+    own = form_at(verb, where) or next((form for form in forms(verb) if form.silent and not where.kind), None)
+    if not rest and kinds:
+        offered = _kinds(verb, kinds, current.typed)
+        return [*offered, *(_argument(context, where, own, [], current) if own is not None else ())]
+    kind = PLURALS.get(rest[0].value, rest[0].value) if rest else ""
+    form = kinds.get(kind)
+    if form is not None:
+        del rest[0]
+    form = form or own
+    return _argument(context, where, form, rest, current) if form is not None else ()
 
 
-def _start(here: Node, words: list[Word]) -> tuple[Node, list[Word]]:
+def _kinds(verb: str, kinds: Iterable[str], text: str) -> list[str]:
+    """Words for kinds; what is listed, or cleared in a folder, is more than one."""
+    several = verb == "list" or verb == "clear"
+    single = ("target", "group") if verb == "clear" else ()
+    words = [KINDS[kind] if several and kind not in single else kind for kind in kinds]
+    return [f"{word} " for word in words if word.startswith(text)]
+
+
+def _start(context: Context, here: Place, words: list[Word]) -> tuple[Place, list[Word]]:
     """Where the command runs, and the words without the path that says so."""
     if words and not words[0].name:
         first = words[0].value
-        commands = here.list_commands()
-        if "/" in first or first in (".", "..") or (first not in commands and first in here.kids):
-            try:
-                return here.get_node(first), words[1:]
-            except UsageError:
-                return here, words  # the path is taken for a command, which does not exist
+        is_path = "/" in first or first in (".", "..")
+        if is_path or (first not in set(at(here)) and first in _below(context, here)):
+            with suppress(WrongUsage):
+                return place(first, here.path), words[1:]
     return here, list(words)
 
 
-def _argument(asked: Asked, current: Word) -> Iterable[str]:
+def _argument(context: Context, where: Place, form: Form, words: list[Word], current: Word) -> Iterator[str]:
     """Candidates for a value, or for the name of one."""
-    parameters, repeated, _ = signature(asked.node, asked.command)
-    if current.name:
-        return [f"{current.name}={one}" for one in _values(asked, current.name)]
-    found: list[str] = []
-    free = [name for name in parameters if name not in asked.named]
-    position = len(asked.values)
-    if position < len(free):
-        found += _values(asked, free[position])
-    elif repeated:
-        found += _values(asked, repeated)
-    names = [*free[position + 1 :], *asked.node.keywords(asked.command)]
-    if position < len(free) and _is_optional(asked, free[position]):
-        names.append(free[position])
-    found += [f"{name}=" for name in names if name not in asked.named and name.startswith(asked.text)]
-    return found
+    named = {word.name: word.value for word in words if word.name}
+    values = [word.value for word in words if not word.name]
+    asked = Asked(context, where, form, values, named, current.value)
+    params = _params(form)
+    if current.name and not current.open:
+        param = params.get(current.name)
+        if param is not None:
+            start = current.typed[: len(current.typed) - len(current.value)]
+            yield from (f"{start}{one}" for one in _values(asked, param))
+        return
+    free = [param for param in form.free(where) if param.name not in named]
+    rest = form.rest if form.rest is not None and form.rest.name not in where.fixed else None
+    position = len(values)
+    now = free[position] if position < len(free) else rest
+    asked = asked._replace(text=current.typed)
+    if now is not None:
+        yield from _values(asked, now)
+    yield from _names(asked, free[position:], params, now)
 
 
-def _is_optional(asked: Asked, name: str) -> bool:
-    """Whether a parameter has a default: then its name is offered too."""
-    import inspect
-
-    spec = inspect.signature(asked.node.get_command_method(asked.command))
-    return spec.parameters[name].default is not inspect.Parameter.empty
+def _params(form: Form) -> Mapping[str, Param]:
+    """All parameters by name, settings among them."""
+    return {**{row.name: of_row(row) for row in form.settings.values()}, **{p.name: p for p in form.params()}}
 
 
-def _values(asked: Asked, name: str) -> list[str]:
-    """Candidates for the value of a parameter, by its name."""
-    rows = asked.node.keywords(asked.command)
-    if name in ("file", "path"):
+def _names(asked: Asked, free: list[Param], params: Mapping[str, Param], now: Param | None) -> Iterator[str]:
+    """Names of parameters that can still be given."""
+    by_position = {param.name for param in asked.form.takes}
+    ahead = {param.name for param in free if param is not now or not param.needed}
+    rest = asked.form.rest.name if asked.form.rest is not None else ""
+    for name in params:
+        given = name in asked.named or name in asked.place.fixed or name == rest
+        possible = name in ahead if name in by_position else True
+        if possible and not given and name.startswith(asked.text):
+            yield f"{name}="
+
+
+def _values(asked: Asked, param: Param) -> list[str]:
+    """Candidates for the value of a parameter."""
+    if param.name in asked.form.settings and asked.form.kind == "device" and param.name == "path":
         return _paths(asked)
-    if name == "place":
-        return _tree_paths(asked.node, asked.text)
-    if name in rows and rows[name].type.choices:
-        found: Iterable[str] = rows[name].type.choices
-    elif name in _BOOLEANS:
-        found = ("yes", "no")
-    else:
-        source = _SOURCES.get(name)
-        found = source(asked) if source is not None else ()
+    if param.source in ("file", "path"):
+        return _paths(asked)
+    if param.source == "place":
+        return _places(asked.context, asked.place, asked.text)
+    source = _SOURCES.get(param.source)
+    found: Iterable[str] = param.choices or (source(asked) if source is not None else ())
     return [f"{quote(one)} " for one in found if one.startswith(asked.text)]
 
 
+# What there is.
+
+
 def _devices(asked: Asked) -> Iterable[str]:
-    if asked.command == "delete":
-        return asked.node.kids
-    return [device.name for device in asked.node.session.config.devices]
+    handler = asked.place.fixed.get("handler") if asked.form.kind == "device" else None
+    if asked.form.verb == "create" and asked.form.kind == "device":
+        return ()
+    devices = asked.context.config.devices
+    return [device.name for device in devices if handler in (None, device.handler)]
 
 
-def _target(asked: Asked) -> str:
-    own = getattr(asked.node, "full_name", "")
-    return own or asked.named.get("target", "")
+def _targets(asked: Asked) -> Iterable[str]:
+    if asked.form.verb == "create" and asked.form.kind == "target":
+        return ()
+    keys = [target.key for target in asked.context.config.targets]
+    driver = asked.place.fixed.get("driver")
+    return [name for of, name in keys if of == driver] if driver else ["/".join(key) for key in keys]
 
 
 def _groups(asked: Asked) -> Iterable[str]:
-    if asked.command == "delete":
-        return asked.node.kids
-    return asked.node.session.group_names(_target(asked))
+    if asked.form.verb == "create" and asked.form.kind == "group":
+        return ()
+    wanted = asked.said("target")
+    return [
+        group.name
+        for target in asked.context.config.targets
+        if wanted in ("", target.name, "/".join(target.key))
+        for group in target.groups
+    ]
 
 
 def _luns(asked: Asked) -> Iterable[str]:
-    if asked.command == "delete":
-        return asked.node.kids
-    place = getattr(asked.node, "place", None)
-    target, group = place() if place is not None else (_target(asked), "")
-    group = asked.named.get("group", group)
+    target, group = asked.said("target"), asked.said("group")
     if not target:
         return ()
-    session = asked.node.session
-    if asked.command == "map":
-        return (str(session.free_lun(target, group)),)
-    luns = session.luns(target, group)
-    return [str(lun.number) for lun in luns] + [lun.device for lun in luns if lun.device]
+    there = asked.context.lun_set(target, group)
+    if asked.form.verb in ("map", "create"):
+        return (str(there.free()),)
+    luns = there.luns()
+    devices = [lun.device for lun in luns if lun.device] if asked.form.verb == "unmap" else []
+    return [str(lun.number) for lun in luns] + devices
 
 
 def _initiators(asked: Asked) -> Iterable[str]:
-    if asked.command == "delete":
-        return [name for name in asked.node.kids if name not in asked.values]
-    taken = {name_key(name) for name in (*asked.node.kids, *asked.values)}
-    return [name for name in asked.node.session.initiator_names() if name_key(name) not in taken]
+    target, group = asked.said("target"), asked.said("group") or asked.said("from")
+    there: Iterable[str] = ()
+    if asked.form.verb == "create" and asked.form.kind == "group":
+        group = ""  # which is not there yet
+    if target and (group or asked.form.kind == "host"):
+        there = asked.context.members(asked.context.key(target), group if asked.form.kind != "host" else "")
+    if asked.form.verb in ("delete", "remove", "move"):
+        return [name for name in there if name not in asked.values]
+    taken = {name_key(name) for name in (*there, *asked.values)}
+    return [name for name in _known(asked.context) if name_key(name) not in taken]
 
 
-def _rules() -> Iterable[str]:
-    from pyscstadmin.config.lint import RULES
+def _known(context: Context) -> list[str]:
+    """Names of initiators that are logged in or appear in the configuration."""
+    found = {login.initiator for login in context.logins()}
+    for target in context.config.targets:
+        found.update(target.hosts)
+        for group in target.groups:
+            found.update(name for name in group.initiators if is_exact(name))
+    return sorted(found)
 
-    return RULES
+
+def _settings(asked: Asked) -> Iterable[str]:
+    """The settings that can be asked for."""
+    change = next((form for form in forms("set") if form.kind == asked.form.kind), None)
+    known = dict(change.settings) if change is not None else {}
+    states = {"device": ("state", "error", "active", "size"), "target": ("state",), "lun": ("state",)}
+    return [*states.get(asked.form.kind, ("generation", "staged", "settled", "version")), *known]
 
 
 _SOURCES: dict[str, Callable[[Asked], Iterable[str]]] = {
     "device": _devices,
+    "target": _targets,
     "group": _groups,
-    "initiator": _initiators,
     "lun": _luns,
-    "setting": lambda asked: asked.node.settings(),
-    "target": lambda asked: (
-        asked.node.kids if asked.command == "delete" else asked.node.session.target_names()
-    ),
-    "topic": lambda asked: asked.node.list_commands(),
-    "accept": lambda asked: _rules(),
-    "block_size": lambda asked: ("512", "1024", "2048", "4096"),
+    "initiator": _initiators,
+    "setting": _settings,
+    "rule": lambda asked: RULES,
+    "handler": lambda asked: HANDLERS,
+    "driver": lambda asked: DRIVERS,
+    "topic": lambda asked: [*VERBS, *TOPICS],
 }
 
 
-def _tree_paths(here: Node, text: str) -> list[str]:
+def _below(context: Context, where: Place) -> list[str]:
+    """The names of the places below one."""
+    found = list(where.folders())
+    if where.kind and not where.name:
+        found += _members(context, where)
+    return found
+
+
+def _members(context: Context, where: Place) -> Iterable[str]:
+    fixed = where.fixed
+    match where.kind:
+        case "device":
+            return [d.name for d in context.config.devices if d.handler == fixed.get("handler")]
+        case "target":
+            return [t.name for t in context.config.targets if t.driver == fixed.get("driver")]
+        case "session":
+            return [login.name for login in context.logins()]
+        case "group":
+            return [group.name for group in context.target(fixed["target"]).groups]
+        case "lun":
+            return [str(lun.number) for lun in context.lun_set(fixed["target"], fixed["group"]).luns()]
+    return context.members(context.key(fixed["target"]), fixed.get("group", ""))
+
+
+def _places(context: Context, here: Place, text: str) -> list[str]:
     """Places of the tree: those with something below end in a slash, to be gone into."""
     folder, slash, start = text.rpartition("/")
     try:
-        node = here.get_node(folder + slash)
-    except UsageError:
+        where = place(folder + slash, here.path)
+        names = [name for name in _below(context, where) if name.startswith(start)]
+        return [
+            f"{quote(folder + slash + name)}{'/' if _leads_on(context, where, name) else ' '}"
+            for name in names
+        ]
+    except (WrongUsage, Conflict):
         return []
-    return [
-        f"{quote(folder + slash + child.name)}{'/' if child.kids else ' '}"
-        for child in node.children
-        if child.name.startswith(start)
-    ]
+
+
+def _leads_on(context: Context, where: Place, name: str) -> bool:
+    return bool(_below(context, where.child(name)))
 
 
 def _paths(asked: Asked) -> list[str]:
     """Paths of the file system; for blockio block devices only, beginning with the stable links."""
-    handler = asked.node.name if asked.node.name in HANDLERS else asked.node.path.split("/")[-2:][0]
+    handler = asked.said("handler")
     block = handler == "blockio"
+    if handler == "nullio":
+        return []
     if block and not asked.text:
         return [folder for folder in _DISK_FOLDERS if os.path.isdir(folder)] or ["/dev/"]
     folder, slash, start = asked.text.rpartition("/")

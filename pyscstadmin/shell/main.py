@@ -12,201 +12,176 @@ import os
 import signal
 import sys
 import traceback
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pyscstadmin.cli.engine import explained
+from pyscstadmin.cli.places import place
+from pyscstadmin.cli.table import VERBS, at
+from pyscstadmin.cli.words import WrongUsage, of_words, split
 from pyscstadmin.errors import Interrupted, NotPresent, ScstError
-from pyscstadmin.kernel.stops import Stops, handlers_kept
-from pyscstadmin.shell.line import Line, LineError, parse
+from pyscstadmin.kernel.stops import Stops
+from pyscstadmin.shell.session import Session
 
 if TYPE_CHECKING:
-    from pyscstadmin.cli.main import Parser
-    from pyscstadmin.shell.session import Session
+    from pyscstadmin.cli.places import Place
+    from pyscstadmin.cli.verbs import Result
 
 __all__ = ["Failure", "Shell", "run"]
 
-_USAGE = 2
-
-# Commands that make sense before there is a control plane; those that change something load the modules.
-_WITHOUT = frozenset(("apply", "cd", "create", "exit", "help", "pwd", "restore"))
-
 
 class Failure(NamedTuple):
-    """Why a line was not carried out: what to say, and the exit code."""
+    """Why a line was not carried out: what to say, the exit code, and the error as data."""
 
     message: str
     exit_code: int
+    details: dict[str, object] = {}  # noqa: RUF012
 
 
 class Shell:
     """Executes lines. `verbose`: print the stack of an error of the shell itself."""
 
-    def __init__(self, session: Session, *, interactive: bool = False, verbose: bool = False) -> None:
+    def __init__(self, session: Session, *, verbose: bool = False) -> None:
+        from pyscstadmin.shell.tree import framework
+
         self.session = session
+        self.context = session.context
         self.stops = session.admin.stops or Stops()
         self.verbose = verbose
-        self.ended = False
-        self._framework = _framework(session, interactive)
-        self._path = "/"
+        self._framework = framework(session.context)
 
     @property
-    def here(self) -> Any:
-        """The present place, in a tree made anew. A place that is gone is left for the one above it."""
-        from pyscstadmin.shell.globals import UsageError
-        from pyscstadmin.shell.tree import Root
+    def ended(self) -> bool:
+        """Whether `exit` was said."""
+        return self.context.ended
 
-        root = Root(self._framework)
-        while True:
-            try:
-                return root.get_node(self._path)
-            except UsageError:
-                self._path = self._path.rpartition("/")[0] or "/"
+    @property
+    def here(self) -> Place:
+        """The present place. A place that is gone is left for the one above it."""
+        context = self.context
+        found = place(context.here)
+        if context.there():
+            while not context.exists(found):
+                found = place("..", found.path)
+            context.here = found.path
+        return found
 
-    def execute(self, line: str) -> Failure | None:
+    def execute(self, line: str, number: int = 0) -> Failure | None:
         """Carry out one line; None when that went well."""
-        from configshell import ExecutionError
-
+        self.context.begin_line(f"line {number}: {line.strip()}" if number else line.strip())
         try:
             self.stops.begin()
-            self.session.refresh()
-            self._execute(line)
-        except (LineError, ExecutionError) as error:
-            return Failure(str(error), _USAGE)
+            self._execute(line, number)
         except ScstError as error:
-            return Failure(str(error), error.exit_code)
+            return Failure(str(error), error.exit_code, error.as_dict())
         except Interrupted as error:
-            return Failure(f"{error}; nothing changed", error.exit_code)
+            return _interrupted(error)
         except (BrokenPipeError, KeyboardInterrupt):
             raise
         except Exception as error:
             if self.verbose:
                 traceback.print_exc()
-            return Failure(f"error in the shell itself: {type(error).__name__}: {error} (-v says more)", 1)
+            said = f"error in the shell itself: {type(error).__name__}: {error} (-v says more)"
+            return Failure(said, 1, {"error": type(error).__name__, "message": said, "exit_code": 1})
         return None
 
-    def _execute(self, line: str) -> None:
-        here = self.here
-        commands = here.list_commands()
-        said = parse(line, lambda word: word not in commands and word in here.kids)
-        if not said.path and not said.command:
+    def _execute(self, line: str, number: int) -> None:
+        words = split(line)
+        if not words:
             return
-        _not_empty(said)
-        node = here.get_node(said.path)
-        command = said.command or "cd"
-        if self.session.snapshot is None and command not in _WITHOUT:
-            raise NotPresent(self.session.admin.root)
-        if command not in node.list_commands():
-            raise _unknown(command, node)
-        values = (".",) if not said.command else said.values
-        result = node.execute_command(command, list(values), said.named)
-        if result == "EXIT":
-            self.ended = True
-        elif result is not None:
-            self._path = result.path
+        from pyscstadmin.shell.tree import node_at
+
+        try:
+            here = self.here
+            said = of_words(words, lambda word: self._is_place(word, here))
+            where = place(said.path, here.path)
+            command = said.command or "cd"
+            node = node_at(self._framework, where)
+            if said.path:
+                self._look(where, command)
+            if command in VERBS and not VERBS[command][0].absent and not self.context.there():
+                raise NotPresent(self.session.admin.root)
+            words_ = list(said.arguments) if said.command else split("place=.")
+            node.get_command_method(command)
+            result: Result = node.execute_command(command, words_)
+        except WrongUsage as error:
+            raise explained([word.typed for word in words], error) from None
+        self.session.take(result, number)
+
+    def _is_place(self, word: str, here: Place) -> bool:
+        """Whether a first word is the name of a place below the present one, and no command."""
+        if word in at(here):
+            return False
+        if word in here.folders():
+            return True
+        try:
+            found = here.child(word)
+        except WrongUsage:
+            return False
+        return self.context.there() and self.context.exists(found)
+
+    def _look(self, where: Place, command: str) -> None:
+        """Refuse a place where nothing is, but to make something there."""
+        if self.context.there() and not self.context.exists(where):
+            raise WrongUsage(f"nothing is at {where.path}{self.context.near_place(where)}")
 
     def complete(self, line: str) -> list[str]:
         """What could stand at the end of a line."""
         from pyscstadmin.shell.complete import complete
 
-        self.session.refresh()
-        return complete(self.here, line)
+        self.context.begin_line()
+        if not self.context.there():
+            return []
+        return complete(self.context, self.here, line)
 
     def prompt(self) -> str:
-        """The prompt: the end of a long path is what matters."""
-        return f"{self._path if len(self._path) <= 50 else '...' + self._path[-47:]}> "
+        """The prompt: the end of a long path is what matters, and that something was begun."""
+        path = self.context.here
+        begun = "*" if self.context.batch is not None else ""
+        return f"{path if len(path) <= 50 else '...' + path[-47:]}{begun}> "
 
 
-def _not_empty(said: Line) -> None:
-    """Refuse `group=`: Tab leaves it so, and it would mean another place. Only a setting can be emptied."""
-    from pyscstadmin.shell.globals import UsageError
-
-    empty = [f"{name}=" for name, value in said.named.items() if not value and said.command != "set"]
-    empty += ["''" for value in said.values if not value]
-    if empty:
-        raise UsageError(f"{empty[0]} must not be empty; say a value, or leave it out")
-
-
-def _unknown(command: str, node: Any) -> Exception:
-    from difflib import get_close_matches
-
-    from pyscstadmin.shell.globals import UsageError
-
-    close = get_close_matches(command, [*node.list_commands(), *node.kids], 1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return UsageError(f"no command {command} at {node.path}{hint} (`help` lists the commands)")
-
-
-def _framework(session: Session, interactive: bool) -> Any:
-    """The library's shell, without its preferences file, its log and its colours where nobody sees them."""
-    with warnings.catch_warnings(), handlers_kept():  # the import takes over control-C
-        # Its grammar, which is not used here, is built with functions that pyparsing 3.3 calls deprecated.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from configshell import ConfigShell
-
-        made = ConfigShell(preferences_dir=None)
-    made.prefs["color_mode"] = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    made.prefs["loglevel_console"] = "error"
-    made.session = session
-    made.interactive = interactive
-    return made
+def _interrupted(error: Interrupted) -> Failure:
+    return Failure(f"{error}; nothing changed", error.exit_code, error.as_dict())
 
 
 # The command.
 
 
 def run(args: argparse.Namespace) -> int:
-    """`scstadmin shell [-c LINE] [FILE]`; `args` as parsed by the command line, `args.rest` for what is
-    left.
-    """
-    from pyscstadmin.cli.main import admin_of
-    from pyscstadmin.shell.session import Session
+    """`scstadmin shell [-c LINE] [FILE]`; `args` as parsed by the command line."""
+    from pyscstadmin.cli.main import admin_of, progress_of
 
-    own = _parser().parse_args(args.rest)
-    with admin_of(args) as admin, _source(own) as lines:
-        interactive = lines is None
-        shell = Shell(Session(admin), interactive=interactive, verbose=args.verbose)
-        if lines is not None:
-            return script(shell, lines, args)
+    lines, file = getattr(args, "lines", None), getattr(args, "file", None)
+    with admin_of(args) as admin, _source(lines, file) as found:
+        interactive = found is None
+        if interactive and args.json:
+            raise WrongUsage("--json is for commands and scripts, not for a person at a terminal")
+        session = Session(admin, interactive=interactive, keep=args.json)
+        session.context.progress = progress_of(args)
+        shell = Shell(session, verbose=args.verbose)
+        if found is not None:
+            return script(shell, found, args)
         args.code = code = interact(shell)
         return code
 
 
-def _parser() -> Parser:
-    from pyscstadmin.cli.main import Parser
-
-    made = Parser("scstadmin shell", description="The interactive shell. Its command `help` explains it.")
-    made.add_argument(
-        "-c",
-        dest="lines",
-        action="append",
-        metavar="LINE",
-        help="carry out a line, and stop; may be repeated",
-    )
-    made.add_argument(
-        "file",
-        nargs="?",
-        help="carry out the lines of a file up to the first that fails; - is standard input",
-    )
-    return made
-
-
 @contextmanager
-def _source(own: argparse.Namespace) -> Iterator[Iterable[str] | None]:
+def _source(lines: list[str] | None, path: str | None) -> Iterator[Iterable[str] | None]:
     """Where the lines come from; None for a person at a terminal."""
-    if own.lines is not None:
-        if own.file is not None:
-            _parser().error("-c and a file exclude each other")
-        yield [line for text in own.lines for line in text.split("\n")]
-    elif own.file is not None and own.file != "-":
+    if lines is not None:
+        if path is not None:
+            raise WrongUsage("-c and a file exclude each other", "shell [-c LINE] [FILE]")
+        yield [line for text in lines for line in text.split("\n")]
+    elif path is not None and path != "-":
         try:
-            file = open(own.file, **_as_names())  # noqa: SIM115
+            file = open(path, **_as_names())  # noqa: SIM115
         except OSError as error:
-            _parser().error(f"{own.file}: {os.strerror(error.errno or 0)}")
+            raise WrongUsage(f"{path}: {os.strerror(error.errno or 0)}", "shell [FILE]") from error
         with file:
             yield file
-    elif own.file == "-" or not sys.stdin.isatty():
+    elif path == "-" or not sys.stdin.isatty():
         if hasattr(sys.stdin, "reconfigure"):
             sys.stdin.reconfigure(**_as_names())
         yield sys.stdin
@@ -227,26 +202,53 @@ def _as_names() -> dict[str, Any]:
 
 def script(shell: Shell, lines: Iterable[str], args: argparse.Namespace) -> int:
     """Carry out lines up to the first that fails; its exit code, else the worst of what was done."""
-    from pyscstadmin.cli.main import emit
-
     number, failure = 0, None
     try:
         for line in lines:
             number += 1
-            failure = shell.execute(line.rstrip("\r\n"))
+            failure = shell.execute(line.rstrip("\r\n"), number)
             if failure is not None or shell.ended:
                 break
             shell.stops.say()  # the next line may have to be waited for
     except Interrupted as error:
-        number, failure = number + 1, Failure(f"{error}; nothing changed", error.exit_code)
-    if failure is None:
-        args.code = code = shell.session.exit_code
-        return code
-    data = {"error": "ShellFailure", "line": number, **failure._asdict()}
-    emit(args, data if args.json else None, (), failure.exit_code)
-    for part in () if args.json else f"line {number}: {failure.message}".splitlines():
-        print(f"scstadmin: {part}", file=sys.stderr)
+        number, failure = number + 1, _interrupted(error)
+    failure = failure or _left_begun(shell)
+    if failure is not None:
+        return _failed(shell, failure, number, args)
+    args.code = code = shell.session.exit_code
+    _say_results(shell, args, {"exit_code": code})
+    return code
+
+
+def _left_begun(shell: Shell) -> Failure | None:
+    if shell.context.batch is None:
+        return None
+    said = f"`begin` without `commit`: {_some(shell)} dropped, none is in force"
+    return Failure(said, 1, WrongUsage(said).as_dict())
+
+
+def _failed(shell: Shell, failure: Failure, number: int, args: argparse.Namespace) -> int:
+    args.code = failure.exit_code
+    if not args.json:
+        for part in f"line {number}: {failure.message}".splitlines():
+            print(f"scstadmin: {part}", file=sys.stderr)
+        return failure.exit_code
+    data = {
+        "error": "ShellFailure",
+        "line": number,
+        "message": failure.message,
+        "exit_code": failure.exit_code,
+    }
+    _say_results(shell, args, {**data, "cause": failure.details})
     return failure.exit_code
+
+
+def _say_results(shell: Shell, args: argparse.Namespace, data: dict[str, object]) -> None:
+    """One document for all lines."""
+    from pyscstadmin.cli.main import emit
+
+    if args.json:
+        emit(args, {**data, "results": shell.session.results})
 
 
 def interact(shell: Shell) -> int:
@@ -263,10 +265,18 @@ def interact(shell: Shell) -> int:
             print("scstadmin shell. `help` says what can be done, Tab completes, `exit` leaves.")
             while not shell.ended and _one_line(shell):
                 pass
+            if shell.context.batch is not None:
+                print(f"{_some(shell)} dropped, none is in force")
     finally:
         shell.stops.done()
         _keep(history)
     return 0
+
+
+def _some(shell: Shell) -> str:
+    """`3 changes` that were begun."""
+    count = len(shell.context.batch.steps) if shell.context.batch is not None else 0
+    return f"{count} change{'' if count == 1 else 's'}"
 
 
 @contextmanager

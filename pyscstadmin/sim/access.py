@@ -115,7 +115,7 @@ class Target(Item):
 
     def leaving(self) -> None:
         if self.root.in_force is not None:
-            self.root.in_force.pop(self.path, None)
+            self.root.in_force.forget(self.path)
 
     def access(self) -> dict[str, Any]:
         """Who sees what, as plain data."""
@@ -190,7 +190,9 @@ class Groups(Fixed):
 
     def make(self, name: str) -> None:
         refuse(names.check_group_name(name))
-        self.root.before_change()
+        force = self.root.before_change()
+        if force is not None:
+            force.group(_target_path(self), name, None)
         self.children[name] = Group(self, name)
 
 
@@ -198,11 +200,31 @@ class _AccessItem(Item):
     """An item of the access directories. It is empty when it goes, so nobody notices."""
 
     def leaving(self) -> None:
-        self.root.before_change()
+        self.note()
+
+    def note(self) -> None:
+        """Before a change: note what is in force."""
+        raise NotImplementedError
+
+
+def _target_path(node: Node) -> str:
+    """The path of the target that a node is in."""
+    return "/".join(node.path.split("/", 3)[:3])
+
+
+def _group_name(node: Node) -> str:
+    """The group that LUNs or initiators are of; '' for a target's own."""
+    assert node.parent is not None
+    return node.parent.name if isinstance(node.parent, Group) else ""
 
 
 class Group(_AccessItem):
     """targets/DRIVER/NAME/groups/GROUP."""
+
+    def note(self) -> None:
+        force = self.root.before_change()
+        if force is not None:
+            force.group(_target_path(self), self.name, self.priority)
 
     def __init__(self, parent: Node, name: str) -> None:
         super().__init__(parent, name)
@@ -220,7 +242,7 @@ class Group(_AccessItem):
     def store(self, name: str, text: str) -> None:
         number = to_number(text, 0, names.PRIORITY_MAX)
         if number != self.priority:
-            self.root.before_change()
+            self.note()
             self.priority = number
             self.root.after_change()
 
@@ -246,13 +268,21 @@ class Initiators(Fixed):
     def make(self, name: str) -> None:
         refuse(names.check_pattern(name))
         _refuse_known(name, self.children)
-        self.root.before_change()
+        force = self.root.before_change()
+        if force is not None:
+            force.name(_target_path(self), _group_name(self), name, False)
         self.children[name] = Initiator(self, name)
         self.root.after_change()
 
 
 class Initiator(_AccessItem):
     """.../initiators/PATTERN."""
+
+    def note(self) -> None:
+        force = self.root.before_change()
+        if force is not None:
+            assert self.parent is not None
+            force.name(_target_path(self), _group_name(self.parent), self.name, True)
 
     def remove(self) -> None:
         super().remove()
@@ -264,7 +294,9 @@ class Luns(Fixed):
 
     def make(self, name: str) -> None:
         refuse(names.check_lun(name))
-        self.root.before_change()
+        force = self.root.before_change()
+        if force is not None:
+            force.lun(_target_path(self), _group_name(self), name, None)
         self.children[name] = Lun(self, name)
 
     def access(self) -> dict[str, Any]:
@@ -292,6 +324,12 @@ class Lun(_AccessItem, Linked):
         self.device: Served | None = None
         self.link_name = "device"
 
+    def note(self) -> None:
+        force = self.root.before_change()
+        if force is not None:
+            assert self.parent is not None
+            force.lun(_target_path(self), _group_name(self.parent), self.name, self.access())
+
     @property
     def links(self) -> Mapping[str, Link]:
         return {self.link_name: Link(self, self.device)} if self.device is not None else {}
@@ -307,7 +345,7 @@ class Lun(_AccessItem, Linked):
     def store(self, name: str, text: str) -> None:
         value = to_bool(text)
         if value != self.read_only:
-            self.root.before_change()
+            self.note()
             self.read_only = value
             if self.device is not None:
                 self.root.after_change()
@@ -320,7 +358,7 @@ class Lun(_AccessItem, Linked):
             raise Refused(errno.EEXIST)
         if not target.enabled:
             raise Refused(errno.ENODEV)
-        self.root.before_change()
+        self.note()
         self.device = target
         self.link_name = name
         target.luns.add(self)
@@ -329,7 +367,7 @@ class Lun(_AccessItem, Linked):
     def unlink(self) -> None:
         """Remove the link."""
         assert self.device is not None
-        self.root.before_change()
+        self.note()
         self.device.luns.discard(self)
         self.device = None
         self.root.after_change()

@@ -30,9 +30,7 @@ from pyscstadmin.sim.node import (
 __all__ = ["Device", "HandlerDir"]
 
 # Errors of opening the backing that park the device instead of refusing to enable it.
-_LATE = frozenset(
-    (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.ENOTDIR, errno.ENOMEDIUM, errno.ESTALE)
-)
+_LATE = frozenset((errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.ENOTDIR, errno.ENOMEDIUM, errno.ESTALE))
 
 
 class HandlerDir(Node):
@@ -46,9 +44,9 @@ class HandlerDir(Node):
         self.children[name] = Device(self, name)
 
     def restore(self, name: str, data: dict[str, Any]) -> None:
-        """Make a device from dumped data."""
-        device = Device(self, name)
-        self.children[name] = device
+        """Make a device from dumped data, or make the one that is there what they say."""
+        device = self.children.setdefault(name, Device(self, name))
+        assert isinstance(device, Device)
         device.restore(data)
 
 
@@ -293,6 +291,7 @@ class Device(Served):
         if not os.path.exists(self.opened) or not self.root.backings.alive(self.texts["backing"]):
             self._close()
             self.error = "ENOENT"
+            self.root.lost.append(self)
 
     def dump(self) -> dict[str, Any]:
         """Plain data of everything."""
@@ -302,10 +301,11 @@ class Device(Served):
 
     def restore(self, data: dict[str, Any]) -> None:
         """The reverse of `dump`."""
+        self._register(False)
         for name in _STATE:
             setattr(self, name, data[name])
         self.texts.update(data["texts"])
         self.values.update(data["values"])
-        self.id.values.update(data["id"])
+        self.id.values = dict(data["id"])
         if self.enabled:
             self._register(True)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pyscstadmin.config import names
 from pyscstadmin.config.names import Fault
 from pyscstadmin.config.settings import Setting, Value
 from pyscstadmin.kernel.backing import Machine
+from pyscstadmin.sim.force import InForce
 
 __all__ = [
     "RO",
@@ -184,8 +184,10 @@ class Top(Node):
     devices: Node
     targets: Node
     backings: Machine
-    # What is in force, while the tree may differ from it; None: the tree is in force.
-    in_force: dict[str, Any] | None
+    # What is in force where the tree differs from it; None: the tree is in force.
+    in_force: InForce | None
+    # Devices that were parked because their backing is gone, since that was asked last.
+    lost: list[Served]
     # Parts of identities that enabled devices have, and nobody else can.
     identities: dict[tuple[str, str], Served]
 
@@ -194,8 +196,8 @@ class Top(Node):
         """Itself."""
         return self
 
-    def before_change(self) -> None:
-        """Call before any change of the access directories: keeps what is in force."""
+    def before_change(self) -> InForce | None:
+        """Call before any change of the access directories. Gives where to note what is in force."""
         raise NotImplementedError
 
     def after_change(self) -> None:

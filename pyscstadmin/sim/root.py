@@ -20,6 +20,7 @@ from pyscstadmin.kernel.running import Running
 from pyscstadmin.kernel.sessions import Session, SessionLun
 from pyscstadmin.sim.access import DriverDir, Target, all_targets
 from pyscstadmin.sim.device import Device, HandlerDir
+from pyscstadmin.sim.force import InForce
 from pyscstadmin.sim.node import RO, RW, WO, Attribute, Node, Refused, Top, stored, to_bool, to_number
 
 __all__ = ["Command", "Root"]
@@ -59,6 +60,7 @@ class Root(Top):
         self.autocommit = True
         self.in_force = None
         self.identities = {}
+        self.lost = []
         self.staged = False
         self.values: dict[str, Value] = {name: row.default for name, row in ROOT.items()}
         self.commands: list[Command] = []
@@ -145,10 +147,11 @@ class Root(Top):
             for tag, command in enumerate(self.commands)
         ]
 
-    def before_change(self) -> None:
-        """Call before any change of the access directories: keeps what is in force."""
+    def before_change(self) -> InForce | None:
+        """Call before any change of the access directories. Gives where to note what is in force."""
         if not self.autocommit and self.in_force is None:
-            self.in_force = self.access()
+            self.in_force = InForce()
+        return self.in_force
 
     def after_change(self) -> None:
         """Call after a change that initiators could notice: with autocommit, it is in force."""
@@ -163,24 +166,22 @@ class Root(Top):
 
     def force(self) -> dict[str, Any]:
         """The access in force."""
-        return self.access() if self.in_force is None else self.in_force
+        return self.access() if self.in_force is None else self.in_force.apply(self.access())
 
     def uses(self, device: str) -> bool:
         """Whether a LUN in force points at a device, while it may not in the tree."""
-        for access in (self.in_force or {}).values():
-            sets = [access["luns"], *(group["luns"] for group in access["groups"].values())]
-            if any(lun["device"] == device for luns in sets for lun in luns.values()):
-                return True
-        return False
+        return self.in_force is not None and self.in_force.uses(device)
 
     def sessions(self) -> list[Session]:
         """What the initiators see now."""
         found: list[Session] = []
         protected = self._read_only_devices()
+        force = self.force() if self.in_force is not None else None
         for target in all_targets(self):
-            if not target.enabled:
+            if not target.enabled or not target.hosts.children:
                 continue
-            model = _model(target, self.force().get(target.path, {"luns": {}, "groups": {}}))
+            access = target.access() if force is None else force.get(target.path, _NOTHING)
+            model = _model(target, access)
             for host in target.hosts.children:
                 choice = decide(model, host)
                 luns = tuple(
@@ -214,7 +215,7 @@ class Root(Top):
             "generation": self.generation,
             "autocommit": self.autocommit,
             "staged": self.staged,
-            "in_force": self.in_force,
+            "in_force": None if self.in_force is None else self.force(),
             "values": dict(self.values),
             "commands": [asdict(command) for command in self.commands],
             "devices": devices,
@@ -232,11 +233,14 @@ class Root(Top):
             driver = self.targets.children[path.split("/")[1]]
             assert isinstance(driver, DriverDir)
             driver.restore(path.split("/", 2)[2], target)
-        for name in ("generation", "autocommit", "staged", "in_force", "values"):
+        for name in ("generation", "autocommit", "staged", "values"):
             setattr(self, name, data[name])
+        forced = data["in_force"]
+        self.in_force = None if forced is None else InForce.between(self.access(), forced)
         self.commands = [Command(**command) for command in data["commands"]]
 
 
+_NOTHING: dict[str, Any] = {"luns": {}, "groups": {}}
 _ROOT_ATTRIBUTES = {
     "version": RO,
     "features": RO,

@@ -2,7 +2,7 @@
 """A simulated tree that answers as the kernel does: every rule and errno of docs/configfs.md, and configfs's
 own.
 
-The state lives in memory; with a directory it is loaded from and saved to `state.json` there, atomically.
+The state lives in memory; with a directory it is loaded from and saved to files there (`sim.journal`).
 Backing paths are looked up on the real file system, so parking can be tried out. One conformance suite runs
 against this and against the kernel, which is what keeps the two alike.
 """
@@ -10,7 +10,6 @@ against this and against the kernel, which is what keeps the two alike.
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -22,6 +21,8 @@ from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.kernel.running import Running
 from pyscstadmin.kernel.sessions import Session
 from pyscstadmin.sim.access import Host, all_hosts
+from pyscstadmin.sim.device import Device, HandlerDir
+from pyscstadmin.sim.journal import Change, Journal
 from pyscstadmin.sim.node import Link, Linked, Node, Refused
 from pyscstadmin.sim.root import Command, Root
 
@@ -134,9 +135,10 @@ class SimView:
             self._tree.before(operation, full, value)
             result = action(full)
         except Refused as refused:
+            self._tree.refused(operation, full)
             raise OperationError(operation, shown, value, refused.errno) from None
         if operation in ("mkdir", "rmdir", "symlink", "unlink", "write"):
-            self._tree.changed()
+            self._tree.done(operation, full, value)
         return result
 
     def _directory(self, full: str) -> Node:
@@ -227,10 +229,11 @@ class SimTree(SimView):
         super().__init__(self, "")
         self.name = os.path.abspath(directory) if directory else "/sim"
         self.inject: Injector | None = None
-        self._directory_name = directory
         self._durable = durable
-        self._dirty = False
-        self._stamp: tuple[int, int] | None = None
+        self._journal = Journal(directory) if directory else None
+        self._changes: list[Change] = []
+        # Whether there is more to save than the changes.
+        self._whole = False
         self._backings = backings
         self.top = Root(backings)
         if directory:
@@ -245,9 +248,48 @@ class SimTree(SimView):
         if number is not None:
             raise Refused(number)
 
+    def done(self, operation: str, path: str, value: str | None) -> None:
+        """Note what was done, to be saved, and what commands run under access that is no more."""
+        while self.top.lost:
+            lost = self.top.lost.pop()
+            assert isinstance(lost, Device)
+            self._became(lost)
+        device = self._device(path) if operation in ("mkdir", "write") else None
+        if device is not None:
+            self._became(device)
+        else:
+            self._changes.append((operation, path, value))
+        if self.top.commands:
+            self.changed()
+        if self._durable:
+            self.flush()
+
+    def refused(self, operation: str, path: str) -> None:
+        """Note what became of a device that could not be opened: it says why."""
+        device = self._device(path) if operation == "write" else None
+        if device is not None:
+            self._became(device)
+
+    def _became(self, device: Device) -> None:
+        """Note a device as it is: to be found out once more it would depend on the time and on its file."""
+        if self.top.devices.children[device.handler].children.get(device.name) is not device:
+            return
+        who = ("device", device.handler, device.name)
+        if self._changes and tuple(self._changes[-1][:3]) == who:
+            self._changes.pop()
+        self._changes.append((*who, device.dump()))
+
+    def _device(self, path: str) -> Device | None:
+        """The device that a path is in, if it is there."""
+        parts = path.split("/")
+        if len(parts) < 3 or parts[0] != "devices" or parts[1] not in self.top.devices.children:
+            return None
+        found = self.top.devices.children[parts[1]].children.get(parts[2])
+        return found if isinstance(found, Device) else None
+
     def changed(self) -> None:
-        """Note that there is something to save, and what commands run under access that is no more."""
-        self._dirty = True
+        """Note that something else was changed, and what commands run under access that is no more."""
+        self._whole = True
         self.top.revoke()
         if self._durable:
             self.flush()
@@ -266,34 +308,45 @@ class SimTree(SimView):
     # Persistence.
 
     def refresh(self) -> bool:
-        """Load the state if another process saved a newer one; True if so."""
-        if self._directory_name is None:
+        """Take over what another process saved since; True if there is something."""
+        if self._journal is None:
             return False
-        path = os.path.join(self._directory_name, "state.json")
         try:
-            status = os.stat(path)
-        except FileNotFoundError:
-            return False
-        stamp = status.st_ino, status.st_mtime_ns
-        if stamp == self._stamp:
-            return False
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            self.load(json.load(file))
-        self._stamp = stamp
-        return True
+            state, changes = self._journal.news()
+        except (OSError, ValueError) as error:
+            raise NotPresent(self.name, f"state.json cannot be read: {error}") from error
+        if state is not None:
+            self.load(state)
+        for change in changes:
+            self._repeat(change)
+        return state is not None or bool(changes)
+
+    def _repeat(self, change: Change) -> None:
+        """Do what another process did."""
+        operation, *what = change
+        match operation:
+            case "device":
+                handler = self.top.devices.children[what[0]]
+                assert isinstance(handler, HandlerDir)
+                handler.restore(what[1], what[2])
+            case "symlink":
+                self._symlink(what[1], what[0])
+            case "write":
+                self._store(what[0], os.fsencode(what[1]) or b"\n")
+            case _:
+                {"mkdir": self._mkdir, "rmdir": self._rmdir, "unlink": self._unlink}[operation](what[0])
 
     def flush(self) -> None:
-        """Save the state, if it changed since."""
-        if self._directory_name is None or not self._dirty:
-            return
-        path = os.path.join(self._directory_name, "state.json")
-        temporary = f"{path}.{os.getpid()}"
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(json.dumps(self.dump()))
-        os.rename(temporary, path)
-        status = os.stat(path)
-        self._stamp = status.st_ino, status.st_mtime_ns
-        self._dirty = False
+        """Save what was changed."""
+        if self._journal is not None and (self._changes or self._whole):
+            try:
+                if self._whole or not self._journal.add(self._changes):
+                    self._journal.save(self.dump())
+            except OSError as error:
+                self._whole = True
+                raise OperationError("write", f"{self.name}/state.json", None, error.errno or 0) from error
+            self._whole = False
+        self._changes.clear()
 
     def close(self) -> None:
         """Save the state."""
@@ -309,7 +362,7 @@ class SimTree(SimView):
             raise NotPresent(self.name, "state.json is not of this version of the simulator; remove it")
         self.top = Root(self._backings)
         self.top.load(data)
-        self._dirty = False
+        self._changes.clear()
 
     # What is not in configfs.
 

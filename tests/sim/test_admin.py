@@ -130,7 +130,8 @@ def test_map_and_unmap(admin: Admin) -> None:
     group = admin.config().target("local", "t1").group("g0")  # type: ignore[union-attr]
     assert group is not None
     assert Lun(9, "n0", True) in group.luns
-    assert admin.map("t1", 9, "n0", group="g0")
+    assert not admin.map("t1", 9, "n0", group="g0")  # who does not say how leaves it as it is
+    assert admin.map("t1", 9, "n0", group="g0", read_only=False)
     with pytest.raises(Conflict):
         admin.map("t1", 9, "n1", group="g0")
     assert admin.map("t1", 9, "n1", group="g0", replace=True)
@@ -162,7 +163,7 @@ def test_map_names_what_is_missing(admin: Admin, target: str, device: str, group
 
 def test_small_edits(admin: Admin, backing: Path) -> None:
     admin.create_device(Device("d", "fileio", path=str(backing)))
-    with pytest.raises(ApplyFailed, match="EEXIST"):
+    with pytest.raises(Conflict, match="device d already, of fileio"):
         admin.create_device(Device("d", "nullio", size=MIB))
     admin.create_target(Target("local", "t"))
     with pytest.raises(Conflict):

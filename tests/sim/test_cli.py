@@ -140,7 +140,9 @@ def test_exit_5_without_control_plane(tmp_path: Path, capsys: Capture) -> None:
         ["nonsense"],
         ["apply"],
         ["show", "--nonsense"],
-        ["map", "n0", "--target", "t"],
+        ["map", "--target", "t"],
+        ["map", "n0", "--target", ""],
+        ["map", "n0", "--target", "t", "--group", ""],
         ["map", "n0", "--target", "t", "--lun", "01"],
         ["map", "n0", "--target", "t", "--lun", "x"],
         ["map", "n0", "--target", "t", "--lun", "16384"],
@@ -195,7 +197,7 @@ def test_clear_asks(
     scstadmin("apply", good)
 
     def reply(question: str) -> str:
-        assert "All sessions end" in question
+        assert "all sessions end" in question
         if answer is None:
             raise EOFError
         return answer
@@ -203,7 +205,7 @@ def test_clear_asks(
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", reply)
     assert scstadmin("clear") == 1
-    assert "nothing changed" in capsys.readouterr().out
+    assert "nothing changed" in capsys.readouterr().err
     assert scstadmin("--json", "clear") == 2
     assert json.loads(capsys.readouterr().out)["error"] == "WrongUsage"
     assert now(tree).targets == GOOD.targets

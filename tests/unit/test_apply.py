@@ -222,11 +222,11 @@ class Signalling(SimTree):
     when: tuple[int, ...] = ()
     count = 0
 
-    def changed(self) -> None:
+    def done(self, operation: str, path: str, value: str | None) -> None:
         self.count += 1
         if self.count in self.when:
             os.kill(os.getpid(), signal.SIGINT)
-        super().changed()
+        super().done(operation, path, value)
 
 
 @pytest.mark.usefixtures("interruptible")

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pyscstadmin.__main__ import FACES, main
+from pyscstadmin.__main__ import main
 from pyscstadmin.admin import Admin
-from pyscstadmin.cli.main import parser
+from pyscstadmin.cli.parser import FACES, parser
 from pyscstadmin.config.model import Config, Device, Group, Target
 from pyscstadmin.errors import ScstError
 from pyscstadmin.shell.main import Shell
@@ -24,31 +24,43 @@ CONFIG = Config(
     (Device("d", "nullio", size=MIB),),
     (Target("local", "t", rel_tgt_id=1, groups=(Group("g", initiators=("x",)),)),),
 )
+# What a `set` has beside settings, which may be emptied.
+WHERE = ("sim", "root", "lock_timeout", "settle", "target", "group")
 ENOUGH = {"lun": "1", "size": "0", "lock_timeout": "1", "settle": "1"}
 
 
-def subcommands(top: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The parsers of the commands, by name."""
-    found = next(a for a in top._actions if isinstance(a, argparse._SubParsersAction))
-    return dict(found.choices)
+def commands(of: argparse.ArgumentParser, name: tuple[str, ...] = ()) -> Iterator[Command]:
+    """The commands with their parsers, through all levels: `create device`."""
+    below = [action for action in of._actions if isinstance(action, argparse._SubParsersAction)]
+    if name and (not below or any(not action.option_strings for action in valued(of))):
+        yield name, of
+    for action in below:
+        for word, inner in action.choices.items():
+            yield from commands(inner, (*name, word))
+
+
+Command = tuple[tuple[str, ...], argparse.ArgumentParser]
 
 
 def valued(of: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     """The arguments that take a value."""
-    return (a for a in of._actions if a.nargs in (None, "?", "+", "*", 1))
+    subparsers = argparse._SubParsersAction
+    return (a for a in of._actions if a.nargs in (None, "?", "+", "*", 1) and not isinstance(a, subparsers))
 
 
-def words(command: str, of: argparse.ArgumentParser, empty: argparse.Action) -> Iterator[list[str]]:
+def words(name: tuple[str, ...], of: argparse.ArgumentParser, empty: argparse.Action) -> Iterator[list[str]]:
     """A command line with all that is required, and an empty value for one argument."""
-    found = [command]
+    found = list(name)
     for action in valued(of):
-        if action is not empty and action.required:
+        if action is empty and not action.option_strings:
+            found.append("")
+        elif action is not empty and action.required:
             value = ENOUGH.get(action.dest, "x")
             found += [action.option_strings[-1], value] if action.option_strings else [value]
-        elif action is empty and not action.option_strings:
-            found.append("")
     if not empty.option_strings:
         yield found
+        if name[0] not in FACES:  # what has a place can also be said by its name
+            yield [word for word in found if word] + [f"--{empty.dest.replace('_', '-')}="]
         return
     option = empty.option_strings[-1]
     yield [*found, option, ""]
@@ -56,9 +68,10 @@ def words(command: str, of: argparse.ArgumentParser, empty: argparse.Action) -> 
 
 
 def cases() -> Iterator[list[str]]:
-    for command, of in subcommands(parser(FACES)).items():
+    for name, of in commands(parser()):
         for action in valued(of):
-            yield from words(command, of, action)
+            if name[0] != "set" or not action.option_strings or action.dest in WHERE:
+                yield from words(name, of, action)
 
 
 @pytest.fixture
@@ -87,8 +100,8 @@ def test_every_empty_argument_is_wrong_usage(
 
 def test_the_cases_are_all_there() -> None:
     found = list(cases())
-    for command, option in ("map", "--sim="), ("clear", "--root"), ("map", "--group"), ("explain", "--file"):
-        assert any(line[0] == command and option in line for line in found)
+    for command, option in ("map", "--sim="), ("clear", "--root"), ("map", "--group="), ("explain", "--file"):
+        assert any(line[0] == command and option in line for line in found), (command, option)
     assert len(found) > 100
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The floors of the package (docs/architecture.md): who imports whom, and that pure rooms are pure.
+"""The floors of the package (docs/architecture.md): who imports whom, that no modules of a room import each
+other in a circle, and that pure rooms are pure.
 
 The text is read, not the running program, so that imports inside functions and for the type checker count.
 """
@@ -60,7 +61,7 @@ class Finding(NamedTuple):
 
 def findings(package: Path) -> list[Finding]:
     """All that is wrong in a package, by file and line."""
-    found = list(unknown(package))
+    found = [*unknown(package), *circles(package)]
     for path in sorted(package.rglob("*.py")):
         file = str(path.relative_to(package))
         room = room_of(package, file.removesuffix(".py").split("/"))
@@ -88,6 +89,68 @@ def room_of(package: Path, parts: list[str]) -> str:
     first = parts[0] if parts else ""
     there = first in LEVELS or (package / first).is_dir() or (package / f"{first}.py").exists()
     return first if first and there else "__init__"
+
+
+def circles(package: Path) -> Iterator[Finding]:
+    """Modules of a room that know each other in a circle, also by imports inside functions and for the type
+    checker: none of them can be understood, or changed, alone. Each circle is reported once, with its way.
+    """
+    known: dict[str, dict[str, int]] = {}
+    for path in sorted(package.rglob("*.py")):
+        file = str(path.relative_to(package))
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        known[module_of(file)] = beside(package, file, tree)
+    done: set[str] = set()
+    for start in known:
+        way = circle(known, start, done)
+        if way:
+            line = known[way[0]][way[1]]
+            yield Finding(way[0].replace(".", "/") + ".py", line, f"a circle: {' -> '.join(way)}")
+
+
+def module_of(file: str) -> str:
+    """The name of a module below the package: `shell.node`."""
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def beside(package: Path, file: str, tree: ast.Module) -> dict[str, int]:
+    """The modules of its own room that a module knows, and where it says so."""
+    own = module_of(file)
+    room = own.split(".")[0]
+    found: dict[str, int] = {}
+    for line, name in references(file, tree):
+        parts = name.split(".")
+        if parts[:2] != [NAME, room]:
+            continue
+        for length in (len(parts), len(parts) - 1):
+            module = ".".join(parts[1:length])
+            if module and module != own and (package / f"{module.replace('.', '/')}.py").exists():
+                found.setdefault(module, line)
+                break
+    return found
+
+
+def circle(known: dict[str, dict[str, int]], start: str, done: set[str]) -> list[str]:
+    """The first circle that a search from a module finds, from the module where it begins back to it; []
+    for none. `done`: modules that lead into no circle, or into one that was found.
+    """
+    way: list[str] = []
+
+    def follow(module: str) -> list[str]:
+        if module in way:
+            return [*way[way.index(module) :], module]
+        if module in done:
+            return []
+        way.append(module)
+        for other in known.get(module, ()):
+            found = follow(other)
+            if found:
+                done.update(way)
+                return found
+        done.add(way.pop())
+        return []
+
+    return follow(start)
 
 
 def upward(package: Path, room: str, file: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -249,6 +312,27 @@ def test_fault_is_found_with_its_place(tmp_path: Path, file: str, text: str, lin
     package = house(tmp_path)
     (package / file).write_text(text)
     assert findings(package) == [Finding(file, line, what)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os\nfrom pyscstadmin.kernel.cfs import View\n",
+        "def f():\n    from .cfs import View\n",
+        f"{TYPES}from pyscstadmin.kernel import cfs\n",
+        "import pyscstadmin.kernel.cfs\n",
+    ],
+)
+def test_circle_is_found(tmp_path: Path, text: str) -> None:
+    """Two modules that know each other, and three."""
+    package = house(tmp_path)
+    (package / "kernel" / "read.py").write_text(text)
+    what = "a circle: kernel.cfs -> kernel.read -> kernel.cfs"
+    assert findings(package) == [Finding("kernel/cfs.py", 2, what)]
+    (package / "kernel" / "read.py").write_text("from pyscstadmin.kernel import apply\n")
+    (package / "kernel" / "apply.py").write_text(text)
+    what = "a circle: kernel.apply -> kernel.cfs -> kernel.read -> kernel.apply"
+    assert [finding.what for finding in findings(package)] == [what]
 
 
 def test_what_is_on_no_floor_is_found(tmp_path: Path) -> None:

@@ -43,16 +43,16 @@ class Interrupting(sim.SimTree):
     number = 0
     count = 0
 
-    def __init__(self, directory: str | None = None) -> None:
-        super().__init__(directory, durable=True)
+    def __init__(self, directory: str | None = None, **more: Any) -> None:
+        super().__init__(directory, durable=True, **more)
 
     def before(self, operation: str, path: str, value: str | None) -> None:
         super().before(operation, path, value)
         if operation in ("mkdir", "rmdir", "symlink", "unlink", "write") and type(self).before_it:
             self.tick()
 
-    def changed(self) -> None:
-        super().changed()
+    def done(self, operation: str, path: str, value: str | None) -> None:
+        super().done(operation, path, value)
         if not type(self).before_it:
             self.tick()
 
@@ -354,15 +354,15 @@ def test_an_undoing_that_fails_is_said_in_full(
     attempt: Try, new: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     """A second signal, while the first is answered, does not hide what is left."""
-    original = Interrupting.changed
+    original = Interrupting.done
 
-    def changed(self: Interrupting) -> None:
-        original(self)
+    def done(self: Interrupting, *call: Any) -> None:
+        original(self, *call)
         if Interrupting.count > 3:
             os.kill(os.getpid(), signal.SIGTERM)
             self.inject = lambda *call: errno.EIO if call[0] == "rmdir" else None
 
-    monkeypatch.setattr(Interrupting, "changed", changed)
+    monkeypatch.setattr(Interrupting, "done", done)
     Interrupting.arm(4, signal.SIGHUP)
     code, _ = attempt("apply", new)
     assert code == 4

@@ -32,6 +32,9 @@ install -d "$destdir$prefix/sbin"
 printf '#!/bin/sh\nexec %s/bin/python -m pyscstadmin "$@"\n' "$venv" >"$destdir$prefix/sbin/scstadmin"
 chmod 755 "$destdir$prefix/sbin/scstadmin"
 
+# Man pages and completion, made from the tables by the environment that built the modules: no network is needed.
+.venv/bin/python -m pyscstadmin.cli.pages install "$destdir$prefix" "$(date -u -d "@${SOURCE_DATE_EPOCH:-$(date +%s)}" +%F)"
+
 for rule in udev/*.rules; do
 	[ -e "$rule" ] && install -D -m 644 "$rule" "$destdir/lib/udev/rules.d/${rule##*/}"
 done
@@ -47,4 +50,4 @@ if [ -z "$destdir" ]; then
 	if [ -S /run/udev/control ]; then udevadm control --reload; fi
 	if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 fi
-echo "installed: modules for $release, $prefix/sbin/scstadmin, udev rules and units"
+echo "installed: modules for $release, $prefix/sbin/scstadmin, man pages, completion, udev rules and units"

@@ -95,7 +95,7 @@ def test_parked_device_and_refusals(shell: Shell, admin: Admin, image: Path, sai
     assert shell.session.exit_code == 3
     failure = shell.execute("/devices/fileio/late delete")
     assert isinstance(failure, Failure)
-    assert "EBUSY" in failure.message
+    assert "late is LUN 0 of local/t1" in failure.message
     assert "unmap" in failure.message
     failure = shell.execute("/devices/fileio/late activate")
     assert isinstance(failure, Failure)
