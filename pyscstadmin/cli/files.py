@@ -25,6 +25,8 @@ from pyscstadmin.cli.results import (
     operation_data,
     outcome_data,
     parked_because,
+    refusal_lines,
+    refusals,
     remarks_data,
     running_data,
 )
@@ -58,9 +60,10 @@ __all__ = [
 
 def show(ctx: Context, given: Given) -> Result:
     """show"""
-    shot, running = ctx.snapshot, ctx.admin.running()
     from pyscstadmin.config.schema import to_data
 
+    shot, running = ctx.snapshot, ctx.admin.running()
+    refused = refusals(ctx, shot.standing())
     data = {
         "generation": shot.root.generation,
         "settled": shot.root.settled,
@@ -70,8 +73,9 @@ def show(ctx: Context, given: Given) -> Result:
         "device_errors": dict(sorted(shot.device_errors.items())),
         "target_states": {"/".join(key): state for key, state in sorted(shot.target_states.items())},
         "running": running_data(running),
+        "bindings": [proof.as_dict() for proof in refused],
     }
-    return Result(data, show_lines(shot, running))
+    return Result(data, [*show_lines(shot, running), *refusal_lines(refused)])
 
 
 def status(ctx: Context, given: Given) -> Result:

@@ -66,15 +66,7 @@ def show_lines(shot: Snapshot, running: Iterable[Running] = ()) -> Iterator[str]
         state = state_text(shot.device_states.get(device.name, "?"), shot.device_errors.get(device.name, ""))
         yield f"{_branch(last)}{_device(device, state, size)}"
     yield "targets" if config.targets else "targets (none)"
-    devices = {
-        device.name: Standing(
-            shot.device_states.get(device.name, "?"),
-            0,
-            device.read_only,
-            shot.device_errors.get(device.name, ""),
-        )
-        for device in config.devices
-    }
+    devices = shot.standing()
     for target, last in _last(config.targets):
         yield from _target(target, shot.target_states.get(target.key, "?"), devices, last)
     yield f"generation {shot.root.generation}" + (

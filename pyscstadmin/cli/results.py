@@ -13,13 +13,14 @@ from pyscstadmin.cli.verbs import Result
 from pyscstadmin.cli.words import quote
 from pyscstadmin.config.layout import device_dir
 from pyscstadmin.errors import OperationError
-from pyscstadmin.kernel.prove import Was
+from pyscstadmin.kernel.prove import Proof, Was
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
     from pyscstadmin.config.lint import Remark
     from pyscstadmin.config.plan import Operation
     from pyscstadmin.kernel.apply import Outcome
+    from pyscstadmin.kernel.read import Standing
     from pyscstadmin.kernel.running import Running
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "outcome_data",
     "outcome_said",
     "parked_because",
+    "refusal_lines",
+    "refusals",
     "remarks_data",
     "running_data",
     "settings_lines",
@@ -85,8 +88,7 @@ def running_data(running: Iterable[Running]) -> list[dict[str, object]]:
 
 def outcome_said(ctx: Context, outcome: Outcome) -> Iterator[str]:
     """What is not as it was asked for, or should not be."""
-    for name in outcome.parked:
-        yield parked_because(ctx, name)
+    yield from (parked_because(ctx, name) for name in outcome.parked)
     yield from elsewhere_lines(outcome)
     yield from (f"left out: {failure.operation.text}: {failure.error}" for failure in outcome.failed)
     yield from running_lines(outcome)
@@ -111,6 +113,18 @@ def parked_because(ctx: Context, name: str) -> str:
     if proof is not None and proof.was in (Was.OTHER, Was.SEVERAL):
         return f"{name}: parked; {proof.text}"
     return f"{name}: parked, waits for {device.path} ({error})"
+
+
+def refusals(ctx: Context, standing: Mapping[str, Standing]) -> list[Proof]:
+    """Of these devices, those that are parked because the right backing is not there and another one is."""
+    waiting = [name for name, one in standing.items() if one.state == "parked" and one.error]
+    proofs = (ctx.admin.find(name) for name in waiting)
+    return [proof for proof in proofs if proof is not None and proof.was in (Was.OTHER, Was.SEVERAL)]
+
+
+def refusal_lines(proofs: Iterable[Proof]) -> Iterator[str]:
+    """A line for each, which names the fact."""
+    return (f"{proof.device}: parked; {proof.text}" for proof in proofs)
 
 
 def settings_lines(settings: Iterable[Mapping[str, Any]], *, described: bool) -> list[str]:

@@ -92,6 +92,18 @@ class Snapshot:
         """Names of the devices that wait for their backing."""
         return tuple(sorted(name for name, state in self.device_states.items() if state == "parked"))
 
+    def standing(self) -> dict[str, Standing]:
+        """How the devices are doing."""
+        return {
+            device.name: Standing(
+                self.device_states.get(device.name, "?"),
+                self.device_sizes.get(device.name, device.size),
+                device.read_only,
+                self.device_errors.get(device.name, ""),
+            )
+            for device in self.config.devices
+        }
+
     def access(self) -> Access:
         """The access part, to hand to the next `snapshot`."""
         return {target.key: (target.luns, target.groups) for target in self.config.targets}

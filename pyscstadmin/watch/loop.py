@@ -155,8 +155,8 @@ class Watcher:
     def _absent(self) -> None:
         if self.present:
             self.present = False
-            self.seen.clear()
-            self._attempts.clear()
+            for known in (self.seen, self._attempts, self._told, self._odd):
+                known.clear()
             self.report(Event("absent", "no control plane; waiting for it"))
 
     def _round(self, actions: Sequence[Action], seen: Mapping[str, Seen]) -> list[Action]:
@@ -242,7 +242,7 @@ class Watcher:
     def _refused(self, action: Action, seen: Seen, proof: Proof) -> None:
         """The right backing is nowhere. Where nothing at all is, that is no news: the state says it."""
         self._attempts[seen.name] = noted(self._attempts.get(seen.name), action.identity, time.monotonic())
-        if proof.was is not Was.ABSENT and self._news(seen.name, "refused", proof.text):
+        if proof.was is not Was.ABSENT and self._news(seen.name, proof.was.value, proof.text):
             self.report(_refused_event(seen, proof))
 
     def _news(self, name: str, kind: str, text: str) -> bool:
@@ -283,7 +283,10 @@ class Watcher:
             elif old.size != seen.size:
                 self.report(_size_event(seen, old.size))
             self._oddities(seen)
+            if seen.backing.kind == "absent" and self._told.get(seen.name, ("", ""))[0] == Was.OTHER.value:
+                del self._told[seen.name]  # if it comes again, that is news
         for name in sorted(set(before) - set(self.seen)):
+            self._told.pop(name, None)
             self._odd.pop(name, None)
             self.report(Event("removed", f"{name}: removed", name))
 

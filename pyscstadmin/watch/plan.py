@@ -2,14 +2,15 @@
 """What to do about devices whose backing came or went. Pure: states in, actions out.
 
 * A parked device that is wanted is opened when its backing may be there: something is at its path, or, of a
-device on a disk that is known by something, anywhere. Whether that is the right one, and what is to be done
-then, is not decided here. One that was parked on request is not wanted. * An active device is reopened when
-the disk it holds is gone, which the kernel notices by itself only at the next command. That parks it, unless
-the disk is back. That its path leads to another disk or file now is no reason to do anything. * An active
-device whose backing has grown since it was last seen is asked to serve that. Whether it serves all of it is
-not what counts: somebody may have said that it should not. * An attempt that failed is repeated at once when
-there is another backing than before (another disk, a file that grew), else with growing delays: whoever holds
-a disk exclusively gives no sign when he lets go.
+  device on a disk that is known by something, anywhere. Whether that is the right one, and what is to be done
+  then, is not decided here. One that was parked on request is not wanted.
+* An active device is reopened when the disk it holds is gone, which the kernel notices by itself only at the
+  next command. That parks it, unless the disk is back. That its path leads to another disk or file now is no
+  reason to do anything.
+* An active device whose backing has grown since it was last seen is asked to serve that. Whether it serves
+  all of it is not what counts: somebody may have said that it should not.
+* An attempt that failed is repeated at once when there is another backing than before (another disk, a file
+  that grew), else with growing delays: whoever holds a disk exclusively gives no sign when he lets go.
 """
 
 from __future__ import annotations

@@ -469,3 +469,34 @@ def test_show_and_apply_say_what_is_known(tmp_path: Path, capsys: pytest.Capture
     assert main(["--sim", sim, "--json", "apply", str(file)]) == 3
     said = json.loads(capsys.readouterr().out)
     assert said["parked"] == ["da"]
+
+
+def test_refusal_is_named_wherever_one_looks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another file is at the path: the LUN stays, parked, and each command says what tells the two apart."""
+    sim, path = str(tmp_path / "sim"), tmp_path / "da.img"
+    path.write_bytes(bytes(MIB))
+    target = Target("local", "t", hosts=("h",), luns=(Lun(0, "da"),))
+    with Admin(sim=sim) as admin:
+        admin.apply(Config((Device("da", "fileio", path=str(path)),), (target,)))
+        admin.deactivate("da")
+        path.rename(tmp_path / "aside")
+        path.write_bytes(bytes(MIB))
+        with pytest.raises(OperationError, match="is not what it was"):
+            admin.activate("da")
+        assert [lun.device for lun in admin.config().targets[0].luns] == ["da"]
+    named = f"da: parked; {path} is not what it was: "
+    capsys.readouterr()
+    for words in (["show"], ["status"], ["explain", "h", "target=t"], ["who", "da"]):
+        assert main(["--sim", sim, *words]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line for line in lines if line.startswith(named)], (words, lines)
+    for words in (["show"], ["explain", "h", "target=t"], ["who", "da"]):
+        assert main(["--sim", sim, "--json", *words]) == 0
+        (binding,) = json.loads(capsys.readouterr().out)["bindings"]
+        assert (binding["device"], binding["was"]) == ("da", "other")
+        assert {one["fact"] for one in binding["differences"]} & {"inode", "birth", "handle"}
+    for words in (["unmap", "0", "target=t"], ["disable", "device", "da"]):
+        assert main(["--sim", sim, *words]) == 0
+    capsys.readouterr()
+    assert main(["--sim", sim, "enable", "device", "da"]) == 3
+    assert named in capsys.readouterr().out

@@ -964,6 +964,36 @@ def test_other_file_at_the_path_is_refused(
     assert told(events) == [("bound", f"is on {path}"), ("state", f"active, {path}")]
 
 
+def test_refusal_is_said_again_when_it_is_news_again(
+    admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path
+) -> None:
+    """The wrong file went and came, or the device was made anew: silence would mean that all is well."""
+    path, aside = tmp_path / "da.img", tmp_path / "aside"
+    device = Device("da", "fileio", path=str(old_file(path)))
+    admin.create_device(device)
+    facts = str(admin.config().devices[0].settings["facts"])
+    admin.deactivate("da")
+    path.rename(tmp_path / "right")
+    old_file(path)
+    with pytest.raises(OperationError):
+        admin.activate("da")
+
+    def refused() -> int:
+        watcher.look()
+        return sum(event.event == "refused" for event in events)
+
+    assert refused() == refused() == 1
+    path.rename(aside)
+    assert refused() == 1
+    aside.rename(path)
+    watcher._attempts.clear()
+    assert refused() == refused() == 2
+    admin.remove_device("da")
+    assert refused() == 2
+    admin.create_device(device.but(facts=facts))
+    assert refused() == 3
+
+
 def test_device_is_known_from_its_first_binding_on(
     admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path
 ) -> None:
