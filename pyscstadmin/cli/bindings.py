@@ -26,7 +26,7 @@ def _parked_lines(outcome: Outcome) -> Iterator[str]:
     for name in outcome.parked:
         proof = proofs.get(name)
         known = proof is not None and not proof.bound and proof.was is not Was.ABSENT
-        yield f"parked: {name}: {proof.text}" if known and proof else f"parked, waits for its backing: {name}"
+        yield f"{name}: parked; {proof.text}" if known and proof else f"parked, waits for its backing: {name}"
 
 
 def elsewhere_lines(outcome: Outcome) -> Iterator[str]:

@@ -462,7 +462,7 @@ def test_show_and_apply_say_what_is_known(tmp_path: Path, capsys: pytest.Capture
     )
     assert main(["--sim", sim, "apply", str(file)]) == 3
     said = capsys.readouterr().out
-    assert f"parked: da: {path} is not what it was: " in said
+    assert f"da: parked; {path} is not what it was: " in said
     assert "expected 1" in said
     assert main(["--sim", sim, "show"]) == 0
     assert "known by birth 2.0" in capsys.readouterr().out

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from configparser import RawConfigParser
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,19 @@ def test_no_mount_namespace(name: str) -> None:
         "Private",
     )
     assert not [key for key in section(name, "Service") if key.startswith(private)]
+
+
+def test_sessions_are_no_units() -> None:
+    """The manager would keep one for each, of any number; targets and devices can be waited for."""
+    tagged = []
+    for line in (FOLDER / "60-scst.rules").read_text().splitlines():
+        if line.startswith("#") or 'TAG+="systemd"' not in line:
+            continue
+        (names,) = re.findall(r'KERNEL=="([^"]+)"', line)
+        tagged += names.split("|")
+    assert not [pattern for pattern in tagged if fnmatch("session.12", pattern)]
+    for name in ("device.da", "target.local.t1", "scst"):
+        assert [pattern for pattern in tagged if fnmatch(name, pattern)], name
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
