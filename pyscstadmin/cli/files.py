@@ -32,6 +32,7 @@ from pyscstadmin.cli.results import (
 )
 from pyscstadmin.cli.verbs import Given, Result
 from pyscstadmin.cli.words import WrongUsage
+from pyscstadmin.kernel.prove import Was
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
@@ -264,7 +265,10 @@ def activate(ctx: Context, given: Given) -> Result:
     ctx.alone("activate")
     name = device_name(ctx, given)
     state = ctx.admin.activate(name)
-    return Result({"device": name, "state": state}, [f"{name}: {state}"])
+    proof = ctx.admin.find(name)
+    odd = [proof] if proof is not None and proof.was in (Was.MOVED, Was.ANY) else []
+    data = {"device": name, "state": state, "bindings": [one.as_dict() for one in odd]}
+    return Result(data, [f"{name}: {state}", *(f"{name}: {one.text}" for one in odd)])
 
 
 def deactivate(ctx: Context, given: Given) -> Result:

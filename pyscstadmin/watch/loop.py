@@ -566,10 +566,9 @@ def run(args: argparse.Namespace) -> int:
 
     report = _json_line if args.json else _text_line
     with admin_of(args) as admin:
-        watcher = Watcher(admin, report)
         if args.once:
-            return _once(watcher)
-        loop = Loop(watcher, Service())
+            return _once(Watcher(admin, report))
+        loop = Loop(Watcher(admin, _at_any_rate(report)), Service())
         try:
             loop.run()
         finally:
@@ -582,6 +581,22 @@ def _once(watcher: Watcher) -> int:
     if not watcher.present:
         raise NotPresent(watcher.admin.root)
     return 3 if watcher.awaited else 0
+
+
+def _at_any_rate(report: Report) -> Report:
+    """What cannot be said, for the disk of the log is full, is no reason to leave devices alone. A reader who
+    has gone is one to end.
+    """
+
+    def said(event: Event) -> None:
+        try:
+            report(event)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            pass  # it is kept, and said with the next one
+
+    return said
 
 
 def _text_line(event: Event) -> None:

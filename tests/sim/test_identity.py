@@ -18,6 +18,8 @@ import pytest
 from pyscstadmin.__main__ import main
 from pyscstadmin.admin import Admin
 from pyscstadmin.cli.bindings import binding_lines
+from pyscstadmin.cli.context import Context
+from pyscstadmin.cli.engine import run, understand_line
 from pyscstadmin.config.facts import NOTHING, Facts
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.errors import ApplyFailed, Conflict, OperationError
@@ -500,3 +502,15 @@ def test_refusal_is_named_wherever_one_looks(tmp_path: Path, capsys: pytest.Capt
     capsys.readouterr()
     assert main(["--sim", sim, "enable", "device", "da"]) == 3
     assert named in capsys.readouterr().out
+
+
+def test_activate_says_where_the_disk_was_found(admin: Admin, machine: FakeMachine) -> None:
+    machine.plug("da", disk("A"))
+    admin.create_device(Device("d", "blockio", path=machine.path("da")))
+    admin.deactivate("d")
+    machine.unplug("da")
+    machine.plug("db", disk("A"))
+    result = run(Context(admin), understand_line(["activate", "d"]))
+    there = machine.path("disk/by-id/virtio-A")
+    assert list(result.lines) == ["d: active", f"d: found at {there}, no longer at {machine.path('da')}"]
+    assert [(one["was"], one["at"]) for one in result.data["bindings"]] == [("moved", there)]

@@ -1472,3 +1472,31 @@ def test_the_loop_follows_a_file_and_stops_cleanly(tmp_path: Path) -> None:
             assert child.wait(5) == 0
         finally:
             child.kill()
+
+
+def test_full_disk_of_the_log_does_not_end_it(tmp_path: Path) -> None:
+    """Nobody hears of it, and devices follow their files all the same."""
+    pytest.importorskip("pyudev")
+    sim, paths = str(tmp_path / "sim"), [tmp_path / "da", tmp_path / "db"]
+    with Admin(sim=sim) as admin:
+        for path in paths:
+            admin.create_device(Device(path.name, "fileio", path=str(path)))
+    command = [sys.executable, "-m", "pyscstadmin", "--sim", sim, "watch"]
+    with Path("/dev/full").open("w") as full, subprocess.Popen(command, stdout=full) as child:
+        try:
+            for path in paths:  # when the second one comes, there was something to say of the first
+                old_file(path)
+                limit = time.monotonic() + 30
+                while active(sim, path.name) != "1" and time.monotonic() < limit:
+                    assert child.poll() is None
+                    time.sleep(0.1)
+                assert active(sim, path.name) == "1"
+            child.send_signal(signal.SIGTERM)
+            child.wait(5)
+        finally:
+            child.kill()
+
+
+def active(sim: str, name: str) -> str:
+    with Admin(sim=sim) as admin:
+        return admin.tree.read(f"devices/fileio/{name}/active")
