@@ -34,10 +34,8 @@ static void scst_cmd_task_set_full(struct scst_cmd *cmd, enum scst_full what)
 
 static void scst_cmd_unpin(struct scst_cmd *cmd)
 {
-	if (likely(cmd->pinned)) {
-		cmd->pinned = false;
+	if (likely(cmd->pinned))
 		percpu_ref_put(&cmd->dev->active_ref);
-	}
 }
 
 static void scst_cmd_count(struct scst_cmd *cmd)
@@ -177,7 +175,7 @@ void scst_cmd_finish(struct scst_cmd *cmd)
  */
 void scst_cmd_sent(struct scst_cmd *cmd)
 {
-	if (unlikely(cmd->data.owner > SCST_DATA_DRIVER))
+	if (unlikely(test_bit(SCST_CMD_MEMORY, &cmd->flags)))
 		scst_data_put(cmd);
 	if (test_bit(SCST_CMD_TRACKED, &cmd->flags) && unlikely(!scst_untrack_unawaited(cmd)) && !scst_tmf_ended(cmd))
 		return;
@@ -430,6 +428,7 @@ static bool scst_cmd_lent(struct scst_cmd *cmd)
 		scst_data_put(cmd);
 		return false;
 	}
+	set_bit(SCST_CMD_MEMORY, &cmd->flags);
 	trace_scst_cmd_buffer(cmd);
 	return true;
 }
@@ -438,8 +437,10 @@ static int scst_cmd_get_memory(struct scst_cmd *cmd)
 {
 	int ret = scst_data_get(cmd);
 
-	if (!ret)
+	if (!ret) {
+		set_bit(SCST_CMD_MEMORY, &cmd->flags);
 		trace_scst_cmd_buffer(cmd);
+	}
 	return ret;
 }
 

@@ -284,9 +284,10 @@ void scst_track_free(struct scst_session *sess);
 bool scst_slot_search(struct scst_cmd *cmd, struct scst_slot *from);
 bool scst_slot_look(struct scst_slot *slot, void (*fn)(struct scst_cmd *cmd, void *arg), void *arg);
 
+/* It does not look first: the line may be on another CPU, and would come twice, to be read and to be written. */
 static inline bool scst_slot_enter(struct scst_cmd *cmd, struct scst_slot *slot)
 {
-	if (READ_ONCE(slot->cmd) || cmpxchg(&slot->cmd, 0, (unsigned long)cmd))
+	if (cmpxchg(&slot->cmd, 0, (unsigned long)cmd))
 		return false;
 	cmd->slot = slot;
 	return true;

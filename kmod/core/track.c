@@ -52,9 +52,12 @@ bool scst_slot_search(struct scst_cmd *cmd, struct scst_slot *from)
 	struct scst_slot *slots = cmd->sess->slots;
 	u32 mask = cmd->sess->slot_mask, i;
 
-	for (i = 1; i <= mask; i++)
-		if (scst_slot_enter(cmd, &slots[(from - slots + i) & mask]))
+	for (i = 1; i <= mask; i++) {
+		struct scst_slot *slot = &slots[(from - slots + i) & mask];
+
+		if (!READ_ONCE(slot->cmd) && scst_slot_enter(cmd, slot))
 			return true;
+	}
 	__clear_bit(SCST_CMD_TRACKED, &cmd->flags);
 	return false;
 }

@@ -190,6 +190,7 @@ enum scst_cmd_flag {
 	SCST_CMD_KEEP_LEN,	/* data goes with a status other than GOOD */
 	SCST_CMD_STALLED,	/* waits for scst_target_resume() */
 	SCST_CMD_TIMED,		/* cmd->began is valid */
+	SCST_CMD_MEMORY,	/* its data is in memory that is given back after scst_cmd_sent() */
 };
 
 /**
@@ -232,18 +233,18 @@ enum scst_cmd_flag {
  * scst_cmd_submit() until the driver's release() is called.
  */
 struct scst_cmd {
+	/*
+	 * What the end of a command reads and, if it is a good one, does not write: 64 bytes, which go to the CPU where
+	 * it ends and back.  Where a command begins on a cache line they are all that does.
+	 */
 	struct scst_session *sess;
-	const u8 *cdb;
-	u8 *sense;
-	u64 tag;
-	u32 lun;
+	unsigned long flags;	/* enum scst_cmd_flag */
+	struct scst_slot *slot;	/* in the session's table, if tracked */
+	struct scst_nexus *nexus;
+	struct scst_device *dev;
+	const struct scst_opcode *op;
+	u32 len;
 	u32 expected_len;
-	u8 cdb_len;
-	u8 dir;
-	u8 ctx;
-	u8 now;			/* enum scst_context that the core goes on in, or SCST_NOW_QUEUED */
-	u32 since;		/* jiffies, when it entered its session's table */
-
 	/* One word that scst_cmd_init() clears at once. */
 	struct_group_attr(zeroed, __aligned(8),
 		u8 attr;
@@ -255,17 +256,20 @@ struct scst_cmd {
 		bool fua;
 		bool pinned;	/* holds dev->active_ref */
 	);
-	struct scst_data data;
 
-	unsigned long flags;	/* enum scst_cmd_flag */
-	struct scst_slot *slot;	/* in the session's table, if tracked */
-	struct scst_nexus *nexus;
-	struct scst_device *dev;
-	const struct scst_opcode *op;
-	u32 len;
+	const u8 *cdb;
+	u8 *sense;
+	u64 tag;
+	u32 lun;
+	u8 cdb_len;
+	u8 dir;
+	u8 ctx;
+	u8 now;			/* enum scst_context that the core goes on in, or SCST_NOW_QUEUED */
+	struct scst_data data;
 	u32 xfer_len;
 	u32 nblocks;
 	u32 charged;		/* bytes of pool memory on the session's account */
+	u32 since;		/* jiffies, when it entered its session's table */
 	u64 lba;
 	u64 pos;
 	u64 sync_len;
@@ -290,6 +294,8 @@ struct scst_cmd {
 
 	unsigned long handler_private[SCST_CMD_PRIVATE / sizeof(long)];
 };
+
+static_assert(offsetof(struct scst_cmd, cdb) == 64);
 
 /** scst_cmd_aborted() - has a task management function taken the command?  Any context. */
 static inline bool scst_cmd_aborted(const struct scst_cmd *cmd)

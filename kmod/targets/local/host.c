@@ -14,10 +14,11 @@
 
 #define LOCAL_MAX_LUN	0x8000	/* flat space addressing and 14 bits */
 
+/* Behind the SCSI command's result: its end writes all that on one cache line, and what is after it stays unwritten. */
 struct local_cmd {
-	struct scst_cmd cmd;
 	bool busy;			/* the target has it */
 	bool awaited;			/* error handling waits for it */
+	struct scst_cmd cmd;
 };
 
 /* What queue.h reckons with; kernels with debugging aids have larger ones. */

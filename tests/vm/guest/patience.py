@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Who waits for whom: operations against the clock, operations that may wait and can be killed, sleepers.
 
-``SCST_SLOW`` is the factor by which this machine is slower than the limits of the tests allow for.
+``SCST_SLOW`` is the factor by which this machine is slower than the limits of the tests allow for. That
+it does not run at all for seconds is not counted, see pulse.py.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.vm.guest import tree
+from tests.vm.guest.pulse import pulse
 
 T = TypeVar("T")
 
@@ -40,12 +42,12 @@ def timely(what: str, action: Callable[[], T], limit: float = LIMIT) -> T:
 
     def run() -> None:
         ids.append(threading.get_native_id())
-        began = time.monotonic()
+        began = pulse.time()
         try:
             results.append(action())
         except BaseException as error:
             errors.append(error)
-        slept.append(time.monotonic() - began - busy_time(os.getpid(), ids[0]))
+        slept.append(pulse.time() - began - busy_time(os.getpid(), ids[0]))
 
     start = time.monotonic()
     thread = threading.Thread(target=run, daemon=True)
@@ -101,7 +103,7 @@ def uninterruptible() -> dict[int, str]:
 
 
 @contextmanager
-def impatient_kernel(seconds: int = 4) -> Iterator[None]:
+def impatient_kernel(seconds: int = round(4 * SLOW)) -> Iterator[None]:
     """Tasks that sleep uninterruptibly for so long are reported in the kernel log, which fails the run."""
     names = ("hung_task_timeout_secs", "hung_task_check_interval_secs")
     old = {name: (SYSCTL / name).read_text() for name in names}
@@ -152,10 +154,10 @@ class Child:
 
     def wait(self, limit: float = LIMIT) -> str:
         """Wait for its end, see :meth:`name`. Raises AssertionError when it takes longer."""
-        start = time.monotonic()
+        start = pulse.time()
         while not self.over():
             where = describe_task(self.pid, self.pid)
-            slept = time.monotonic() - start - busy_time(self.pid, self.pid)
+            slept = pulse.time() - start - busy_time(self.pid, self.pid)
             assert slept < limit, f"{self.what}: not over, slept {slept:.2f} s: {where}"
             time.sleep(0.005)
         return self.name()

@@ -20,6 +20,7 @@ from enum import IntEnum, IntFlag
 from pathlib import Path
 
 from tests.vm.guest import scsi, tree
+from tests.vm.guest.pulse import pulse
 
 NODE = Path("/dev/scst_script")
 COUNTERS = Path("/sys/kernel/debug/scst_script/counters")
@@ -431,9 +432,9 @@ class Script:
         self, kind: Kind, number: int | None = None, session: int | None = None, seconds: float = PATIENCE
     ) -> Event:
         """Wait for an event and take it. Raises AssertionError when it does not come."""
-        end = time.monotonic() + seconds
+        end = pulse.time() + seconds
         while (event := self._first(kind, number, session)) is None:
-            left = end - time.monotonic()
+            left = end - pulse.time()
             what = f"no {kind.name} of {number or session} in {seconds:g} s"
             assert left > 0, f"{what}; unread: {self.describe()}"
             self.pump(left)

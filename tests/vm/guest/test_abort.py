@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.vm.guest import scsi, tree
+from tests.vm.guest.pulse import pulse
 from tests.vm.guest.script import (
     HOLD_DATA,
     HOLD_RESPONSE,
@@ -319,9 +320,9 @@ def test_many_aborts_of_a_hung_command(script: Script, mapper: Mapper) -> None:
     assert script.find(Kind.TMF_DONE) is None
     assert counters()["tmfs"] - counters()["tmfs_done"] == MANY
     for nexus in (first, second):
-        start = time.monotonic()
+        start = pulse.time()
         assert nexus.manage(Tmf.LUN_RESET, lun=1) == Response.COMPLETE
-        assert time.monotonic() - start < 1
+        assert pulse.time() - start < 1
     assert kworkers() <= before + 4, "a few come and go by themselves"
     mapper.resume()
     assert_own_abort(first.answer(read))

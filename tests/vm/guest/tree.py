@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyscstadmin.config.spelling import canonical
+from tests.vm.guest.pulse import pulse
 
 ROOT = Path("/sys/kernel/config/scst")
 CLASS = Path("/sys/class/scst")
@@ -50,9 +51,9 @@ def errno_of(action: Callable[[], object]) -> int:
 
 def wait_for(what: str, condition: Callable[[], bool], seconds: float = 10) -> None:
     """Poll until something that happens by itself has happened. Raises AssertionError after *seconds*."""
-    end = time.monotonic() + seconds
+    end = pulse.time() + seconds
     while not condition():
-        assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
+        assert pulse.time() < end, f"not within {seconds:g} s: {what}"
         time.sleep(0.01)
 
 
