@@ -12,6 +12,7 @@
 # make docs      the pages in docs/ that are made from the tables of settings and verbs
 # make test-hba  the emulated QLogic HBA: unit tests, and all scenarios in virtual machines
 # make test-kernels  the modules built for newer kernels, and the emulated HBA under the drivers of all of them
+# make test-debug [KERNEL=6.1]  the tests, and faults, on a debug kernel, which is built first when it is not in the cache
 
 SHELL := /bin/bash
 SETUP := tests/vm/setup.sh
@@ -22,11 +23,12 @@ DESTDIR ?=
 PREFIX ?= /usr/local
 ROUNDS ?= 10000
 SEED ?=
-LONG_TESTS := tests/vm/guest/test_life.py $(wildcard tests/vm/guest/test_power_cut.py)
+LONG_TESTS := tests/vm/guest/test_life.py tests/vm/guest/test_power_cut.py tests/vm/guest/test_shuffles.py
+KERNEL ?= 6.1
 HBA_BOARDS := 2432 2532 2312 2300
 INSTALL_KDIR = $(or $(KDIR),/lib/modules/$(shell uname -r)/build)
 
-.PHONY: all demo test test-long test-hba unit vm shell bench lint lint-python lint-kernel test-kernels modules docs install setup clean
+.PHONY: all demo test test-long test-hba unit vm shell bench lint lint-python lint-kernel test-kernels test-debug modules docs install setup clean
 
 all: modules
 
@@ -40,8 +42,11 @@ test: setup
 	@$(PY) -m tests.vm.suite
 
 test-long: setup
-	@SCST_MAPPINGS=1000000 $(PY) -m pytest -q -s tests/unit/test_size.py
-	@$(VM) test --timeout 14400 --env SCST_ROUNDS=$(ROUNDS) $(if $(SEED),--env SCST_SEED=$(SEED)) -- $(LONG_TESTS)
+	@SCST_MAPPINGS=1000000 SCST_WRITES=100 SCST_EDITS=1000 SCST_EXAMPLES=10000 SCST_SHUFFLES=10000 \
+		$(if $(SEED),SCST_SEED=$(SEED)) $(PY) -m pytest -q -s tests/unit/test_size.py tests/unit/test_race.py \
+		tests/unit/test_any_value.py tests/sim/test_identity.py
+	@$(VM) test --timeout 14400 --env SCST_ROUNDS=$(ROUNDS) --env SCST_SHUFFLES=200 \
+		$(if $(SEED),--env SCST_SEED=$(SEED)) -- $(LONG_TESTS)
 
 test-hba: setup
 	@$(PY) tests/hba/run.py unit
@@ -74,6 +79,10 @@ test-kernels:
 	@$(SETUP) kernels
 	@$(PY) -m tests.vm.kernels
 	@$(PY) tests/hba/run.py vm $(HBA_BOARDS) --kernel 6.1 --kernel 6.12 --kernel 7.3
+
+test-debug:
+	@$(SETUP) debug $(KERNEL)
+	@$(PY) -m tests.debug --series=$(KERNEL)
 
 modules: setup
 	@$(VM) build $(if $(KDIR),--kdir $(KDIR))

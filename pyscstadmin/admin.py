@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -24,26 +24,47 @@ from pyscstadmin.config import edits
 from pyscstadmin.config.acl import Decision, decide
 from pyscstadmin.config.draft import Draft, LunSet, near, no_single
 from pyscstadmin.config.edits import Edit, Needs
+from pyscstadmin.config.facts import NOTHING, Difference, Facts, compare
+from pyscstadmin.config.identity import asked
 from pyscstadmin.config.layout import CLASS_ROOT, ROOT, device_dir, group_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
-from pyscstadmin.config.plan import Operation, Plan, plan, settle, staged_into_force
+from pyscstadmin.config.plan import Operation, Plan, Write, plan, settle, staged_into_force
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
-from pyscstadmin.config.valid import check_config, check_device, check_group, check_path, is_target
+from pyscstadmin.config.valid import (
+    check_call,
+    check_config,
+    check_device,
+    check_each,
+    check_group,
+    check_initiators,
+    check_is,
+    check_lun,
+    check_path,
+    check_seconds,
+    check_size,
+    check_target,
+    is_target,
+)
 from pyscstadmin.errors import (
     ApplyFailed,
     Conflict,
+    InvalidInput,
     NotAccepted,
     NotPresent,
     OperationError,
     PartlyApplied,
     PendingChanges,
+    Problem,
 )
-from pyscstadmin.kernel import modules, parts, read
-from pyscstadmin.kernel.apply import Failure, Outcome, Progress, execute, failures, locked
+from pyscstadmin.kernel import modules, parts, prove, read
+from pyscstadmin.kernel.apply import Failure, Outcome, Progress, Prover, execute, failures
+from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.kernel.cfs import RealTree, Tree
 from pyscstadmin.kernel.hints import hinted
 from pyscstadmin.kernel.inflight import Command, read_commands
+from pyscstadmin.kernel.lock import locked
 from pyscstadmin.kernel.newfile import NewFile, made
+from pyscstadmin.kernel.prove import Proof, Was, proven
 from pyscstadmin.kernel.read import RootState, Snapshot, Standing
 from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
 from pyscstadmin.kernel.sessions import Session, read_sessions
@@ -53,9 +74,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from pyscstadmin.config.lint import Remark
+    from pyscstadmin.config.losses import Losses
     from pyscstadmin.sim.tree import SimTree
 
-__all__ = ["Admin", "Resized", "Use", "Who"]
+__all__ = ["Admin", "Rebound", "Resized", "Use", "Who"]
 
 DEFAULT_FILE = "/etc/scst/scst.json"
 STATE_DIR = "/run/scst"
@@ -94,6 +116,25 @@ class Who:
     uses: tuple[Use, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Rebound:
+    """A device that is on something else: what it was known by before and is from now on (None: nothing),
+    and its state.
+    """
+
+    device: str
+    path: str
+    before: Facts | None
+    after: Facts | None
+    state: str = ""
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """The facts that are other ones now, those that decide first."""
+        verdict = compare(self.before or NOTHING, self.after or NOTHING)
+        return (*verdict.differences, *verdict.hints)
+
+
 class Admin:
     """Administration of one control plane.
 
@@ -101,7 +142,7 @@ class Admin:
     lock and the note about a degraded restore are kept. `lock_timeout`: seconds to wait for another writer.
     `settle`: after a change that takes access away, seconds to wait until no command runs any more that was
     admitted before (0: do not wait); `Outcome.settled` says what came of it. `fence`: such commands are
-    aborted.
+    aborted. `backings`: where disks and files are looked for.
 
     Signals whose handlers raise (control-C) undo what is under way. They wait until it is either undone or
     done, so a `KeyboardInterrupt` out of a method does not say which. Programs that must know handle signals
@@ -120,11 +161,14 @@ class Admin:
         settle: float = 30.0,
         fence: bool = False,
         stops: Stops | None = None,
+        backings: Machine | None = None,
     ) -> None:
         places = {"root": root, "sim": sim, "class_root": class_root, "state_dir": state_dir}
         for name, path in places.items():
             if path is not None:
                 check_path(name, path)
+        check_seconds("lock_timeout", lock_timeout)
+        check_seconds("settle", settle)
         self.root = root
         self.sim = sim
         self.class_root = class_root
@@ -134,6 +178,7 @@ class Admin:
         self.fence = fence
         self.stops = stops
         self._deliver: Callable[[], None] | None = None
+        self.backings = backings if backings is not None else Machine()
         self._tree: Tree | None = tree
         # The last configuration read or applied. Its access part is used again while the generation says that
         # it is still in force; devices and targets have no such number and are read each time.
@@ -184,12 +229,15 @@ class Admin:
             return RealTree(self.root)
         from pyscstadmin.sim.tree import SimTree
 
-        return SimTree(self.sim)
+        return SimTree(self.sim, backings=self.backings)
 
     def snapshot(self) -> Snapshot:
         """The configuration with its generation and the states of devices and targets."""
-        tree = self.tree
-        found = read.snapshot(tree, self._known)
+        return self._snapshot()
+
+    def _snapshot(self, parts: read.Asked | None = None) -> Snapshot:
+        """The same; with `parts`, as far as a plan compares it. What is kept of it is the access."""
+        found = read.snapshot(self.tree, self._known, parts)
         self._known = found if found.root.settled else None
         return found
 
@@ -212,6 +260,8 @@ class Admin:
         from pyscstadmin.config.lint import lint
         from pyscstadmin.kernel.uses import Backings
 
+        if config is not None:
+            check_is(Config, config, "configuration")
         return lint(self.config() if config is None else config, Backings().look, accept)
 
     def running(self) -> list[Running]:
@@ -223,7 +273,7 @@ class Admin:
     def standing(self, names: Iterable[str]) -> dict[str, Standing]:
         """How these devices are doing; those that are not there are left out."""
         found = {}
-        for name in names:
+        for name in check_each("names", names, check_device):
             standing = read.standing(self.tree, name)
             if standing is not None:
                 found[name] = standing
@@ -263,6 +313,7 @@ class Admin:
         """What an initiator sees on a target, and why: by what the tree shows (see `settled`). A LUN without
         device is not seen.
         """
+        check_initiators(initiator)
         key = self.target_key(target)
         found = read.target(self.tree, *key)
         if found is None:
@@ -276,6 +327,7 @@ class Admin:
 
     def target_key(self, target: str) -> Key:
         """(driver, name) of a target given as `DRIVER/NAME` or `NAME`. Raises `Conflict` if there is none."""
+        check_target(target)
         driver, slash, name = target.partition("/")
         candidates = [(driver, name)] if slash else [(known, target) for known in DRIVERS]
         possible = [key for key in candidates if key[0] in DRIVERS and is_target(key[1])]
@@ -313,8 +365,10 @@ class Admin:
         keep_going: bool = False,
         accept: Iterable[str] = (),
         progress: Progress | None = None,
+        agree: Callable[[Losses], None] | None = None,
     ) -> Outcome:
-        """Make the tree show `wanted`, loading modules it needs.
+        """Make the tree show `wanted`, loading modules it needs. `agree` is told what goes by that, if
+        something does, before anything is touched; what it raises is raised.
 
         Raises `NotAccepted` for errors of `lint` whose rules are not in `accept`, before anything is touched,
         and `ApplyFailed` when something was refused (then nothing changed). With `keep_going`, what is
@@ -322,22 +376,61 @@ class Admin:
         and errors of `lint` are remarks of the outcome: what was served before the rule was known still is.
         """
         check_config(wanted)
+        check_call("progress", progress)
+        check_call("agree", agree)
         remarks = self.lint(wanted, accept=accept)
         if not keep_going:
             _refuse_errors(remarks)
         with self._writing(wanted):
-            shot = self.snapshot()
+            shot = self._snapshot(asked(wanted))
             steps = plan(shot.config, wanted, settled=shot.root.settled)
             result = settle(shot.config, wanted)
+            if agree is not None and steps:
+                self._ask(agree, shot.config, result, steps)
             outcome = self._execute(steps, shot, result, keep_going, progress, whole=True)
-            outcome = replace(self._noting(outcome), remarks=remarks)
+            proofs = (*outcome.proofs, *self._misplaced(outcome))
+            outcome = replace(self._noting(outcome), remarks=remarks, proofs=proofs)
         return self._settled(outcome)
 
+    def _misplaced(self, outcome: Outcome) -> Iterator[Proof]:
+        """Devices that go on with what they have open, which is not what they are to be known by now."""
+        acts = [act for operation in outcome.done for act in operation.acts]
+        for act in acts:
+            if not isinstance(act, Write) or not act.path.endswith("/facts"):
+                continue
+            directory = act.path.rpartition("/")[0]
+            open_now = self.tree.read(f"{directory}/backing")
+            proof = self.find(directory.rpartition("/")[2])
+            if open_now and proof is not None and proof.words != open_now:
+                yield proof
+
     def restore(
-        self, wanted: Config, *, accept: Iterable[str] = (), progress: Progress | None = None
+        self,
+        wanted: Config,
+        *,
+        accept: Iterable[str] = (),
+        progress: Progress | None = None,
+        agree: Callable[[Losses], None] | None = None,
     ) -> Outcome:
         """Apply everything that can be applied."""
-        return self.apply(wanted, keep_going=True, accept=accept, progress=progress)
+        return self.apply(wanted, keep_going=True, accept=accept, progress=progress, agree=agree)
+
+    def _ask(self, agree: Callable[[Losses], None], old: Config, new: Config, steps: Plan) -> None:
+        from pyscstadmin.config.losses import Login, losses
+
+        disturbs = any(step.revokes or step.impact for step in steps.operations)
+        logins = [
+            Login(one.initiator, one.target, [(lun.number, lun.device) for lun in one.luns])
+            for one in (self.sessions() if disturbs else ())
+        ]
+        found = losses(old, new, logins)
+        if found:
+            agree(found)
+
+    def again(self) -> None:
+        """What was asked for is not done and will be asked for once more: signals raise again until then."""
+        if self.stops is not None:
+            self.stops.begin()
 
     def clear(self, *, progress: Progress | None = None) -> Outcome:
         """Remove everything."""
@@ -345,6 +438,8 @@ class Admin:
 
     def edit(self, change: Callable[[Config], Config]) -> Outcome:
         """Apply `change(present configuration)`, with no other writer in between."""
+        if not callable(change):
+            raise InvalidInput("change", [Problem(f"{change!r:.70} cannot be called")])
         with self._writing():
             outcome = self._edit_locked(change)
         return self._settled(outcome)
@@ -373,7 +468,7 @@ class Admin:
         """Write the configuration to a file (default: `default_file`); False if it holds it already.
 
         Holds the lock: what is saved is never the middle of another's change. Raises `SaveRefused` when the
-        present state is degraded and not `force`.
+        present state is degraded, or the file is something else than a configuration, and not `force`.
         """
         from pyscstadmin.store.save import (  # brings the whole file format, which few calls need
             degraded,
@@ -388,7 +483,7 @@ class Admin:
             if not shot.root.settled:
                 reasons.append("changes are staged that are not in force")
             ready = self._last_chance
-            return save(shot.config, file, degraded=reasons, force=force, ready=ready)
+            return save(shot.config, file, degraded=reasons, force=force, ready=ready, parents=path is None)
 
     # Devices.
 
@@ -401,6 +496,8 @@ class Admin:
         `preallocate`. A file that is there already is a `Conflict`: it is never touched.
         """
         edit = edits.create_device(device)
+        if file_size is not None:
+            check_size(file_size)
         spec = HANDLERS[device.handler]
         if file_size is not None and (spec.exclusive or not spec.backed):
             raise Conflict(f"devices of {device.handler} have no file that could be made")
@@ -433,27 +530,96 @@ class Admin:
 
     def activate(self, name: str) -> str:
         """Open the backing of a parked device; returns its state. Raises `OperationError` with the error of
-        the open.
+        the open: ESTALE for one that is not what the device is known by.
         """
-        return self._set_active(name, "1")
-
-    def deactivate(self, name: str) -> str:
-        """Close the backing of a device and park it; returns its state."""
-        return self._set_active(name, "0")
-
-    def _set_active(self, name: str, value: str) -> str:
         with self._writing() as tree:
             handler, _ = self._handler(name)
             path = device_dir(handler, name)
             self._last_chance()
-            self._switch_active(f"{path}/active", value)
+            self._open_backing(path)
             return tree.read(f"{path}/state")
 
-    def _switch_active(self, path: str, value: str) -> None:
+    def deactivate(self, name: str) -> str:
+        """Close the backing of a device and park it; returns its state."""
+        with self._writing() as tree:
+            handler, _ = self._handler(name)
+            path = device_dir(handler, name)
+            self._last_chance()
+            self._switch_active(path, "0")
+            return tree.read(f"{path}/state")
+
+    def _open_backing(self, directory: str, how: str = "1") -> Proof | None:
+        """Prove a backing and open it; None for a device that has none. Raises `OperationError`."""
+        if not HANDLERS[directory.split("/")[1]].backed:
+            self._switch_active(directory, how)
+            return None
+        with self._proven(self.tree, directory) as proof:
+            self._switch_active(directory, how, proof)
+        return proof
+
+    def _switch_active(self, directory: str, value: str, proof: Proof | None = None) -> None:
         try:
-            self.tree.write(path, value)
+            self.tree.write(f"{directory}/active", value)
         except OperationError as error:
+            if proof is not None and not proof.bound and error.errno == errno.ESTALE:
+                error.advice = proof.text
+                raise
             raise hinted(self.tree, error) from error
+
+    @property
+    def _proven(self) -> Prover:
+        return lambda tree, directory: proven(tree, directory, self.backings)
+
+    def find(self, name: str) -> Proof | None:
+        """What is at the path of a device now, or where else its disk is, by what it is known by; None for
+        a device that has no backing. Changes nothing.
+        """
+        device = self._device(name)
+        if not HANDLERS[device.handler].backed:
+            return None
+        return prove.look(name, device.handler, device.path, device.facts, self.backings)
+
+    def rebind(self, name: str, path: str = "") -> Rebound:
+        """From now on a device is on what is at its path, or at another one, whatever it was on before; its
+        LUNs stay. An active device is closed for it, unless it is on that already.
+
+        If it cannot be opened everything is as before, but for a device that was active: its backing has
+        been closed and opened again. Raises `Conflict`, `OperationError`.
+        """
+        with self._writing() as tree:
+            device = self._device(name)
+            directory = device_dir(device.handler, name)
+            if not HANDLERS[device.handler].backed:
+                raise Conflict(f"{name} has no backing")
+            found = self.backings.at(path or device.path)
+            if found is None:
+                raise Conflict(f"nothing is at {path or device.path} that {name} could be on")
+            facts = self.backings.telling(found)
+            rebound = Rebound(name, path or device.path, device.facts, facts)
+            state = tree.read(f"{directory}/state")
+            changes = {"path": rebound.path, "facts": facts.text() if facts is not None else ""}
+            self._last_chance()
+            if tree.read(f"{directory}/backing") == found.words and rebound.path == device.path:
+                tree.write(f"{directory}/facts", changes["facts"])
+            elif state == "disabled":
+                _write_all(tree, directory, changes)
+            else:
+                self._put_on(directory, state, changes)
+            return replace(rebound, state=tree.read(f"{directory}/state"))
+
+    def _put_on(self, directory: str, state: str, changes: Mapping[str, str]) -> None:
+        tree = self.tree
+        old = {name: tree.read(f"{directory}/{name}") for name in changes}
+        if state == "active":
+            tree.write(f"{directory}/active", "0")
+        try:
+            _write_all(tree, directory, changes)
+            self._open_backing(directory)
+        except BaseException:
+            _write_all(tree, directory, old)
+            if state == "active":
+                self._open_backing(directory)
+            raise
 
     def resize(self, name: str, size: int | None = None, *, shrink: bool = False) -> Resized:
         """Serve `size` bytes of a device's backing from now on; None: what it has grown to. Nothing else of
@@ -462,6 +628,8 @@ class Admin:
         Less than before is a `Conflict` without `shrink`: initiators may have data in what is cut off. It
         is not a setting: whenever the backing is opened anew, all of it is served.
         """
+        if size is not None:
+            check_size(size)
         with self._writing() as tree:
             handler, state = self._handler(name)
             path = device_dir(handler, name)
@@ -477,7 +645,7 @@ class Admin:
                 )
             self._last_chance()
             if size is None:
-                self._switch_active(f"{path}/active", "1")
+                self._switch_active(path, "1")
             else:
                 tree.write(f"{path}/size", str(size))
             return Resized(before, int(tree.read(f"{path}/size")), tree.read(f"{path}/state"))
@@ -583,6 +751,12 @@ class Admin:
         """Make devices LUNs of a group, in one step; returns the LUNs as well. `numbers`: one for each
         device; None: the first free ones.
         """
+        devices = check_each("devices", devices, check_device)
+        numbers = None if numbers is None else check_each("LUNs", numbers, check_lun)
+        if numbers is not None and len(numbers) != len(devices):
+            raise Conflict(f"{len(numbers)} LUN numbers for {len(devices)} devices: say as many")
+        if read_only is not None:
+            check_is(bool, read_only, "read_only")
         with self._writing():
             key = self._place(target, group)
             wanted = self._numbered(key, group, devices, numbers, bool(read_only))
@@ -741,6 +915,7 @@ class Admin:
             keep_going=keep_going,
             fence=self.fence,
             deliver=self._deliver,
+            prove=self._proven,
         )
         touched = self._states(result, steps)
         states = {**shot.device_states, **touched}
@@ -772,7 +947,9 @@ class Admin:
         root = root or read.root_state(self.tree)
         _must_be_settled(root)
         steps = plan(old, new)
-        outcome = execute(self.tree, steps, root.generation, fence=self.fence, deliver=self._deliver)
+        outcome = execute(
+            self.tree, steps, root.generation, fence=self.fence, deliver=self._deliver, prove=self._proven
+        )
         parked = (name for name, state in self._states(new, steps).items() if state == "parked")
         return replace(outcome, parked=tuple(parked))
 
@@ -893,48 +1070,69 @@ class Admin:
         return error
 
     def _note(self, lines: Sequence[str]) -> None:
+        """Write the note, whole or not at all, or remove it. Raises `OperationError`."""
+        path, new = self._note_path, f"{self._note_path}.new"
         try:
-            if lines:
-                with open(self._note_path, "w", encoding="utf-8", errors="surrogateescape") as file:
-                    file.writelines(f"{line}\n" for line in lines)
-            elif os.path.exists(self._note_path):
-                os.unlink(self._note_path)
+            if not lines:
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+                return
+            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.writelines(f"{line}\n" for line in lines)
+            os.rename(new, path)
         except OSError as error:
-            operation = "write" if lines else "unlink"
-            raise OperationError(operation, self._note_path, None, error.errno or 0) from error
+            raise OperationError("note", path, None, error.errno or 0) from error
 
     def _noted(self) -> list[str]:
+        """The lines of the note; one that cannot be read may say anything."""
+        path = self._note_path
         try:
-            with open(self._note_path, encoding="utf-8", errors="surrogateescape") as file:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open(fd, encoding="utf-8", errors="surrogateescape") as file:
                 return [line.rstrip("\n") for line in file]
-        except OSError:
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            return [f"{path}, the note of what was left out, cannot be read: {os.strerror(error.errno or 0)}"]
 
     # The watcher.
 
-    def reopen(self, handler: str, name: str, *, state: str, error: str, path: str) -> bool:
-        """Open the backing of a device that is still as it was seen: False, and nothing done, if it is not.
+    def reopen(self, handler: str, name: str, *, state: str, error: str, path: str) -> Proof | None:
+        """Open the backing of a device that is still as it was seen: None, and nothing done, if it is not.
 
         For a caller who decided without the lock: if somebody parked the device on request meanwhile, removed
-        it or gave it another path, that stands. An active device is parked first, in one hold of the lock.
-        Raises `OperationError` with the error of the open, which the device shows as well.
+        it or gave it another path, that stands. An active device is closed first, in one request. A device
+        whose backing is not there, or is another one, is or stays parked: the proof says so. Raises
+        `OperationError` with the error of the open, which the device shows as well.
         """
+        check_device(name)
+        if handler not in tuple(HANDLERS):
+            return None
         directory = device_dir(handler, name)
         with self._writing() as tree:
             if read.find_handler(tree, name) != (handler, state):
-                return False
-            if (tree.read(f"{directory}/error"), tree.read(f"{directory}/path")) != (error, path):
-                return False
+                return None
+            seen = tree.read_many([f"{directory}/{part}" for part in ("error", "path", "wanted")])
+            if seen != [error, path, "1"]:
+                return None
             self._last_chance()
-            if state == "active":
-                tree.write(f"{directory}/active", "0")
-            self._switch_active(f"{directory}/active", "1")
-        return True
+            with self._proven(tree, directory) as proof:
+                if proof.bound:
+                    self._switch_active(directory, "reopen", proof)
+                elif state == "active" or (proof.was is not Was.ABSENT and error != "ESTALE"):
+                    # The kernel parks it, and its directory says why.
+                    with suppress(OperationError):
+                        tree.write(f"{directory}/active", "reopen")
+            return proof
 
     def grow(self, handler: str, name: str, *, path: str) -> bool:
         """Serve what the backing of an active device has grown to: False, and nothing done, if it is not
         active at this path any more.
         """
+        check_device(name)
+        if handler not in tuple(HANDLERS):
+            return False
         directory = device_dir(handler, name)
         with self._writing() as tree:
             if read.find_handler(tree, name) != (handler, "active") or tree.read(f"{directory}/path") != path:
@@ -958,6 +1156,11 @@ def _remarks(device: Device) -> tuple[Remark, ...]:
     from pyscstadmin.kernel.uses import Backings
 
     return lint_device(device, Backings().look)
+
+
+def _write_all(tree: Tree, directory: str, values: Mapping[str, str]) -> None:
+    for name, text in values.items():
+        tree.write(f"{directory}/{name}", text)
 
 
 def _simulated(tree: Tree) -> SimTree | None:

@@ -44,8 +44,8 @@ __all__ = [
 
 # What to do about an errno; `ADVICE_AT` knows better for some files and operations.
 ADVICE: dict[int, str] = {
-    _errno.EINVAL: "the value is not one this setting takes; see docs/configfs.md for its syntax",
-    _errno.ERANGE: "the number is outside the allowed range; see docs/configfs.md",
+    _errno.EINVAL: "the value is not one this setting takes; `scstadmin get` says what it is",
+    _errno.ERANGE: "the number is outside the allowed range; `scstadmin get` says what it is",
     _errno.ENAMETOOLONG: "shorten the name or value",
     _errno.EEXIST: "it exists already, or the name or number is taken by another object; choose another one",
     _errno.ENODATA: "set the missing setting first (path for fileio and blockio, size for nullio)",
@@ -64,6 +64,19 @@ ADVICE: dict[int, str] = {
     _errno.ENOSPC: "no space left; free some and repeat",
     _errno.EIO: "the kernel log says more: journalctl -k -g scst",
     _errno.EINPROGRESS: "it goes on without being waited for; `state` shows when it is done",
+}
+
+_FILE_ADVICE: dict[int, str] = {
+    _errno.ENOENT: "its directory is not there: make it first, or give another",
+    _errno.ENOTDIR: "what should be its directory is a file: give another path",
+    _errno.EACCES: "run as root, or as somebody who may write there",
+    _errno.EPERM: "run as root; if you are: it may be immutable (lsattr tells)",
+    _errno.EROFS: "the file system is read-only: mount it read-write, or give a path elsewhere",
+    _errno.EISDIR: "it is a directory: give a file",
+    _errno.EINVAL: "the file system does not take this: give a path elsewhere",
+    _errno.ENAMETOOLONG: "the file name is too long: give a shorter one",
+    _errno.EEXIST: "something else is there: remove it, or give another path",
+    _errno.EBUSY: "something else uses it: give another path",
 }
 
 ADVICE_AT: dict[tuple[int, str], str] = {
@@ -96,6 +109,12 @@ ADVICE_AT: dict[tuple[int, str], str] = {
     (_errno.ENOENT, "symlink"): "the device does not exist; create it first",
     (_errno.ENOENT, "commands"): "mount debugfs (mount -t debugfs none /sys/kernel/debug), and check that "
     "the module is loaded",
+    # Files of this machine, which are not of the tree.
+    **{
+        (number, operation): text
+        for operation in ("save", "lock", "note")
+        for number, text in _FILE_ADVICE.items()
+    },
     (_errno.EPERM, "symlink"): "a LUN holds one link, named device, to a device of this tree",
 }
 
@@ -196,8 +215,9 @@ class NotPresent(ScstError):
 class OperationError(ScstError):
     """One operation on the tree failed.
 
-    Fields: `operation` (mkdir, rmdir, symlink, unlink, read, write, list, readlink, open), `path`, `value`
-    (what was to be written, or the link target), `errno`, `advice`.
+    Fields: `operation` (mkdir, rmdir, symlink, unlink, read, write, list, readlink, open; and, of files of
+    this machine, save, lock, note), `path`, `value` (what was to be written, or the link target), `errno`,
+    `advice`.
     """
 
     def __init__(self, operation: str, path: str, value: str | None, number: int) -> None:
@@ -211,7 +231,7 @@ class OperationError(ScstError):
     def __str__(self) -> str:
         shown = "" if self.value is None else f" {_shorten(self.value)!r}"
         link = {"write": " to", "symlink": " at"}.get(self.operation, "")
-        text = f"{self.operation}{shown}{link if shown else ''} {self.path}: "
+        text = f"{_SAID.get(self.operation, self.operation)}{shown}{link if shown else ''} {self.path}: "
         text += f"{errno_name(self.errno)} ({os.strerror(self.errno)})"
         return f"{text}; {self.advice}" if self.advice else text
 
@@ -224,6 +244,16 @@ class OperationError(ScstError):
             "advice": self.advice,
         }
         return {**ScstError.as_dict(self), **fields}
+
+
+# Operations in plain words.
+_SAID = {
+    "mkdir": "make",
+    "rmdir": "remove",
+    "symlink": "link to",
+    "unlink": "remove",
+    "readlink": "read",
+}
 
 
 def _shorten(value: str) -> str:
@@ -324,15 +354,13 @@ class PartlyApplied(ScstError):
 
 
 class SaveRefused(ScstError):
-    """The state is degraded, so a good file is not replaced; `reasons` says why."""
+    """The state is degraded, or the file is somebody else's, so it is not replaced; `reasons` says why."""
 
     def __init__(self, path: str, reasons: Sequence[str]) -> None:
         self.path = path
         self.reasons = tuple(reasons)
         why = "".join(f"\n  {reason}" for reason in self.reasons)
-        super().__init__(
-            f"{path} not written, the present state is degraded:{why}\nuse --force to save it all the same"
-        )
+        super().__init__(f"{path} not written:{why}\nuse --force to save it all the same")
 
     def as_dict(self) -> dict[str, object]:
         return {**ScstError.as_dict(self), "reasons": list(self.reasons)}

@@ -251,7 +251,9 @@ static int scst_session_prepare(struct scst_session *sess, const struct scst_acc
  * scst_session_attach() - give a new session its view and make it part of its target
  * @sess: the session
  *
- * Process context, takes scst_config_mutex.  Return: 0 or -ENOMEM.
+ * Process context, takes scst_config_mutex.  Its target counts it whatever comes of it, until it is gone.
+ *
+ * Return: 0 or -ENOMEM.
  */
 int scst_session_attach(struct scst_session *sess)
 {
@@ -259,16 +261,18 @@ int scst_session_attach(struct scst_session *sess)
 	int ret;
 
 	mutex_lock(&scst_config_mutex);
+	scst_fault_commit_begin();
 	if (tgt->access)
 		ret = scst_session_prepare(sess, tgt->access);
 	else
 		ret = scst_view_prepare(sess, NULL);
+	scst_fault_commit_end();
 	if (!ret) {
 		scst_view_switch(sess, false);
 		sess->group_name = sess->next_group_name;
 		list_add_tail(&sess->entry, &tgt->sessions);
-		tgt->nr_sessions++;
 	}
+	WRITE_ONCE(tgt->nr_sessions, tgt->nr_sessions + 1);
 	mutex_unlock(&scst_config_mutex);
 	return ret;
 }

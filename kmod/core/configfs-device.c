@@ -21,15 +21,20 @@ static DEFINE_MUTEX(scst_handlers_lock);	/* the list of handlers */
 
 /* --- settings: only while the device is disabled ----------------------------------------------- */
 
-static int scst_device_lock_settings(struct scst_device *dev)
+static int scst_device_lock_in(struct scst_device *dev, bool parked_too)
 {
 	int ret = mutex_lock_killable(&dev->settings_lock);
 
-	if (!ret && dev->state != SCST_DEVICE_DISABLED) {
+	if (!ret && dev->state != SCST_DEVICE_DISABLED && !(parked_too && dev->state == SCST_DEVICE_PARKED)) {
 		mutex_unlock(&dev->settings_lock);
 		ret = -EBUSY;
 	}
 	return ret;
+}
+
+static int scst_device_lock_settings(struct scst_device *dev)
+{
+	return scst_device_lock_in(dev, false);
 }
 
 /**
@@ -80,30 +85,19 @@ EXPORT_SYMBOL_GPL(scst_device_show_path);
  * @page: what was written; empty clears the setting
  * @count: its length
  *
+ * Settable while parked, too: a disk may have got another name meanwhile.
+ *
  * Return: 0, -EINVAL if not an absolute path of printable characters, -ENAMETOOLONG, -EBUSY while the
- * device is enabled, -ENOMEM.
+ * device is neither disabled nor parked, -ENOMEM.
  */
 int scst_device_store_path(struct scst_device *dev, char **where, const char *page, size_t count)
 {
-	size_t len = count && page[count - 1] == '\n' ? count - 1 : count;
-	char *path = NULL;
-	size_t i;
+	char *path = scst_parse_text(page, count, SCST_TEXT_MAX);
 	int ret;
 
-	if (len && page[0] != '/')
-		return -EINVAL;
-	/* configfs cuts longer values at a page. */
-	if (len >= PATH_MAX - 1)
-		return -ENAMETOOLONG;
-	for (i = 0; i < len; i++)
-		if (iscntrl(page[i]))
-			return -EINVAL;
-	if (len) {
-		path = kstrndup(page, len, GFP_KERNEL);
-		if (!path)
-			return -ENOMEM;
-	}
-	ret = scst_device_lock_settings(dev);
+	if (IS_ERR(path))
+		return PTR_ERR(path);
+	ret = path && path[0] != '/' ? -EINVAL : scst_device_lock_in(dev, true);
 	if (!ret) {
 		swap(*where, path);
 		mutex_unlock(&dev->settings_lock);
@@ -220,16 +214,89 @@ static ssize_t scst_device_active_show(struct config_item *item, char *page)
 
 static ssize_t scst_device_active_store(struct config_item *item, const char *page, size_t count)
 {
+	struct scst_device *dev = scst_device_of(item);
 	bool on;
-	int ret = scst_parse_bool(page, &on) ?: scst_device_set_active(scst_device_of(item), on);
+	int ret;
 
+	if (sysfs_streq(page, "reopen"))
+		ret = scst_device_reopen(dev);
+	else
+		ret = scst_parse_bool(page, &on) ?: scst_device_set_active(dev, on);
 	return ret ?: count;
+}
+
+static ssize_t scst_device_wanted_show(struct config_item *item, char *page)
+{
+	const struct scst_device *dev = scst_device_of(item);
+
+	return sysfs_emit(page, "%d\n", READ_ONCE(dev->wanted) && READ_ONCE(dev->state) != SCST_DEVICE_DISABLED);
+}
+
+static ssize_t scst_device_facts_show(struct config_item *item, char *page)
+{
+	struct scst_device *dev = scst_device_of(item);
+
+	return scst_device_show_path(dev, &dev->facts, page);
+}
+
+static ssize_t scst_device_facts_store(struct config_item *item, const char *page, size_t count)
+{
+	struct scst_device *dev = scst_device_of(item);
+
+	return scst_device_set_text(dev, &dev->facts, page, count, SCST_TEXT_MAX) ?: count;
+}
+
+static ssize_t scst_device_elsewhere_show(struct config_item *item, char *page)
+{
+	struct scst_device *dev = scst_device_of(item);
+
+	return scst_device_show_path(dev, &dev->elsewhere, page);
+}
+
+static ssize_t scst_device_elsewhere_store(struct config_item *item, const char *page, size_t count)
+{
+	struct scst_device *dev = scst_device_of(item);
+
+	if (page[0] != '/' && !sysfs_streq(page, ""))
+		return -EINVAL;
+	return scst_device_set_text(dev, &dev->elsewhere, page, count, SCST_TEXT_MAX) ?: count;
+}
+
+static ssize_t scst_device_expect_show(struct config_item *item, char *page)
+{
+	struct scst_device *dev = scst_device_of(item);
+
+	return scst_device_show_path(dev, &dev->expect, page);
+}
+
+static ssize_t scst_device_expect_store(struct config_item *item, const char *page, size_t count)
+{
+	struct scst_device *dev = scst_device_of(item);
+
+	return scst_device_set_text(dev, &dev->expect, page, count, SCST_BACKING_LEN) ?: count;
+}
+
+static ssize_t scst_device_backing_show(struct config_item *item, char *page)
+{
+	struct scst_device *dev = scst_device_of(item);
+	ssize_t len = mutex_lock_killable(&dev->settings_lock);
+
+	if (len)
+		return len;
+	len = sysfs_emit(page, "%s\n", dev->backing);
+	mutex_unlock(&dev->settings_lock);
+	return len;
 }
 
 CONFIGFS_ATTR(scst_device_, enabled);
 CONFIGFS_ATTR(scst_device_, active);
 CONFIGFS_ATTR_RO(scst_device_, state);
 CONFIGFS_ATTR_RO(scst_device_, error);
+CONFIGFS_ATTR_RO(scst_device_, wanted);
+CONFIGFS_ATTR(scst_device_, facts);
+CONFIGFS_ATTR(scst_device_, elsewhere);
+CONFIGFS_ATTR(scst_device_, expect);
+CONFIGFS_ATTR_RO(scst_device_, backing);
 CONFIGFS_ATTR(scst_device_, size);
 CONFIGFS_ATTR(scst_device_, block_size);
 CONFIGFS_ATTR(scst_device_, rotational);
@@ -246,10 +313,18 @@ static struct configfs_attribute *scst_device_common_attrs[] = {
 	&scst_device_attr_active,
 	&scst_device_attr_state,
 	&scst_device_attr_error,
+	&scst_device_attr_wanted,
 	&scst_device_attr_block_size,
 	&scst_device_attr_read_only,
 	&scst_device_attr_rotational,
 	&scst_device_attr_stop_unit,
+};
+
+static struct configfs_attribute *scst_device_facts_attrs[] = {
+	&scst_device_attr_facts,
+	&scst_device_attr_elsewhere,
+	&scst_device_attr_expect,
+	&scst_device_attr_backing,
 };
 
 /* --- identity ------------------------------------------------------------------------------------ */
@@ -496,7 +571,8 @@ static size_t scst_count_attrs(struct configfs_attribute **attrs)
 static struct scst_handler_dir *scst_handler_dir_alloc(const struct scst_handler *handler)
 {
 	size_t own = scst_count_attrs(handler->attrs), nr = ARRAY_SIZE(scst_device_common_attrs);
-	struct scst_handler_dir *dir = kzalloc(struct_size(dir, attrs, nr + own + 3), GFP_KERNEL);
+	size_t facts = handler->flags & SCST_HANDLER_FACTS ? ARRAY_SIZE(scst_device_facts_attrs) : 0;
+	struct scst_handler_dir *dir = kzalloc(struct_size(dir, attrs, nr + facts + own + 3), GFP_KERNEL);
 
 	if (!dir)
 		return NULL;
@@ -505,6 +581,9 @@ static struct scst_handler_dir *scst_handler_dir_alloc(const struct scst_handler
 			   &scst_device_attr_size : &scst_device_attr_size_ro;
 	if (!(handler->flags & SCST_HANDLER_NO_CACHE))
 		dir->attrs[nr++] = &scst_device_attr_write_through;
+	if (facts)
+		memcpy(&dir->attrs[nr], scst_device_facts_attrs, sizeof(scst_device_facts_attrs));
+	nr += facts;
 	if (own)
 		memcpy(&dir->attrs[nr], handler->attrs, own * sizeof(*handler->attrs));
 	dir->handler = handler;

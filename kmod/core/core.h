@@ -633,12 +633,13 @@ void scst_request_put(struct scst_request *req);
 void scst_request_answer(struct scst_request **slot, int result);
 int scst_request_wait(struct scst_request *req, const struct config_item *item);
 
-/* --- device.c, target.c, port.c ------------------------------------------------------------ */
+/* --- device.c, backing.c, target.c, port.c ------------------------------------------------- */
 
 void scst_device_setup(struct scst_device *dev, const struct scst_handler *handler, const char *name);
 int scst_device_init_ref(struct scst_device *dev);
 int scst_device_set_enabled(struct scst_device *dev, bool on);
 int scst_device_set_active(struct scst_device *dev, bool on);
+int scst_device_reopen(struct scst_device *dev);
 void scst_device_for_each_nexus(struct scst_device *dev, void (*fn)(struct scst_nexus *, void *),
 				void *arg);
 void scst_device_get(struct scst_device *dev);
@@ -651,6 +652,14 @@ u32 scst_device_block_size(const struct scst_device *dev);
 u64 scst_device_size(const struct scst_device *dev);
 int scst_device_resize(struct scst_device *dev, u64 size);
 bool scst_device_rotational(const struct scst_device *dev);
+
+/* configfs cuts longer values at a page. */
+#define SCST_TEXT_MAX	(PATH_MAX - 2)
+
+char *scst_parse_text(const char *page, size_t count, size_t max);
+int scst_device_set_text(struct scst_device *dev, char **where, const char *page, size_t count, size_t max);
+void scst_device_free_texts(struct scst_device *dev);
+void scst_device_forget_backing(struct scst_device *dev);
 
 u32 scst_target_max_xfer(const struct scst_target *tgt);
 int scst_target_setup(struct scst_target *tgt, const struct scst_target_driver *drv, const char *name);

@@ -25,7 +25,7 @@ static const char *const scst_object_names[SCST_OBJ_NR] = {
 
 static struct dentry *scst_debugfs;
 static u32 scst_fail_commit;	/* armed */
-static u32 scst_fail_countdown;	/* in this publication, under scst_config_mutex */
+static u32 scst_fail_countdown;	/* in what is going on, under scst_config_mutex */
 
 static int scst_objects_show(struct seq_file *m, void *unused)
 {
@@ -37,7 +37,7 @@ static int scst_objects_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(scst_objects);
 
-/* A publication begins: the armed fault, if any, is for this one alone. */
+/* A publication or a login begins: the armed fault, if any, is for this one alone. */
 void scst_fault_commit_begin(void)
 {
 	scst_fail_countdown = xchg(&scst_fail_commit, 0);

@@ -77,10 +77,11 @@ static void scst_device_event(struct scst_device *dev, const char *event)
 
 static void scst_opening_drop(struct scst_opening *opening)
 {
-	if (!opening->cred)
-		return;
-	put_cred(opening->cred);
-	path_put(&opening->root);
+	kfree(opening->elsewhere);
+	if (opening->cred) {
+		put_cred(opening->cred);
+		path_put(&opening->root);
+	}
 	memset(opening, 0, sizeof(*opening));
 }
 
@@ -100,6 +101,7 @@ static void scst_device_free_work(struct work_struct *work)
 	scst_threads_stop(&dev->threads);
 	if (handler->free)
 		handler->free(dev);
+	scst_device_free_texts(dev);
 	scst_opening_drop(&dev->opening);
 	percpu_ref_exit(&dev->active_ref);
 	kfree(dev);
@@ -353,16 +355,18 @@ static void scst_device_unregister(struct scst_device *dev)
 
 /* --- opening: the job owns the state --------------------------------------------------------------- */
 
-static bool scst_errno_is_absent(int error)
+/* The backing is not there, or another one is: enabling does not fail because of what may come. */
+static bool scst_errno_parks(int error)
 {
 	return error == -ENOENT || error == -ENXIO || error == -ENODEV ||
-	       error == -ENOTDIR || error == -ENOMEDIUM;
+	       error == -ENOTDIR || error == -ENOMEDIUM || error == -ESTALE;
 }
 
 static void scst_device_close_backing(struct scst_device *dev)
 {
 	int ret = dev->handler->close(dev);
 
+	scst_device_forget_backing(dev);
 	dev->backing_open = false;
 	WRITE_ONCE(dev->retiree.backing, NULL);
 	if (ret >= 0)
@@ -437,8 +441,10 @@ static int scst_device_open(struct scst_device *dev, const struct scst_opening *
 	own = override_creds(opening->cred);
 	ret = dev->handler->open(dev, opening);
 	revert_creds(own);
-	if (ret)
+	if (ret) {
+		scst_device_forget_backing(dev);
 		goto out;
+	}
 	dev->backing_open = true;
 	ret = scst_device_check_geometry(dev, before) ?: scst_device_check_backing(dev);
 	if (ret)
@@ -511,7 +517,7 @@ static void scst_device_opened(struct scst_device *dev, const struct scst_geomet
 /* The backing is not open, because of @error. */
 static void scst_device_open_failed(struct scst_device *dev, int error)
 {
-	bool absent = scst_errno_is_absent(error);
+	bool parks = scst_errno_parks(error);
 
 	if (dev->enabled) {
 		scst_device_set_state(dev, SCST_DEVICE_PARKED);
@@ -522,7 +528,7 @@ static void scst_device_open_failed(struct scst_device *dev, int error)
 			scst_device_go(dev);
 		return;
 	}
-	if (absent && dev->goal != SCST_DEVICE_DISABLED) {
+	if (parks && dev->goal != SCST_DEVICE_DISABLED) {
 		error = scst_device_register(dev);
 		if (!error) {
 			scst_device_give_up(dev, SCST_DEVICE_PARKED, 0);
@@ -541,13 +547,17 @@ static void scst_device_open_job(struct scst_job *job)
 	struct scst_device *dev = container_of(job, struct scst_device, open_job);
 	struct scst_geometry before = dev->geo;
 	struct scst_opening opening;
-	int ret;
+	int ret = 0;
 
 	mutex_lock(&dev->settings_lock);
 	opening = dev->opening;
 	memset(&dev->opening, 0, sizeof(dev->opening));
+	if (dev->elsewhere) {
+		opening.elsewhere = kstrdup(dev->elsewhere, GFP_KERNEL);
+		ret = opening.elsewhere ? 0 : -ENOMEM;
+	}
 	mutex_unlock(&dev->settings_lock);
-	ret = scst_device_open(dev, &opening, &before);
+	ret = ret ?: scst_device_open(dev, &opening, &before);
 	scst_opening_drop(&opening);
 	mutex_lock(&dev->settings_lock);
 	WRITE_ONCE(dev->open_error, ret);
@@ -617,6 +627,7 @@ static int scst_device_ask_enabled(struct scst_device *dev, struct scst_request 
 		*req = NULL;
 		return 0;
 	}
+	WRITE_ONCE(dev->wanted, true);
 	*req = scst_device_ask(dev, SCST_DEVICE_ACTIVE, *req);
 	return 0;
 }
@@ -640,8 +651,17 @@ static int scst_device_ask_active(struct scst_device *dev, struct scst_request *
 {
 	if (dev->state == SCST_DEVICE_DISABLED || dev->goal == SCST_DEVICE_DISABLED)
 		return -EINVAL;
+	WRITE_ONCE(dev->wanted, true);
 	*req = scst_device_ask(dev, SCST_DEVICE_ACTIVE, *req);
 	return 0;
+}
+
+/* One request, so that nobody is left half way who asked for it. */
+static int scst_device_ask_reopened(struct scst_device *dev, struct scst_request **req)
+{
+	if (dev->state == SCST_DEVICE_ACTIVE)
+		scst_device_begin_close(dev);
+	return scst_device_ask_active(dev, req);
 }
 
 static int scst_device_ask_parked(struct scst_device *dev, struct scst_request **req)
@@ -649,6 +669,7 @@ static int scst_device_ask_parked(struct scst_device *dev, struct scst_request *
 	if (dev->state == SCST_DEVICE_DISABLED || dev->goal == SCST_DEVICE_DISABLED)
 		return -EINVAL;
 	WRITE_ONCE(dev->open_error, 0);
+	WRITE_ONCE(dev->wanted, false);
 	*req = scst_device_ask(dev, SCST_DEVICE_PARKED, *req);
 	return 0;
 }
@@ -868,6 +889,19 @@ int scst_device_set_active(struct scst_device *dev, bool on)
 			return ret;
 	}
 	return scst_device_store(dev, on ? scst_device_ask_active : scst_device_ask_parked);
+}
+
+/**
+ * scst_device_reopen() - close the backing of an enabled device, if it is open, and open it
+ * @dev: the device
+ *
+ * In a store of the device's; a request and a killable wait for what comes of it.
+ *
+ * Return: 0, -EINVAL if the device is disabled, what the open said, or as scst_device_set_enabled().
+ */
+int scst_device_reopen(struct scst_device *dev)
+{
+	return scst_device_store(dev, scst_device_ask_reopened);
 }
 
 /* While disabled it is a setting, if it is one at all; while parked it is what to serve next. */

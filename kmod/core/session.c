@@ -174,7 +174,9 @@ struct scst_session *scst_session_register(struct scst_target *tgt, const char *
 		scst_transport_id_default(&sess->transport_id, tgt->driver->protocol, sess->initiator);
 	ret = scst_session_attach(sess);
 	if (ret) {
-		scst_session_free(sess);
+		/* It is held by each nexus that was made for it, until a grace period after the nexus was given up. */
+		sess->silent = true;
+		percpu_ref_kill(&sess->ref);
 		return ERR_PTR(ret);
 	}
 	/* Its place is reserved; from here on it goes by its reference count only, and may be looked at. */

@@ -566,19 +566,26 @@ static int blockio_may_open(const struct scst_device *dev, const struct path *pa
 	return path_permission(path, MAY_OPEN | MAY_READ | (dev->read_only ? 0 : MAY_WRITE));
 }
 
+static int blockio_number(dev_t number, char words[SCST_BACKING_LEN + 1])
+{
+	return scnprintf(words, SCST_BACKING_LEN + 1, "b %u:%u", MAJOR(number), MINOR(number));
+}
+
 /* Looks before it opens: opening a pipe or a tape has effects of its own. */
-static struct file *blockio_open_path(struct blockio_device *bd, const struct path *root)
+static struct file *blockio_open_path(struct blockio_device *bd, const struct scst_opening *opening)
 {
 	blk_mode_t mode = BLK_OPEN_READ;
+	char words[SCST_BACKING_LEN + 1];
 	struct file *found, *file;
 	int ret;
 
-	found = file_open_root(root, bd->path, O_PATH, 0);
+	found = file_open_root(&opening->root, opening->elsewhere ?: bd->path, O_PATH, 0);
 	if (IS_ERR(found))
 		return found;
 	if (!bd->dev.read_only)
 		mode |= BLK_OPEN_WRITE;
-	ret = blockio_may_open(&bd->dev, &found->f_path);
+	blockio_number(d_inode(found->f_path.dentry)->i_rdev, words);
+	ret = blockio_may_open(&bd->dev, &found->f_path) ?: scst_device_expects(&bd->dev, words);
 	file = ret ? ERR_PTR(ret) : scst_bdev_open(&found->f_path, mode, bd, &blockio_holder_ops);
 	scst_fput(found);
 	return file;
@@ -595,6 +602,8 @@ static int blockio_not_opened(const struct blockio_device *bd, int error)
 	case -ENODEV:
 	case -ENOTDIR:
 	case -ENOMEDIUM:
+		break;
+	case -ESTALE:	/* told where it was found */
 		break;
 	case -EBUSY:
 		pr_warn("%s: path %s: in use\n", dev->name, bd->path);
@@ -696,6 +705,16 @@ static void blockio_reserves_exit(struct blockio_device *bd)
 	__free_page(bd->reserve);
 }
 
+/* Device numbers are given again; the sequence number of a disk never is. */
+static int blockio_found(struct blockio_device *bd, const struct block_device *bdev)
+{
+	char words[SCST_BACKING_LEN + 1];
+	int len = blockio_number(bdev->bd_dev, words);
+
+	scnprintf(words + len, SCST_BACKING_LEN + 1 - len, " %llu", bdev->bd_disk->diskseq);
+	return scst_device_found(&bd->dev, words);
+}
+
 static int blockio_setup(struct blockio_device *bd, struct block_device *bdev)
 {
 	int ret;
@@ -719,10 +738,10 @@ static int blockio_open(struct scst_device *dev, const struct scst_opening *open
 	struct file *file;
 	int ret;
 
-	file = blockio_open_path(bd, &opening->root);
+	file = blockio_open_path(bd, opening);
 	if (IS_ERR(file))
 		return blockio_not_opened(bd, PTR_ERR(file));
-	ret = blockio_setup(bd, file_bdev(file));
+	ret = blockio_found(bd, file_bdev(file)) ?: blockio_setup(bd, file_bdev(file));
 	if (ret) {
 		bdev_fput(file);
 		return ret;
@@ -806,7 +825,7 @@ static const struct scst_handler blockio_handler = {
 	.owner		= THIS_MODULE,
 	.name		= "blockio",
 	.device_size	= sizeof(struct blockio_device),
-	.flags		= SCST_HANDLER_DIRECT,
+	.flags		= SCST_HANDLER_DIRECT | SCST_HANDLER_FACTS,
 	.attrs		= blockio_attrs,
 	.free		= blockio_free,
 	.check		= blockio_check,

@@ -514,16 +514,38 @@ static int fileio_check_inode(const struct fileio_device *fd, const struct inode
 	return 0;
 }
 
-/* Looks before it opens: opening a pipe or a tape has effects of its own. */
-static int fileio_look(const struct fileio_device *fd, const struct path *root)
+/* The same for as long as there is the file, and its birth tells it from others that get its number later. */
+static int fileio_words(const struct fileio_device *fd, const struct path *path, char words[SCST_BACKING_LEN + 1])
 {
-	struct file *found = file_open_root(root, fd->path, O_PATH, 0);
+	struct kstat stat;
+	int ret, len;
+
+	ret = vfs_getattr(path, &stat, STATX_INO | STATX_BTIME, AT_STATX_SYNC_AS_STAT);
+	if (ret) {
+		pr_warn("%s: path %s: no attributes: error %d\n", fd->dev.name, fd->path, ret);
+		return ret;
+	}
+	len = scnprintf(words, SCST_BACKING_LEN + 1, "f %u:%u %llu ", MAJOR(stat.dev), MINOR(stat.dev), stat.ino);
+	if (stat.result_mask & STATX_BTIME)
+		scnprintf(words + len, SCST_BACKING_LEN + 1 - len, "%lld.%09ld", (s64)stat.btime.tv_sec,
+			  stat.btime.tv_nsec);
+	else
+		strcpy(words + len, "-");
+	return 0;
+}
+
+/* Looks before it opens: opening a pipe or a tape has effects of its own. */
+static int fileio_look(struct fileio_device *fd, const struct scst_opening *opening)
+{
+	struct file *found = file_open_root(&opening->root, opening->elsewhere ?: fd->path, O_PATH, 0);
+	char words[SCST_BACKING_LEN + 1];
 	int ret;
 
 	if (IS_ERR(found))
 		return PTR_ERR(found);
-	ret = fileio_check_inode(fd, file_inode(found));
+	ret = fileio_check_inode(fd, file_inode(found)) ?: fileio_words(fd, &found->f_path, words);
 	scst_fput(found);
+	ret = ret ?: scst_device_expects(&fd->dev, words);
 	return ret;
 }
 
@@ -532,23 +554,26 @@ static int fileio_look(const struct fileio_device *fd, const struct path *root)
  * has come into the file's place meanwhile, O_NONBLOCK gets us out again; later on some file systems would read less
  * than they are asked for because of it.
  */
-static struct file *fileio_open_file(const struct fileio_device *fd, const struct path *root)
+static struct file *fileio_open_file(struct fileio_device *fd, const struct scst_opening *opening)
 {
+	char words[SCST_BACKING_LEN + 1];
 	int flags = O_LARGEFILE | O_NONBLOCK | (fd->dev.read_only ? O_RDONLY : O_RDWR);
 	struct file *file;
 	int ret;
 
-	ret = fileio_look(fd, root);
+	ret = fileio_look(fd, opening);
 	if (ret)
 		return ERR_PTR(ret);
-	file = file_open_root(root, fd->path, flags | (fd->o_direct ? O_DIRECT : 0), 0);
+	file = file_open_root(&opening->root, opening->elsewhere ?: fd->path,
+			      flags | (fd->o_direct ? O_DIRECT : 0), 0);
 	if (IS_ERR(file)) {
 		if (fd->o_direct && PTR_ERR(file) == -EINVAL)
 			pr_warn("%s: o_direct is 1, but the file system of %s has no direct I/O\n", fd->dev.name,
 				fd->path);
 		return file;
 	}
-	ret = fileio_check_inode(fd, file_inode(file));
+	ret = fileio_check_inode(fd, file_inode(file)) ?: fileio_words(fd, &file->f_path, words);
+	ret = ret ?: scst_device_found(&fd->dev, words);
 	if (ret) {
 		scst_fput(file);
 		return ERR_PTR(ret);
@@ -571,7 +596,8 @@ static void fileio_not_opened(const struct fileio_device *fd, int error)
 	case -ENOTDIR:
 	case -ENOMEDIUM:
 		break;
-	case -EINVAL:	/* told where it was found */
+	case -EINVAL:	/* told where they were found */
+	case -ESTALE:
 		break;
 	case -EPERM:
 		pr_warn("%s: path %s: not opened with read_only %d: immutable, append-only or forbidden\n",
@@ -673,7 +699,7 @@ static int fileio_open(struct scst_device *dev, const struct scst_opening *openi
 	struct file *file;
 	int ret;
 
-	file = fileio_open_file(fd, &opening->root);
+	file = fileio_open_file(fd, opening);
 	if (IS_ERR(file)) {
 		fileio_not_opened(fd, PTR_ERR(file));
 		return PTR_ERR(file);
@@ -787,6 +813,7 @@ static const struct scst_handler fileio_handler = {
 	.owner		= THIS_MODULE,
 	.name		= "fileio",
 	.device_size	= sizeof(struct fileio_device),
+	.flags		= SCST_HANDLER_FACTS,
 	.attrs		= fileio_attrs,
 	.free		= fileio_free,
 	.check		= fileio_check,

@@ -21,16 +21,22 @@ enum scst_handler_flag {
 	SCST_HANDLER_SIZE_RW	= 1 << 0,	/* the size is a setting, not a property of a backing */
 	SCST_HANDLER_NO_CACHE	= 1 << 1,	/* no write_through setting: nothing to write through */
 	SCST_HANDLER_DIRECT	= 1 << 2,	/* execute() may run in the submitter's process context */
+	SCST_HANDLER_FACTS	= 1 << 3,	/* open() tells what it opens: scst_device_expects(), scst_device_found() */
 };
+
+/* Longest text of `expect` and `backing` */
+#define SCST_BACKING_LEN	127
 
 /**
  * struct scst_opening - what open() is to do, and on whose behalf
  * @cred: credentials of who asked: the backing is opened with the checks that open(2) makes for them
  * @root: root directory of who asked, in which paths are looked up
+ * @elsewhere: path of the backing if it is not where the handler's setting says, else NULL
  */
 struct scst_opening {
 	const struct cred *cred;
 	struct path root;
+	char *elsewhere;
 };
 
 /**
@@ -45,8 +51,8 @@ struct scst_opening {
  * @free: last reference gone; releases what attribute stores made.  Process context, may sleep.  Optional.
  * @check: all required settings there?  0, -ENODATA or -EINVAL.  Under dev->settings_lock: must not wait.
  * @open: open the backing and set dev->geo and dev->fua.  -ENOENT, -ENXIO, -ENODEV, -ENOTDIR and -ENOMEDIUM mean "absent"
- *	and park the device; any other reason is told to the kernel log in words, naming the setting that is to
- *	blame.  On the device's own threads with the credentials of @opening in force, may sleep and hang.
+ *	and park the device, as does -ESTALE, what scst_device_found() says of another backing than the expected one; any
+ *	other reason is told to the kernel log in words, naming the setting that is to blame.  On the device's own threads with the credentials of @opening in force, may sleep and hang.
  * @close: close the backing; no command is running and none can start.  On the device's own threads, may sleep and
  *	hang.  Returns 0, or a negative errno if something acknowledged could not be kept.
  * @try_execute: do cmd->action at once, without sleeping and without changing the medium, set the result with
@@ -164,6 +170,10 @@ struct scst_device {
 	struct mutex settings_lock;	/* settings and states; short, never held across a wait */
 	struct scst_identity id;
 	char name[SCST_DEVICE_NAME_LEN + 1];
+	char *facts;		/* what the tool knows the backing by; NULL: nothing, any may be opened */
+	char *elsewhere;	/* where the backing is, if not where the handler's setting says, or NULL */
+	char *expect;		/* what the next opening has to find then; NULL: nothing was proven */
+	char backing[SCST_BACKING_LEN + 1];	/* what is open */
 
 	/* States: see device.c.  Under settings_lock, or of the job that owns OPENING and CLOSING. */
 	enum scst_device_state state;
@@ -172,6 +182,7 @@ struct scst_device {
 	struct scst_opening opening;	/* on whose behalf, with goal ACTIVE until it begins */
 	int open_error;
 	bool claimed;			/* its identity is taken; under the config mutex, too */
+	bool wanted;			/* active; not parked on request */
 	bool enabled;			/* LUNs may lead here; under the config mutex, too */
 	bool retired;			/* its directory is gone */
 	bool backing_open;
@@ -204,6 +215,8 @@ struct scst_device {
 int scst_handler_register(const struct scst_handler *handler);
 void scst_handler_unregister(const struct scst_handler *handler);
 void scst_device_lost(struct scst_device *dev);
+int scst_device_expects(struct scst_device *dev, const char *words);
+int scst_device_found(struct scst_device *dev, const char *words);
 void scst_device_defer(struct scst_device *dev, struct scst_job *job, void (*fn)(struct scst_job *job));
 void scst_cmd_done(struct scst_cmd *cmd, int error);
 void scst_cmd_done_sense(struct scst_cmd *cmd, u8 status, const u8 *sense, unsigned int sense_len, u32 len);

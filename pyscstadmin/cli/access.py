@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyscstadmin.cli import ranges
 from pyscstadmin.cli.objects import device_name, target_name
 from pyscstadmin.cli.render import command_lines, decision_lines, session_lines, size_text, who_lines
-from pyscstadmin.cli.results import changed, table
+from pyscstadmin.cli.results import changed, refusal_lines, refusals, table
 from pyscstadmin.cli.verbs import Given, Result
 from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.config import edits
@@ -125,8 +125,11 @@ def explain(ctx: Context, given: Given) -> Result:
     settled = admin.settled()
     standing = admin.standing(lun.device for lun in decision.luns)
     devices = {name: one._asdict() for name, one in standing.items()}
-    data = {**asdict(decision), "settled": settled, "devices": devices}
-    return Result(data, decision_lines(decision, target, standing, settled=settled))
+    refused = refusals(ctx, standing)
+    bindings = [proof.as_dict() for proof in refused]
+    data = {**asdict(decision), "settled": settled, "devices": devices, "bindings": bindings}
+    lines = decision_lines(decision, target, standing, settled=settled)
+    return Result(data, [*lines, *refusal_lines(refused)])
 
 
 def _explain_file(given: Given) -> Result:
@@ -161,16 +164,18 @@ def who(ctx: Context, given: Given) -> Result:
         **found.standing._asdict(),
         "uses": [asdict(use) for use in found.uses],
     }
-    return Result(data, who_lines(found))
+    refused = refusals(ctx, {found.device.name: found.standing})
+    data["bindings"] = [proof.as_dict() for proof in refused]
+    return Result(data, [*who_lines(found), *refusal_lines(refused)])
 
 
 def sessions(ctx: Context, given: Given) -> Result:
     """sessions"""
     if given.get("commands"):
         running = ctx.admin.commands()
-        return Result([asdict(command) for command in running], command_lines(running))
+        return Result({"commands": [asdict(command) for command in running]}, command_lines(running))
     found = ctx.logins()
-    return Result([asdict(session) for session in found], session_lines(found))
+    return Result({"sessions": [asdict(session) for session in found]}, session_lines(found))
 
 
 # Lists.

@@ -6,14 +6,14 @@ what of the present state was looked at already.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
 from pyscstadmin.admin import Admin
 from pyscstadmin.cli.places import Place
-from pyscstadmin.cli.words import Declined, WrongUsage
+from pyscstadmin.cli.words import Declined, NotAgreed, WrongUsage
 from pyscstadmin.config import edits
 from pyscstadmin.config.draft import Draft, Key, LunSet, near
 from pyscstadmin.config.edits import Edit
@@ -28,6 +28,12 @@ from pyscstadmin.kernel.read import Snapshot
 from pyscstadmin.kernel.sessions import Session
 
 __all__ = ["Batch", "Context", "Draw"]
+
+
+_NOTHING_BEGUN = (
+    "nothing was begun: `begin` comes first. What somebody left staged in the tree cannot be dropped alone: "
+    "`commit` brings it into force, `restore` or `apply FILE` takes everything back to what a file says"
+)
 
 
 class Step(NamedTuple):
@@ -360,7 +366,7 @@ class Context:
 
     def _begun(self) -> Batch:
         if self.batch is None:
-            raise WrongUsage("nothing was begun: `begin` comes first")
+            raise WrongUsage(_NOTHING_BEGUN)
         return self.batch
 
     def alone(self, what: str) -> None:
@@ -368,10 +374,14 @@ class Context:
         if self.batch is not None:
             raise WrongUsage(f"{what} cannot be part of what was begun: `commit` or `discard` first")
 
-    def confirm(self, question: str, agreed: object) -> None:
-        """Go on only if that was said, or a person says so now. Raises `WrongUsage`."""
+    def confirm(self, question: str, agreed: object, losses: Mapping[str, object] | None = None) -> None:
+        """Go on only if that was said, or a person says so now. Raises `WrongUsage`,
+        `NotAgreed` (`losses`: what they lose who are logged in), `Declined`.
+        """
         if agreed:
             return
+        if self.ask is None and losses:
+            raise NotAgreed(question, losses)
         if self.ask is None:
             raise WrongUsage(f"{question} If that is meant, say yes=yes (--yes)")
         if not self.ask(f"{question} Go on? [y/N] "):

@@ -79,7 +79,8 @@ def _settings(table: Rows) -> Schema:
 
 
 def _setting(row: Setting) -> Schema:
-    described: Schema = {"default": row.default} if row.type.refuse(row.default) == "" else {}
+    valid = row.type.refuse(row.default) == "" and not row.kept
+    described: Schema = {"default": row.default} if valid else {}
     return {**row.type.schema(), **described, "description": row.help}
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from pyscstadmin.cli.context import Context
 from pyscstadmin.cli.places import PLURALS, TOP, Place, place
@@ -16,14 +17,28 @@ __all__ = ["explained", "harmless", "run", "understand", "understand_line", "unk
 
 def run(ctx: Context, given: Given) -> Result:
     """Do what was understood. Raises errors of `ScstError`."""
-    if given.form.verb == "help":  # which knows the table, as the table cannot
+    try:
+        result = _of_table(given) or given.form.run(ctx, given)
+    except WrongUsage as error:
+        raise WrongUsage(str(error), error.usage or usage(given.form, given.place)) from None
+    if not ctx.collects or result.own or result.data is None:
+        return result
+    from pyscstadmin.cli.answers import name_of, named
+
+    return replace(result, data=named(name_of(given.form), result.data))
+
+
+def _of_table(given: Given) -> Result | None:
+    """What is about the table of verbs, which its functions cannot know."""
+    if given.form.verb == "help":
         from pyscstadmin.cli.help import help_data, help_lines
 
         return Result(help_data(given.rest, given.place), list(help_lines(given.rest, given.place)))
-    try:
-        return given.form.run(ctx, given)
-    except WrongUsage as error:
-        raise WrongUsage(str(error), error.usage or usage(given.form, given.place)) from None
+    if given.form.verb == "schema" and given.get("answers"):
+        from pyscstadmin.cli import answers
+
+        return Result(answers.json_schema(), answers.text().splitlines(), own=True)
+    return None
 
 
 def understand(verb: str, words: Sequence[Word], where: Place = TOP) -> Given:

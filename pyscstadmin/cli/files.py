@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from pyscstadmin.cli.bindings import rebound_lines
 from pyscstadmin.cli.objects import device_name
 from pyscstadmin.cli.render import (
     config_counts,
@@ -24,14 +25,18 @@ from pyscstadmin.cli.results import (
     operation_data,
     outcome_data,
     parked_because,
+    refusal_lines,
+    refusals,
     remarks_data,
     running_data,
 )
 from pyscstadmin.cli.verbs import Given, Result
 from pyscstadmin.cli.words import WrongUsage
+from pyscstadmin.kernel.prove import Was
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
+    from pyscstadmin.config.losses import Losses
     from pyscstadmin.config.model import Config
     from pyscstadmin.kernel.apply import Outcome
 
@@ -45,6 +50,7 @@ __all__ = [
     "discard",
     "lint",
     "plan",
+    "rebind",
     "resize",
     "restore",
     "save",
@@ -56,9 +62,10 @@ __all__ = [
 
 def show(ctx: Context, given: Given) -> Result:
     """show"""
-    shot, running = ctx.snapshot, ctx.admin.running()
     from pyscstadmin.config.schema import to_data
 
+    shot, running = ctx.snapshot, ctx.admin.running()
+    refused = refusals(ctx, shot.standing())
     data = {
         "generation": shot.root.generation,
         "settled": shot.root.settled,
@@ -68,8 +75,9 @@ def show(ctx: Context, given: Given) -> Result:
         "device_errors": dict(sorted(shot.device_errors.items())),
         "target_states": {"/".join(key): state for key, state in sorted(shot.target_states.items())},
         "running": running_data(running),
+        "bindings": [proof.as_dict() for proof in refused],
     }
-    return Result(data, show_lines(shot, running))
+    return Result(data, [*show_lines(shot, running), *refusal_lines(refused)])
 
 
 def status(ctx: Context, given: Given) -> Result:
@@ -172,7 +180,9 @@ def apply(ctx: Context, given: Given) -> Result:
     """apply"""
     ctx.alone("apply")
     wanted, accept = _load(ctx, given["file"]), given.get("accept", ())
-    return _done(ctx, ctx.admin.apply(wanted, accept=accept, progress=ctx.progress))
+    return _agreed(
+        ctx, given, lambda agree: ctx.admin.apply(wanted, accept=accept, progress=ctx.progress, agree=agree)
+    )
 
 
 def restore(ctx: Context, given: Given) -> Result:
@@ -180,7 +190,40 @@ def restore(ctx: Context, given: Given) -> Result:
     ctx.alone("restore")
     wanted = _load(ctx, given.get("file") or ctx.admin.default_file)
     accept = given.get("accept", ())
-    return _done(ctx, ctx.admin.restore(wanted, accept=accept, progress=ctx.progress))
+    return _agreed(
+        ctx, given, lambda agree: ctx.admin.restore(wanted, accept=accept, progress=ctx.progress, agree=agree)
+    )
+
+
+class _Asks(Exception):
+    """Somebody has to agree to this first. Not under the lock: a person may take his time."""
+
+    def __init__(self, losses: Losses) -> None:
+        self.losses = losses
+
+
+def _agreed(ctx: Context, given: Given, run: Callable[[Callable[[Losses], None]], Outcome]) -> Result:
+    """Apply, if what goes by that may go. A person is asked about all that does, and again if it is more by
+    the time he has answered; a script only has to say so where somebody is logged in and loses something.
+    """
+    known: Losses | None = None
+
+    def agree(losses: Losses) -> None:
+        nonlocal known
+        if not given.get("yes") and losses != known and (ctx.ask is not None or losses.live):
+            raise _Asks(losses)
+        known = losses
+
+    while True:
+        try:
+            outcome = run(agree)
+        except _Asks as asks:
+            ctx.admin.again()
+            text = asks.losses.text()
+            ctx.confirm(f"This {text}.", None, {"losses": asks.losses.as_dict()})
+            known = asks.losses
+        else:
+            return _done(ctx, outcome, known)
 
 
 def clear(ctx: Context, given: Given) -> Result:
@@ -190,8 +233,12 @@ def clear(ctx: Context, given: Given) -> Result:
     return _done(ctx, ctx.admin.clear(progress=ctx.progress))
 
 
-def _done(ctx: Context, outcome: Outcome) -> Result:
-    return Result(outcome_data(outcome), outcome_lines(outcome), outcome)
+def _done(ctx: Context, outcome: Outcome, losses: Losses | None = None) -> Result:
+    data, lines = outcome_data(outcome), list(outcome_lines(outcome))
+    if losses is not None:
+        data["losses"] = losses.as_dict()
+        lines.insert(1, f"this {losses.text()}")
+    return Result(data, lines, outcome)
 
 
 def save(ctx: Context, given: Given) -> Result:
@@ -209,7 +256,7 @@ def _print(ctx: Context) -> Result:
     from pyscstadmin.config.schema import dumps, to_data
 
     if ctx.collects:
-        return Result(to_data(ctx.config))
+        return Result(to_data(ctx.config), own=True)
     # The file format is UTF-8, whatever the terminal is.
     sys.stdout.flush()
     sys.stdout.buffer.write(dumps(ctx.config).encode())
@@ -221,7 +268,7 @@ def schema(ctx: Context, given: Given) -> Result:
     """schema"""
     from pyscstadmin.cli.describe import json_schema, text
 
-    return Result(json_schema(), text().splitlines())
+    return Result(json_schema(), text().splitlines(), own=True)
 
 
 # What comes into force together.
@@ -258,7 +305,10 @@ def activate(ctx: Context, given: Given) -> Result:
     ctx.alone("activate")
     name = device_name(ctx, given)
     state = ctx.admin.activate(name)
-    return Result({"device": name, "state": state}, [f"{name}: {state}"])
+    proof = ctx.admin.find(name)
+    odd = [proof] if proof is not None and proof.was in (Was.MOVED, Was.ANY) else []
+    data = {"device": name, "state": state, "bindings": [one.as_dict() for one in odd]}
+    return Result(data, [f"{name}: {state}", *(f"{name}: {one.text}" for one in odd)])
 
 
 def deactivate(ctx: Context, given: Given) -> Result:
@@ -267,6 +317,15 @@ def deactivate(ctx: Context, given: Given) -> Result:
     name = device_name(ctx, given)
     state = ctx.admin.deactivate(name)
     return Result({"device": name, "state": state}, [f"{name}: {state}"])
+
+
+def rebind(ctx: Context, given: Given) -> Result:
+    """rebind"""
+    ctx.alone("rebind")
+    rebound = ctx.admin.rebind(device_name(ctx, given), given.get("path", ""))
+    data = {"device": rebound.device, "path": rebound.path, "state": rebound.state}
+    changed = [{"fact": d.name, "before": d.known, "after": d.found} for d in rebound.differences]
+    return Result({**data, "differences": changed}, rebound_lines(rebound))
 
 
 def resize(ctx: Context, given: Given) -> Result:

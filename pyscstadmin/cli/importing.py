@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from pyscstadmin.cli.answers import IMPORT, named
 from pyscstadmin.cli.main import emit
 from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.config.locate import dotted
 from pyscstadmin.config.schema import dumps, loads, to_data
-from pyscstadmin.errors import Conflict, InvalidInput
+from pyscstadmin.errors import Conflict, InvalidInput, SaveRefused
 from pyscstadmin.migrate.account import Account, Item, Verdict
 from pyscstadmin.migrate.lio import convert
 
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         _write(imported, args.output)
     code = 0 if imported.complete else NOT_ALL
     if args.json:
-        emit(args, _data(imported, document.source, args.output, code))
+        emit(args, named(IMPORT, _data(imported, document.source, args.output, code)))
         return code
     if not args.output:
         # The file format is UTF-8, whatever the terminal is.
@@ -88,7 +89,10 @@ def _write(imported: Imported, path: str) -> None:
 
     if not imported.config.devices and not imported.config.targets:
         raise Conflict(f"{path} not written: there is nothing in it that could be imported")
-    save(imported.config, path)
+    try:
+        save(imported.config, path)
+    except SaveRefused as error:
+        raise Conflict(f"{path} not written: {', '.join(error.reasons)}; give another file") from error
 
 
 def _data(imported: Imported, source: str, output: str | None, code: int) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None, faces: Faces) -> int:
         if not _asks_json(words):
             _say_usage(error)
             raise SystemExit(error.exit_code) from None
-        emit(argparse.Namespace(json=True), error.as_dict())
+        _emit_fault(error.as_dict())
         return error.exit_code
 
 
@@ -124,7 +124,7 @@ def _report(args: argparse.Namespace, error: ScstError | Interrupted) -> int:
         text += "; nothing changed"
     try:
         if args.json:
-            emit(args, {**error.as_dict(), "message": text})
+            _emit_fault({**error.as_dict(), "message": text})
         else:
             for line in text.splitlines():
                 print(f"scstadmin: {line}", file=sys.stderr)
@@ -132,6 +132,12 @@ def _report(args: argparse.Namespace, error: ScstError | Interrupted) -> int:
     except OSError:  # the exit code stands, whether anybody reads the rest or not
         _drop_output()
     return error.exit_code
+
+
+def _emit_fault(data: dict[str, object]) -> None:
+    from pyscstadmin.cli.answers import ERROR, named
+
+    emit(argparse.Namespace(json=True), named(ERROR, data))
 
 
 def admin_of(args: argparse.Namespace) -> Admin:
@@ -202,8 +208,8 @@ def agreed(question: str) -> bool:
 
 
 def progress_of(args: argparse.Namespace) -> Progress | None:
-    """What says each step before it is done, if that was asked for."""
-    if not args.verbose:
+    """What says each step before it is done, if that was asked for; the document has them all anyway."""
+    if not args.verbose or args.json:
         return None
 
     def show(done: int, total: int, operation: object) -> None:
@@ -225,16 +231,18 @@ def parsed(argv: list[str], faces: Faces) -> argparse.Namespace:
     words += argv[end:]
     if words == ["--version"]:
         words = ["version"]
-    args.words, args.faces = _help_first(words), faces
+    args.words, args.faces = _help_first(words, args.json), faces
     args.run = _choose(args, args.words)
     return args
 
 
-def _help_first(words: list[str]) -> list[str]:
-    """`map --help` as `help map`."""
+def _help_first(words: list[str], json: bool) -> list[str]:
+    """`map --help` as `help map`. Faces have help of their own, which is text."""
     rest = [word for word in words if word not in ("-h", "--help")]
-    if rest == words or (rest and rest[0] in FACES):
+    if rest == words or (rest and rest[0] in FACES and not json):
         return words
+    if rest and rest[0] in FACES:
+        return ["help", rest[0]]
     at = 1 if rest and "/" in rest[0] else 0
     return [*rest[:at], "help", *rest[at:]]
 

@@ -12,6 +12,7 @@ from pyscstadmin.cli.verbs import Given, Result, near
 from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.config import edits, names
 from pyscstadmin.config.settings import (
+    BACKED_STATES,
     DEVICE,
     DEVICE_STATES,
     DRIVERS,
@@ -301,10 +302,11 @@ def delete_target(ctx: Context, given: Given) -> Result:
 
 def _ask_about_sessions(ctx: Context, key: tuple[str, str], given: Given, doing: str) -> None:
     full = "/".join(key)
-    count = sum(1 for login in ctx.logins() if login.target == full)
-    if count:
-        some = f"{count} session{'' if count == 1 else 's'}"
-        ctx.confirm(f"{doing} target {full} ends {some}.", given.get("yes"))
+    who = [f"{login.initiator} on {full}" for login in ctx.logins() if login.target == full]
+    if who:
+        some = f"{len(who)} session{'' if len(who) == 1 else 's'}"
+        losses = {"removed": [], "ended": who, "taken": []}
+        ctx.confirm(f"{doing} target {full} ends {some}.", given.get("yes"), {"losses": losses})
 
 
 def set_target(ctx: Context, given: Given) -> Result:
@@ -312,6 +314,8 @@ def set_target(ctx: Context, given: Given) -> Result:
     key = ctx.key(target_name(given))
     rows = target_rows(key[0])
     values = converted(_something(given, rows), rows, f"a target of {key[0]}")
+    if values.get("enabled") is False:
+        _ask_about_sessions(ctx, key, given, "Disabling")
     return changed(ctx, ctx.change(edits.change_target(key, values)), {"target": "/".join(key)})
 
 
@@ -327,6 +331,8 @@ def disable_target(ctx: Context, given: Given) -> Result:
 
 def _switch_target(ctx: Context, given: Given, on: bool) -> Result:
     key = ctx.key(target_name(given))
+    if not on:
+        _ask_about_sessions(ctx, key, given, "Disabling")
     return changed(ctx, ctx.change(edits.change_target(key, {"enabled": on})), {"target": "/".join(key)})
 
 
@@ -498,7 +504,8 @@ def get_device(ctx: Context, given: Given) -> Result:
     name = device_name(ctx, given)
     device = ctx.device(name)
     rows = device_rows(device.handler)
-    own = [state for state in DEVICE_STATES if state.name not in rows]
+    backed = BACKED_STATES if HANDLERS[device.handler].backed else ()
+    own = [state for state in (*DEVICE_STATES, *backed) if state.name not in rows]
     new = ctx.batch is not None
     states = {} if new else _states(ctx, f"devices/{device.handler}/{name}/", own)
     return _got(given, _device_values(device), states, rows, own)

@@ -64,7 +64,7 @@ def options() -> Parser:
     made.add_argument("--root", metavar="DIR", help="where the tree is (default: /sys/kernel/config/scst)")
     made.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
     made.add_argument(
-        "--lock-timeout", type=float, metavar="SECONDS", help="wait for another scstadmin (default: 10)"
+        "--lock-timeout", type=_seconds, metavar="SECONDS", help="wait for another scstadmin (default: 10)"
     )
     made.add_argument(
         "--settle",
@@ -138,7 +138,7 @@ def _importing(made: argparse.ArgumentParser) -> None:
 
 
 _FACES = {
-    "watch": ("Activate parked devices when their backing appears, park those whose disk is gone.", _watch),
+    "watch": ("Follow devices that come and go: bind the right backing, park what has lost its own.", _watch),
     "shell": ("The interactive shell. Its command `help` explains it.", _shell),
     "import": ("Make a configuration of that of another target stack; changes nothing.", _importing),
 }

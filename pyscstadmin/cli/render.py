@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
+from pyscstadmin.cli.bindings import binding_lines
+from pyscstadmin.config.facts import Facts
 from pyscstadmin.config.names import PRIORITY_DEFAULT
-from pyscstadmin.config.settings import Number
+from pyscstadmin.config.settings import Known, Number
 from pyscstadmin.kernel.read import Standing
 
 if TYPE_CHECKING:
@@ -64,15 +66,7 @@ def show_lines(shot: Snapshot, running: Iterable[Running] = ()) -> Iterator[str]
         state = state_text(shot.device_states.get(device.name, "?"), shot.device_errors.get(device.name, ""))
         yield f"{_branch(last)}{_device(device, state, size)}"
     yield "targets" if config.targets else "targets (none)"
-    devices = {
-        device.name: Standing(
-            shot.device_states.get(device.name, "?"),
-            0,
-            device.read_only,
-            shot.device_errors.get(device.name, ""),
-        )
-        for device in config.devices
-    }
+    devices = shot.standing()
     for target, last in _last(config.targets):
         yield from _target(target, shot.target_states.get(target.key, "?"), devices, last)
     yield f"generation {shot.root.generation}" + (
@@ -140,6 +134,9 @@ def _chosen(settings: Values) -> list[str]:
 
 
 def _setting(row: Setting, value: Value) -> str:
+    if isinstance(row.type, Known):
+        facts = Facts.read(str(value))
+        return f"known by {facts.summary}" if facts is not None else ""
     if isinstance(value, bool):
         return row.name.replace("_", "-") if value else f"not {row.name.replace('_', '-')}"
     text = str(value)
@@ -186,7 +183,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
 def outcome_lines(outcome: Outcome, done: str = "") -> Iterator[str]:
     """What was done (`done`: in these words), and what is not as it was asked for, or should not be."""
     yield done or (f"{len(outcome.done)} operations done" if outcome.done else "nothing to do")
-    yield from (f"parked, waits for its backing: {name}" for name in outcome.parked)
+    yield from binding_lines(outcome)
     yield from (f"left out: {failure.operation.text}: {failure.error}" for failure in outcome.failed)
     yield from running_lines(outcome)
     yield from remark_lines(outcome.remarks)

@@ -7,16 +7,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from pyscstadmin.cli.bindings import elsewhere_lines
 from pyscstadmin.cli.render import remark_lines, running_lines
 from pyscstadmin.cli.verbs import Result
 from pyscstadmin.cli.words import quote
+from pyscstadmin.config.layout import device_dir
 from pyscstadmin.errors import OperationError
+from pyscstadmin.kernel.prove import Proof, Was
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
     from pyscstadmin.config.lint import Remark
     from pyscstadmin.config.plan import Operation
     from pyscstadmin.kernel.apply import Outcome
+    from pyscstadmin.kernel.read import Standing
     from pyscstadmin.kernel.running import Running
 
 __all__ = [
@@ -25,6 +29,8 @@ __all__ = [
     "outcome_data",
     "outcome_said",
     "parked_because",
+    "refusal_lines",
+    "refusals",
     "remarks_data",
     "running_data",
     "settings_lines",
@@ -51,12 +57,13 @@ def outcome_data(outcome: Outcome) -> dict[str, Any]:
     return {
         "exit_code": outcome.exit_code,
         "operations": [operation_data(step) for step in outcome.done],
-        "failed": [{"operation": f.operation.text, **f.error.as_dict()} for f in outcome.failed],
+        "failed": [{"step": f.operation.text, **f.error.as_dict()} for f in outcome.failed],
         "parked": list(outcome.parked),
         "generation": outcome.generation,
         "settled": outcome.settled,
         "running": running_data(outcome.running),
         **remarks_data(outcome.remarks),
+        "bindings": [proof.as_dict() for proof in outcome.proofs],
     }
 
 
@@ -81,8 +88,8 @@ def running_data(running: Iterable[Running]) -> list[dict[str, object]]:
 
 def outcome_said(ctx: Context, outcome: Outcome) -> Iterator[str]:
     """What is not as it was asked for, or should not be."""
-    for name in outcome.parked:
-        yield parked_because(ctx, name)
+    yield from (parked_because(ctx, name) for name in outcome.parked)
+    yield from elsewhere_lines(outcome)
     yield from (f"left out: {failure.operation.text}: {failure.error}" for failure in outcome.failed)
     yield from running_lines(outcome)
     yield from remark_lines(outcome.remarks)
@@ -96,12 +103,28 @@ def parked_because(ctx: Context, name: str) -> str:
         device = read.device(ctx.admin.tree, name)
         if device is None:
             return f"{name}: parked"
-        error = ctx.admin.tree.read(f"devices/{device.handler}/{name}/error")
+        place = device_dir(device.handler, name)
+        error, wanted = ctx.admin.tree.read_many([f"{place}/error", f"{place}/wanted"])
     except OperationError:
         return f"{name}: parked"
-    if not error:
+    if wanted != "1":
         return f"{name}: parked on request; `activate` opens it"
+    proof = ctx.admin.find(name)
+    if proof is not None and proof.was in (Was.OTHER, Was.SEVERAL):
+        return f"{name}: parked; {proof.text}"
     return f"{name}: parked, waits for {device.path} ({error})"
+
+
+def refusals(ctx: Context, standing: Mapping[str, Standing]) -> list[Proof]:
+    """Of these devices, those that are parked because the right backing is not there and another one is."""
+    waiting = [name for name, one in standing.items() if one.state == "parked" and one.error]
+    proofs = (ctx.admin.find(name) for name in waiting)
+    return [proof for proof in proofs if proof is not None and proof.was in (Was.OTHER, Was.SEVERAL)]
+
+
+def refusal_lines(proofs: Iterable[Proof]) -> Iterator[str]:
+    """A line for each, which names the fact."""
+    return (f"{proof.device}: parked; {proof.text}" for proof in proofs)
 
 
 def settings_lines(settings: Iterable[Mapping[str, Any]], *, described: bool) -> list[str]:

@@ -83,6 +83,8 @@ _SETTING = Param("setting", "name of a setting", source="setting")
 
 _NAMES = """An initiator is an exact name, or a pattern with * and ?; a leading ! inverts. An exact name
 anywhere wins over all patterns; among groups whose patterns match, the lowest priority wins."""
+_ASKS = """On a terminal it asks before anything is removed. A script has to say yes=yes where somebody
+who is logged in loses a LUN or the session."""
 _DEVICES = """DEVICE may be several: da,db or disk[0-99] or a pattern such as disk*. lun= then has as many
 numbers, as in 0-99. All of it is one step for the initiators."""
 
@@ -271,6 +273,7 @@ _SET = (
         objects.set_target,
         "Change settings of a target.",
         (_TARGET,),
+        named=(replace(_YES, help="do not ask, where sessions end by it"),),
         table=objects.all_target_rows,
         more=_SET_MORE,
         example="set target t1 queue_depth=64",
@@ -455,8 +458,10 @@ it asks.""",
         objects.disable_target,
         "Close a target; its sessions end.",
         (_TARGET,),
+        named=(_YES,),
+        more="If initiators are logged in, it asks.",
         removes=True,
-        example="disable target t1",
+        example="disable target t1 yes=yes",
     ),
     Form(
         "activate",
@@ -476,6 +481,17 @@ it asks.""",
         silent=True,
         removes=True,
         example="deactivate da",
+    ),
+    Form(
+        "rebind",
+        "device",
+        files.rebind,
+        "Let a device be on the disk or file that is at its path now, whatever it was on before.",
+        (_DEVICE, Param("path", "its path from now on; left out: the one that it has", source="path")),
+        more="""It says by which facts that differs from what the device was on. Its LUNs stay, and
+initiators go on with what they find there.""",
+        silent=True,
+        example="rebind da",
     ),
     Form(
         "resize",
@@ -641,11 +657,11 @@ _WHOLE = (
         files.apply,
         "Make the configuration what a file says: all of it, or nothing.",
         (_FILE,),
-        more="What the file does not have is removed.",
-        named=(_ACCEPT,),
+        more="What the file does not have is removed. " + _ASKS,
+        named=(_ACCEPT, _YES),
         removes=True,
         absent=True,
-        example="apply new.json",
+        example="apply new.json yes=yes",
     ),
     Form(
         "save",
@@ -653,8 +669,9 @@ _WHOLE = (
         files.save,
         "Write the configuration to a file, keeping the nine before it.",
         (replace(_FILE, help="default: the file that is restored at boot; - prints it", needed=False),),
-        named=(flag("force", "even if the present state is degraded"),),
-        more="Nothing is saved by itself. Refused for a degraded state, unless forced.",
+        named=(flag("force", "even if the present state is degraded, or the file is something else"),),
+        more="""Nothing is saved by itself. Refused for a degraded state, and over a file that is no
+configuration, unless forced.""",
         example="save",
     ),
     Form(
@@ -663,7 +680,8 @@ _WHOLE = (
         files.restore,
         "Apply all of a file that can be applied, and say what was left out.",
         (replace(_FILE, help="default: the file that `save` writes", needed=False),),
-        named=(_ACCEPT,),
+        more="What the file does not have is removed. " + _ASKS,
+        named=(_ACCEPT, _YES),
         removes=True,
         absent=True,
         example="restore",
@@ -672,7 +690,8 @@ _WHOLE = (
         "schema",
         "",
         files.schema,
-        "Print the JSON Schema of configuration files.",
+        "Print the JSON Schema of configuration files, or of what --json prints.",
+        named=(flag("answers", "of what --json prints"),),
         absent=True,
         example="schema",
     ),

@@ -63,13 +63,14 @@ def flag(name: str, text: str, **more: Any) -> Param:
 @dataclass(frozen=True, slots=True)
 class Result:
     """What a verb has to say: as data, and for people. `outcome`: what it changed, None for nothing, or for
-    something that is not in force yet.
+    something that is not in force yet. `own`: the data is a document that has its schema elsewhere.
     """
 
     data: Any
     lines: Iterable[str] = ()
     outcome: Outcome | None = None
     code: int = 0
+    own: bool = False
 
     @property
     def exit_code(self) -> int:

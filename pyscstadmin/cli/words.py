@@ -13,7 +13,7 @@ nothing is cut off.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from pyscstadmin.errors import ScstError
@@ -22,6 +22,7 @@ __all__ = [
     "Declined",
     "Line",
     "LineError",
+    "NotAgreed",
     "Word",
     "WrongUsage",
     "flat",
@@ -51,6 +52,21 @@ class WrongUsage(ScstError):
 
 class Declined(ScstError):
     """A person was asked, and did not say yes; nothing was touched."""
+
+
+class NotAgreed(ScstError):
+    """Something would be lost, nobody is there to be asked, and nobody said that it is meant; nothing was
+    touched. `losses`: what that is, as plain data.
+    """
+
+    exit_code = 2
+
+    def __init__(self, question: str, losses: Mapping[str, object]) -> None:
+        self.losses = losses
+        super().__init__(f"{question} If that is meant, say yes=yes (--yes)")
+
+    def as_dict(self) -> dict[str, object]:
+        return {**ScstError.as_dict(self), **self.losses}
 
 
 class LineError(WrongUsage):

@@ -249,6 +249,9 @@ class Checker:
     # Values.
 
     def _name(self, path: Path, name: str, check: _Check) -> None:
+        if type(name) is not str:  # of a program; files have no such keys
+            self.fail(path, f"name {name!r:.70} must be a text, not {kind_of(name)}", at_key=True)
+            return
         fault = check(name)
         if fault:
             self.fail(path, f"name {name[:70]!r} {fault.reason}", at_key=True)

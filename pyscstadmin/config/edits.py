@@ -20,10 +20,14 @@ from pyscstadmin.config.valid import (
     changed_target,
     check_config,
     check_device,
+    check_each,
     check_group,
     check_initiators,
+    check_is,
     check_lun,
+    check_parts,
     check_patterns,
+    check_target_name,
 )
 from pyscstadmin.errors import Conflict, InvalidInput, Problem
 
@@ -88,6 +92,7 @@ class Edit:
 
 def create_device(device: Device) -> Edit:
     """Make a device."""
+    check_is(Device, device, "device")
     check_config(Config((device,)))
 
     def make(draft: Draft) -> None:
@@ -157,7 +162,9 @@ def _not_shown(draft: Draft, name: str) -> None:
 
 def create_target(target: Target) -> Edit:
     """Make a target with everything in it."""
-    shown = tuple({lun.device for _, luns in target.lun_sets() for lun in luns if lun.device})
+    check_is(Target, target, "target")
+    check_target_name(target.name)
+    shown = _shown([lun for _, luns in target.lun_sets() for lun in luns])
 
     def make(draft: Draft) -> None:
         if draft.has_target(target.key):
@@ -176,9 +183,9 @@ def remove_target(key: Key) -> Edit:
 
 def change_target(key: Key, settings: Mapping[str, Any]) -> Edit:
     """Change settings of a target, or what is in it."""
-    groups: Iterable[Group] = settings.get("groups", ())
+    groups = check_each("groups", settings.get("groups", ()), _is_group)
     luns = [*settings.get("luns", ()), *(lun for group in groups for lun in group.luns)]
-    shown = tuple({lun.device for lun in luns if lun.device})
+    shown = _shown(luns)
     whole = not settings.keys().isdisjoint(("luns", "groups"))
 
     def make(draft: Draft) -> None:
@@ -191,9 +198,10 @@ def change_target(key: Key, settings: Mapping[str, Any]) -> Edit:
 
 def clear_target(key: Key, what: Sequence[str] = ("luns", "groups", "hosts")) -> Edit:
     """Remove what is in a target, the target itself stays."""
+    parts = check_parts(what, ("luns", "groups", "hosts"))
 
     def make(draft: Draft) -> None:
-        draft.put_target(draft.target(key).target().but(**dict.fromkeys(what, ())))
+        draft.put_target(draft.target(key).target().but(**dict.fromkeys(parts, ())))
 
     return Edit(Needs(target=key, whole=True), make)
 
@@ -206,6 +214,7 @@ def add_hosts(key: Key, initiators: Sequence[str]) -> Edit:
 
 def remove_hosts(key: Key, initiators: Sequence[str]) -> Edit:
     """Remove such hosts."""
+    check_initiators(*initiators)
 
     def make(draft: Draft) -> None:
         draft.target(key).hosts.remove(initiators)
@@ -218,10 +227,11 @@ def remove_hosts(key: Key, initiators: Sequence[str]) -> Edit:
 
 def create_group(key: Key, group: Group) -> Edit:
     """Make a group with everything in it."""
+    check_is(Group, group, "group")
     check_group(group.name)
     if not group.name:
         raise InvalidInput("group", [Problem("a group needs a name")])
-    shown = tuple({lun.device for lun in group.luns if lun.device})
+    shown = _shown(group.luns)
 
     def make(draft: Draft) -> None:
         target = draft.target(key)
@@ -253,7 +263,7 @@ def _group_whole(key: Key, *groups: str) -> Needs:
 def change_group(key: Key, group: str, settings: Mapping[str, Any]) -> Edit:
     """Change `priority`, `initiators` or `luns` of a group."""
     check_group(group)
-    shown = tuple({lun.device for lun in settings.get("luns", ()) if lun.device})
+    shown = _shown(settings.get("luns", ()))
 
     def make(draft: Draft) -> None:
         for name in shown:
@@ -285,13 +295,14 @@ def rename_group(key: Key, old: str, new: str) -> Edit:
 def clear_group(key: Key, group: str, what: Sequence[str] = ("luns", "initiators")) -> Edit:
     """Remove what is in a group, or the target's own LUNs ('')."""
     check_group(group)
+    parts = check_parts(what, ("luns", "initiators"))
 
     def make(draft: Draft) -> None:
         target = draft.target(key)
         if group:
-            emptied = changed_group(target.group(group).group(), dict.fromkeys(what, ()))
+            emptied = changed_group(target.group(group).group(), dict.fromkeys(parts, ()))
             target.groups[group] = DraftGroup(emptied)
-        else:
+        elif "luns" in parts:
             target.luns = LunSet()
 
     return Edit(Needs(target=key, groups=(group,) if group else (), luns={group: ()}), make)
@@ -305,6 +316,7 @@ def add_initiators(key: Key, group: str, patterns: Sequence[str]) -> Edit:
 
 def remove_initiators(key: Key, group: str, patterns: Sequence[str]) -> Edit:
     """Remove names or patterns from a group: all of them, or none."""
+    check_patterns(*patterns)
 
     def change(target: DraftTarget) -> None:
         target.group(group).initiators.remove(patterns)
@@ -319,6 +331,7 @@ def _members(key: Key, group: str, change: Callable[[DraftTarget], None]) -> Edi
 
 def move_initiators(key: Key, source: str, to: str, patterns: Sequence[str]) -> Edit:
     """Move names or patterns from one group to another, in one step."""
+    check_patterns(*patterns)
     check_group(source)
     check_group(to)
 
@@ -393,6 +406,10 @@ def change_lun(
     check_group(group)
     if device == "":
         raise Conflict("a LUN needs a device; unmap it to take it away")
+    if device is not None:
+        check_device(device)
+    if read_only is not None:
+        check_is(bool, read_only, "read_only")
     for number in numbers:
         check_lun(number)
 
@@ -413,8 +430,7 @@ def unmap_luns(
 ) -> Edit:
     """Take LUNs away. With a device beside the number: only if the LUN is this one."""
     check_group(group)
-    for number, _ in luns:
-        check_lun(number)
+    luns = check_each("LUNs", luns, _is_pair)
 
     def make(draft: Draft) -> None:
         there = draft.target(key).lun_set(group)
@@ -427,6 +443,27 @@ def unmap_luns(
             there.drop(number)
 
     return Edit(Needs(target=key, luns={group: tuple(number for number, _ in luns)}), make)
+
+
+def _is_pair(pair: tuple[int, str | None]) -> None:
+    if type(pair) is not tuple or len(pair) != 2:
+        raise InvalidInput(f"LUN {pair!r:.70}", [Problem("must be a number and a device or None")])
+    check_lun(pair[0])
+    if pair[1] is not None:
+        check_device(pair[1])
+
+
+def _is_group(group: Group) -> None:
+    check_is(Group, group, "groups")
+
+
+def _shown(luns: Iterable[Lun]) -> tuple[str, ...]:
+    """The devices that LUNs show."""
+    found = check_each("LUNs", luns, lambda lun: check_is(Lun, lun, "LUNs"))
+    names = {str(lun.device): lun.device for lun in found if lun.device}
+    for name in names.values():
+        check_device(name)
+    return tuple(names)
 
 
 def _present(there: LunSet, key: Key, group: str, numbers: Iterable[int]) -> list[Lun]:

@@ -5,12 +5,12 @@ backing. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
 from pyscstadmin.config.model import Config, Device, Target
-from pyscstadmin.config.settings import DRIVERS
+from pyscstadmin.config.settings import DRIVERS, IDENTITY
 
-__all__ = ["RECOGNISED", "designators", "same_backing", "same_identities", "unrecognisable"]
+__all__ = ["RECOGNISED", "asked", "designators", "same_backing", "same_identities", "unrecognisable"]
 
 # What initiators recognise a disk by; no two enabled devices may have the same.
 RECOGNISED = ("serial", "naa", "eui64")
@@ -24,6 +24,19 @@ def designators(device: Device) -> Iterator[tuple[str, str]]:
         text: str | None = getattr(device.id, part)
         if text:
             yield part, text
+
+
+def asked(wanted: Config) -> Mapping[tuple[str, str], Sequence[str]]:
+    """The parts of the identity that matter of a device that is to stay, by (handler, name), where that is
+    not all of them: those that are asked for. What it has beside that stays as it is, whatever it is, as long
+    as nobody asks for an identity by which devices are told apart, which it could have.
+    """
+    if any(device.id.serial or device.id.naa or device.id.eui64 for device in wanted.devices):
+        return {}
+    return {
+        (device.handler, device.name): [part for part in IDENTITY if getattr(device.id, part) is not None]
+        for device in wanted.devices
+    }
 
 
 def same_identities(devices: Iterable[Device]) -> Iterator[tuple[str, str, Device, Device]]:

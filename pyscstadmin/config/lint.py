@@ -127,7 +127,7 @@ def exit_code(remarks: Iterable[Remark]) -> int:
 
 def accepted(names: Iterable[str]) -> frozenset[str]:
     """The names of rules. Raises `InvalidInput` for one that there is not."""
-    found = frozenset(names)
+    found = frozenset(map(str, names)) if isinstance(names, Iterable) else frozenset((str(names),))
     wrong = [Problem(f"no rule {name!r}{hint(name, RULES)}") for name in sorted(found) if name not in RULES]
     if wrong:
         raise InvalidInput("accept", wrong)

@@ -7,10 +7,12 @@ exactly when they mean the same. Texts are as the kernel shows them, without the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from pyscstadmin.config.facts import Facts
 from pyscstadmin.config.names import PRIORITY_DEFAULT, canonical_eui64, canonical_naa
 from pyscstadmin.config.settings import DRIVERS, HANDLERS, ROOT, Rows, Values, hint
 from pyscstadmin.config.spelling import unique
@@ -39,9 +41,10 @@ class Identity:
     eui64: str = ""
 
     def __post_init__(self) -> None:
-        if self.naa:
+        # What is no text is refused by the checks of what is wanted.
+        if self.naa and isinstance(self.naa, str):
             object.__setattr__(self, "naa", canonical_naa(self.naa).lower())
-        if self.eui64:
+        if self.eui64 and isinstance(self.eui64, str):
             object.__setattr__(self, "eui64", canonical_eui64(self.eui64).lower())
 
 
@@ -52,7 +55,7 @@ class _Thing:
 
     settings: Values
 
-    def but(self, **changes: Any) -> Self:
+    def but(self, /, **changes: Any) -> Self:
         """The same with some fields or settings changed. Raises `InvalidInput`."""
         fields: tuple[str, ...] = tuple(self.__dataclass_fields__)  # type: ignore[attr-defined]
         kept = {name: getattr(self, name) for name in fields if name not in changes}
@@ -67,10 +70,52 @@ class _Thing:
             return self.settings[name]
 
 
+_NAME = attrgetter("name")
+_NUMBER = attrgetter("number")
+_Spec = TypeVar("_Spec")
+_Member = TypeVar("_Member")
+
+
+def _kind(table: Mapping[str, _Spec], name: str, what: str, whose: str) -> _Spec:
+    """What a handler or driver is. Raises `InvalidInput`."""
+    spec = table.get(name) if isinstance(name, str) else None
+    if spec is None:
+        raise InvalidInput(whose, [Problem(f"no {what} {name!r}{hint(str(name), table)}")])
+    return spec
+
+
+def _is(kind: type, value: object, whose: str) -> None:
+    if type(value) is not kind:
+        raise InvalidInput(whose, [Problem(f"{value!r:.70} is no {kind.__name__}")])
+
+
+def _sorted(
+    kind: type[_Member], members: Iterable[_Member], key: Callable[[_Member], Any], whose: str
+) -> tuple[_Member, ...]:
+    """Members in order. Raises `InvalidInput` for what is none, or cannot be put in order."""
+    try:
+        found = sorted(members, key=key)
+    except (AttributeError, TypeError) as error:
+        raise InvalidInput(whose, [Problem(f"not a sequence of {kind.__name__}s: {error}")]) from error
+    for member in found:
+        if type(member) is not kind:
+            _is(kind, member, whose)
+    return tuple(found)
+
+
+def _names(names: Iterable[str], whose: str) -> tuple[str, ...]:
+    """Names of initiators in canonical spelling, each once. Raises `InvalidInput` for what is no name."""
+    try:
+        return unique(names)
+    except (AttributeError, TypeError) as error:
+        raise InvalidInput(whose, [Problem(f"not a sequence of names: {error}")]) from error
+
+
 def _own(table: Rows, settings: Values | None, own: dict[str, Any], whose: str) -> Values:
     """The settings of a thing: those it had, as far as its kind has them, and those given by name."""
     if settings is None:
         return Values(table, own, whose)
+    _is(Values, settings, whose)
     if settings.table is not table:
         settings = Values(table, {name: value for name, value in settings.items() if name in table}, whose)
     return settings.but(whose, **own)
@@ -101,11 +146,8 @@ class Device(_Thing):
         settings: Values | None = None,
         **own: Any,
     ) -> None:
-        spec = HANDLERS.get(handler)
-        if spec is None:
-            raise InvalidInput(
-                f"device {name}", [Problem(f"no handler {handler!r}{hint(handler, HANDLERS)}")]
-            )
+        spec = _kind(HANDLERS, handler, "handler", f"device {name}")
+        _is(Identity, id, f"device {name}")
         put = object.__setattr__
         put(self, "name", name)
         put(self, "handler", handler)
@@ -117,6 +159,11 @@ class Device(_Thing):
     def path(self) -> str:
         """Where the backing is; '' where there is none."""
         return str(self.settings.get("path", ""))
+
+    @property
+    def facts(self) -> Facts | None:
+        """What the backing is known by; None: that was not said."""
+        return Facts.read(str(self.settings.get("facts", "")))
 
     @property
     def size(self) -> int:
@@ -158,8 +205,9 @@ class Group:
     spelled: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "initiators", unique(self.initiators))
-        object.__setattr__(self, "luns", _by_number(self.luns))
+        whose = f"group {self.name}"
+        object.__setattr__(self, "initiators", _names(self.initiators, whose))
+        object.__setattr__(self, "luns", _sorted(Lun, self.luns, _NUMBER, whose))
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -195,18 +243,15 @@ class Target(_Thing):
         spelled: Mapping[str, str] | None = None,
         **own: Any,
     ) -> None:
-        spec = DRIVERS.get(driver)
-        if spec is None:
-            problem = Problem(f"no target driver {driver!r}{hint(driver, DRIVERS)}")
-            raise InvalidInput(f"target {name}", [problem])
+        spec = _kind(DRIVERS, driver, "target driver", f"target {name}")
         put = object.__setattr__
         put(self, "driver", driver)
         put(self, "name", name)
         put(self, "enabled", enabled)
         put(self, "rel_tgt_id", rel_tgt_id)
-        put(self, "hosts", unique(hosts))
-        put(self, "luns", _by_number(luns))
-        put(self, "groups", tuple(sorted(groups, key=lambda group: group.name)))
+        put(self, "hosts", _names(hosts, f"target {name}"))
+        put(self, "luns", _sorted(Lun, luns, _NUMBER, f"target {name}"))
+        put(self, "groups", _sorted(Group, groups, _NAME, f"target {name}"))
         put(self, "settings", _own(spec.settings, settings, own, f"target {driver}/{name}"))
         put(self, "spelled", spelled or {})
 
@@ -243,8 +288,8 @@ class Config(_Thing):
         **own: Any,
     ) -> None:
         put = object.__setattr__
-        put(self, "devices", tuple(sorted(devices, key=lambda device: device.name)))
-        put(self, "targets", tuple(sorted(targets, key=lambda target: target.key)))
+        put(self, "devices", _sorted(Device, devices, _NAME, "configuration"))
+        put(self, "targets", _sorted(Target, targets, attrgetter("key"), "configuration"))
         put(self, "settings", _own(ROOT, settings, own, "configuration"))
 
     def device(self, name: str) -> Device | None:
@@ -254,7 +299,3 @@ class Config(_Thing):
     def target(self, driver: str, name: str) -> Target | None:
         """The target, None if there is none."""
         return next((target for target in self.targets if target.key == (driver, name)), None)
-
-
-def _by_number(luns: tuple[Lun, ...]) -> tuple[Lun, ...]:
-    return tuple(sorted(luns, key=lambda lun: lun.number))

@@ -107,6 +107,13 @@ def check_path(text: str) -> Fault | None:
         return Fault(errno.ENAMETOOLONG, f"longer than {PATH_MAX} bytes")
     if text and not text.startswith("/"):
         return Fault(errno.EINVAL, "must be an absolute path")
+    return check_text(text, PATH_MAX)
+
+
+def check_text(text: str, longest: int) -> Fault | None:
+    """Text that the kernel keeps as it is: up to so many bytes, no control characters."""
+    if len(text.encode("utf-8", "surrogateescape")) > longest:
+        return Fault(errno.ENAMETOOLONG, f"longer than {longest} bytes")
     if any(ord(c) < 32 or ord(c) == 127 for c in text):
         return Fault(errno.EINVAL, "must not contain control characters")
     return None

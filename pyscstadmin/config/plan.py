@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.config.identity import designators
 from pyscstadmin.config.layout import device_dir, group_dir, set_dir, target_dir
@@ -267,11 +267,24 @@ def _settle_device(current: Device | None, wanted: Device) -> Device:
     if current.handler != wanted.handler and old.product == current.handler:
         # Nobody chose that: the kernel derives it from the handler.
         old = replace(old, product=None)
+    wanted = wanted.but(settings=_settle_settings(current, wanted))
     values = {name: getattr(wanted.id, name) for name in IDENTITY}
     if None not in values.values():
         return wanted
     filled = {name: getattr(old, name) if value is None else value for name, value in values.items()}
     return replace(wanted, id=Identity(**filled))
+
+
+def _settle_settings(current: Device, wanted: Device) -> Values:
+    """What is kept where it is not said, unless it is about another path."""
+    if current.path != wanted.path:
+        return wanted.settings
+    kept: dict[str, Any] = {
+        name: current.settings[name]
+        for name, row in wanted.settings.table.items()
+        if row.kept and wanted.settings[name] == row.default and name in current.settings
+    }
+    return wanted.settings.but(**kept)
 
 
 def _settle_target(current: Target | None, wanted: Target, asked: set[int | None]) -> Target:

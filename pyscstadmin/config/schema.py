@@ -17,7 +17,7 @@ from typing import Any
 from pyscstadmin.config.check import Checker
 from pyscstadmin.config.document import parse
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
-from pyscstadmin.config.settings import GROUP, IDENTITY
+from pyscstadmin.config.settings import GROUP, IDENTITY, Values
 from pyscstadmin.errors import InvalidInput
 
 __all__ = ["VERSION", "dumps", "examine", "loads", "to_data"]
@@ -104,12 +104,17 @@ def to_data(config: Config) -> dict[str, Any]:
     for target in config.targets:
         targets.setdefault(target.driver, {})[target.name] = _target(target, lun)
     data: dict[str, Any] = {"version": VERSION}
-    return {**data, **dict(config.settings.chosen()), "devices": devices, "targets": targets}
+    return {**data, **_chosen(config.settings), "devices": devices, "targets": targets}
+
+
+def _chosen(settings: Values) -> dict[str, Any]:
+    """The settings that are not as they are by default."""
+    return {name: settings.table[name].type.to_json(value) for name, value in settings.chosen()}
 
 
 def _device(device: Device) -> dict[str, Any]:
     data: dict[str, Any] = {} if device.enabled else {"enabled": False}
-    data.update(device.settings.chosen())
+    data.update(_chosen(device.settings))
     identity = {name: getattr(device.id, name) for name in IDENTITY if getattr(device.id, name)}
     if identity:
         data["id"] = identity
@@ -124,7 +129,7 @@ def _target(target: Target, lun: _LunData) -> dict[str, Any]:
     data: dict[str, Any] = {} if target.enabled else {"enabled": False}
     if target.rel_tgt_id is not None:
         data["rel_tgt_id"] = target.rel_tgt_id
-    data.update(target.settings.chosen())
+    data.update(_chosen(target.settings))
     if target.hosts:
         data["hosts"] = list(target.hosts)
     luns = _luns(target.luns, lun)

@@ -15,14 +15,17 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from pyscstadmin.config import names
+from pyscstadmin.config.facts import NOTHING, TEXT_MAX, Facts
 from pyscstadmin.config.names import Fault
 from pyscstadmin.errors import InvalidInput, Problem
 
 __all__ = [
     "AUTO",
+    "BACKED_STATES",
     "DEVICE",
     "DEVICE_STATES",
     "DRIVERS",
+    "FACTS",
     "GROUP",
     "HANDLERS",
     "HOST_STATES",
@@ -39,6 +42,7 @@ __all__ = [
     "Driver",
     "Flag",
     "Handler",
+    "Known",
     "Number",
     "Rows",
     "Setting",
@@ -91,6 +95,10 @@ class Type:
         """The one form of a value that `refuse` lets pass."""
         found: Value = value
         return found
+
+    def to_json(self, value: Value) -> Any:
+        """The value as files have it."""
+        return value
 
     def from_kernel(self, text: str) -> Value:
         """The value of what the kernel shows."""
@@ -308,6 +316,69 @@ class Text(Type):
         return {"type": "string", "pattern": self.pattern, **longest}
 
 
+@dataclass(frozen=True, slots=True)
+class Known(Type):
+    """What a backing is known by: the text of `config.facts.Facts`, in files an object; '' for not said."""
+
+    @property
+    def words(self) -> str:
+        return f"{_ANY!r} for whatever is at the path, or a JSON object of texts"
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return (_ANY,)
+
+    def parse(self, text: str) -> Value:
+        meant = NOTHING.text() if text.lower() == _ANY else text
+        reason = self.refuse(meant)
+        if reason:
+            raise ValueError(f"{text!r} {reason}")
+        return self.meant(meant)
+
+    def refuse(self, value: object) -> str:
+        try:
+            facts = _facts(value)
+        except ValueError:
+            return f"must be {self.words}"
+        if facts is not None and len(facts.text()) > TEXT_MAX:
+            return f"must have no more than {TEXT_MAX} bytes as a text"
+        return ""
+
+    def meant(self, value: Any) -> Value:
+        facts = _facts(value)
+        return facts.text() if facts is not None else ""
+
+    def to_json(self, value: Value) -> Any:
+        facts = Facts.read(str(value))
+        return dict(facts) if facts is not None else ""
+
+    def from_kernel(self, text: str) -> Value:
+        return text
+
+    def store(self, text: str) -> Value | Fault:
+        return names.check_text(text, TEXT_MAX) or text
+
+    def to_text(self, value: Value) -> str:
+        return _ANY if value == NOTHING.text() else str(value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["object", "string"], "additionalProperties": {"type": "string"}}
+
+
+_ANY = "any"
+
+
+def _facts(value: object) -> Facts | None:
+    """Facts of what JSON or a program has. Raises ValueError."""
+    if isinstance(value, str):
+        return Facts.parse(value)
+    if not isinstance(value, Mapping):
+        raise ValueError
+    if not all(isinstance(part, str) for pair in value.items() for part in pair):
+        raise ValueError
+    return Facts.of(value)
+
+
 # What a setting is.
 
 
@@ -318,7 +389,7 @@ class Setting:
 
     `required`: must be set before the object can be enabled. `live`: can be changed while the object is
     enabled, without anybody noticing more than the change. `secret`: never shown, logged or given to a
-    process list; files that hold it are for root only.
+    process list; files that hold it are for root only. `kept`: where a file does not say it, it stays.
     """
 
     name: str
@@ -328,6 +399,7 @@ class Setting:
     required: bool = False
     live: bool = False
     secret: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +460,14 @@ _PATH = Setting(
     "backing file or block device, absolute",
     required=True,
 )
+FACTS = Setting(
+    "facts",
+    Known(),
+    "",
+    "what the backing is known by; left out: as it is, or what is found at the path",
+    live=True,
+    kept=True,
+)
 _SIZE = Setting("size", _BYTES, 0, "bytes, a multiple of the block size", required=True)
 _COMMON = (
     Setting(
@@ -406,8 +486,8 @@ _WRITE_THROUGH = Setting(
 _O_DIRECT = Setting("o_direct", _FLAG, False, "bypass the page cache")
 
 HANDLERS: dict[str, Handler] = {
-    "blockio": Handler("scst_blockio", rows(_PATH, *_COMMON, _WRITE_THROUGH), exclusive=True),
-    "fileio": Handler("scst_fileio", rows(_PATH, *_COMMON, _WRITE_THROUGH, _O_DIRECT)),
+    "blockio": Handler("scst_blockio", rows(_PATH, FACTS, *_COMMON, _WRITE_THROUGH), exclusive=True),
+    "fileio": Handler("scst_fileio", rows(_PATH, FACTS, *_COMMON, _WRITE_THROUGH, _O_DIRECT)),
     "nullio": Handler("scst_nullio", rows(_SIZE, *_COMMON), backed=False),
 }
 
@@ -524,7 +604,14 @@ DEVICE_STATES = (
     State("state", "disabled, opening, active, closing or parked"),
     State("error", "why the last opening of the backing failed"),
     State("active", "whether the backing is open; `activate` and `deactivate` change it"),
+    State("wanted", "whether it is to be active, and is opened when its backing is there"),
     State("size", "bytes that are served; `resize` changes it"),
+)
+# Of devices with a backing.
+BACKED_STATES = (
+    State("elsewhere", "where the backing is, if not at the path"),
+    State("expect", "what the next opening has to find"),
+    State("backing", "what is open now"),
 )
 TARGET_STATES = (State("state", "disabled, enabled, parked or closing"),)
 LUN_STATES = (State("state", "unmapped, or the device's state"),)
@@ -562,7 +649,7 @@ class Values(Mapping[str, Value]):
         made._rows, made._items = table, items
         return made
 
-    def but(self, whose: str = "settings", **given: Any) -> Values:
+    def but(self, whose: str = "settings", /, **given: Any) -> Values:
         """The same with some changed."""
         return Values(self._rows, {**self, **given}, whose) if given else self
 

@@ -76,7 +76,8 @@ def canonical(name: str) -> str:
     spelled.
     """
     if name.startswith("!"):
-        return "!" + canonical(name[1:])
+        rest = name[1:]
+        return name if rest.startswith("!") else "!" + canonical(rest)
     folded = fold(name)
     digits = _number(folded)
     if digits:

@@ -9,11 +9,8 @@ that and does the rest.
 from __future__ import annotations
 
 import errno
-import fcntl
-import os
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -33,9 +30,11 @@ from pyscstadmin.config.plan import (
     Write,
     inverse,
 )
-from pyscstadmin.errors import ApplyFailed, LockTimeout, OperationError, PartlyApplied
+from pyscstadmin.config.settings import HANDLERS
+from pyscstadmin.errors import ApplyFailed, OperationError, PartlyApplied
 from pyscstadmin.kernel.cfs import View
 from pyscstadmin.kernel.hints import hinted
+from pyscstadmin.kernel.prove import Proof, Was
 from pyscstadmin.kernel.read import other_link
 from pyscstadmin.kernel.running import Running
 from pyscstadmin.kernel.stops import deferred, uninterrupted
@@ -43,12 +42,14 @@ from pyscstadmin.kernel.stops import deferred, uninterrupted
 if TYPE_CHECKING:
     from pyscstadmin.config.lint import Remark
 
-__all__ = ["Failure", "Outcome", "Progress", "execute", "failures", "locked"]
+__all__ = ["Failure", "Outcome", "Progress", "execute", "failures"]
 
 # Called before each operation: how many are done, of how many, and the one that comes.
 Progress = Callable[[int, int, Operation], None]
 
-_POLL = 0.02
+# Proves the backing of the device in a directory, which is opened within.
+Prover = Callable[[View, str], AbstractContextManager[Proof]]
+
 _UNKNOWN = (
     "in force: the new access, without the LUNs of devices that were to change; staged, as before: what the "
     "tree shows. `scstadmin apply FILE` brings both to a known state"
@@ -71,7 +72,8 @@ class Outcome:
     `generation` is the one that this execution brought into force (or found there). `settled`: it took
     nothing from anybody, or no command runs any more that was admitted before; None: nobody waited for
     that, or the kernel does not tell. `running` says whose commands do, if it is not settled. `remarks`:
-    what is allowed and hardly meant, by the rules of `config.lint`.
+    what is allowed and hardly meant, by the rules of `config.lint`. `proofs`: what was found for the devices
+    that were enabled.
     """
 
     generation: int
@@ -81,6 +83,7 @@ class Outcome:
     settled: bool | None = True
     running: tuple[Running, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    proofs: tuple[Proof, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.done or self.failed)
@@ -104,6 +107,7 @@ def execute(
     keep_going: bool = False,
     fence: bool = False,
     deliver: Callable[[], None] | None = None,
+    prove: Prover | None = None,
 ) -> Outcome:
     """Execute a plan that was made from the configuration of this generation.
 
@@ -111,11 +115,12 @@ def execute(
     access into force is never left out. `fence`: commands of access that is revoked are aborted. Raises
     `ApplyFailed` (all undone) or `PartlyApplied` (undoing failed). Signals whose handlers raise, as
     control-C does, and exceptions of `progress` undo everything too; the latter are raised again. `deliver`
-    runs the handlers of signals that came, for a caller who has `deferred` them.
+    runs the handlers of signals that came, for a caller who has `deferred` them. `prove`: called around the
+    enabling of each device with a backing.
     """
     if not plan:
         return Outcome(generation)
-    run = _Run(tree, generation, keep_going, "commit_fence" if fence else "commit")
+    run = _Run(tree, generation, keep_going, "commit_fence" if fence else "commit", prove)
     operations = run.leaves(plan.operations)
     if deliver is not None:
         deliver()
@@ -127,12 +132,17 @@ def execute(
 class _Run:
     """The operations done so far, and their acts in order."""
 
-    def __init__(self, tree: View, generation: int, keep_going: bool, committing: str) -> None:
+    def __init__(
+        self, tree: View, generation: int, keep_going: bool, committing: str, prove: Prover | None
+    ) -> None:
         self.tree = tree
+        self.prove = prove
         self.committing = committing
         self.base = generation
         self.keep_going = keep_going
         self.acts: list[Act] = []
+        self.undoing = False
+        self.proofs: list[Proof] = []
         # Each operation done, and how many acts were done before it.
         self.done: list[tuple[Operation, int]] = []
         self.failed: list[Failure] = []
@@ -174,7 +184,8 @@ class _Run:
                 self.back_out(operation, error)
                 raise
             self.done.append((operation, start))
-        return Outcome(self.base, tuple(operation for operation, _ in self.done), tuple(self.failed))
+        done = tuple(operation for operation, _ in self.done)
+        return Outcome(self.base, done, tuple(self.failed), proofs=tuple(self.proofs))
 
     def operation(self, operation: Operation, deliver: Callable[[], None]) -> None:
         for act in operation.acts:
@@ -191,7 +202,7 @@ class _Run:
             case Mkdir(path):
                 tree.mkdir(path)
             case Write(path, value):
-                tree.write(path, value)
+                self.write(path, value)
             case Link(path, target):
                 target = self.instead.get(target, target)
                 tree.symlink(target, path)
@@ -209,6 +220,21 @@ class _Run:
             case Settle():
                 self.settle()
         return act
+
+    def write(self, path: str, value: str) -> None:
+        """Write an attribute. Before a device is enabled, its backing is proven."""
+        directory, _, name = path.rpartition("/")
+        if self.prove is None or (name, value) != ("enabled", "1") or not _backed(directory):
+            self.tree.write(path, value)
+            return
+        with self.prove(self.tree, directory) as proof:
+            self.tree.write(path, value)
+        if self.undoing:
+            return
+        self.proofs.append(proof)
+        if proof.was is Was.NEW and proof.facts is not None:
+            # What it is known by now goes with the rest, if that is undone.
+            self.acts.append(Write(f"{directory}/facts", proof.facts.text(), ""))
 
     def unlink(self, act: Unlink) -> Act:
         """Remove a link to a device, under whatever name somebody made it by hand."""
@@ -258,13 +284,21 @@ class _Run:
     def undo(self, start: int = 0) -> list[str]:
         """Undo the acts from `start` on, the last first; returns what could not be undone."""
         left = []
-        with uninterrupted():
+        with uninterrupted(), self._undoing():
             while len(self.acts) > start:
                 act = self.acts.pop()
                 if isinstance(act, Begin) and not act.clean and self.committed:
                     left += self.unbegin()
                 left += [said for back in inverse(act) if (said := self.attempt(back))]
         return left
+
+    @contextmanager
+    def _undoing(self) -> Iterator[None]:
+        self.undoing = True
+        try:
+            yield
+        finally:
+            self.undoing = False
 
     def unbegin(self) -> list[str]:
         """Undo a commit on top of a tree that was not settled, when all acts after it are undone.
@@ -315,38 +349,10 @@ class _Run:
             raise PartlyApplied(operation.text, cause, left) from cause
 
 
-@contextmanager
-def locked(path: str, timeout: float = 10.0) -> Iterator[None]:
-    """Hold the lock of all writers, waiting up to `timeout` seconds.
-
-    Raises `LockTimeout`, `OperationError`.
-    """
-    fd = _open_lock(path)
-    try:
-        deadline = time.monotonic() + timeout
-        while not _try_lock(fd):
-            if time.monotonic() >= deadline:
-                raise LockTimeout(path, timeout)
-            time.sleep(_POLL)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _open_lock(path: str) -> int:
-    try:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise OperationError("open", path, None, error.errno or 0) from error
-
-
-def _try_lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _backed(directory: str) -> bool:
+    """Whether it is the directory of a device with a backing."""
+    parts = directory.split("/")
+    return len(parts) == 3 and parts[0] == "devices" and HANDLERS[parts[1]].backed
 
 
 def failures(outcome: Outcome) -> Sequence[str]:

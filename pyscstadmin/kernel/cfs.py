@@ -148,7 +148,8 @@ class _Directory:
         opened, read, close, flags = os.open, os.read, os.close, os.O_RDONLY | os.O_CLOEXEC
         try:
             for path in paths:
-                fd = opened(_inside(path), flags, dir_fd=at)
+                plain = path[:1] != "/" and ".." not in path and "\0" not in path
+                fd = opened(path if plain else _inside(path), flags, dir_fd=at)
                 try:
                     values.append(read(fd, _PAGE))
                 finally:

@@ -8,7 +8,7 @@ optimistic: the generation is read before and after, and a tree that moved in be
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from pyscstadmin.kernel.cfs import View
 
 __all__ = [
     "Access",
+    "Asked",
     "RootState",
     "Snapshot",
     "Standing",
@@ -92,13 +93,30 @@ class Snapshot:
         """Names of the devices that wait for their backing."""
         return tuple(sorted(name for name, state in self.device_states.items() if state == "parked"))
 
+    def standing(self) -> dict[str, Standing]:
+        """How the devices are doing."""
+        return {
+            device.name: Standing(
+                self.device_states.get(device.name, "?"),
+                self.device_sizes.get(device.name, device.size),
+                device.read_only,
+                self.device_errors.get(device.name, ""),
+            )
+            for device in self.config.devices
+        }
+
     def access(self) -> Access:
         """The access part, to hand to the next `snapshot`."""
         return {target.key: (target.luns, target.groups) for target in self.config.targets}
 
 
-def snapshot(tree: View, known: Snapshot | None = None) -> Snapshot:
-    """Read everything.
+# (handler, device) -> the parts of its identity that matter.
+Asked = Mapping[tuple[str, str], Sequence[str]]
+
+
+def snapshot(tree: View, known: Snapshot | None = None, asked: Asked | None = None) -> Snapshot:
+    """Read everything. With `asked`, only what a plan compares: without sizes and errors, and of the identity
+    of these devices these parts (`config.identity.asked`).
 
     With `known`, access is taken from there instead of being read, if both then and now no changes are staged
     and the generation is the same: every change that initiators could notice moves it. What they could not,
@@ -113,7 +131,7 @@ def snapshot(tree: View, known: Snapshot | None = None) -> Snapshot:
         before = root_state(tree)
         reuse = known is not None and before.settled and known.root == before
         try:
-            found = _whole(tree, before, known.access() if known and reuse else None)
+            found = _whole(tree, before, known.access() if known and reuse else None, asked)
         except OperationError as error:
             # What was there when its directory was listed is gone. That of devices and targets moves nothing.
             if error.errno != errno.ENOENT:
@@ -133,13 +151,13 @@ def root_state(tree: View) -> RootState:
     return RootState(int(tree.read("generation")), tree.read("staged") == "1", tree.read("autocommit") == "1")
 
 
-def _whole(tree: View, root: RootState, access: Access | None) -> Snapshot:
+def _whole(tree: View, root: RootState, access: Access | None, asked: Asked | None) -> Snapshot:
     standings: dict[str, Standing] = {}
     target_states: dict[tuple[str, str], str] = {}
-    devices = tuple(_devices(tree, standings))
+    devices = tuple(_devices(tree, standings, asked))
     targets = tuple(_targets(tree, target_states, access))
     config = Config(devices, targets, settings=_values(ROOT, [tree.read(name) for name in ROOT]))
-    backed = {device.name for device in devices if device.path}
+    backed = {device.name for device in devices if device.path} if asked is None else set()
     return Snapshot(
         config,
         root,
@@ -157,7 +175,7 @@ def _values(table: Rows, texts: Iterable[str]) -> Values:
     )
 
 
-def _devices(tree: View, standings: dict[str, Standing]) -> list[Device]:
+def _devices(tree: View, standings: dict[str, Standing], asked: Asked | None = None) -> list[Device]:
     found = []
     for handler in tree.list("devices"):
         with tree.at(f"devices/{handler}") as view:
@@ -165,21 +183,27 @@ def _devices(tree: View, standings: dict[str, Standing]) -> list[Device]:
             if names and handler not in HANDLERS:
                 raise _unknown("handler", handler, HANDLERS)
             for name in names:
-                device, standings[name] = _device(view, handler, name)
+                parts = _ALL if asked is None else asked.get((handler, name), _ALL)
+                device, standings[name] = _device(view, handler, name, parts, brief=asked is not None)
                 found.append(device)
     return found
 
 
-def _device(view: View, handler: str, name: str) -> tuple[Device, Standing]:
-    """A device, and how it is doing."""
+_ALL = tuple(IDENTITY)
+
+
+def _device(
+    view: View, handler: str, name: str, parts: Sequence[str] = _ALL, *, brief: bool = False
+) -> tuple[Device, Standing]:
+    """A device with these parts of its identity, and how it is doing. `brief`: without size and error."""
     settings = HANDLERS[handler].settings
-    own = ("enabled", "state", "size", "error", *settings)
-    enabled, state, size, error, *texts = view.read_many(
-        [f"{name}/{attribute}" for attribute in own] + [f"{name}/id/{part}" for part in IDENTITY]
-    )
-    identity = Identity(*texts[len(settings) :])
-    values = _values(settings, texts[: len(settings)])
-    device = Device(name, handler, enabled == "1", id=identity, settings=values)
+    doing = () if brief else ("size", "error")
+    paths = [f"{name}/{attribute}" for attribute in ("enabled", "state", *settings, *doing)]
+    enabled, state, *texts = view.read_many([*paths, *(f"{name}/id/{part}" for part in parts)])
+    count = len(settings)
+    identity = Identity(**dict(zip(parts, texts[count + len(doing) :], strict=True)))
+    device = Device(name, handler, enabled == "1", id=identity, settings=_values(settings, texts[:count]))
+    size, error = ("0", "") if brief else texts[count : count + 2]
     return device, Standing(state, int(size), device.read_only, error)
 
 
@@ -263,7 +287,11 @@ def _luns(view: View, path: str) -> tuple[Lun, ...]:
     with view.at(path) as luns:
         numbers = luns.list("")
         bits = luns.read_many([f"{number}/read_only" for number in numbers])
-        return tuple(Lun(int(n), _linked(luns, n), bit == "1") for n, bit in zip(numbers, bits, strict=True))
+        devices = [_linked(luns, number) for number in numbers]
+    return tuple(
+        Lun(int(number), device, bit == "1")
+        for number, device, bit in zip(numbers, devices, bits, strict=True)
+    )
 
 
 def _linked(view: View, number: str) -> str:

@@ -160,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
             raise WrongUsage("--json is for commands and scripts, not for a person at a terminal")
         session = Session(admin, interactive=interactive, keep=args.json)
         session.context.progress = progress_of(args)
-        shell = Shell(session, verbose=args.verbose)
+        shell = Shell(session, verbose=args.verbose and not args.json)
         if found is not None:
             return script(shell, found, args)
         args.code = code = interact(shell)
@@ -245,10 +245,11 @@ def _failed(shell: Shell, failure: Failure, number: int, args: argparse.Namespac
 
 def _say_results(shell: Shell, args: argparse.Namespace, data: dict[str, object]) -> None:
     """One document for all lines."""
+    from pyscstadmin.cli.answers import SCRIPT, named
     from pyscstadmin.cli.main import emit
 
     if args.json:
-        emit(args, {**data, "results": shell.session.results})
+        emit(args, named(SCRIPT, {**data, "results": shell.session.results}))
 
 
 def interact(shell: Shell) -> int:

@@ -30,7 +30,7 @@ from pyscstadmin.sim.node import (
 __all__ = ["Device", "HandlerDir"]
 
 # Errors of opening the backing that park the device instead of refusing to enable it.
-_LATE = frozenset((errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.ENOTDIR, errno.ENOMEDIUM))
+_LATE = frozenset((errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.ENOTDIR, errno.ENOMEDIUM, errno.ESTALE))
 
 
 class HandlerDir(Node):
@@ -79,6 +79,9 @@ class Identification(Node):
 
 
 _ID_ATTRIBUTES = dict.fromkeys(IDENTITY, RW)
+_STATE = ("enabled", "active", "error", "served", "wanted", "opened")
+_TEXTS = {"elsewhere": RW, "expect": RW, "backing": RO}
+_LONGEST = 127
 
 
 class Device(Served):
@@ -89,16 +92,18 @@ class Device(Served):
         self.handler = parent.name
         self.enabled = False
         self.active = False
-        self.error = ""
+        self.error = self.opened = ""
         self.served = self.asked = 0
-        self.may_shrink = False
+        self.may_shrink = self.wanted = False
         self.luns: set[Linked] = set()
         self.rows = HANDLERS[self.handler].settings
         self.values: dict[str, Any] = {name: row.default for name, row in self.rows.items()}
         self.id = Identification(self)
         self.children = {"id": self.id}
-        rows = {"enabled": RW, "active": RW, "state": RO, "error": RO, "size": RW}
-        self._rows = {**rows, **dict.fromkeys(self.values, RW)}
+        # Where the backing is, what it has to be, and what is open: texts that others read.
+        self.texts = dict.fromkeys(_TEXTS, "") if HANDLERS[self.handler].backed else {}
+        rows = {"enabled": RW, "active": RW, "state": RO, "error": RO, "wanted": RO, "size": RW}
+        self._rows = {**rows, **{name: _TEXTS[name] for name in self.texts}, **dict.fromkeys(self.values, RW)}
 
     def attributes(self) -> Mapping[str, Attribute]:
         return self._rows
@@ -126,7 +131,9 @@ class Device(Served):
             return self.error
         if name == "size":
             return str(self.values.get("size", self.served))
-        if name in ("enabled", "active"):
+        if name in self.texts:
+            return self.texts[name]
+        if name in ("enabled", "active", "wanted"):
             return str(int(getattr(self, name)))
         return self.rows[name].type.to_kernel(self.values[name])
 
@@ -134,13 +141,17 @@ class Device(Served):
         if name == "enabled":
             self._enable(to_bool(text))
         elif name == "active":
-            self._activate(to_bool(text))
+            self._reopen() if text == "reopen" else self._activate(to_bool(text))
+        elif name in self.texts:
+            refuse(names.check_path(text) if name == "elsewhere" else names.check_text(text, _LONGEST))
+            self.texts[name] = text
         elif name == "size" and name not in self.values:
             self._resize(to_number(text, 0, names.SIZE_MAX))
         else:
             row = self.rows[name]
             value = stored(row, text)
-            if not row.live:
+            # A disk may have got another name while it was away.
+            if not row.live and (name != "path" or self.active):
                 self.must_be_disabled()
             self.values[name] = value
 
@@ -150,7 +161,8 @@ class Device(Served):
         if not on:
             if self.luns or self.root.uses(self.name):
                 raise Refused(errno.EBUSY)
-            self.enabled = self.active = False
+            self.enabled = self.wanted = False
+            self._close()
             self._register(False)
             return
         if not self.values[HANDLERS[self.handler].required]:
@@ -166,7 +178,7 @@ class Device(Served):
         except Refused as refused:
             if refused.errno not in _LATE:
                 raise
-        self.enabled = True
+        self.enabled = self.wanted = True
         self._register(True)
 
     def _register(self, on: bool) -> None:
@@ -177,12 +189,25 @@ class Device(Served):
             elif self.root.identities.get(designator) is self:
                 del self.root.identities[designator]
 
+    def _close(self) -> None:
+        self.active = False
+        if self.texts:
+            self.texts["backing"] = ""
+
+    def _reopen(self) -> None:
+        if not self.enabled:
+            raise Refused(errno.EINVAL)
+        self._close()
+        self._activate(True)
+
     def _activate(self, on: bool) -> None:
         if not self.enabled:
             raise Refused(errno.EINVAL)
         self._look()
+        self.wanted = on
         if not on:
-            self.active, self.error = False, ""
+            self._close()
+            self.error = ""
         elif not self.active:
             self._open()
         elif HANDLERS[self.handler].backed and not self.asked:
@@ -206,8 +231,10 @@ class Device(Served):
     def _whole(self) -> int:
         """Bytes of the backing, in whole blocks."""
         try:
-            with open(self.values["path"], "rb") as file:
+            with open(self.opened, "rb") as file:
                 size = file.seek(0, os.SEEK_END)
+        except FileNotFoundError:
+            size = self.served  # held open, and as it was
         except OSError as error:
             raise Refused(error.errno or errno.EIO) from error
         return size - size % (self.values["block_size"] or 512)
@@ -223,13 +250,16 @@ class Device(Served):
 
     def _probe(self) -> None:
         """Open the backing as the kernel would, note its size, close it."""
-        path = self.values["path"]
+        path = self.texts["elsewhere"] or self.values["path"]
+        words = self.root.backings.words(path)
         try:
             mode = os.stat(path).st_mode
             if not HANDLERS[self.handler].exclusive and not stat.S_ISREG(mode):
                 raise Refused(errno.EINVAL)
-            if HANDLERS[self.handler].exclusive and not stat.S_ISBLK(mode):
+            if HANDLERS[self.handler].exclusive and not (stat.S_ISBLK(mode) or words.startswith("b ")):
                 raise Refused(errno.ENOTBLK)
+            if self.values["facts"] and words != self.texts["expect"]:
+                raise Refused(errno.ESTALE)
             fd = os.open(path, os.O_CLOEXEC | (os.O_RDONLY if self.values["read_only"] else os.O_RDWR))
             try:
                 size = os.lseek(fd, 0, os.SEEK_END)
@@ -237,7 +267,9 @@ class Device(Served):
                 os.close(fd)
         except OSError as error:
             raise Refused(error.errno or errno.EIO) from error
-        if HANDLERS[self.handler].exclusive and any(other._holds(path) for other in self._others()):
+        if HANDLERS[self.handler].exclusive and any(
+            other.texts["backing"] == words for other in self._others()
+        ):
             raise Refused(errno.EBUSY)
         block = self.values["block_size"] or 512
         whole = size - size % block
@@ -246,6 +278,7 @@ class Device(Served):
         if not self.asked and not self.may_shrink and whole < self.served:
             raise Refused(errno.EINVAL)
         self.served, self.may_shrink = self.asked or whole, False
+        self.texts["backing"], self.opened = words, path
 
     def _others(self) -> list[Device]:
         """The other devices of the handler."""
@@ -253,25 +286,27 @@ class Device(Served):
         siblings = self.parent.children.values()
         return [other for other in siblings if isinstance(other, Device) and other is not self]
 
-    def _holds(self, path: str) -> bool:
-        return self.active and os.path.realpath(self.values["path"]) == os.path.realpath(path)
-
     def _look(self) -> None:
-        """Losing the backing parks the device by itself."""
-        if self.active and HANDLERS[self.handler].backed and not os.path.exists(self.values["path"]):
-            self.active, self.error = False, "ENOENT"
+        """Losing its disk parks the device by itself. A file that is held open is not lost by its name."""
+        if not self.active or not HANDLERS[self.handler].exclusive:
+            return
+        if not os.path.exists(self.opened) or not self.root.backings.alive(self.texts["backing"]):
+            self._close()
+            self.error = "ENOENT"
             self.root.lost.append(self)
 
     def dump(self) -> dict[str, Any]:
         """Plain data of everything."""
-        state = {name: getattr(self, name) for name in ("enabled", "active", "error", "served")}
-        return {**state, "values": dict(self.values), "id": {k: v for k, v in self.id.values.items() if v}}
+        state = {name: getattr(self, name) for name in _STATE}
+        own = {"values": dict(self.values), "texts": dict(self.texts)}
+        return {**state, **own, "id": {k: v for k, v in self.id.values.items() if v}}
 
     def restore(self, data: dict[str, Any]) -> None:
         """The reverse of `dump`."""
         self._register(False)
-        for name in ("enabled", "active", "error", "served"):
+        for name in _STATE:
             setattr(self, name, data[name])
+        self.texts.update(data["texts"])
         self.values.update(data["values"])
         self.id.values = dict(data["id"])
         if self.enabled:

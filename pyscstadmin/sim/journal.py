@@ -109,6 +109,8 @@ class Journal:
         number = self._number + 1
         text = json.dumps({**state, "journal": number})
         temporary = f"{self._path(_STATE)}.{os.getpid()}"
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)  # of a writer that was killed; nobody else writes now
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             try:

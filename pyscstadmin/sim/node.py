@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pyscstadmin.config import names
 from pyscstadmin.config.names import Fault
 from pyscstadmin.config.settings import Setting, Value
+from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.sim.force import InForce
 
 __all__ = [
@@ -182,6 +183,7 @@ class Top(Node):
 
     devices: Node
     targets: Node
+    backings: Machine
     # What is in force where the tree differs from it; None: the tree is in force.
     in_force: InForce | None
     # Devices that were parked because their backing is gone, since that was asked last.

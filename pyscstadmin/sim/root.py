@@ -15,6 +15,7 @@ from pyscstadmin.config.model import Lun as LunModel
 from pyscstadmin.config.model import Target as TargetModel
 from pyscstadmin.config.settings import DRIVERS, HANDLERS, ROOT, Value
 from pyscstadmin.kernel import inflight
+from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.kernel.running import Running
 from pyscstadmin.kernel.sessions import Session, SessionLun
 from pyscstadmin.sim.access import DriverDir, Target, all_targets
@@ -52,8 +53,9 @@ class Command:
 class Root(Top):
     """The root: generation, staging and commit."""
 
-    def __init__(self) -> None:
+    def __init__(self, backings: Machine | None = None) -> None:
         super().__init__(None, "")
+        self.backings = backings if backings is not None else Machine()
         self.generation = 1
         self.autocommit = True
         self.in_force = None

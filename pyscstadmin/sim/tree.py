@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.errors import NotPresent, OperationError
 from pyscstadmin.kernel import inflight
+from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.kernel.running import Running
 from pyscstadmin.kernel.sessions import Session
 from pyscstadmin.sim.access import Host, all_hosts
@@ -32,7 +33,7 @@ __all__ = ["SimTree"]
 
 _STORE_MAX = 4095
 _NAME_MAX = 255
-_FORMAT = 3
+_FORMAT = 4
 
 # Called before each operation with (operation, path, value); may return an errno to fail it with.
 Injector = Callable[[str, str, str | None], int | None]
@@ -218,11 +219,13 @@ class SimTree(SimView):
     """A whole simulated tree.
 
     `directory` keeps the state over processes (None: memory only). `durable` saves after every change instead
-    of at `flush` and `close`, as a kernel would keep it when the program is killed. `inject`, for tests, can
-    fail operations.
+    of at `flush` and `close`, as a kernel would keep it when the program is killed. `backings`: what is at
+    which path. `inject`, for tests, can fail operations.
     """
 
-    def __init__(self, directory: str | None = None, *, durable: bool = False) -> None:
+    def __init__(
+        self, directory: str | None = None, *, durable: bool = False, backings: Machine | None = None
+    ) -> None:
         super().__init__(self, "")
         self.name = os.path.abspath(directory) if directory else "/sim"
         self.inject: Injector | None = None
@@ -231,7 +234,8 @@ class SimTree(SimView):
         self._changes: list[Change] = []
         # Whether there is more to save than the changes.
         self._whole = False
-        self.top = Root()
+        self._backings = backings
+        self.top = Root(backings)
         if directory:
             _make(directory)
             self.refresh()
@@ -356,7 +360,7 @@ class SimTree(SimView):
         """Take over a state that `dump` made."""
         if data.get("format") != _FORMAT:
             raise NotPresent(self.name, "state.json is not of this version of the simulator; remove it")
-        self.top = Root()
+        self.top = Root(self._backings)
         self.top.load(data)
         self._changes.clear()
 

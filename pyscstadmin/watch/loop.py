@@ -3,7 +3,10 @@
 
 One loop: wait for signs, look at everything, decide, act, report what changed. Looking at everything each
 time costs a few reads per device and makes lost signs harmless. Looking and deciding take no lock;
-`Admin.reopen`, which acts, does, and leaves a device alone that is not as it was seen any more.
+`Admin.reopen`, which acts, does, and leaves a device alone that is not as it was seen any more. It proves
+that a backing is the right one before it is opened; nothing of what came of that is silent.
+
+Whatever goes wrong is said and tried again: only a signal ends it.
 """
 
 from __future__ import annotations
@@ -17,12 +20,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from pyscstadmin.cli.render import resized_text
+from pyscstadmin.cli.render import resized_text, size_text
 from pyscstadmin.errors import LockTimeout, NotPresent, OperationError, ScstError, errno_name
+from pyscstadmin.kernel.prove import Proof, Was
 from pyscstadmin.watch.look import Eyes
 from pyscstadmin.watch.plan import Action, Attempt, Do, Seen, decide, in_turn, noted
 from pyscstadmin.watch.signs import Folders, Mounts, Uevents, nearest_folder, wait
@@ -37,12 +41,17 @@ __all__ = ["Event", "Watcher", "run"]
 RECHECK = 5.0
 IDLE_RECHECK = 60.0
 
-# Seconds between looks at the sizes of files that are served: their growth gives no sign of its own.
-SIZE_CHECK = 3.0
+# Seconds between looks at the sizes of files that are served: on some file systems (of the network) their
+# growth gives no sign.
+SIZE_CHECK = 1.5
 
 # Seconds between the end of a look and the next one, however many signs there are: a file that is written
 # to all the time gives thousands of them. The first sign after a quiet time is not held back.
 PAUSE = 0.2
+
+# Seconds from one unexpected error to the next attempt: doubled each time, up to the limit.
+RETRY = 1.0
+RETRY_LIMIT = 30.0
 
 # Seconds to wait for the lock before asking whether to go on.
 LOCK_SLICE = 0.25
@@ -60,8 +69,10 @@ class Event:
     state: str = ""
     error: str = ""
     size: int = 0
+    at: str = ""
+    differences: tuple[Mapping[str, str], ...] = ()
 
-    def as_dict(self) -> dict[str, str | int]:
+    def as_dict(self) -> dict[str, Any]:
         """The fields that have a value."""
         return {name: value for name, value in asdict(self).items() if value}
 
@@ -81,9 +92,11 @@ class Watcher:
         self.proceed: Callable[[], bool] = lambda: True
         self.seen: dict[str, Seen] = {}
         self.present = True
-        self._eyes = Eyes()
+        self._eyes = Eyes(admin.backings)
         self._attempts: dict[str, Attempt] = {}
+        # What was said last of what goes on: per device, and not again while it stays so.
         self._told: dict[str, tuple[str, str]] = {}
+        self._odd: dict[str, set[str]] = {}
         self._last = ""  # who had the last turn
         self._locked_out = False
 
@@ -103,7 +116,7 @@ class Watcher:
     @property
     def awaited(self) -> list[Seen]:
         """Devices that are not what they are configured to be: enabled, and without their backing."""
-        return [seen for seen in self.seen.values() if seen.state == "parked" and seen.error]
+        return [seen for seen in self.seen.values() if seen.awaited]
 
     @property
     def serves_files(self) -> bool:
@@ -117,6 +130,10 @@ class Watcher:
     def folders(self) -> set[str]:
         """Directories in which an awaited file, or a directory on its path, will appear."""
         return {nearest_folder(seen.path) for seen in self.awaited if seen.handler == "fileio"}
+
+    def files(self) -> set[str]:
+        """Files that are served, and may grow."""
+        return self._eyes.files()
 
     def _look_and_act(self) -> list[Seen]:
         """The devices as they are after the actions."""
@@ -138,8 +155,8 @@ class Watcher:
     def _absent(self) -> None:
         if self.present:
             self.present = False
-            self.seen.clear()
-            self._attempts.clear()
+            for known in (self.seen, self._attempts, self._told, self._odd):
+                known.clear()
             self.report(Event("absent", "no control plane; waiting for it"))
 
     def _round(self, actions: Sequence[Action], seen: Mapping[str, Seen]) -> list[Action]:
@@ -174,7 +191,6 @@ class Watcher:
 
     def _act(self, action: Action, seen: Seen, deadline: float) -> bool:
         """Whether anything was tried. Raises `LockTimeout`."""
-        name = action.name
         try:
             tried = self._reopen(action, seen, deadline)
         except LockTimeout:
@@ -182,46 +198,65 @@ class Watcher:
         except ScstError as error:
             self._failed(action, error)
             tried = True
-        else:
-            if tried:
-                self._attempts.pop(name, None)
-                self._told.pop(name, None)
-            if tried and action.do is Do.GROW:
-                self._eyes.grew(seen)
-            else:
-                # Either opened just now or changed by somebody: what it holds is to be found out.
-                self._eyes.forget(name)
         self._locked_out = False
         return tried
 
     def _reopen(self, action: Action, seen: Seen, deadline: float) -> bool:
-        """`Admin.reopen`, or `grow`, waiting for the lock in slices, so that a request to stop is heard
-        meanwhile.
-        """
+        """`_open` or `_grow`, waiting for the lock in slices: a request to stop is heard meanwhile."""
         while True:
             left = max(0.0, deadline - time.monotonic())
             self.admin.lock_timeout = min(LOCK_SLICE, left)
             try:
-                if action.do is Do.GROW:
-                    return self.admin.grow(seen.handler, seen.name, path=seen.path)
-                return self.admin.reopen(
-                    seen.handler, seen.name, state=seen.state, error=seen.error, path=seen.path
-                )
+                return self._grow(seen) if action.do is Do.GROW else self._open(action, seen)
             except LockTimeout:
                 if not self.proceed():
                     return False
                 if left <= LOCK_SLICE:
                     raise
 
+    def _grow(self, seen: Seen) -> bool:
+        tried = self.admin.grow(seen.handler, seen.name, path=seen.path)
+        if tried:
+            self._done(seen.name)
+            self._eyes.grew(seen)
+        else:  # changed by somebody: what it holds is to be found out
+            self._eyes.forget(seen.name)
+        return tried
+
+    def _open(self, action: Action, seen: Seen) -> bool:
+        proof = self.admin.reopen(seen.handler, seen.name, state=seen.state, error=seen.error, path=seen.path)
+        self._eyes.forget(seen.name)
+        if proof is None:
+            return False
+        if proof.bound:
+            self._done(seen.name)
+            self.report(_bound_event(seen, proof))
+        else:
+            self._refused(action, seen, proof)
+        return True
+
+    def _done(self, name: str) -> None:
+        self._attempts.pop(name, None)
+        self._told.pop(name, None)
+
+    def _refused(self, action: Action, seen: Seen, proof: Proof) -> None:
+        """The right backing is nowhere. Where nothing at all is, that is no news: the state says it."""
+        self._attempts[seen.name] = noted(self._attempts.get(seen.name), action.identity, time.monotonic())
+        if proof.was is not Was.ABSENT and self._news(seen.name, proof.was.value, proof.text):
+            self.report(_refused_event(seen, proof))
+
+    def _news(self, name: str, kind: str, text: str) -> bool:
+        """Whether this is not what was said of the device last."""
+        before = self._told.get(name)
+        self._told[name] = (kind, text)
+        return before != (kind, text)
+
     def _failed(self, action: Action, error: ScstError) -> None:
         name = action.name
         self._attempts[name] = noted(self._attempts.get(name), action.identity, time.monotonic())
-        told = (action.identity, str(error))
-        # That a lost disk cannot be opened again is what is expected, and the state says so.
-        if self._told.get(name) != told and action.do is not Do.REOPEN:
-            self._told[name] = told
+        if self._news(name, action.identity, str(error)):
             number = errno_name(error.errno) if isinstance(error, OperationError) else ""
-            what = "activated" if action.do is Do.ACTIVATE else "grown"
+            what = {Do.ACTIVATE: "activated", Do.REOPEN: "opened again", Do.GROW: "grown"}[action.do]
             self.report(Event("failed", f"{name}: not {what}: {error}", name, error=number))
 
     def _note_relapses(self, actions: Sequence[Action], devices: Sequence[Seen]) -> None:
@@ -241,27 +276,67 @@ class Watcher:
                 del self._attempts[name]
         for seen in devices:
             old = before.get(seen.name)
-            if old is None or (old.state, old.error) != (seen.state, seen.error):
+            if old is not None and old.state == "active" and seen.awaited:
+                self.report(_event("lost", seen, f"its backing is gone: {seen.at}"))
+            if old is None or (old.state, old.error, old.wanted) != (seen.state, seen.error, seen.wanted):
                 self.report(_state_event(seen))
             elif old.size != seen.size:
                 self.report(_size_event(seen, old.size))
+            self._oddities(seen)
+            if seen.backing.kind == "absent" and self._told.get(seen.name, ("", ""))[0] == Was.OTHER.value:
+                del self._told[seen.name]  # if it comes again, that is news
         for name in sorted(set(before) - set(self.seen)):
+            self._told.pop(name, None)
+            self._odd.pop(name, None)
             self.report(Event("removed", f"{name}: removed", name))
+
+    def _oddities(self, seen: Seen) -> None:
+        """What is not as people may think, and nothing is done about; said when it begins."""
+        served, there = size_text(seen.size), size_text(seen.backing.size)
+        kept = f"its backing has {there} now, of {served} that are served: nothing shrinks unasked"
+        odd = {
+            "replaced": (seen.replaced, f"{seen.at} is another one now; what is open is served on"),
+            "shrunk": (seen.shrunk, f"{kept} (resize --shrink)"),
+        }
+        before = self._odd.get(seen.name, set())
+        self._odd[seen.name] = {kind for kind, (holds, _) in odd.items() if holds}
+        for kind in sorted(self._odd[seen.name] - before):
+            self.report(_event(kind, seen, odd[kind][1]))
+
+
+def _event(kind: str, seen: Seen, text: str, **more: Any) -> Event:
+    return Event(
+        kind, f"{seen.name}: {text}", seen.name, seen.handler, seen.path, seen.state, seen.error, **more
+    )
 
 
 def _state_event(seen: Seen) -> Event:
     if seen.state != "parked":
-        text = f"{seen.name}: {seen.state}, {seen.path or 'no path'}"
-    elif seen.error:
-        text = f"{seen.name}: parked ({seen.error}), waits for {seen.path}"
-    else:
-        text = f"{seen.name}: parked on request; stays so until it is activated"
-    return Event("state", text, seen.name, seen.handler, seen.path, seen.state, seen.error)
+        return _event("state", seen, f"{seen.state}, {seen.at or 'no path'}")
+    if seen.wanted:
+        return _event("state", seen, f"parked ({seen.error}), waits for {seen.path}")
+    return _event("state", seen, "parked on request; stays so until it is activated")
+
+
+def _bound_event(seen: Seen, proof: Proof) -> Event:
+    """Of one that has been opened: for the first time, again, or elsewhere."""
+    seen = replace(seen, state="", error="")  # the state follows
+    if proof.was is Was.MOVED:
+        return _event("rebound", seen, proof.text, at=proof.at)
+    unproven = "" if proof.facts else "; nothing proves that it is the right one"
+    again = bool(seen.open) and seen.open != proof.words
+    kind = "rebound" if again else "bound"
+    return _event(kind, seen, f"{'is again' if again else 'is'} on {proof.at}{unproven}", at=proof.at)
+
+
+def _refused_event(seen: Seen, proof: Proof) -> Event:
+    differences = proof.as_dict().get("differences", ())
+    return _event("refused", seen, f"not opened: {proof.text}", differences=tuple(differences))
 
 
 def _size_event(seen: Seen, before: int) -> Event:
-    text = resized_text(seen.name, before, seen.size)
-    return Event("size", text, seen.name, seen.handler, seen.path, seen.state, size=seen.size)
+    text = resized_text(seen.name, before, seen.size).removeprefix(f"{seen.name}: ")
+    return _event("grown" if seen.size > before else "size", seen, text, size=seen.size)
 
 
 # The loop.
@@ -277,6 +352,8 @@ class Loop:
         self.stopping = False
         self._ready = False
         self._looked = time.monotonic()
+        self._retry = 0.0
+        self._error = ""
         self._uevents = Uevents()
         self._mounts = Mounts()
         self._folders = Folders()
@@ -288,16 +365,24 @@ class Loop:
         """Watch until a signal asks to stop. The monitor is open before the first look, so that nothing falls
         between.
         """
+        self.watcher.admin.backings.prepare()
         with self._signals():
             due = self._look()
             self.service.ready(self._status())
             self._ready = True
             while not self.stopping:
-                self._wait(due)
-                if not self.stopping:
-                    due = self._look()
+                due = self._turn(due)
                 self.service.alive(self._status())
         self.service.stopping()
+
+    def _turn(self, due: float | None) -> float | None:
+        """Wait, and look; returns when to look again."""
+        try:
+            self._wait(due)
+        except Exception as error:
+            self._erred("waiting", error)
+            self._rest(min(self._retry, self.service.interval))
+        return due if self.stopping else self._look()
 
     def close(self) -> None:
         """Let go of everything."""
@@ -305,11 +390,26 @@ class Loop:
             end.close()
 
     def _look(self) -> float | None:
-        due = self.watcher.look()
-        if self._folders.follow(self.watcher.folders()):
-            due = time.monotonic()  # for what appeared before the directory was watched
+        """Look; after an error, again in a while."""
+        try:
+            due = self.watcher.look()
+            if self._folders.follow(self.watcher.folders(), self.watcher.files()):
+                due = time.monotonic()  # for what appeared before the directory was watched
+        except Exception as error:
+            self._erred("looking", error)
+            due = time.monotonic() + self._retry
+        else:
+            self._retry, self._error = 0.0, ""
         self._looked = time.monotonic()
         return due
+
+    def _erred(self, doing: str, error: Exception) -> None:
+        """Say what went wrong, once for as long as it is the same."""
+        self._retry = min(self._retry * 2 or RETRY, RETRY_LIMIT)
+        text = f"{doing}: {str(error) or type(error).__name__}"
+        if text != self._error:
+            self._error = text
+            self.watcher.report(Event("error", f"{text}; tried again", error=type(error).__name__))
 
     def _proceed(self) -> bool:
         """Between two actions: a round of many takes long, and is alive."""
@@ -318,37 +418,63 @@ class Loop:
         return not self.stopping
 
     def _wait(self, due: float | None) -> None:
+        """Wait for a sign, for the time of the next look, or until a file has grown."""
+        poller = self._poller()
+        now = time.monotonic()
+        end = now + self._patience(due)
+        check = now + SIZE_CHECK if self.watcher.serves_files else end
+        while now < end and not self.stopping:
+            ready = wait(poller, min(end, check) - now)
+            if ready:
+                self._pause()
+                if self._take({fd for fd, _ in ready}):
+                    return
+                self._rest(PAUSE)  # others' events come in great numbers, too
+            now = time.monotonic()
+            if check <= now < end:
+                if self.watcher.stirred():
+                    break
+                check = now + SIZE_CHECK
+        self._pause()
+        self._take(set())
+
+    def _poller(self) -> select.poll:
         poller = select.poll()
         for source in (self._uevents, self._folders, self._wake):
             poller.register(source.fileno(), select.POLLIN)
         poller.register(self._mounts.fileno(), select.POLLPRI)
-        self._until_sign(poller, due)
-        self._pause()
-        # Only now: a sign that comes after this wakes the next wait, so the last of many is never lost.
+        return poller
+
+    def _take(self, ready: set[int]) -> bool:
+        """Take the signs that have come; False if none of them is about anything here.
+
+        Only after the pause: a sign that comes after this wakes the next wait, so the last of many is never
+        lost.
+        """
         overflows = self._uevents.overflows
-        self._uevents.drain()
+        count = self._uevents.drain()
         self._folders.drain()
+        self._drain_wake()
         if self._uevents.overflows != overflows:
             self.watcher.report(Event("overflow", "events were lost; looking at everything"))
-
-    def _until_sign(self, poller: select.poll, due: float | None) -> None:
-        """Wait for a sign, for the time of the next look, or until a file has grown."""
-        end = time.monotonic() + self._patience(due)
-        while True:
-            left = end - time.monotonic()
-            if not self.watcher.serves_files or left <= SIZE_CHECK:
-                wait(poller, left)
-                return
-            if wait(poller, SIZE_CHECK) or self.watcher.stirred():
-                return
+            return True
+        return count > 0 or bool(ready - {self._uevents.fileno()})
 
     def _pause(self) -> None:
-        """Let signs gather, unless the last look is long ago. Only a request to stop ends it early."""
-        left = self._looked + PAUSE - time.monotonic()
-        if left > 0:
+        """Let signs gather, unless the last look is long ago."""
+        self._rest(self._looked + PAUSE - time.monotonic())
+
+    def _rest(self, seconds: float) -> None:
+        """Only a request to stop ends it early."""
+        if seconds > 0:
             poller = select.poll()
             poller.register(self._wake.fileno(), select.POLLIN)
-            wait(poller, left)
+            wait(poller, seconds)
+
+    def _drain_wake(self) -> None:
+        with suppress(BlockingIOError):
+            while self._wake.recv(4096):
+                pass
 
     def _patience(self, due: float | None) -> float:
         awaiting = self.watcher.awaited or not self.watcher.present
@@ -388,10 +514,12 @@ class Service:
         self.interval = int(usec) / 2e6 if usec.isdigit() and self._address else IDLE_RECHECK
         self._last = ""
         self._said = 0.0
+        self._ready = False
+        self._mute = False
 
     def ready(self, status: str) -> None:
-        """The first look is done. Waits until this is heard."""
-        self._send(f"READY=1\nSTATUS={status}")
+        """The first look is done. Waits until this is heard, or says it later if nobody is there."""
+        self._ready = self._send(f"READY=1\nSTATUS={status}")
 
     def alive(self, status: str) -> None:
         """The loop goes round. Said when the status is another, or was not said for `interval`.
@@ -401,27 +529,31 @@ class Service:
         now = time.monotonic()
         if status == self._last and now - self._said < self.interval / 2:
             return
-        text = "WATCHDOG=1" if status == self._last else f"WATCHDOG=1\nSTATUS={status}"
+        ready = "" if self._ready else "READY=1\n"
+        text = f"{ready}WATCHDOG=1" if status == self._last else f"{ready}WATCHDOG=1\nSTATUS={status}"
         if self._send(text, socket.MSG_DONTWAIT):
-            self._last, self._said = status, now
+            self._last, self._said, self._ready = status, now, True
 
     def stopping(self) -> None:
         """The end was asked for."""
         self._send("STOPPING=1", socket.MSG_DONTWAIT)
 
     def _send(self, text: str, flags: int = 0) -> bool:
-        """Whether it could be sent, or need not be."""
+        """Whether it could be sent, or need not be. A manager that is not there now may be there again."""
         if not self._address:
             return True
         name = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            try:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
                 sender.sendto(text.encode(), flags, name)
-            except BlockingIOError:
-                return False
-            except OSError as error:
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if not self._mute:
                 print(f"scstadmin: {self._address}: {error.strerror}", file=sys.stderr)
-                self._address = ""
+            self._mute = True
+            return False
+        self._mute = False
         return True
 
 
@@ -434,10 +566,9 @@ def run(args: argparse.Namespace) -> int:
 
     report = _json_line if args.json else _text_line
     with admin_of(args) as admin:
-        watcher = Watcher(admin, report)
         if args.once:
-            return _once(watcher)
-        loop = Loop(watcher, Service())
+            return _once(Watcher(admin, report))
+        loop = Loop(Watcher(admin, _at_any_rate(report)), Service())
         try:
             loop.run()
         finally:
@@ -450,6 +581,22 @@ def _once(watcher: Watcher) -> int:
     if not watcher.present:
         raise NotPresent(watcher.admin.root)
     return 3 if watcher.awaited else 0
+
+
+def _at_any_rate(report: Report) -> Report:
+    """What cannot be said, for the disk of the log is full, is no reason to leave devices alone. A reader who
+    has gone is one to end.
+    """
+
+    def said(event: Event) -> None:
+        try:
+            report(event)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            pass  # it is kept, and said with the next one
+
+    return said
 
 
 def _text_line(event: Event) -> None:

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What to do about devices whose backing came or went. Pure: states in, actions out.
 
-* A parked device is activated when its backing is there. One that was parked on request (`active` written
-0: no error is recorded) stays parked until somebody activates it. * An active device is reopened when the
-disk it holds is gone, which the kernel notices by itself only at the next command. Reopening finds the disk
-that took its place, or parks the device with the reason recorded. * An active device whose backing has
-grown since it was last seen is asked to serve that. Whether it serves all of it is not what counts:
-somebody may have said that it should not. * An attempt that failed is repeated at once when the backing is
-another one than before (another disk, a file that grew), else with growing delays: whoever holds a disk
-exclusively gives no sign when he lets go.
+* A parked device that is wanted is opened when its backing may be there: something is at its path, or, of a
+  device on a disk that is known by something, anywhere. Whether that is the right one, and what is to be done
+  then, is not decided here. One that was parked on request is not wanted.
+* An active device is reopened when the disk it holds is gone, which the kernel notices by itself only at the
+  next command. That parks it, unless the disk is back. That its path leads to another disk or file now is no
+  reason to do anything.
+* An active device whose backing has grown since it was last seen is asked to serve that. Whether it serves
+  all of it is not what counts: somebody may have said that it should not.
+* An attempt that failed is repeated at once when there is another backing than before (another disk, a file
+  that grew), else with growing delays: whoever holds a disk exclusively gives no sign when he lets go.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ WANTED_KIND = {"blockio": "block", "fileio": "file"}
 
 @dataclass(frozen=True, slots=True)
 class Backing:
-    """What is at a device's path now.
+    """What is at a path now.
 
     `kind`: absent, file, block, or other. `identity` differs whenever another disk or file is there, or a
     file changed its size. `settled_in`: seconds until a file that is being written counts as complete.
@@ -47,8 +49,11 @@ ABSENT = Backing("absent")
 class Seen:
     """A device as it is now. `error`: the errno's name of the last opening, '' after a success or a request.
 
-    `lost`: the disk that this active device holds does not exist any more. `grown`: its backing is larger
-    than it was when it was last looked at. `size`: the bytes that it serves.
+    `wanted`: it is to be active. `at`: where its backing is, or is looked for first. `open`: what it has
+    open, in the kernel's words. `anywhere`: its disk may be anywhere; `backing` is then about all of them.
+    `lost`: the disk that this active device holds does not exist any more. `replaced`: another disk or file
+    is at its path. `grown`: its backing is larger than it was when it was last looked at. `shrunk`: its
+    backing is smaller than what is served. `size`: the bytes that it serves.
     """
 
     name: str
@@ -57,9 +62,20 @@ class Seen:
     path: str
     error: str = ""
     backing: Backing = ABSENT
+    wanted: bool = True
+    at: str = ""
+    open: str = ""
+    anywhere: bool = False
     lost: bool = False
+    replaced: bool = False
     grown: bool = False
+    shrunk: bool = False
     size: int = 0
+
+    @property
+    def awaited(self) -> bool:
+        """It is not what it is configured to be: enabled, and without its backing."""
+        return self.state == "parked" and self.wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +138,8 @@ def _due(seen: Seen, failed: Attempt | None, now: float) -> float | None:
     if seen.state == "active":
         wanted = seen.lost or seen.grown
     else:
-        there = seen.backing.kind == WANTED_KIND.get(seen.handler)
-        wanted = seen.state == "parked" and bool(seen.error) and there
+        there = seen.anywhere or seen.backing.kind == WANTED_KIND.get(seen.handler)
+        wanted = seen.awaited and there
     if not wanted:
         return None
     if failed is not None and failed.identity == seen.backing.identity:

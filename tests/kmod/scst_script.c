@@ -231,6 +231,19 @@ static struct script_cmd *script_cmd_of(struct scst_cmd *cmd)
 	return container_of(cmd, struct script_cmd, cmd);
 }
 
+/* --- memory ---------- */
+
+/* What sleeps may be large.  Two attempts: a fault that somebody injects is meant for the core. */
+static void *script_zalloc(size_t size, gfp_t gfp)
+{
+	unsigned int attempt;
+	void *memory = NULL;
+
+	for (attempt = 0; !memory && attempt < 2; attempt++)
+		memory = gfp == GFP_ATOMIC ? kzalloc(size, gfp) : kvzalloc(size, gfp);
+	return memory;
+}
+
 /* --- events ---------- */
 
 static DEFINE_SPINLOCK(script_events_lock);
@@ -242,8 +255,7 @@ static bool script_open;	/* somebody has the device open, under script_events_lo
 
 static struct script_report *script_report_alloc(u32 data_len, gfp_t gfp)
 {
-	struct script_report *report = gfp == GFP_ATOMIC ? kzalloc(sizeof(*report), gfp) :
-				       kvzalloc(struct_size(report, data, data_len), gfp);
+	struct script_report *report = script_zalloc(struct_size(report, data, data_len), gfp);
 
 	if (report)
 		report->event.size = sizeof(report->event) + data_len;
@@ -343,7 +355,7 @@ static int script_own_alloc(struct scst_data *own, u32 len)
 	own->owner = SCST_DATA_DRIVER;
 	if (!len)
 		return 0;
-	own->sgl = kvcalloc(nents, sizeof(*own->sgl), GFP_KERNEL);
+	own->sgl = script_zalloc(array_size(nents, sizeof(*own->sgl)), GFP_KERNEL);
 	if (!own->sgl)
 		return -ENOMEM;
 	sg_init_table(own->sgl, nents);
@@ -365,7 +377,7 @@ static void script_cmd_free(struct script_cmd *sc)
 	script_own_free(&sc->own);
 	kvfree(sc->answer);
 	kvfree(sc->out);
-	kfree(sc);
+	kvfree(sc);
 }
 
 static void script_reap(struct work_struct *work);
@@ -600,7 +612,7 @@ static void script_resume_later(struct script_cmd *sc, u8 from, unsigned int ms)
 
 	if (sc->req.flags & SCRIPT_NO_RESUME)
 		return;
-	room = kzalloc(sizeof(*room), GFP_ATOMIC);
+	room = script_zalloc(sizeof(*room), GFP_ATOMIC);
 	if (!room) {
 		script_count(SCRIPT_EVENTS_LOST);
 		return;
@@ -785,9 +797,9 @@ static void script_reap(struct work_struct *work)
 	llist_for_each_entry_safe(sc, next_cmd, cmds, dead)
 		script_cmd_free(sc);
 	llist_for_each_entry_safe(room, next_room, rooms, dead)
-		kfree(room);
+		kvfree(room);
 	llist_for_each_entry_safe(st, next_tmf, tmfs, dead)
-		kfree(st);
+		kvfree(st);
 }
 
 /* --- the driver's half: task management, sessions, targets ---------- */
@@ -822,7 +834,7 @@ static void script_session_gone(struct scst_session *sess)
 	mutex_unlock(&script_mutex);
 	script_count(SCRIPT_SESSIONS_GONE);
 	script_tell(SCRIPT_GONE, 0, ss->number, 0, 0);
-	kfree(ss);
+	kvfree(ss);
 }
 
 static void script_luns_changed(struct scst_session *sess)
@@ -980,7 +992,7 @@ static int script_op_login(const struct script_request *req, char *data)
 
 	if (len == req->data_len)
 		return -EINVAL;
-	ss = kzalloc(sizeof(*ss), GFP_KERNEL);
+	ss = script_zalloc(sizeof(*ss), GFP_KERNEL);
 	if (!ss)
 		return -ENOMEM;
 	ss->number = req->session;
@@ -990,7 +1002,7 @@ static int script_op_login(const struct script_request *req, char *data)
 	ret = script_login_locked(ss, data, data + len + 1);
 	mutex_unlock(&script_mutex);
 	if (ret)
-		kfree(ss);
+		kvfree(ss);
 	return ret;
 }
 
@@ -1051,7 +1063,7 @@ static void script_cmd_fill(struct script_cmd *sc)
 
 static void *script_dup(const void *data, u32 len)
 {
-	void *copy = kvmalloc(len, GFP_KERNEL);
+	void *copy = script_zalloc(len, GFP_KERNEL);
 
 	return copy ? memcpy(copy, data, len) : NULL;
 }
@@ -1075,7 +1087,7 @@ static int script_cmd_memory(struct script_cmd *sc, const void *data)
 
 static struct script_cmd *script_cmd_make(const struct script_request *req, const void *data)
 {
-	struct script_cmd *sc = kzalloc(sizeof(*sc), GFP_KERNEL);
+	struct script_cmd *sc = script_zalloc(sizeof(*sc), GFP_KERNEL);
 	int ret;
 
 	if (!sc)
@@ -1162,7 +1174,7 @@ static int script_op_respond(const struct script_request *req)
 
 static int script_one_tmf(const struct script_request *req, struct script_session *ss, u64 id)
 {
-	struct script_tmf *st = kzalloc(sizeof(*st), GFP_KERNEL);
+	struct script_tmf *st = script_zalloc(sizeof(*st), GFP_KERNEL);
 
 	if (!st)
 		return -ENOMEM;
@@ -1216,7 +1228,7 @@ static int script_op_port_up(const char *name, size_t len)
 
 	if (len > SCST_TARGET_NAME_LEN)
 		return -EINVAL;
-	port = kzalloc(sizeof(*port), GFP_KERNEL);
+	port = script_zalloc(sizeof(*port), GFP_KERNEL);
 	if (!port)
 		return -ENOMEM;
 	memcpy(port->name, name, len);
@@ -1226,7 +1238,7 @@ static int script_op_port_up(const char *name, size_t len)
 	port->port = scst_port_register(&info);
 	if (IS_ERR(port->port)) {
 		ret = PTR_ERR(port->port);
-		kfree(port);
+		kvfree(port);
 		return ret;
 	}
 	list_add(&port->entry, &script_ports);
@@ -1242,7 +1254,7 @@ static int script_op_port_down(const char *name, size_t len)
 			continue;
 		list_del(&port->entry);
 		scst_port_unregister(port->port);
-		kfree(port);
+		kvfree(port);
 		return 0;
 	}
 	return -ENOENT;
@@ -1313,7 +1325,7 @@ static ssize_t script_write(struct file *file, const char __user *from, size_t c
 	if (req.data_len != count - sizeof(req) || req.data_len > SCRIPT_DATA_MAX)
 		return -EINVAL;
 	/* One more byte ends a name. */
-	data = kvzalloc(req.data_len + 1, GFP_KERNEL);
+	data = script_zalloc(req.data_len + 1, GFP_KERNEL);
 	if (!data)
 		return -ENOMEM;
 	ret = -EFAULT;

@@ -212,7 +212,8 @@ def test_what_is_done_is_said_whatever_comes_then(
     assert capsys.readouterr().out == "n0: parked\n"
     assert scstadmin("--json", "deactivate", "n0") == 0
     captured = capsys.readouterr()
-    assert json.loads(captured.out) == {"device": "n0", "state": "parked"}
+    said = {"schema": "scstadmin/deactivate/1", "device": "n0", "state": "parked"}
+    assert json.loads(captured.out) == said
     assert captured.err == ""
 
 

@@ -14,11 +14,12 @@ from pyscstadmin.kernel.cfs import Tree
 from tests.sim.support import FALSE, NOT_BOOLEAN, NOT_NUMBER, TOO_LARGE, TRUE, Names, null_device, refused
 
 HANDLERS = ("blockio", "fileio", "nullio")
-COMMON = {"enabled": "0", "active": "0", "state": "disabled", "error": "", "size": "0"}
+COMMON = {"enabled": "0", "active": "0", "state": "disabled", "error": "", "wanted": "0", "size": "0"}
+BACKED = {"path": "", "facts": "", "elsewhere": "", "expect": "", "backing": ""}
 SETTINGS = {"block_size": "0", "read_only": "0", "rotational": "auto", "stop_unit": "0"}
 DEFAULTS = {
-    "blockio": {**COMMON, **SETTINGS, "write_through": "0", "path": ""},
-    "fileio": {**COMMON, **SETTINGS, "write_through": "0", "path": "", "o_direct": "0"},
+    "blockio": {**COMMON, **SETTINGS, **BACKED, "write_through": "0"},
+    "fileio": {**COMMON, **SETTINGS, **BACKED, "write_through": "0", "o_direct": "0"},
     "nullio": {**COMMON, **SETTINGS},
 }
 BOOLEANS = [
@@ -331,7 +332,7 @@ def test_eui64(tree: Tree) -> None:
     assert tree.read(path) == ""
 
 
-@pytest.mark.parametrize("name", ["state", "error"])
+@pytest.mark.parametrize("name", ["state", "error", "wanted"])
 def test_read_only_attributes(tree: Tree, name: str) -> None:
     tree.mkdir("devices/nullio/d")
     with refused(errno.EACCES):
@@ -401,7 +402,7 @@ def test_settings_are_fixed_while_enabled(tree: Tree, handler: str) -> None:
         tree.write(f"{path}/path", "/nonexistent/backing")
     tree.write(f"{path}/enabled", "1")
     good = {"path": "/x", "size": "512", "block_size": "512", "vendor": "v", "naa": "3" * 16, "eui64": ""}
-    for name in set(DEFAULTS[handler]) - set(COMMON):
+    for name in set(DEFAULTS[handler]) - set(COMMON) - set(BACKED):
         with refused(errno.EBUSY):
             tree.write(f"{path}/{name}", good.get(name, "1"))
     for name in ("vendor", "product", "revision", "serial", "naa", "eui64"):
@@ -409,6 +410,66 @@ def test_settings_are_fixed_while_enabled(tree: Tree, handler: str) -> None:
             tree.write(f"{path}/id/{name}", good.get(name, "x"))
     tree.write(f"{path}/enabled", "0")
     tree.write(f"{path}/read_only", "1")
+
+
+def test_texts_about_a_backing_can_be_set_at_any_time(tree: Tree, tmp_path: Path) -> None:
+    path, file = "devices/fileio/f", tmp_path / "f"
+    file.write_bytes(bytes(4096))
+    tree.mkdir(path)
+    tree.write(f"{path}/path", str(file))
+    tree.write(f"{path}/enabled", "1")
+    words = tree.read(f"{path}/backing")
+    assert words.startswith("f ")
+    longest = {"facts": 4094, "expect": 127, "elsewhere": 4094}
+    for name, most in longest.items():
+        for text in ("/" + "x" * (most - 1), "/ä {} =", ""):
+            tree.write(f"{path}/{name}", text)
+            assert tree.read(f"{path}/{name}") == text
+        with refused(errno.ENAMETOOLONG):
+            tree.write(f"{path}/{name}", "/" + "x" * most)
+        with refused(errno.EINVAL):
+            tree.write(f"{path}/{name}", "/a\x1bb")
+    with refused(errno.EINVAL):
+        tree.write(f"{path}/elsewhere", "relative")
+    with refused(errno.EACCES):
+        tree.write(f"{path}/backing", "x")
+    with refused(errno.EBUSY):
+        tree.write(f"{path}/path", "/other")
+    assert tree.read(f"{path}/backing") == words
+    tree.write(f"{path}/active", "0")
+    assert (tree.read(f"{path}/backing"), tree.read(f"{path}/wanted")) == ("", "0")
+    tree.write(f"{path}/path", "/other")
+
+
+def test_a_device_with_facts_opens_what_is_expected(tree: Tree, tmp_path: Path) -> None:
+    path, one, two = "devices/fileio/f", tmp_path / "one", tmp_path / "two"
+    for file in (one, two):
+        file.write_bytes(bytes(4096))
+    tree.mkdir(path)
+    tree.write(f"{path}/path", str(one))
+    tree.write(f"{path}/enabled", "1")
+    words = tree.read(f"{path}/backing")
+    tree.write(f"{path}/facts", "x")
+    assert tree.read(f"{path}/state") == "active"
+    with refused(errno.ESTALE):
+        tree.write(f"{path}/active", "reopen")
+    assert (tree.read(f"{path}/state"), tree.read(f"{path}/error")) == ("parked", "ESTALE")
+    assert (tree.read(f"{path}/wanted"), tree.read(f"{path}/backing")) == ("1", "")
+    tree.write(f"{path}/expect", words)
+    tree.write(f"{path}/active", "1")
+    tree.write(f"{path}/active", "reopen")
+    assert tree.read(f"{path}/backing") == words
+    tree.write(f"{path}/elsewhere", str(two))
+    with refused(errno.ESTALE):
+        tree.write(f"{path}/active", "reopen")
+    tree.write(f"{path}/enabled", "0")
+    tree.write(f"{path}/enabled", "1")
+    assert (tree.read(f"{path}/state"), tree.read(f"{path}/error")) == ("parked", "ESTALE")
+    tree.write(f"{path}/elsewhere", "")
+    tree.write(f"{path}/active", "1")
+    assert tree.read(f"{path}/state") == "active"
+    with refused(errno.EINVAL):
+        tree.write(f"{path}/active", "again")
 
 
 def test_settings_survive_disabling(tree: Tree) -> None:
@@ -435,6 +496,20 @@ def test_fileio_is_active_with_its_backing(tree: Tree, backing: Path, block: int
     assert tree.read(f"{path}/error") == ""
     assert tree.read(f"{path}/size") == str(1 << 20)
     assert tree.read(f"{path}/block_size") == str(block)
+
+
+def test_a_file_that_is_open_is_not_lost_by_its_name(tree: Tree, backing: Path) -> None:
+    """It is served on; once closed, it is gone."""
+    path = file_device(tree, backing)
+    backing.unlink()
+    assert tree.read(f"{path}/state") == "active"
+    assert tree.read(f"{path}/error") == ""
+    tree.write(f"{path}/size", "8192")
+    assert tree.read(f"{path}/size") == "8192"
+    tree.write(f"{path}/active", "0")
+    assert tree.read(f"{path}/state") == "parked"
+    with refused(errno.ENOENT):
+        tree.write(f"{path}/active", "1")
 
 
 def test_fileio_parks_without_its_backing(tree: Tree, tmp_path: Path) -> None:
@@ -562,16 +637,22 @@ def test_rubbish_changes_nothing(tree: Tree, name: str, data: bytes) -> None:
     tree.mkdir("devices/fileio/f")
     path = f"devices/fileio/f/{name}"
     before = tree.read(path)
-    with refused(errno.EINVAL, errno.ERANGE, errno.ENAMETOOLONG, errno.EACCES):
-        tree.write_raw(path, data)
+    if name in ("facts", "expect") and min(data) > 32 and len(data) < 100:
+        tree.write_raw(path, data)  # no rubbish: it is only kept
+        before = data.decode(errors="surrogateescape")
+    else:
+        with refused(errno.EINVAL, errno.ERANGE, errno.ENAMETOOLONG, errno.EACCES):
+            tree.write_raw(path, data)
     assert tree.read(path) == before
 
 
-@pytest.mark.parametrize("name", sorted(set(DEFAULTS["fileio"]) - {"state", "error", "size"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(DEFAULTS["fileio"]) - {"state", "error", "size", "wanted", "backing"})
+)
 def test_empty_writes(tree: Tree, name: str) -> None:
     tree.mkdir("devices/fileio/f")
     with refused(errno.EFAULT):
         tree.write_raw(f"devices/fileio/f/{name}", b"")
-    if name != "path":
+    if name not in BACKED:
         with refused(errno.EINVAL):
             tree.write(f"devices/fileio/f/{name}", "")

@@ -75,7 +75,13 @@ def test_command(admin: Admin, grown: Path, tree: Tree, scstadmin: Run, capsys: 
     assert capsys.readouterr().out == "d: 2 MiB, was 1 MiB\n"
     assert scstadmin("--json", "resize", "d", "1M", "--shrink") == 0
     data = json.loads(capsys.readouterr().out)
-    assert data == {"device": "d", "before": 2 * MIB, "size": MIB, "state": "active"}
+    assert data == {
+        "schema": "scstadmin/resize/1",
+        "device": "d",
+        "before": 2 * MIB,
+        "size": MIB,
+        "state": "active",
+    }
     assert scstadmin("resize", "d", "512K") == 1
     assert "lose" in capsys.readouterr().err
     for text in ("x", "1.5", "-1", "9999999P"):

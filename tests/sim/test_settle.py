@@ -181,7 +181,7 @@ def test_every_way_of_taking_away(hung: SimTree, change: str) -> None:
 
 def test_apply_and_restore(hung: SimTree, scstadmin: Run, capsys: Capture, tmp_path: Path) -> None:
     empty = write(tmp_path / "empty.json", Config())
-    code, data = result(scstadmin, capsys, *SHORT, "restore", empty)
+    code, data = result(scstadmin, capsys, *SHORT, "restore", empty, "--yes")
     assert (code, data["settled"], data["failed"]) == (4, False, [])
     code, data = result(scstadmin, capsys, *SHORT, "apply", empty)
     assert (code, data["operations"], data["settled"]) == (0, [], True)

@@ -14,10 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from pyscstadmin.__main__ import main
 from pyscstadmin.admin import Admin
+from pyscstadmin.cli.answers import json_schema, name_of
 from pyscstadmin.cli.engine import understand_line
 from pyscstadmin.cli.places import KINDS, place
 from pyscstadmin.cli.table import FORMS
@@ -30,6 +32,7 @@ from pyscstadmin.shell.session import Session
 from pyscstadmin.sim.tree import SimTree
 
 B1, B2, HERE = (f"iqn.2026-11.com.example:{name}" for name in ("b1", "b2", "here"))
+ANSWERS = jsonschema.Draft202012Validator(json_schema())
 Capture = pytest.CaptureFixture[str]
 
 LOOKING = (
@@ -75,6 +78,9 @@ def make(form: Form, folder: Path) -> Path:
         admin.save(force=True)
         if form.verb == "activate":
             admin.deactivate("da")
+        if form.verb == "rebind":
+            (folder / "copy.img").write_bytes(bytes(1 << 20))
+            (folder / "copy.img").rename(folder / "da.img")
         if form.verb == "commit":
             admin.tree.write("autocommit", "0")
             admin.tree.mkdir("targets/local/t1/groups/backup/initiators/left-staged")
@@ -115,13 +121,16 @@ def text(value: object) -> str:
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
-def state(sim: Path) -> dict[str, Any]:
-    """The tree, without what is random or counts."""
+def state(sim: Path, anew: bool = False) -> dict[str, Any]:
+    """The tree, without what is random or counts. `anew`: its file is another one each time."""
     found: dict[str, Any] = SimTree(str(sim)).dump()
     for devices in found["devices"].values():
         for device in devices.values():
             device["id"].pop("serial", None)
             device["id"].pop("naa", None)
+            if anew:
+                device["values"].pop("facts", None)
+                device["texts"] = {}
     return {
         **found,
         "files": sorted(path.name for path in sim.iterdir() if path.name.startswith("scst.json")),
@@ -152,7 +161,10 @@ def test_every_verb_in_every_face(
     def as_json(sim: Path) -> int:
         code = main(["--sim", str(sim), "--json", *words])
         said = capsys.readouterr()
-        json.loads(said.out)
+        data = json.loads(said.out)
+        if form.verb != "schema":
+            assert data["schema"] == name_of(form)
+            ANSWERS.validate(data)
         assert said.err == ""
         return code
 
@@ -170,7 +182,7 @@ def test_every_verb_in_every_face(
         sim = tmp_path / name
         shutil.copytree(before, sim)
         capsys.readouterr()
-        found[name] = (face(sim), state(sim))
+        found[name] = (face(sim), state(sim, content is None))
         if content is None and image.exists():
             assert image.stat().st_size == 10 << 30
             image.unlink()
@@ -179,7 +191,7 @@ def test_every_verb_in_every_face(
         assert result[0] == (1 if warns else 0), (name, capsys.readouterr())
         assert result[1] == found["argv"][1], name
     if form.verb not in (*LOOKING, "resize", "help", "version"):
-        assert found["argv"][1] != state(before)
+        assert found["argv"][1] != state(before, content is None)
 
 
 def test_the_examples_are_all_there() -> None:

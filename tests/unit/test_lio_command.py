@@ -89,14 +89,24 @@ def test_json_is_one_document(capsys: Capture, tmp_path: Path) -> None:
 
 def test_output_file(capsys: Capture, complete: str, tmp_path: Path) -> None:
     path = tmp_path / "scst.json"
-    path.write_text("{}")
+    path.write_text('{"version": 1}')
+    path.chmod(0o640)
     code, out, err = run(capsys, complete, "-o", str(path))
     assert (code, out) == (0, "")
     assert loads(path.read_text()).devices
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert Path(f"{path}.1").read_text() == "{}"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert Path(f"{path}.1").read_text() == '{"version": 1}'
     assert f"scstadmin plan {path}" in err
     assert not any(word in err for word in ("apply ", "clear", "restore"))
+
+
+def test_something_else_is_not_overwritten(capsys: Capture, complete: str, tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    path.write_text("{}")
+    code, _, err = run(capsys, complete, "-o", str(path))
+    assert code == 1
+    assert "something else than a configuration; give another file" in err
+    assert path.read_text() == "{}"
 
 
 def test_standard_input(capsys: Capture, complete: str, monkeypatch: pytest.MonkeyPatch) -> None:

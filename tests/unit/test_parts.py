@@ -33,8 +33,8 @@ from pyscstadmin.errors import (
     Unstable,
 )
 from pyscstadmin.kernel import modules, read
-from pyscstadmin.kernel.apply import locked
 from pyscstadmin.kernel.cfs import RealTree
+from pyscstadmin.kernel.lock import locked
 from pyscstadmin.kernel.sessions import Session, SessionLun, read_sessions
 from pyscstadmin.sim.tree import SimTree
 from pyscstadmin.store.load import load_file
@@ -197,7 +197,7 @@ def test_a_note_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     admin, tree = spoilt(tmp_path)
     note = tmp_path / "run" / "degraded"
     note.mkdir()
-    with pytest.raises(PartlyApplied, match=r"no note for `save`: write .*EISDIR"):
+    with pytest.raises(PartlyApplied, match=r"no note for `save`: note .*EISDIR"):
         admin.apply(Config(numbered(1).devices, (Target("local", "t", rel_tgt_id=9),)))
     tree.inject = None
     (tmp_path / "folder").mkdir()
@@ -306,10 +306,10 @@ def test_sim_state_is_kept(tmp_path: Path) -> None:
         admin.apply(numbered(1))
         assert admin.default_file == str(tmp_path / "scst.json")
         assert not admin.plan(numbered(1))
-    assert {p.name for p in tmp_path.iterdir()} == {"state.json", "lock"}
+    assert {p.name for p in tmp_path.iterdir()} == {"state.json", "lock", "lock.queue"}
     with Admin(sim=str(tmp_path)) as admin:
         admin.create_device(Device("other", "nullio", size=MIB))
-        assert {p.name for p in tmp_path.iterdir()} == {"state.json", "state.1.log", "lock"}
+        assert {p.name for p in tmp_path.iterdir()} == {"state.json", "state.1.log", "lock", "lock.queue"}
         admin.remove_device("other")
     with Admin(sim=str(tmp_path)) as admin:
         assert not admin.plan(numbered(1))
@@ -333,18 +333,22 @@ def test_sim_refuses_foreign_state(tmp_path: Path) -> None:
         SimTree(str(tmp_path / "file"))
 
 
-def test_sim_parks_when_the_backing_goes(tmp_path: Path) -> None:
+def test_sim_parks_when_the_disk_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backing = tmp_path / "b"
+    # No disk, but opened as if it were one.
+    monkeypatch.setattr(
+        "pyscstadmin.sim.device.Device._probe", lambda self: setattr(self, "opened", str(backing))
+    )
     backing.write_bytes(bytes(MIB))
     tree = SimTree()
     admin = Admin(tree=tree, state_dir=str(tmp_path))
     admin.apply(
-        Config((Device("d", "fileio", path=str(backing)),), (Target("local", "t", luns=(Lun(0, "d"),)),))
+        Config((Device("d", "blockio", path=str(backing)),), (Target("local", "t", luns=(Lun(0, "d"),)),))
     )
-    backing.unlink()
+    backing.rename(tmp_path / "aside")
     assert tree.read("targets/local/t/luns/0/state") == "parked"
     assert admin.snapshot().parked == ("d",)
-    backing.write_bytes(bytes(MIB))
+    (tmp_path / "aside").rename(backing)
     assert admin.activate("d") == "active"
 
 

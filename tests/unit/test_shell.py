@@ -218,7 +218,7 @@ def test_settings(do: Callable[..., list[str]], admin: Admin, image: Path) -> No
 
 @pytest.mark.usefixtures("served")
 def test_enable_disable_delete(do: Callable[..., list[str]], admin: Admin) -> None:
-    do("/targets/local/t1 disable", "/devices/fileio/disk1 disable")
+    do("/targets/local/t1 disable yes=yes", "/devices/fileio/disk1 disable")
     target, device = admin.config().target("local", "t1"), admin.config().device("disk1")
     assert target is not None
     assert device is not None

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pyscstadmin.admin import Admin
 from pyscstadmin.config.model import Device, Group, Target
 from pyscstadmin.errors import NotPresent, OperationError
+from pyscstadmin.sim import device as simulated
 from pyscstadmin.sim import journal
 from pyscstadmin.sim.tree import SimTree
 from tests.unit.test_sim_force import Step, do, steps, tree
@@ -51,14 +52,20 @@ def test_everybody_has_the_same_tree(
         journal._LEAST = before
 
 
-def test_what_became_of_a_device_is_known(tmp_path: Path) -> None:
+def test_what_became_of_a_device_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also what nobody asked for: it was lost, or could not be opened."""
+    probe = simulated.Device._probe
     image = tmp_path / "image"
+    monkeypatch.setattr(
+        simulated.Device,
+        "_probe",
+        lambda self: setattr(self, "opened", str(image)) if self.handler == "blockio" else probe(self),
+    )
     image.write_bytes(bytes(1 << 20))
     sim = str(tmp_path / "sim")
     with Admin(sim=sim) as admin:
-        for name in ("a", "b"):
-            admin.create_device(Device(name, "fileio", path=str(image)))
+        for name, handler in (("a", "blockio"), ("b", "fileio")):
+            admin.create_device(Device(name, handler, path=str(image)))
         image.unlink()
         assert admin.standing(["a"])["a"].error == "ENOENT"
         image.write_bytes(bytes(100))
@@ -68,7 +75,7 @@ def test_what_became_of_a_device_is_known(tmp_path: Path) -> None:
     image.write_bytes(bytes(1 << 20))
     with Admin(sim=sim) as admin:
         found = admin.standing(["a", "b"])
-    assert [(one.state, one.error) for one in found.values()] == [("parked", "ENOENT"), ("parked", "EINVAL")]
+    assert [(one.state, one.error) for one in found.values()] == [("parked", "ENOENT"), ("parked", "ESTALE")]
 
 
 def test_what_a_killed_writer_left_is_not_heard(tmp_path: Path) -> None:
@@ -94,7 +101,7 @@ def test_the_log_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.Monk
             admin.create_device(Device("n", "nullio", size=512))
             admin.remove_device("n")
         assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 8000
-        assert len(list(tmp_path.iterdir())) <= 3
+        assert len(list(tmp_path.iterdir())) <= 4
 
 
 def test_a_link_is_not_written_through(tmp_path: Path) -> None:
@@ -105,11 +112,9 @@ def test_a_link_is_not_written_through(tmp_path: Path) -> None:
     made = SimTree(str(sim))
     (sim / f"state.json.{os.getpid()}").symlink_to(victim)
     made.mkdir("targets/local/t")
-    with pytest.raises(OperationError):
-        made.flush()
-    assert victim.read_text() == "precious"
-    (sim / f"state.json.{os.getpid()}").unlink()
+    # It is what a writer left that was killed, whose number is that of this one: nobody else writes now.
     made.flush()
+    assert victim.read_text() == "precious"
     assert [path.name for path in sim.iterdir()] == ["state.json"]
     assert SimTree(str(sim)).list("targets/local") == ["t"]
 

@@ -43,8 +43,8 @@ class Interrupting(sim.SimTree):
     number = 0
     count = 0
 
-    def __init__(self, directory: str | None = None) -> None:
-        super().__init__(directory, durable=True)
+    def __init__(self, directory: str | None = None, **more: Any) -> None:
+        super().__init__(directory, durable=True, **more)
 
     def before(self, operation: str, path: str, value: str | None) -> None:
         super().before(operation, path, value)
@@ -120,8 +120,8 @@ def new(tmp_path: Path) -> str:
 
 
 COMMANDS = {
-    "apply": ["apply", "NEW"],
-    "restore": ["restore", "NEW"],
+    "apply": ["apply", "NEW", "--yes"],
+    "restore": ["restore", "NEW", "--yes"],
     "clear": ["clear", "--yes"],
     "map": ["map", "changed", "--target", "kept", "--lun", "7", "--read-only"],
     "replace": ["map", "changed", "--target", "kept", "--lun", "1", "--replace"],
@@ -324,7 +324,7 @@ def test_an_interrupted_command_in_json(attempt: Try, new: str, capsys: Capture)
     import json
 
     Interrupting.arm(3, signal.SIGHUP)
-    assert attempt("--json", "apply", new)[0] == 1
+    assert attempt("--json", "apply", new, "--yes")[0] == 1
     captured = capsys.readouterr()
     assert captured.err == ""
     error = json.loads(captured.out)
@@ -364,7 +364,7 @@ def test_an_undoing_that_fails_is_said_in_full(
 
     monkeypatch.setattr(Interrupting, "done", done)
     Interrupting.arm(4, signal.SIGHUP)
-    code, _ = attempt("apply", new)
+    code, _ = attempt("apply", new, "--yes")
     assert code == 4
     assert "and undoing it failed, which leaves" in capsys.readouterr().err
 

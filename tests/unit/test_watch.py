@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -25,13 +26,15 @@ from pyscstadmin.__main__ import main
 from pyscstadmin.admin import Admin
 from pyscstadmin.config.model import Device
 from pyscstadmin.errors import LockTimeout, NotPresent, OperationError
-from pyscstadmin.kernel.apply import locked
 from pyscstadmin.kernel.cfs import View
-from pyscstadmin.watch import look, loop
-from pyscstadmin.watch.look import SETTLE, Eyes, probe
+from pyscstadmin.kernel.lock import locked
+from pyscstadmin.kernel.prove import Proof
+from pyscstadmin.watch import loop, signs
+from pyscstadmin.watch.look import SETTLE, Eyes
 from pyscstadmin.watch.loop import IDLE_RECHECK, PAUSE, RECHECK, Event, Loop, Service, Watcher
 from pyscstadmin.watch.plan import ABSENT, Seen
-from pyscstadmin.watch.signs import Folders, Mounts, nearest_folder
+from pyscstadmin.watch.signs import Folders, Mounts, Uevents, nearest_folder
+from tests.unit.machine import FakeDisk, FakeMachine
 
 
 @pytest.fixture
@@ -84,7 +87,7 @@ def test_file_that_grows_is_served_whole(
         watcher.look()
         assert admin.snapshot().device_sizes == {"da": size}
         assert not watcher.stirred()
-    sizes = [(event.size, event.text) for event in events if event.event == "size"]
+    sizes = [(event.size, event.text) for event in events if event.event == "grown"]
     assert sizes == [(2 << 20, "da: 2 MiB, was 1 MiB"), (3 << 20, "da: 3 MiB, was 2 MiB")]
 
 
@@ -153,7 +156,11 @@ def test_late_file_is_activated(admin: Admin, watcher: Watcher, events: list[Eve
     old_file(path)
     watcher.look()
     assert states(watcher) == {"da": "active"}
-    assert [(event.event, event.state) for event in events] == [("state", "parked"), ("state", "active")]
+    assert [(event.event, event.state) for event in events] == [
+        ("state", "parked"),
+        ("bound", ""),
+        ("state", "active"),
+    ]
     assert watcher.folders() == set()
 
 
@@ -244,7 +251,7 @@ def before_reopen(admin: Admin, monkeypatch: pytest.MonkeyPatch, meanwhile: Call
     """Something happens between each decision and its action; it is given the name of the device."""
     reopen = admin.reopen
 
-    def later(handler: str, name: str, **seen: Any) -> bool:
+    def later(handler: str, name: str, **seen: Any) -> Proof | None:
         meanwhile(name)
         return reopen(handler, name, **seen)
 
@@ -445,7 +452,7 @@ def test_lost_device_is_parked_and_opened_in_one_hold_of_the_lock(
     monkeypatch.setattr(tree, "write", noting)
     monkeypatch.setattr("pyscstadmin.admin.locked", once)
     watcher.look()
-    assert written == [("devices/fileio/da/active", "0"), ("devices/fileio/da/active", "1")]
+    assert written == [("devices/fileio/da/active", "reopen")]
     assert states(watcher) == {"da": "active"}
 
 
@@ -530,17 +537,36 @@ def run_loop(watcher: Watcher, others: Sequence[Thread] = (), service: Service |
 
 
 @pytest.mark.usefixtures("no_uevents")
+def test_growing_file_gives_a_sign(
+    admin: Admin, events: list[Event], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as it is another size, not when sizes are looked at."""
+    monkeypatch.setattr(loop, "SIZE_CHECK", 60.0)
+    path = old_file(tmp_path / "da.img")
+    admin.create_device(Device("da", "fileio", path=str(path)))
+
+    def report(event: Event) -> None:
+        events.append(event)
+        if event.event == "grown":
+            stop()
+
+    assert run_loop(Watcher(admin, report), [Timer(1.0, resize, (path, 2 << 20))]) < 3
+    assert [event.size for event in events if event.event == "grown"] == [2 << 20]
+
+
+@pytest.mark.usefixtures("no_uevents")
 def test_growing_file_needs_no_sign(
     admin: Admin, events: list[Event], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "SIZE_CHECK", 0.1)
+    monkeypatch.setattr(Watcher, "files", lambda self: set())
     path = old_file(tmp_path / "da.img")
     admin.create_device(Device("da", "fileio", path=str(path)))
     looks = [0]
 
     def report(event: Event) -> None:
         events.append(event)
-        if event.event == "size":
+        if event.event == "grown":
             stop()
 
     watcher = Watcher(admin, report)
@@ -552,7 +578,7 @@ def test_growing_file_needs_no_sign(
 
     monkeypatch.setattr(watcher, "look", counted)
     assert run_loop(watcher, [Timer(1.0, resize, (path, 2 << 20))]) < 10
-    assert [event.size for event in events if event.event == "size"] == [2 << 20]
+    assert [event.size for event in events if event.event == "grown"] == [2 << 20]
     assert looks[0] <= 3, "sizes are checked without looking at the tree"
 
 
@@ -737,157 +763,340 @@ def test_control_plane_may_go_in_the_middle_of_a_round(
 
     before_reopen(admin, monkeypatch, lambda name: monkeypatch.setattr(watcher._eyes, "look", gone))
     assert watcher.look() is not None
-    assert [event.event for event in events] == ["absent"]
+    assert [event.event for event in events] == ["bound", "absent"]
 
 
-# Facts.
+# What is seen.
 
 
-class FakeBlock:
-    """A /sys/dev/block in which disks come and go."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def put(self, number: str, sequence: int, size: int = 2048) -> None:
-        """A disk; the same number with another sequence is another disk."""
-        folder = self.root / number
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "size").write_text(f"{size}\n")
-        (folder / "diskseq").write_text(f"{sequence}\n")
-
-    def take(self, number: str) -> None:
-        """Pull it."""
-        for file in (self.root / number).iterdir():
-            file.unlink()
-        (self.root / number).rmdir()
+@pytest.fixture
+def machine(tmp_path: Path) -> FakeMachine:
+    return FakeMachine(tmp_path / "machine")
 
 
-class FakeDevices:
-    """The part of a tree that `Eyes` reads: one blockio device."""
-
-    def __init__(self, path: str) -> None:
-        self.values = {"state": "active", "error": "", "path": path, "size": "512"}
-
-    def list(self, path: str) -> list[str]:
-        return ["db"] if path == "devices/blockio" else []
-
-    def read(self, path: str) -> str:
-        return self.values[path.rpartition("/")[2]]
-
-    def read_many(self, paths: Sequence[str]) -> Sequence[str]:
-        return [self.read(path) for path in paths]
+@pytest.fixture
+def on_disks(machine: FakeMachine, tmp_path: Path) -> Iterator[Admin]:
+    """An administration of a machine whose disks come and go."""
+    with Admin(sim=str(tmp_path / "sim"), backings=machine) as made:
+        yield made
 
 
-def test_active_device_is_lost_when_its_disk_is_gone_or_another(tmp_path: Path) -> None:
-    node = block_node()
-    status = os.stat(node)
-    number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-    block = FakeBlock(tmp_path / "block")
-    block.put(number, 5)
-    eyes, tree = Eyes(str(block.root)), FakeDevices(node)
-
-    def lost() -> bool:
-        (seen,) = eyes.look(tree)  # type: ignore[arg-type]
-        return seen.lost
-
-    assert not lost()
-    block.take(number)
-    assert lost()
-    block.put(number, 6)  # the number is used again
-    assert lost()
-    eyes.forget("db")
-    assert not lost()
-    tree.values["state"] = "parked"
-    assert not lost()
+def disk(label: str, size: int = 1 << 20) -> FakeDisk:
+    """One that has a serial number, and a link by it."""
+    return FakeDisk(label, size, attributes={"serial": label}, links=(f"disk/by-id/virtio-{label}",))
 
 
-def test_disk_that_grows_is_seen(tmp_path: Path) -> None:
-    node = block_node()
-    status = os.stat(node)
-    number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-    block = FakeBlock(tmp_path / "block")
-    block.put(number, 5)
-    eyes, tree = Eyes(str(block.root)), FakeDevices(node)
-
-    def look() -> Seen:
-        (seen,) = eyes.look(tree)  # type: ignore[arg-type]
-        return seen
-
-    assert (look().grown, look().backing.size) == (False, 1 << 20)
-    block.put(number, 5, 4096)
-    assert look().grown
-    assert (look().grown, look().backing.size) == (True, 2 << 20)
-    eyes.grew(look())
-    assert not look().grown
-    block.put(number, 6, 8192)  # another disk is no growth
-    assert (look().lost, look().grown) == (True, False)
-    block.put(number, 5, 8192)
-    tree.values["state"] = "closing"
-    assert not look().grown
-    assert not eyes.stirred()
+def told(events: list[Event]) -> list[tuple[str, str]]:
+    """What was said, and its texts without the name of the device."""
+    said = [(event.event, event.text.partition(": ")[2]) for event in events]
+    events.clear()
+    return said
 
 
-class FakeAdmin:
-    """An administration that has such a device only."""
-
-    lock_timeout = 1.0
-
-    def __init__(self, tree: FakeDevices) -> None:
-        self.tree = tree
-        self.reopened: list[dict[str, str]] = []
-
-    def reopen(self, handler: str, name: str, **seen: str) -> bool:
-        self.reopened.append(seen)
-        return True
-
-
-def test_disk_that_took_the_place_of_another_is_opened_once(tmp_path: Path) -> None:
-    node = block_node()
-    status = os.stat(node)
-    number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-    block = FakeBlock(tmp_path / "block")
-    block.put(number, 5)
-    admin = FakeAdmin(FakeDevices(node))
-    watcher = Watcher(admin, lambda event: None)  # type: ignore[arg-type]
-    watcher._eyes = Eyes(str(block.root))
+def test_disk_that_comes_back_is_bound(on_disks: Admin, machine: FakeMachine, events: list[Event]) -> None:
+    """Whatever its number is then."""
+    path = machine.path("vda")
+    machine.plug("vda", disk("A"))
+    on_disks.create_device(Device("db", "blockio", path=path))
+    watcher = Watcher(on_disks, events.append)
     watcher.look()
-    assert admin.reopened == []
-    block.put(number, 6)
+    assert told(events) == [("state", f"active, {path}")]
+    machine.unplug("vda")
+    watcher.look()
+    assert told(events) == [
+        ("lost", f"its backing is gone: {path}"),
+        ("state", f"parked (ENOENT), waits for {path}"),
+    ]
+    watcher.look()
+    assert told(events) == []
+    machine.plug("vda", disk("A"))
+    watcher.look()
+    assert told(events) == [("bound", f"is on {path}"), ("state", f"active, {path}")]
+
+
+def test_other_disk_at_the_path_is_refused_and_the_right_one_found(
+    on_disks: Admin, machine: FakeMachine, events: list[Event]
+) -> None:
+    """The names are given anew; the fact that tells is named."""
+    path = machine.path("vda")
+    machine.plug("vda", disk("A"))
+    on_disks.create_device(Device("db", "blockio", path=path))
+    watcher = Watcher(on_disks, events.append)
+    watcher.look()
+    machine.unplug("vda")
+    machine.plug("vda", disk("B"))
+    told(events)
+    watcher.look()
+    assert told(events) == [
+        ("refused", f"not opened: {path} is not what it was: serial B, expected A"),
+        ("lost", f"its backing is gone: {path}"),
+        ("state", f"parked (ESTALE), waits for {path}"),
+    ]
+    watcher.look()
+    assert told(events) == []
+    machine.plug("vdb", disk("A"))
+    watcher.look()
+    link = machine.path("disk/by-id/virtio-A")
+    assert told(events) == [
+        ("rebound", f"found at {link}, no longer at {path}"),
+        ("state", f"active, {link}"),
+    ]
+    directory = "devices/blockio/db"
+    assert on_disks.tree.read(f"{directory}/backing") == machine.words(machine.path("vdb"))
+    assert on_disks.config().devices[0].path == path
+    # At home again.
+    machine.unplug("vdb")
+    machine.unplug("vda")
+    watcher.look()
+    machine.plug("vda", disk("A"))
+    watcher.look()
+    assert told(events)[-2:] == [("bound", f"is on {path}"), ("state", f"active, {path}")]
+    assert on_disks.tree.read(f"{directory}/elsewhere") == ""
+
+
+def test_refusal_as_json(on_disks: Admin, machine: FakeMachine, events: list[Event]) -> None:
+    machine.plug("vda", disk("A"))
+    on_disks.create_device(Device("db", "blockio", path=machine.path("vda")))
+    machine.unplug("vda")
+    machine.plug("vda", disk("B"))
+    Watcher(on_disks, events.append).look()
+    (refused,) = (event for event in events if event.event == "refused")
+    assert refused.as_dict()["differences"] == ({"fact": "serial", "expected": "A", "found": "B"},)
+
+
+def test_disk_that_several_claim_to_be_is_not_chosen(
+    on_disks: Admin, machine: FakeMachine, events: list[Event]
+) -> None:
+    path = machine.path("vda")
+    machine.plug("vda", disk("A"))
+    on_disks.create_device(Device("db", "blockio", path=path))
+    machine.unplug("vda")
+    machine.plug("vdb", disk("A"))
+    machine.plug("vdc", disk("A"))
+    watcher = Watcher(on_disks, events.append)
+    watcher.look()
+    assert states(watcher) == {"db": "parked"}
+    (refused,) = (event for event in events if event.event == "refused")
+    assert "all claim to be" in refused.text
+
+
+def test_device_without_facts_takes_what_is_there(
+    on_disks: Admin, machine: FakeMachine, events: list[Event]
+) -> None:
+    """If that was asked for. It says so, each time."""
+    path = machine.path("vda")
+    machine.plug("vda", disk("A"))
+    on_disks.create_device(Device("db", "blockio", path=path, facts={}))
+    watcher = Watcher(on_disks, events.append)
+    watcher.look()
+    machine.unplug("vda")
+    machine.plug("vda", disk("B"))
+    told(events)
+    watcher.look()
+    unproven = "nothing proves that it is the right one"
+    assert told(events) == [
+        ("bound", f"is on {path}; {unproven}"),
+    ]
+    assert states(watcher) == {"db": "active"}
+
+
+def test_path_that_leads_elsewhere_is_no_reason_to_close(
+    on_disks: Admin, machine: FakeMachine, events: list[Event], tmp_path: Path
+) -> None:
+    machine.plug("vda", disk("A"))
+    machine.plug("vdb", disk("B", 2 << 20))
+    link = tmp_path / "link"
+    link.symlink_to(machine.path("vda"))
+    on_disks.create_device(Device("db", "blockio", path=str(link)))
+    watcher = Watcher(on_disks, events.append)
+    watcher.look()
+    link.unlink()
+    link.symlink_to(machine.path("vdb"))
+    told(events)
     for _ in range(3):
         watcher.look()
-    assert admin.reopened == [{"state": "active", "error": "", "path": node}]
+    assert told(events) == [("replaced", f"{link} is another one now; what is open is served on")]
+    assert on_disks.tree.read("devices/blockio/db/backing") == machine.words(machine.path("vda"))
+    assert on_disks.snapshot().device_sizes == {"db": 1 << 20}  # nor is its size of any interest
+    link.unlink()
+    link.symlink_to(machine.path("vda"))
+    watcher.look()
+    link.unlink()
+    link.symlink_to(machine.path("vdb"))
+    watcher.look()
+    assert [event for event, _ in told(events)] == ["replaced"]
 
 
-def block_node() -> str:
-    """Any block device node; the device itself need not exist."""
-    for name in ("/dev/loop0", "/dev/vda", "/dev/sda", "/dev/nvme0n1", "/dev/ram0"):
-        if os.path.exists(name):
-            return name
-    found = next((f"/dev/{name}" for name in os.listdir("/sys/block") if os.path.exists(f"/dev/{name}")), "")
-    if not found:
-        pytest.skip("this machine has no block device node")
-    return found
+def test_file_that_was_replaced_while_it_is_open_is_served_on(
+    admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path
+) -> None:
+    path = old_file(tmp_path / "da.img")
+    admin.create_device(Device("da", "fileio", path=str(path)))
+    before = admin.tree.read("devices/fileio/da/backing")
+    watcher.look()
+    old_file(tmp_path / "new.img", 4 << 20).rename(path)
+    watcher.look()
+    assert told(events)[-1] == ("replaced", f"{path} is another one now; what is open is served on")
+    assert admin.tree.read("devices/fileio/da/backing") == before
+    # Parked by whoever, it does not take the other one.
+    admin.deactivate("da")
+    with pytest.raises(OperationError) as refused:
+        admin.activate("da")
+    assert refused.value.errno == errno.ESTALE
+    assert "inode" in refused.value.advice
+    watcher.look()
+    assert states(watcher) == {"da": "parked"}
 
 
-def test_disk_without_size_is_absent(tmp_path: Path) -> None:
-    node = block_node()
-    status = os.stat(node)
-    block = FakeBlock(tmp_path)
-    block.put(f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}", 5, size=0)
-    assert probe(node, str(tmp_path)) == ABSENT
+def test_other_file_at_the_path_is_refused(
+    admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path
+) -> None:
+    path, aside = old_file(tmp_path / "da.img"), tmp_path / "aside"
+    admin.create_device(Device("da", "fileio", path=str(path)))
+    known = admin.config().devices[0]
+    admin.remove_device("da")
+    path.rename(aside)
+    admin.create_device(known)
+    watcher.look()
+    old_file(path)
+    watcher.look()
+    assert "refused" in [event for event, _ in told(events)]
+    assert states(watcher) == {"da": "parked"}
+    aside.rename(path)
+    watcher.look()
+    assert told(events) == [("bound", f"is on {path}"), ("state", f"active, {path}")]
 
 
-def test_partition_has_the_sequence_of_its_disk(tmp_path: Path) -> None:
-    part = tmp_path / "disk" / "part"
-    part.mkdir(parents=True)
-    (tmp_path / "disk" / "diskseq").write_text("9\n")
-    (part / "size").write_text("8\n")
-    (tmp_path / "8:1").symlink_to(part)
-    assert look._disk("8:1", str(tmp_path)) == "8:1/9"
+def test_refusal_is_said_again_when_it_is_news_again(
+    admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path
+) -> None:
+    """The wrong file went and came, or the device was made anew: silence would mean that all is well."""
+    path, aside = tmp_path / "da.img", tmp_path / "aside"
+    device = Device("da", "fileio", path=str(old_file(path)))
+    admin.create_device(device)
+    facts = str(admin.config().devices[0].settings["facts"])
+    admin.deactivate("da")
+    path.rename(tmp_path / "right")
+    old_file(path)
+    with pytest.raises(OperationError):
+        admin.activate("da")
+
+    def refused() -> int:
+        watcher.look()
+        return sum(event.event == "refused" for event in events)
+
+    assert refused() == refused() == 1
+    path.rename(aside)
+    assert refused() == 1
+    aside.rename(path)
+    watcher._attempts.clear()
+    assert refused() == refused() == 2
+    admin.remove_device("da")
+    assert refused() == 2
+    admin.create_device(device.but(facts=facts))
+    assert refused() == 3
 
 
-def test_probe_tells_kinds_apart(tmp_path: Path) -> None:
+def test_device_is_known_from_its_first_binding_on(
+    admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path
+) -> None:
+    path = tmp_path / "da.img"
+    admin.create_device(Device("da", "fileio", path=str(path)))
+    assert admin.config().devices[0].facts is None
+    watcher.look()
+    old_file(path)
+    watcher.look()
+    facts = admin.config().devices[0].facts
+    assert facts is not None
+    assert facts["inode"] == str(path.stat().st_ino)
+
+
+def test_file_that_could_not_be_opened_is_not_what_it_is_known_by(
+    admin: Admin, watcher: Watcher, tmp_path: Path
+) -> None:
+    """Written under another name and renamed, as programs do: the first one was too small."""
+    path = tmp_path / "da.img"
+    admin.create_device(Device("da", "fileio", path=str(path)))
+    watcher.look()
+    old_file(path, 100)
+    watcher.look()
+    assert states(watcher) == {"da": "parked"}
+    assert admin.config().devices[0].facts is None
+    old_file(tmp_path / "whole").rename(path)
+    watcher.look()
+    assert states(watcher) == {"da": "active"}
+
+
+def test_disk_that_grows_is_served_whole(on_disks: Admin, machine: FakeMachine, events: list[Event]) -> None:
+    machine.plug("vda", disk("A"))
+    on_disks.create_device(Device("db", "blockio", path=machine.path("vda")))
+    watcher = Watcher(on_disks, events.append)
+    watcher.look()
+    told(events)
+    machine.resize("vda", 2 << 20)
+    watcher.look()
+    assert told(events) == [("grown", "2 MiB, was 1 MiB")]
+    assert not watcher.stirred()
+
+
+def test_disk_that_shrinks_is_said_and_not_followed(
+    on_disks: Admin, machine: FakeMachine, events: list[Event]
+) -> None:
+    machine.plug("vda", disk("A"))
+    on_disks.create_device(Device("db", "blockio", path=machine.path("vda")))
+    watcher = Watcher(on_disks, events.append)
+    watcher.look()
+    told(events)
+    machine.resize("vda", 1 << 19)
+    for _ in range(3):
+        watcher.look()
+    (said,) = told(events)
+    assert said[0] == "shrunk"
+    assert "512 KiB" in said[1]
+    assert "nothing shrinks unasked" in said[1]
+    assert on_disks.snapshot().device_sizes == {"db": 1 << 20}
+
+
+def test_loss_found_by_a_watcher_that_comes_later(
+    on_disks: Admin, machine: FakeMachine, events: list[Event]
+) -> None:
+    """The kernel says what was open: it need not have been seen."""
+    machine.plug("vda", disk("A"))
+    on_disks.create_device(Device("db", "blockio", path=machine.path("vda")))
+    words = on_disks.tree.read("devices/blockio/db/backing")
+    eyes = Eyes(machine)
+    (seen,) = eyes.look(on_disks.tree)
+    assert (seen.open, seen.lost) == (words, False)
+    node: Any = on_disks.tree.find("devices/blockio/db")  # type: ignore[attr-defined]
+    machine.unplug("vda")
+    machine.plug("vda", disk("A"), minor=0)
+    assert not machine.alive(words)
+    node._look = lambda: None  # this kernel has not noticed
+    (seen,) = Eyes(machine).look(on_disks.tree)
+    assert seen.lost
+    watcher = Watcher(on_disks, events.append)
+    watcher.look()
+    assert ("rebound", f"is again on {machine.path('vda')}") in told(events)
+    assert on_disks.tree.read("devices/blockio/db/backing") == machine.words(machine.path("vda")) != words
+
+
+def test_device_parked_on_request_whose_data_were_lost_stays_parked(
+    admin: Admin, watcher: Watcher, events: list[Event], tmp_path: Path
+) -> None:
+    """The error of that is not one of opening."""
+    path = old_file(tmp_path / "da.img")
+    admin.create_device(Device("da", "fileio", path=str(path)))
+    admin.deactivate("da")
+    node: Any = admin.tree.find("devices/fileio/da")  # type: ignore[attr-defined]
+    node.error = "EIO"
+    assert watcher.look() is None
+    assert states(watcher) == {"da": "parked"}
+    assert watcher.awaited == []
+    assert "on request" in events[-1].text
+
+
+def test_probe_tells_kinds_apart(machine: FakeMachine, tmp_path: Path) -> None:
+    probe = Eyes(machine).probe
     path = old_file(tmp_path / "f", 512)
     assert probe(str(path)).kind == "file"
     assert probe(str(path)).settled_in == 0.0
@@ -897,6 +1106,10 @@ def test_probe_tells_kinds_apart(tmp_path: Path) -> None:
     before = probe(str(path)).identity
     path.write_bytes(bytes(1024))
     assert probe(str(path)).identity != before
+    machine.plug("vda", disk("A"))
+    assert probe(machine.path("vda")).kind == "block"
+    machine.plug("loop0", FakeDisk("empty", size=0))
+    assert probe(machine.path("loop0")) == ABSENT
 
 
 # Signs.
@@ -974,7 +1187,7 @@ def test_manager_that_does_not_listen_is_not_waited_for(tmp_path: Path) -> None:
         for number in range(2000):  # far more than a socket queues
             service.alive(f"{number} devices")
         heard = {manager.recv(100).decode() for _ in range(5)}
-        assert "WATCHDOG=1\nSTATUS=0 devices" in heard
+        assert "READY=1\nWATCHDOG=1\nSTATUS=0 devices" in heard
         service.alive("the last word")
         while select.select([manager], [], [], 0)[0]:
             heard.add(manager.recv(100).decode())
@@ -987,7 +1200,233 @@ def test_service_without_manager_is_silent() -> None:
     service.ready("x")
 
 
+def test_manager_that_was_away_is_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Restarted, for example: a service that is ready has to say so, and that it is alive."""
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    address = tmp_path / "notify"
+    service = Service({"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "4000000"})
+    service.ready("2 devices")
+    for _ in range(3):
+        service.alive("2 devices")
+    assert capsys.readouterr().err.count(str(address)) == 1
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        manager.settimeout(5)
+        service.alive("2 devices")
+        assert manager.recv(100).decode() == "READY=1\nWATCHDOG=1\nSTATUS=2 devices"
+    address.unlink()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 10.0)
+    service.alive("2 devices")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        manager.settimeout(5)
+        service.alive("2 devices")
+        assert manager.recv(100).decode() == "WATCHDOG=1"
+
+
+# Errors.
+
+
+class Failing(Watcher):
+    """Every look goes wrong in a way that nobody has thought of, for as long as there are such."""
+
+    def __init__(self, admin: Admin, report: Callable[[Event], None], errors: list[Exception]) -> None:
+        super().__init__(admin, report)
+        self.errors = errors
+
+    def look(self) -> float | None:
+        if self.errors:
+            raise self.errors.pop(0)
+        stop()
+        return super().look()
+
+
+@pytest.mark.usefixtures("no_uevents")
+def test_no_error_ends_the_loop(
+    admin: Admin, events: list[Event], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said once for as long as it stays the same, and tried again, ever more slowly."""
+    monkeypatch.setattr(loop, "RETRY", 0.02)
+    monkeypatch.setattr(loop, "RETRY_LIMIT", 0.1)
+    monkeypatch.setattr(loop, "PAUSE", 0.0)
+    path = old_file(tmp_path / "da.img")
+    admin.create_device(Device("da", "fileio", path=str(path)))
+    errors: list[Exception] = [OperationError("read", "devices", None, errno.EIO)] * 40
+    errors += [ValueError("not a number"), RuntimeError(), MemoryError(), OSError(errno.EMFILE, "files")] * 15
+    assert run_loop(Failing(admin, events.append, errors)) < 60
+    assert [event.error for event in events[:5]] == [
+        "OperationError", "ValueError", "RuntimeError", "MemoryError", "OSError",
+    ]  # fmt: skip
+    assert [event.event for event in events if event.event != "error"] == ["state"]
+
+
+@pytest.mark.usefixtures("no_uevents")
+def test_signs_that_cannot_be_taken_do_not_end_the_loop(
+    admin: Admin, events: list[Event], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "RETRY", 0.02)
+    monkeypatch.setattr(loop, "PAUSE", 0.0)
+    taken: list[int] = []
+
+    def broken(self: Loop, ready: set[int]) -> bool:
+        taken.append(1)
+        if len(taken) > 5:
+            stop()
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(Loop, "_take", broken)
+    monkeypatch.setattr(loop, "RECHECK", 0.01)
+    admin.create_device(Device("da", "fileio", path=str(tmp_path / "da.img")))
+    run_loop(Watcher(admin, events.append))
+    assert len(taken) > 5
+    assert "error" in [event.event for event in events]
+
+
+# Storms.
+
+
+class Flood:
+    """A socket that is filled faster than it is emptied. As with uevents, nobody waits for the reader, and
+    what finds no room is lost.
+    """
+
+    def __init__(self, event: bytes) -> None:
+        self.end, self.source = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        self.end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.end.bind(("127.0.0.1", 0))
+        self.end.setblocking(False)
+        self.source.connect(self.end.getsockname())
+        self.event = event
+        self.count = 0
+        self.stopped = False
+        self.thread = Thread(target=self._flow)
+
+    def _flow(self) -> None:
+        while not self.stopped:
+            self.source.send(self.event)
+            self.count += 1
+
+    def __enter__(self) -> Flood:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stopped = True
+        self.thread.join()
+        self.end.close()
+        self.source.close()
+
+
+def flooded(monkeypatch: pytest.MonkeyPatch, flood: Flood) -> Uevents:
+    """Uevents that come from there."""
+
+    class Monitor:
+        def fileno(self) -> int:
+            return flood.end.fileno()
+
+    monkeypatch.setattr(Uevents, "_open", lambda self: (None, [Monitor()]))
+    return Uevents("kernel")
+
+
+def test_storm_is_taken_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signs, "DRAIN_TIME", 0.05)
+    with Flood(b"change@/x\0ACTION=change\0SUBSYSTEM=block\0") as flood:
+        uevents = flooded(monkeypatch, flood)
+        for _ in range(3):
+            time.sleep(0.05)
+            start = time.monotonic()
+            assert uevents.drain() > 0
+            assert time.monotonic() - start < 1.0
+
+
+def test_events_of_others_are_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Flood(b"change@/x\0ACTION=change\0SUBSYSTEM=blocked\0") as flood:
+        uevents = flooded(monkeypatch, flood)
+        time.sleep(0.05)
+        assert uevents.drain() == 0
+
+
+def test_lost_events_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The descriptor stays the same: reading goes on after the error that says so."""
+    with Flood(b"SUBSYSTEM=block\0") as flood:
+        uevents = flooded(monkeypatch, flood)
+        time.sleep(0.05)
+        real, lost = os.read, [OSError(errno.ENOBUFS, "lost")]
+
+        def read(fd: int, size: int) -> bytes:
+            if lost:
+                raise lost.pop()
+            return real(fd, size)
+
+        monkeypatch.setattr("pyscstadmin.watch.signs.os.read", read)
+        assert uevents.drain() > 0
+        assert uevents.overflows == 1
+        monkeypatch.undo()
+
+
+def test_storm_of_others_makes_no_looks(
+    admin: Admin, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Flood(b"SUBSYSTEM=mem\0") as flood:
+        source = flooded(monkeypatch, flood)
+        monkeypatch.setattr(loop, "Uevents", lambda: source)
+        watcher = Counting(admin, events.append)
+        run_loop(watcher, [Timer(1.5, stop)])
+    assert len(watcher.looks) == 1
+
+
+def test_file_binds_in_a_storm(admin: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events of disks, more of them than 15,000 a second."""
+    path, made = tmp_path / "da.img", old_file(tmp_path / "made.img")
+    admin.create_device(Device("da", "fileio", path=str(path)))
+    when: list[float] = []
+
+    def report(event: Event) -> None:
+        if event.event == "bound":
+            when.append(time.monotonic())
+            stop()
+
+    def appear() -> None:
+        made.rename(path)
+        when.append(time.monotonic())
+
+    real = os.read
+
+    def slow(fd: int, size: int) -> bytes:
+        time.sleep(0.0001)  # on no machine is the reader the faster one
+        return real(fd, size)
+
+    monkeypatch.setattr("pyscstadmin.watch.signs.os.read", slow)
+    with Flood(b"change@/x\0ACTION=change\0SUBSYSTEM=block\0" + bytes(400)) as flood:
+        source = flooded(monkeypatch, flood)
+        monkeypatch.setattr(loop, "Uevents", lambda: source)
+        took = run_loop(Watcher(admin, report), [Timer(1.5, appear)])
+    appeared, bound = when
+    assert bound - appeared < 1.0
+    assert flood.count / took > 15_000
+
+
+def test_socket_that_nobody_listens_at(tmp_path: Path) -> None:
+    path = str(tmp_path / "control")
+    assert not signs._listens(path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+        server.bind(path)
+        server.listen()
+        assert signs._listens(path)
+    assert not signs._listens(path)
+
+
 # The command.
+
+
+def test_options_are_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["watch", "--help"])
+    assert ended.value.code == 0
+    assert "--once" in capsys.readouterr().out
 
 
 def test_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -999,7 +1438,7 @@ def test_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["state"] == "parked"
     old_file(path)
     assert main(["--sim", sim, "watch", "--once"]) == 0
-    assert capsys.readouterr().out == f"da: active, {path}\n"
+    assert capsys.readouterr().out == f"da: is on {path}\nda: active, {path}\n"
 
 
 def test_once_without_control_plane(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -1029,9 +1468,38 @@ def test_the_loop_follows_a_file_and_stops_cleanly(tmp_path: Path) -> None:
             assert json.loads(line)["state"] == "parked"
             old_file(path)
             start = time.monotonic()
+            assert json.loads(child.stdout.readline())["event"] == "bound"
             assert json.loads(child.stdout.readline())["state"] == "active"
             assert time.monotonic() - start < 1.0
             child.send_signal(signal.SIGTERM)
             assert child.wait(5) == 0
         finally:
             child.kill()
+
+
+def test_full_disk_of_the_log_does_not_end_it(tmp_path: Path) -> None:
+    """Nobody hears of it, and devices follow their files all the same."""
+    pytest.importorskip("pyudev")
+    sim, paths = str(tmp_path / "sim"), [tmp_path / "da", tmp_path / "db"]
+    with Admin(sim=sim) as admin:
+        for path in paths:
+            admin.create_device(Device(path.name, "fileio", path=str(path)))
+    command = [sys.executable, "-m", "pyscstadmin", "--sim", sim, "watch"]
+    with Path("/dev/full").open("w") as full, subprocess.Popen(command, stdout=full) as child:
+        try:
+            for path in paths:  # when the second one comes, there was something to say of the first
+                old_file(path)
+                limit = time.monotonic() + 30
+                while active(sim, path.name) != "1" and time.monotonic() < limit:
+                    assert child.poll() is None
+                    time.sleep(0.1)
+                assert active(sim, path.name) == "1"
+            child.send_signal(signal.SIGTERM)
+            child.wait(5)
+        finally:
+            child.kill()
+
+
+def active(sim: str, name: str) -> str:
+    with Admin(sim=sim) as admin:
+        return admin.tree.read(f"devices/fileio/{name}/active")

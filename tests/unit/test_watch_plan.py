@@ -55,7 +55,23 @@ def test_parked_device_waits_for_a_backing_of_its_kind(handler: str, backing: Ba
 
 
 def test_device_parked_on_request_stays_parked() -> None:
-    assert only(parked(DISK, error="")) == Decision()
+    """Also one whose closing lost data, which is an error, too."""
+    for error in ("", "EIO"):
+        assert only(replace(parked(DISK, error=error), wanted=False)) == Decision()
+
+
+def test_disk_that_may_be_anywhere_is_looked_for() -> None:
+    """As often as there are other disks, and now and then."""
+    seen = replace(parked(Backing("absent", "\n8:0 5")), anywhere=True)
+    assert only(seen).actions == (Action(Do.ACTIVATE, "d", "\n8:0 5"),)
+    attempts = {"d": Attempt("\n8:0 5", 3, 130.0)}
+    assert only(seen, attempts) == Decision((), 130.0)
+    assert only(replace(seen, backing=Backing("absent", "\n8:0 6")), attempts).actions != ()
+
+
+def test_what_is_only_odd_is_left_alone() -> None:
+    odd = Seen("d", "blockio", "active", "/dev/d", "", DISK, replaced=True, shrunk=True)
+    assert only(odd) == Decision()
 
 
 @pytest.mark.parametrize("state", ["disabled", "active"])
@@ -112,8 +128,10 @@ devices = st.lists(
         st.just("/p"),
         st.sampled_from(["", "ENOENT", "ENODEV"]),
         backings,
-        st.booleans(),
-        st.booleans(),
+        wanted=st.booleans(),
+        anywhere=st.booleans(),
+        lost=st.booleans(),
+        grown=st.booleans(),
     ),
     unique_by=lambda seen: seen.name,
 )
@@ -136,8 +154,9 @@ def test_every_decision_is_allowed(seen: list[Seen], attempts: dict[str, Attempt
             assert one.lost or one.grown
         else:
             assert one.state == "parked"
-            assert one.error
-            assert one.backing.kind == {"blockio": "block", "fileio": "file"}[one.handler]
+            assert one.wanted
+            there = one.backing.kind == {"blockio": "block", "fileio": "file"}[one.handler]
+            assert there or one.anywhere
     assert decision.due is None or decision.due > now
 
 

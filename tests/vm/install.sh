@@ -39,7 +39,10 @@ for rule in udev/*.rules; do
 	[ -e "$rule" ] && install -D -m 644 "$rule" "$destdir/lib/udev/rules.d/${rule##*/}"
 done
 for unit in udev/*.service udev/*.path udev/*.target udev/*.timer; do
-	[ -e "$unit" ] && install -D -m 644 "$unit" "$destdir/lib/systemd/system/${unit##*/}"
+	[ -e "$unit" ] || continue
+	install -d "$destdir/lib/systemd/system"
+	udev/fill.sh "$prefix/sbin" <"$unit" >"$destdir/lib/systemd/system/${unit##*/}"
+	chmod 644 "$destdir/lib/systemd/system/${unit##*/}"
 done
 
 if [ -z "$destdir" ]; then

@@ -46,11 +46,24 @@ FAULT_PATTERNS = (
     r"kernel log records lost",
 )
 
-# Boot messages of the distribution kernel under emulation that match above and say nothing about our modules.
-HARMLESS_PATTERNS = (r"AMD IOMMUv2 functionality not available on this system - This is not a bug",)
+# Boot messages that match above and say nothing about our modules.
+HARMLESS_PATTERNS = (
+    r"AMD IOMMUv2 functionality not available on this system - This is not a bug",
+    r"kmemleak: Kernel memory leak detector initialized",
+)
+
+# Between these two lines memory fails on purpose, and the kernel says so in passing.
+INJECTION = ("scst-vm: faults are injected from here on", "scst-vm: no more faults are injected")
+INJECTED_PATTERNS = (
+    r"page allocation failure",
+    r"vmalloc error",
+    r"^Call Trace:",  # whatever is wrong has a headline of its own
+    r"kobject_add_internal failed .*error: -12\b",
+)
 
 _FAULT = re.compile("|".join(f"(?:{pattern})" for pattern in FAULT_PATTERNS))
 _HARMLESS = re.compile("|".join(f"(?:{pattern})" for pattern in HARMLESS_PATTERNS))
+_INJECTED = re.compile("|".join(f"(?:{pattern})" for pattern in INJECTED_PATTERNS))
 _PREFIX = re.compile(r"^(?:<(?P<level>\d+)>)?(?:\[\s*[\d.]+\](?:\[\s*[TC]\d+\])? ?)?")
 CRITICAL_LEVEL = 2
 
@@ -63,11 +76,14 @@ class Fault:
     text: str
 
 
-def is_fault(line: str) -> bool:
-    """Does this line say that the kernel found something wrong? Levels 0 to 2 always do."""
+def is_fault(line: str, injecting: bool = False) -> bool:
+    """Does this line say that the kernel found something wrong? Levels 0 to 2 always do.
+
+    *injecting*: memory is made to fail, what is said of that is no fault.
+    """
     prefix = _PREFIX.match(line)
     text = line[prefix.end() :] if prefix else line
-    if _HARMLESS.search(text):
+    if _HARMLESS.search(text) or (injecting and _INJECTED.search(text)):
         return False
     level = prefix["level"] if prefix else None
     return (level is not None and int(level) <= CRITICAL_LEVEL) or _FAULT.search(text) is not None
@@ -75,7 +91,13 @@ def is_fault(line: str) -> bool:
 
 def find_faults(lines: Iterable[str]) -> list[Fault]:
     """All faults in a log, in order."""
-    return [Fault(number, line.rstrip("\n")) for number, line in enumerate(lines, 1) if is_fault(line)]
+    faults, injecting = [], False
+    for number, line in enumerate(lines, 1):
+        if any(mark in line for mark in INJECTION):
+            injecting = INJECTION[0] in line
+        elif is_fault(line, injecting):
+            faults.append(Fault(number, line.rstrip("\n")))
+    return faults
 
 
 def describe(lines: list[str], faults: list[Fault], context: int = 40) -> str:

@@ -31,6 +31,8 @@ UNIMPORTANT = (
     "Skipping BTF generation",
     "warning: the compiler differs from the one used to build the kernel",
 )
+# A kernel with checkers has this one for who asks for it.
+CHECKED = () if str(KERNEL_ROOT) == "/" else ("UBSAN_SANITIZE=y",)
 SPARSE = ("C=1", "CHECK=sparse", "CF=-Wsparse-error")
 WARNINGS = ("W=1", "KCFLAGS=-Werror")
 
@@ -148,7 +150,7 @@ def build(kdir: Path, source: Source = PRODUCT, base: Path | None = None) -> tup
     tree = folder / "tree"
     tree.mkdir(parents=True, exist_ok=True)
     mirror(source, tree)
-    output = make(kdir, tree)
+    output = make(kdir, tree, CHECKED)
     layer = folder / "layer"
     install(modules_of(source, tree), release, layer)
     return layer, output

@@ -6,6 +6,7 @@
 #   setup.sh python    the virtual environment .venv with the package and its test tools
 #   setup.sh vm        that, and kernel, headers, QEMU and the tools used inside the VM
 #   setup.sh kernels   that, and the unpacked headers of newer kernels in the cache folder
+#   setup.sh debug [6.1]   that of "vm", and the kernel's sources with what compiles them
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -21,6 +22,7 @@ vm_packages=(
 	udev fio sg3-utils e2fsprogs dmsetup util-linux procps cpio
 )
 kernels_packages=(mmdebstrap debian-archive-keyring util-linux)
+debug_packages=(flex bison bc libelf-dev patch xz-utils zstd tar)
 
 die() {
 	echo "setup: $*" >&2
@@ -80,7 +82,11 @@ kernels)
 	need "${python_packages[@]}" "${vm_packages[@]}" "${kernels_packages[@]}"
 	venv
 	;;
+debug)
+	need "${python_packages[@]}" "${vm_packages[@]}" "${debug_packages[@]}" "linux-source-${2:-6.1}"
+	venv
+	;;
 *)
-	die "unknown part '$1': python, vm or kernels"
+	die "unknown part '$1': python, vm, kernels or debug"
 	;;
 esac

@@ -203,7 +203,7 @@ class Demo:
             except Wrong:
                 continue
             raise Wrong(f"after clear, {initiator.short} still has host {host}")
-        if sessions := json.loads(scstadmin("--json", "sessions")):
+        if sessions := json.loads(scstadmin("--json", "sessions"))["sessions"]:
             raise Wrong(f"after clear, there are sessions: {sessions}")
         return f"{said}; then no device, no target, no host, no session"
 

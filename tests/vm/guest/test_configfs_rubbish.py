@@ -72,12 +72,16 @@ WORDS = {
     "relative path",
     "format",
 }
-EMPTY = {("newline", "path"), ("newline", "eui64")}
+EMPTY = {("newline", name) for name in ("path", "eui64", "facts", "elsewhere", "expect")}
+# What the kernel only keeps may be anything printable.
+OPAQUE = {"facts", "expect"}
+PRINTABLE = {*WORDS, "very many digits", "high bytes"}
 
 
 def is_valid(name: str, attribute: str) -> bool:
     """Is this value no rubbish for this attribute? (Its length may still be too much.)"""
-    return (attribute in TEXT and name in WORDS) or (name, attribute) in EMPTY
+    text = (attribute in TEXT and name in WORDS) or (attribute in OPAQUE and name in PRINTABLE)
+    return text or (name, attribute) in EMPTY
 
 
 def build() -> Initiator:

@@ -314,7 +314,7 @@ def test_tool_names_the_writer(mapper: Mapper, tmp_path: Path, fence: bool) -> N
     writer, file = Writer(host, mapper), configuration_without_lun(tmp_path)
     with writer.hanging() as child:
         status, said = tool.run(
-            tmp_path, "apply", str(file), "--settle", "1", *(["--fence"] if fence else [])
+            tmp_path, "apply", str(file), "--yes", "--settle", "1", *(["--fence"] if fence else [])
         )
         assert (status, said["settled"]) == (PARTLY, False)
         assert said["running"] == [
@@ -349,7 +349,7 @@ def test_tool_waits_as_long_as_it_takes(mapper: Mapper, tmp_path: Path) -> None:
     """Exit 0 means that it is over: the tool returns after the write has ended, and soon."""
     host, _ = serve_local(tree.blockio("slow", mapper.node), tree.nullio("n"))
     writer, file, out = Writer(host, mapper), configuration_without_lun(tmp_path), tmp_path / "out"
-    apply = partial(tool.run_into, out, "apply", str(file), "--settle", "60")
+    apply = partial(tool.run_into, out, "apply", str(file), "--yes", "--settle", "60")
     with writer.hanging() as child, children() as start:
         applying = start("apply", apply)
         tree.wait_for("the LUN to go", lambda: bool(unsettled()), 30)

@@ -108,7 +108,7 @@ def test_completion_knows_disks_and_initiators(shell: Shell, admin: Admin, image
     do(shell, f"/devices/fileio create disk1 {image}", "/targets/local create t1")
     do(shell, f"/targets/local/t1/hosts create {A}", f"/targets/local/t1/groups create g {A}")
     assert "/dev/vda " in shell.complete("/devices/blockio create x /dev/vd")
-    assert shell.complete("explain ") == [f"{A} ", "target="]
+    assert shell.complete("explain ") == ["file=", f"{A} ", "target="]
     assert shell.complete("map disk1 target=t1 group=") == ["group=g "]
 
 

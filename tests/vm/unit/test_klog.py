@@ -27,12 +27,15 @@ BAD = [
     "<2>[   62.000000] anything at a critical level",
     "[   62.000000] WARNING: CPU: 0 PID: 77 at x.c:1 f+0x1/0x2",
     "[   62.000000][  T123] ------------[ cut here ]------------ BUG: bad",
+    "<6>[   62.000000] kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+    "<3>[   62.000000] kmemleak: Cannot allocate a kmemleak_object structure",
     "<4>[    lost    ] kernel log records lost",
 ]
 GOOD = [
     "<6>[    1.000000] scst: loading out-of-tree module taints kernel.",
     "<4>[    1.000000] mtrr: your CPUs had inconsistent fixed MTRR settings",
     "<6>[    1.000000] AMD-Vi: AMD IOMMUv2 functionality not available on this system - This is not a bug.",
+    "<6>[    1.000000] kmemleak: Kernel memory leak detector initialized (mem pool available: 38767)",
     "<5>[    1.000000] sd 0:0:0:0: [sda] 131072 512-byte logical blocks: (67.1 MB/64.0 MiB)",
     "<3>[    1.000000] Buffer I/O error on dev sda, logical block 0, async page read",
     "<6>[    1.000000] sd 0:0:0:0: [sda] tag#1 Add. Sense: Write protected",
@@ -63,3 +66,16 @@ def test_faults_are_numbered_and_shown_with_what_follows() -> None:
 def test_clean_log() -> None:
     assert klog.find_faults(GOOD) == []
     assert klog.describe(GOOD, []) == "kernel log: clean"
+
+
+def test_what_is_said_of_injected_faults_is_none() -> None:
+    """Between the marks failing memory is no fault, but all else is; outside it is one."""
+    begin, end = (f"<6>[    2.000000] {mark}" for mark in klog.INJECTION)
+    said = [
+        "<4>[    3.000000] sh: page allocation failure: order:0",
+        "<4>[    3.000000] Call Trace:",
+        "<3>[    3.000000] kobject_add_internal failed for session.1 (error: -12 parent: scst)",
+    ]
+    bad = "<3>[    4.000000] BUG: KASAN: use-after-free in scst_lun_lookup+0x1/0x2 [scst]"
+    assert klog.find_faults([begin, *said, end]) == []
+    assert [fault.number for fault in klog.find_faults([begin, *said, bad, end, *said])] == [5, 7, 8, 9]

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``make test-debug``: the tests in the virtual machine, and faults of memory, on a debug kernel.
+
+The kernel is built when it is not in the cache (tests/debug/kernel.py). A report of the kernel's fails the
+run, and so does a run at whose end lockdep has switched itself off, or memory has leaked. Arguments that are
+left name the parts to run; default: all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.debug import kernel
+from tests.vm import suite
+
+HERE = Path(__file__).resolve().parent
+GUEST = HERE.parent / "vm/guest"
+# The factor by which such a kernel is slower than the tests' limits allow for.
+SLOW = 8
+SECONDS = 5400
+LAST = "test_leaks.py"  # what all tests before it have leaked
+# What the tests take from the environment: see their descriptions.
+PASSED_ON = ("SCST_EVERY", "SCST_SEED")
+
+
+def part(name: str, files: Sequence[Path]) -> suite.Part:
+    """Some files of tests in one machine."""
+    out = suite.REPO / "build/vm" / f"debug-{name}"
+    words = (
+        "-m",
+        "tests.vm",
+        "test",
+        f"--out={out}",
+        f"--timeout={SECONDS}",
+        f"--env=SCST_SLOW={SLOW}",
+        *(f"--env={key}={os.environ[key]}" for key in PASSED_ON if key in os.environ),
+    )
+    names = (str(file.relative_to(suite.REPO)) for file in files)
+    return suite.Part(name, (sys.executable, *words, "--", *names), out / "junit.xml")
+
+
+def parts() -> list[suite.Part]:
+    """What runs."""
+    last = HERE / "guest" / LAST
+    guest, faults = (sorted(folder.glob("test_*.py")) for folder in (GUEST, HERE / "guest"))
+    return [
+        part("guest", [*guest, last]),
+        part("faults", [*(file for file in faults if file != last), last]),
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point. Exit status 1 when a test fails, 2 when there is no kernel."""
+    options = argparse.ArgumentParser(prog="python -m tests.debug", description="Tests on a debug kernel.")
+    options.add_argument("--series", default=kernel.SERIES, help="of the source package: linux-source-SERIES")
+    options.add_argument("parts", nargs="*", help="names of parts; default: all")
+    chosen = options.parse_args(argv)
+    known = parts()
+    wanted = chosen.parts or [each.name for each in known]
+    if unknown := set(wanted) - {each.name for each in known}:
+        options.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(p.name for p in known)}")
+    start = time.monotonic()
+    try:
+        root = kernel.unpacked(kernel.recipe(series=chosen.series))
+    except kernel.KernelError as error:
+        print(f"debug kernel: {error}", file=sys.stderr)
+        return 2
+    print(f"debug kernel: {root}, after {time.monotonic() - start:.0f} s", flush=True)
+    # Those that run it ask for it when they are imported.
+    os.environ["SCST_KERNEL_ROOT"] = str(root)
+    return suite.report([suite.run(each) for each in known if each.name in wanted])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How a debug kernel is made, when it is built anew, what of the build is kept; and what judges it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.debug import __main__ as debug
+from tests.debug import kernel
+from tests.debug.guest import faults
+from tests.vm import guest_plugin, machine
+
+RECIPE = kernel.Recipe("kasan", Path("/nowhere"), "6.1-1", "12.2.0", "CONFIG_A=y\n", (("a.patch", "text"),))
+WANTED = "# comment\nCONFIG_A=y\nCONFIG_B=n\nCONFIG_C=16\n"
+
+
+def test_settings_that_got_through() -> None:
+    """Off is off, whether the kernel says so or does not know the option."""
+    assert kernel.unmet(WANTED, "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=16\nCONFIG_D=y\n") == []
+
+
+def test_settings_that_did_not() -> None:
+    lost = kernel.unmet(WANTED, "CONFIG_A=m\nCONFIG_B=y\n")
+    assert lost == ["CONFIG_A=y, not m", "CONFIG_B=n, not y", "CONFIG_C=16, not n"]
+
+
+@pytest.mark.parametrize("kind", kernel.KINDS)
+def test_no_option_is_set_twice(kind: str) -> None:
+    """Of two settings of one option kconfig takes one, and the file does not say which."""
+    lines = [
+        line
+        for name in ("common", kind)
+        for line in (kernel.HERE / "config" / f"{name}.config").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
+    options = [line.partition("=")[0] for line in lines]
+    assert all(option.startswith("CONFIG_") for option in options)
+    assert sorted(options) == sorted(set(options))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source_version": "6.1-2"},
+        {"compiler": "13.1.0"},
+        {"config": "CONFIG_A=n\n"},
+        {"patches": (("a.patch", "other"),)},
+        {"patches": ()},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_a_kernel_is_made_of_is_in_its_key(change: dict[str, object]) -> None:
+    assert dataclasses.replace(RECIPE).key == RECIPE.key
+    assert dataclasses.replace(RECIPE, **change).key != RECIPE.key  # type: ignore[arg-type]
+
+
+def test_patches_say_why() -> None:
+    for patch in (kernel.HERE / "patches").glob("*.patch"):
+        assert not patch.read_text().startswith(("---", "diff")), patch.name
+
+
+@pytest.fixture
+def build_tree(tmp_path: Path) -> Path:
+    """A little of a kernel's build folder."""
+    tree = tmp_path / "tree"
+    for name in (
+        ".config",
+        "Module.symvers",
+        "Makefile",
+        "fs/Kconfig",
+        "fs/file.c",
+        "include/linux/a.h",
+        "scripts/mod/modpost",
+        "scripts/mod/modpost.o",
+        "scripts/mod/.modpost.cmd",
+        "arch/Kconfig",
+        "arch/x86/Makefile",
+        "arch/x86/include/asm/b.h",
+        "arch/arm/Makefile",
+    ):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(name)
+    return tree
+
+
+def test_only_what_modules_are_made_with_is_kept(build_tree: Path, tmp_path: Path) -> None:
+    names = kernel.build_files(build_tree)
+    gone = {
+        "fs/file.c",
+        "scripts/mod/modpost.o",
+        "scripts/mod/.modpost.cmd",
+        "arch/Kconfig",
+        "arch/arm/Makefile",
+    }
+    everything = {str(path.relative_to(build_tree)) for path in build_tree.rglob("*") if path.is_file()}
+    assert {str(name) for name in names} == everything - gone
+    kernel.copy_files(build_tree, tmp_path / "copy", names)
+    assert (tmp_path / "copy/scripts/mod/modpost").read_text() == "scripts/mod/modpost"
+
+
+def test_a_kernel_in_the_cache_is_not_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Built once; packed as a whole; unpacked where it can be booted."""
+    built = []
+
+    def compile_kernel(what: kernel.Recipe, work: Path) -> Path:
+        built.append(what.key)
+        root = work / "root"
+        (root / "boot").mkdir(parents=True)
+        (root / "boot/vmlinuz-1").write_text("kernel")
+        return root
+
+    monkeypatch.setattr(kernel, "compile_kernel", compile_kernel)
+    monkeypatch.setattr(machine, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(machine, "REPO", tmp_path / "repo")
+    for _ in range(2):
+        assert (kernel.unpacked(RECIPE) / "boot/vmlinuz-1").read_text() == "kernel"
+    other = dataclasses.replace(RECIPE, compiler="13.1.0")
+    kernel.unpacked(other)
+    assert built == [RECIPE.key, other.key]
+    assert sorted(os.listdir(tmp_path / "cache/debug-kernel")) == sorted([*built, "lock"])
+
+
+def test_leaks_are_looked_for_last() -> None:
+    """In every machine that has kmemleak, after all other files."""
+    for part in debug.parts():
+        assert part.command[-1].endswith(debug.LAST)
+        assert sum(word.endswith(debug.LAST) for word in part.command) == 1
+
+
+def test_every_file_is_in_one_part() -> None:
+    words = [word for part in debug.parts() for word in part.command if word.endswith(".py")]
+    files = [*debug.GUEST.glob("test_*.py"), *(debug.HERE / "guest").glob("test_*.py")]
+    assert {str(file.relative_to(machine.REPO)) for file in files} == set(words)
+
+
+def test_what_is_asked_of_the_tests_reaches_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCST_EVERY", "1")
+    monkeypatch.delenv("SCST_SEED", raising=False)
+    for part in debug.parts():
+        assert "--env=SCST_EVERY=1" in part.command
+        assert not any("SCST_SEED" in word for word in part.command)
+
+
+def test_reports_of_kmemleak() -> None:
+    one, two = (f"unreferenced object 0x{n} (size 8):\n  backtrace:\n    f+0x1\n" for n in (1, 2))
+    assert faults.leaks("") == []
+    assert faults.leaks(one + two) == [one, two]
+
+
+@pytest.mark.parametrize(("text", "blind"), [(" debug_locks:   1\n", False), (" debug_locks:   0\n", True)])
+def test_lockdep_that_has_switched_itself_off(
+    text: str, blind: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not to have it is not the same as its being off."""
+    stats = tmp_path / "lockdep_stats"
+    monkeypatch.setattr(guest_plugin, "LOCKDEP", stats)
+    assert not guest_plugin.lockdep_is_blind()
+    stats.write_text(text)
+    assert guest_plugin.lockdep_is_blind() == blind
