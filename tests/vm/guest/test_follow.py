@@ -18,6 +18,7 @@ from pyscstadmin.watch.signs import Folders
 from tests.vm.guest import tree
 from tests.vm.guest.fio import Fio
 from tests.vm.guest.patience import SLOW
+from tests.vm.guest.pulse import pulse
 from tests.vm.guest.test_recovery import Mapper, dmsetup
 from tests.vm.guest.test_watch import Watch, admin, device_manager, sd_node, serve, watch
 from tests.vm.guest_plugin import PluggedDisk, command

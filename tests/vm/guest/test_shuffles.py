@@ -22,6 +22,7 @@ from pyscstadmin.admin import Admin
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.watch.loop import Event, Watcher
 from tests.vm.guest.patience import SLOW
+from tests.vm.guest.pulse import pulse
 from tests.vm.guest.test_identity import disk_words, file_words
 from tests.vm.guest.test_recovery import Mapper, dmsetup
 from tests.vm.guest.test_watch import INITIATOR, Watch, device_manager, sd_node, watch

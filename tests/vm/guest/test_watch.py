@@ -25,6 +25,7 @@ from pyscstadmin.admin import Admin
 from pyscstadmin.config.model import Device, Group, Lun, Target
 from tests.vm import guest_plugin
 from tests.vm.guest.patience import SLOW
+from tests.vm.guest.pulse import pulse
 from tests.vm.guest_plugin import PluggedDisk, command
 
 INITIATOR = "iqn.2026-11.com.example:a"
