@@ -8,11 +8,14 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from tests.vm.guest import tree
+
+BEGUN = 20 * 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +53,15 @@ class Fio:
         argv = ["fio", "--output-format=json", f"--output={self._output}", "--error_dump=0"]
         argv += [f"--{key}={value}" for key, value in settings.items() if value is not None]
         self._messages = folder / f"fio-{name}.messages"
-        first = str(disk).split(":")[0]
-        before = transfers(Path(first))
         with self._messages.open("w") as messages:
             self._process = subprocess.Popen(argv, stdout=messages, stderr=subprocess.STDOUT, cwd=folder)
         # Sooner a signal would kill it; it installs its handlers before the first I/O.
         if wait:
-            self._wait(Path(first), before)
+            self._wait()
 
-    def _wait(self, disk: Path, before: int) -> None:
+    def _wait(self) -> None:
         try:
-            tree.wait_for("fio's I/O", lambda: transfers(disk) > before + 20 or not self.running, 120)
+            tree.wait_for("fio's I/O", lambda: moved(self._process.pid) > BEGUN or not self.running, 120)
         except AssertionError:
             self._process.kill()
             raise
@@ -104,7 +105,15 @@ class Fio:
         return self._messages.read_text() + (self._output.read_text() if self._output.exists() else "")
 
 
-def transfers(disk: Path) -> int:
-    """Reads and writes a disk has completed."""
-    fields = Path("/sys/block", disk.name, "stat").read_text().split()
-    return int(fields[0]) + int(fields[4])
+def moved(process: int) -> int:
+    """Bytes that a process and those it has made have moved to and from disks. What others do with a disk
+    that has just come says nothing.
+    """
+    total, made = 0, [process]
+    with suppress(OSError):  # it has ended
+        for task in Path(f"/proc/{process}/task").iterdir():
+            made += map(int, (task / "children").read_text().split())
+        for one in made:
+            counts = dict(line.split(": ") for line in Path(f"/proc/{one}/io").read_text().splitlines())
+            total += int(counts["read_bytes"]) + int(counts["write_bytes"])
+    return total
