@@ -312,7 +312,7 @@ _SAYS: dict[str, dict[str, Schema]] = {
         ),
     },
     "save": {"file": _TEXT, "written": _BOOL},
-    "activate": _SWITCHED,
+    "activate": {**_SWITCHED, **_BINDINGS},
     "deactivate": _SWITCHED,
     "rebind": {
         "device": _TEXT,
