@@ -41,11 +41,10 @@ def save(
     `parents`: make the directory it is in, if that is not there.
 
     At every moment `path` is the old file or the new one, whole. `ready` is called before anything is
-    written. A link stays one: the file it points at is
-    replaced. False: it holds this configuration already. Raises `SaveRefused` when there are reasons to call
-    the state degraded, or what would be replaced is something else than a configuration, and not `force`,
-    `Conflict` when the file would not say what is configured or `path` is
-    no file, `OperationError`.
+    written. A link stays one: the file it points at is replaced. False: it holds this configuration already.
+    Raises `SaveRefused` when there are reasons to call the state degraded, or what would be replaced is
+    something else than a configuration, and not `force`; `Conflict` when the file would not say what is
+    configured or `path` is no file; `OperationError`.
     """
     data = dumps(config).encode()
     try:

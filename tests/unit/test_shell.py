@@ -459,7 +459,7 @@ def test_shells_that_run_at_once_lose_nothing(admin: Admin) -> None:
         ("/targets/local/t1/groups create g ..", 2, "always there"),
         ("help nonsense", 2, "nonsense"),
         ("create 'x", 2, "not closed"),
-        ("save /proc/nonexistent/x", 1, "save"),
+        ("save /proc/nonexistent/x", 1, "is not a file"),
     ],
 )
 def test_errors_say_what_where_and_what_to_do(
