@@ -216,6 +216,49 @@ void scst_lun_dir_init(struct scst_lun_dir *dir, struct scst_target *tgt, struct
 	configfs_add_default_group(&dir->group, parent);
 }
 
+/* --- lun_table: all LUNs of a target or a group in one read ------------------------------------------------ */
+
+/* As much as fits into @size; returns the length of the whole. */
+static size_t scst_lun_table_print(struct scst_lun_dir *dir, char *buf, size_t size)
+{
+	struct scst_lun_item *lun;
+	size_t len = 0;
+
+	mutex_lock(&scst_config_mutex);
+	list_for_each_entry(lun, &dir->luns, entry)
+		len += snprintf(buf + min(len, size), size - min(len, size), "%u %d %s\n", lun->lun, lun->read_only,
+				lun->dev ? lun->dev->name : "");
+	mutex_unlock(&scst_config_mutex);
+	return len;
+}
+
+/**
+ * scst_lun_table_read() - the read half of a binary attribute of configfs
+ * @dir: whose LUNs
+ * @buf: NULL when configfs asks how much room is needed
+ * @size: of @buf
+ *
+ * A line for each LUN, in ascending order: number, read_only, and the device, which may be empty.  Lines that went
+ * between the two calls are empty lines at the end.  Process context, takes scst_config_mutex.
+ *
+ * Return: bytes, or -EAGAIN if there came more between the two calls.
+ */
+ssize_t scst_lun_table_read(struct scst_lun_dir *dir, void *buf, size_t size)
+{
+	size_t len;
+
+	/* One more for the 0 behind the text. */
+	if (!buf) {
+		len = scst_lun_table_print(dir, NULL, 0);
+		return len ? len + 1 : 0;
+	}
+	len = scst_lun_table_print(dir, buf, size);
+	if (len >= size)
+		return -EAGAIN;
+	memset(buf + len, '\n', size - len);
+	return size;
+}
+
 /* --- groups/GROUP/initiators/PATTERN ---------------------------------------------------------------- */
 
 static struct scst_acl_pattern *scst_pattern_of(struct config_item *item)
@@ -363,10 +406,21 @@ static ssize_t scst_acl_group_priority_store(struct config_item *item, const cha
 	return ret ?: count;
 }
 
+static ssize_t scst_acl_group_lun_table_read(struct config_item *item, void *buf, size_t size)
+{
+	return scst_lun_table_read(scst_acl_group_of(item)->luns, buf, size);
+}
+
 CONFIGFS_ATTR(scst_acl_group_, priority);
+CONFIGFS_BIN_ATTR_RO(scst_acl_group_, lun_table, NULL, 0);
 
 static struct configfs_attribute *scst_acl_group_attrs[] = {
 	&scst_acl_group_attr_priority,
+	NULL,
+};
+
+static struct configfs_bin_attribute *scst_acl_group_bin_attrs[] = {
+	&scst_acl_group_attr_lun_table,
 	NULL,
 };
 
@@ -389,6 +443,7 @@ static struct config_item_type scst_acl_group_type = {
 	.ct_owner	= THIS_MODULE,
 	.ct_item_ops	= &scst_acl_group_item_ops,
 	.ct_attrs	= scst_acl_group_attrs,
+	.ct_bin_attrs	= scst_acl_group_bin_attrs,
 };
 
 /* --- groups/ ----------------------------------------------------------------------------------------------- */

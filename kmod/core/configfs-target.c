@@ -211,6 +211,18 @@ static struct configfs_group_operations scst_driver_group_ops = {
 
 /* --- drivers -------------------------------------------------------------------------------------- */
 
+static ssize_t scst_target_lun_table_read(struct config_item *item, void *buf, size_t size)
+{
+	return scst_lun_table_read(scst_target_of(item)->luns, buf, size);
+}
+
+CONFIGFS_BIN_ATTR_RO(scst_target_, lun_table, NULL, 0);
+
+static struct configfs_bin_attribute *scst_target_bin_attrs[] = {
+	&scst_target_attr_lun_table,
+	NULL,
+};
+
 static struct scst_driver_dir *scst_driver_dir_alloc(const struct scst_target_driver *drv)
 {
 	size_t nr = ARRAY_SIZE(scst_target_common_attrs), own = 0;
@@ -234,6 +246,7 @@ static struct scst_driver_dir *scst_driver_dir_alloc(const struct scst_target_dr
 	dir->target_type.ct_owner = drv->owner;
 	dir->target_type.ct_item_ops = &scst_target_item_ops;
 	dir->target_type.ct_attrs = dir->attrs;
+	dir->target_type.ct_bin_attrs = scst_target_bin_attrs;
 	config_group_init_type_name(&dir->group, drv->name, &dir->type);
 	return dir;
 }

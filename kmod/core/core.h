@@ -718,6 +718,7 @@ int scst_parse_u64(const char *page, u64 max, u64 *value);
 extern struct config_group scst_devices_group;
 extern struct config_group scst_targets_group;
 extern struct configfs_item_operations scst_device_item_ops;
+ssize_t scst_lun_table_read(struct scst_lun_dir *dir, void *buf, size_t size);
 void scst_lun_dir_init(struct scst_lun_dir *dir, struct scst_target *tgt, struct config_group *parent);
 int scst_target_dirs_alloc(struct scst_target *tgt);
 void scst_target_dirs_free(struct scst_target *tgt);

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["RealTree", "Tree", "View"]
 
 _PAGE = 4096
+_TABLE = 64 << 10
+_ATTEMPTS = 100
 
 
 class View(Protocol):
@@ -46,6 +48,9 @@ class View(Protocol):
 
     def read(self, path: str) -> str:
         """The value of an attribute, without the final newline."""
+
+    def read_all(self, path: str) -> str:
+        """The text of an attribute that may be of any length."""
 
     def read_many(self, paths: Sequence[str]) -> Sequence[str]:
         """The values of several attributes, in order."""
@@ -158,6 +163,28 @@ class _Directory:
             raise self._error("read", path, None, error) from error
         # Every attribute ends in one newline.
         return os.fsdecode(b"".join(values)).split("\n")[:-1]
+
+    def read_all(self, path: str) -> str:
+        """The text of an attribute that may be of any length."""
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                return os.fsdecode(self._whole(path))
+            except BlockingIOError as error:  # it grew while the kernel made it
+                if not left:
+                    raise self._error("read", path, None, error) from error
+            except OSError as error:
+                raise self._error("read", path, None, error) from error
+        raise AssertionError
+
+    def _whole(self, path: str) -> bytes:
+        chunks = []
+        fd = os.open(_inside(path), os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._fd)
+        try:
+            while chunk := os.read(fd, _TABLE):
+                chunks.append(chunk)
+        finally:
+            os.close(fd)
+        return b"".join(chunks)
 
     def write(self, path: str, value: str) -> None:
         """Store a value. A write the kernel took only in part is an error: ENAMETOOLONG."""

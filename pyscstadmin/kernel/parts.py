@@ -63,6 +63,6 @@ def _group(tree: View, key: Key, name: str, itself: bool, shown: tuple[Lun, ...]
 def luns(tree: View, key: Key, group: str, numbers: tuple[int, ...] = ()) -> tuple[Lun, ...]:
     """LUNs of a target ('') or a group: those of these numbers that are there, or all."""
     if not numbers:
-        return read.luns(tree, f"{set_dir(*key, group)}/luns")
+        return read.luns(tree, set_dir(*key, group))
     found = (read.lun(tree, *key, group, number) for number in numbers)
     return tuple(lun for lun in found if lun is not None)

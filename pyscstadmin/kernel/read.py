@@ -253,7 +253,7 @@ def _access(
     groups = view.list(f"{name}/groups")
     if known is not None and _still(view, name, known, groups):
         return known
-    return _luns(view, f"{name}/luns"), tuple(_group(view, f"{name}/groups", group) for group in groups)
+    return _luns(view, name), tuple(_group(view, f"{name}/groups", group) for group in groups)
 
 
 def _still(
@@ -280,10 +280,22 @@ def _group(view: View, parent: str, name: str) -> Group:
     path = f"{parent}/{name}"
     priority = int(view.read(f"{path}/priority"))
     initiators = tuple(view.list(f"{path}/initiators"))
-    return Group(name, priority, initiators, _luns(view, f"{path}/luns"), spelled(initiators))
+    return Group(name, priority, initiators, _luns(view, path), spelled(initiators))
 
 
 def _luns(view: View, path: str) -> tuple[Lun, ...]:
+    """The LUNs of a target or a group: from its table, or one by one where there is none."""
+    try:
+        text = view.read_all(f"{path}/lun_table")
+    except OperationError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        return _each_lun(view, f"{path}/luns")
+    rows = (line.split(" ", 2) for line in text.split("\n") if line)
+    return tuple(Lun(int(number), device, bit == "1") for number, bit, device in rows)
+
+
+def _each_lun(view: View, path: str) -> tuple[Lun, ...]:
     with view.at(path) as luns:
         numbers = luns.list("")
         bits = luns.read_many([f"{number}/read_only" for number in numbers])
@@ -345,7 +357,7 @@ def optional(tree: View, path: str) -> str | None:
 
 
 def luns(tree: View, path: str) -> tuple[Lun, ...]:
-    """All LUNs in a directory; none if it is not there."""
+    """All LUNs of a target or a group; none if it is not there."""
     try:
         return _luns(tree, path)
     except OperationError as error:

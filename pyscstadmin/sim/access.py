@@ -84,6 +84,8 @@ class Target(Item):
         return {**_TARGET_ATTRIBUTES, **dict.fromkeys(self.values, RW)}
 
     def show(self, name: str) -> str:
+        if name == "lun_table":
+            return self.luns.table()
         if name == "state":
             return "enabled" if self.enabled else "disabled"
         if name in self.values:
@@ -144,7 +146,7 @@ class Target(Item):
 
 
 _STATE = ("enabled", "rel_tgt_id")
-_TARGET_ATTRIBUTES = {**dict.fromkeys(_STATE, RW), "state": RO}
+_TARGET_ATTRIBUTES = {**dict.fromkeys(_STATE, RW), "state": RO, "lun_table": RO}
 
 
 def _refuse_known(name: str, others: Iterable[str]) -> None:
@@ -234,10 +236,10 @@ class Group(_AccessItem):
         self.children = {"initiators": self.initiators, "luns": self.luns}
 
     def attributes(self) -> Mapping[str, Attribute]:
-        return {"priority": RW}
+        return {"priority": RW, "lun_table": RO}
 
     def show(self, name: str) -> str:
-        return str(self.priority)
+        return self.luns.table() if name == "lun_table" else str(self.priority)
 
     def store(self, name: str, text: str) -> None:
         number = to_number(text, 0, names.PRIORITY_MAX)
@@ -304,6 +306,11 @@ class Luns(Fixed):
         luns = sorted(self.children.items(), key=lambda item: int(item[0]))
         return {number: lun.access() for number, lun in luns if isinstance(lun, Lun)}
 
+    def table(self) -> str:
+        """The LUNs as text, a line for each."""
+        luns = sorted(self.children.items(), key=lambda item: int(item[0]))
+        return "".join(lun.line() for _, lun in luns if isinstance(lun, Lun))
+
     def restore(self, data: dict[str, Any]) -> None:
         """The reverse of `access`."""
         for number, fields in data.items():
@@ -329,6 +336,10 @@ class Lun(_AccessItem, Linked):
         if force is not None:
             assert self.parent is not None
             force.lun(_target_path(self), _group_name(self.parent), self.name, self.access())
+
+    def line(self) -> str:
+        """What the table of LUNs says of it."""
+        return f"{self.name} {self.read_only:d} {self.device.name if self.device else ''}\n"
 
     @property
     def links(self) -> Mapping[str, Link]:

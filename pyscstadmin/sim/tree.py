@@ -71,6 +71,10 @@ class SimView:
         """The value of an attribute."""
         return str(self._run("read", path, None, self._read))
 
+    def read_all(self, path: str) -> str:
+        """The text of an attribute that may be of any length."""
+        return self.read(path)
+
     def read_many(self, paths: Sequence[str]) -> Sequence[str]:
         """The values of several attributes."""
         return [self.read(path) for path in paths]

@@ -11,7 +11,7 @@ import pytest
 from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel.cfs import Tree
 from pyscstadmin.sim.tree import SimTree
-from tests.sim.support import INITIATOR, Names, refused
+from tests.sim.support import INITIATOR, Names, generation, null_device, refused
 
 FIXED = (
     "devices",
@@ -200,3 +200,37 @@ def test_errors_say_everything(tree: Tree, names: Names) -> None:
     text = str(caught.value)
     for part in ("write", "4096", f"{names.device}/size", "EBUSY", "disable"):
         assert part in text
+
+
+def test_the_table_of_luns(tree: Tree) -> None:
+    """What is in the directories, in one read: also what is longer than a page, and what is staged."""
+    null_device(tree, "a-device-with-a-name-that-is-long")
+    device = null_device(tree, "d0")
+    tree.mkdir("targets/local/t")
+    tree.mkdir("targets/local/t/groups/g")
+    for place in ("targets/local/t", "targets/local/t/groups/g"):
+        assert tree.read_all(f"{place}/lun_table") == ""
+        for number in (7, 300, 2):
+            tree.mkdir(f"{place}/luns/{number}")
+        tree.symlink(device, f"{place}/luns/300/device")
+        tree.symlink(device, f"{place}/luns/2/by-another-name")
+        tree.write(f"{place}/luns/7/read_only", "1")
+        assert rows(tree, place) == ["2 0 d0", "7 1 ", "300 0 d0"]
+        tree.unlink(f"{place}/luns/300/device")
+        tree.rmdir(f"{place}/luns/7")
+        assert rows(tree, place) == ["2 0 d0", "300 0 "]
+        with refused(errno.EACCES):
+            tree.write(f"{place}/lun_table", "1")
+    tree.write("autocommit", "0")
+    long = "devices/nullio/a-device-with-a-name-that-is-long"
+    for number in range(400, 600):
+        tree.mkdir(f"targets/local/t/luns/{number}")
+        tree.symlink(long, f"targets/local/t/luns/{number}/device")
+    assert rows(tree, "targets/local/t")[2:] == [
+        f"{number} 0 a-device-with-a-name-that-is-long" for number in range(400, 600)
+    ]
+    tree.write("commit", str(generation(tree)))
+
+
+def rows(tree: Tree, place: str) -> list[str]:
+    return [line for line in tree.read_all(f"{place}/lun_table").split("\n") if line]
