@@ -31,6 +31,7 @@ def test_attributes_and_defaults(tree: Tree) -> None:
     values = {
         "enabled": "0",
         "state": "disabled",
+        "lun_table": "",
         "rel_tgt_id": "1",
         "queue_depth": "0",
         "auto_rescan": "1",
@@ -38,7 +39,7 @@ def test_attributes_and_defaults(tree: Tree) -> None:
     assert set(tree.list(T)) == {*values, "hosts", "luns", "groups"}
     assert {name: tree.read(f"{T}/{name}") for name in values} == values
     tree.mkdir(f"{T}/groups/g")
-    assert set(tree.list(f"{T}/groups/g")) == {"priority", "initiators", "luns"}
+    assert set(tree.list(f"{T}/groups/g")) == {"priority", "lun_table", "initiators", "luns"}
     assert tree.read(f"{T}/groups/g/priority") == "100"
     for place in (f"{T}/luns/0", f"{T}/groups/g/luns/0"):
         tree.mkdir(place)
