@@ -151,9 +151,23 @@ void local_drain(struct Scsi_Host *shost, const struct scsi_device *sdev)
 }
 
 /*
+ * From here on commands are refused where they begin, and none that was on its way before is still to begin.  They
+ * must not wait instead, as in a quiesced device: who rescans it waits with the lock that its removal takes.
+ */
+static void local_lun_refuse(struct scsi_device *sdev)
+{
+	mutex_lock(&sdev->state_mutex);
+	scsi_device_set_state(sdev, SDEV_OFFLINE);
+	mutex_unlock(&sdev->state_mutex);
+	blk_mq_quiesce_queue(sdev->request_queue);
+	blk_mq_unquiesce_queue(sdev->request_queue);
+}
+
+/*
  * scsi_remove_device() waits for commands with the lock held that scanning the host takes, and no other function
  * removes a device.  So nothing is left to wait for when it is called: the driver has gone, which ends the disk's
- * commands, and no others can come.  If the host is being removed, so is the device.
+ * commands, no others can come, and those of others than the driver are over.  If the host is being removed, so is
+ * the device.
  */
 static void local_lun_remove(struct local_login *login, struct scsi_device *sdev)
 {
@@ -162,7 +176,8 @@ static void local_lun_remove(struct local_login *login, struct scsi_device *sdev
 		return;
 	device_release_driver(&sdev->sdev_gendev);
 	local_unbind_end(login);
-	scsi_device_quiesce(sdev);
+	local_lun_refuse(sdev);
+	local_drain(sdev->host, sdev);
 	scsi_remove_device(sdev);
 }
 

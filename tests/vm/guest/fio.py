@@ -106,10 +106,10 @@ class Fio:
 
 
 def moved(process: int) -> int:
-    """Bytes that a process and those it has made have moved to and from disks. What others do with a disk
-    that has just come says nothing.
+    """Bytes that the processes that one has made have moved to and from disks: fio's jobs. Its own are those
+    of its program; and what others do with a disk that has just come says nothing.
     """
-    total, made = 0, [process]
+    total, made = 0, list[int]()
     with suppress(OSError):  # it has ended
         for task in Path(f"/proc/{process}/task").iterdir():
             made += map(int, (task / "children").read_text().split())

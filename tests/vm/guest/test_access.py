@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import errno
 import random
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("clean_tree")
 
 MakeFile = Callable[[str, int], Path]
 WP = 0x80
+RESCANNED = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +223,36 @@ def serial_is(host: Initiator, lun: int, device: str) -> bool:
         return serial(host, lun) == device_serial(device)
     except (OSError, AssertionError):
         return False
+
+
+def test_who_rescans_a_lun_that_goes_waits_for_nothing() -> None:
+    """A rescan waits with a lock that the removal of the device takes: its commands must end."""
+    device = tree.nullio("n0")
+    target = Target("t1").make()
+    host = target.login("ini-A")
+    target.enable()
+    stop = threading.Event()
+
+    def rescan() -> None:
+        while not stop.is_set():
+            for path in host.devices().values():
+                with suppress(OSError):
+                    (path / "rescan").write_text("1")
+
+    threads = [threading.Thread(target=rescan, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(RESCANNED):
+            target.luns.map(0, device)
+            host.wait_luns(0)
+            target.luns.unmap(0)
+            host.wait_luns()
+    finally:
+        stop.set()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 def test_default_luns_serve_the_rest(one_device: tree.Device) -> None:
