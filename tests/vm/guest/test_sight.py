@@ -348,8 +348,9 @@ def test_hanging_local_commands(mapper: Mapper, disks: dict[str, PluggedDisk], t
         assert after[read.cdb].tag == read.tag
         timely("a read of the LUN beside it", partial(fine.good, scsi.read10(0, 8), 4096), LIMIT)
         assert lines("fine") == []
-        status, found = tool.run(tmp_path, "sessions", "--commands")
+        status, said = tool.run(tmp_path, "sessions", "--commands")
         assert status == 0
+        found = said["commands"]
         assert [(one["device"], one["place"]) for one in found] == [("slow", "handler")] * 2
         assert found[0]["age_ms"] >= found[1]["age_ms"] >= 900
         mapper.resume()
