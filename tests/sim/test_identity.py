@@ -28,6 +28,10 @@ from pyscstadmin.store.load import load_file
 from pyscstadmin.watch.loop import Event, Watcher
 from tests.unit.machine import FakeDisk, FakeMachine
 
+pytestmark = pytest.mark.skipif(
+    os.environ.get("SCST_REAL") == "1", reason="of a simulated machine; the guest tests have a real one"
+)
+
 ROUNDS = int(os.environ.get("SCST_SHUFFLES", "200"))
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 MIB = 1 << 20
