@@ -37,29 +37,6 @@ def admin(tmp_path: Path) -> Iterator[Admin]:
 
 
 @pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def shell(admin: Admin, said: list[str]) -> Shell:
-    return Shell(Session(admin, said.append))
-
-
-@pytest.fixture
-def do(shell: Shell, said: list[str]) -> Callable[..., list[str]]:
-    """Carry out lines that must succeed; returns what the last one said."""
-
-    def run(*lines: str) -> list[str]:
-        for line in lines:
-            said.clear()
-            assert shell.execute(line) is None, line
-        return said
-
-    return run
-
-
-@pytest.fixture
 def image(tmp_path: Path) -> Path:
     path = tmp_path / "disk one.img"
     path.write_bytes(bytes(1 << 20))

@@ -21,7 +21,6 @@ from pyscstadmin.cli import ranges
 from pyscstadmin.cli.places import PLURALS
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.shell.main import Failure, Shell
-from pyscstadmin.shell.session import Session
 from pyscstadmin.sim.tree import SimTree
 
 Capture = pytest.CaptureFixture[str]
@@ -33,30 +32,6 @@ A, B = "iqn.2026-11.com.example:a", "iqn.2026-11.com.example:b"
 def admin(tmp_path: Path) -> Iterator[Admin]:
     with Admin(sim=str(tmp_path / "sim")) as made:
         yield made
-
-
-@pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def shell(admin: Admin, said: list[str]) -> Shell:
-    return Shell(Session(admin, said.append))
-
-
-@pytest.fixture
-def do(shell: Shell, said: list[str]) -> Do:
-    """Carry out lines that must succeed; returns what the last one said."""
-
-    def run(*lines: str) -> list[str]:
-        for line in lines:
-            said.clear()
-            failure = shell.execute(line)
-            assert failure is None, (line, failure)
-        return said
-
-    return run
 
 
 def refused(shell: Shell, line: str) -> Failure:
