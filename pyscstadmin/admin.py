@@ -69,6 +69,7 @@ from pyscstadmin.kernel.read import RootState, Snapshot, Standing
 from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
 from pyscstadmin.kernel.sessions import Session, read_sessions
 from pyscstadmin.kernel.stops import Stops, deferred
+from pyscstadmin.store.note import read_note, write_note
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -479,7 +480,7 @@ class Admin:
         check_path("file", file)
         with self._writing():
             shot = self.snapshot()
-            reasons = [*self._noted(), *degraded(shot.config)]
+            reasons = [*read_note(self._note_path), *degraded(shot.config)]
             if not shot.root.settled:
                 reasons.append("changes are staged that are not in force")
             ready = self._last_chance
@@ -1054,7 +1055,9 @@ class Admin:
         too.
         """
         try:
-            self._note([f"left out by the last restore: {line}" for line in failures(outcome)])
+            write_note(
+                self._note_path, [f"left out by the last restore: {line}" for line in failures(outcome)]
+            )
         except OperationError as error:
             missing = Failure(Operation("note for `save` what was left out", self._note_path, ()), error)
             return replace(outcome, failed=(*outcome.failed, missing))
@@ -1064,37 +1067,10 @@ class Admin:
         """Note what could not be undone; returns the error, which says so if that fails."""
         failed = [f"left behind by a change that failed ({error.doing}): {line}" for line in error.left]
         try:
-            self._note([*self._noted(), *failed])
+            write_note(self._note_path, [*read_note(self._note_path), *failed])
         except OperationError as fault:
             return PartlyApplied(error.doing, error.cause, [*error.left, f"no note for `save`: {fault}"])
         return error
-
-    def _note(self, lines: Sequence[str]) -> None:
-        """Write the note, whole or not at all, or remove it. Raises `OperationError`."""
-        path, new = self._note_path, f"{self._note_path}.new"
-        try:
-            if not lines:
-                with suppress(FileNotFoundError):
-                    os.unlink(path)
-                return
-            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
-                file.writelines(f"{line}\n" for line in lines)
-            os.rename(new, path)
-        except OSError as error:
-            raise OperationError("note", path, None, error.errno or 0) from error
-
-    def _noted(self) -> list[str]:
-        """The lines of the note; one that cannot be read may say anything."""
-        path = self._note_path
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with open(fd, encoding="utf-8", errors="surrogateescape") as file:
-                return [line.rstrip("\n") for line in file]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            return [f"{path}, the note of what was left out, cannot be read: {os.strerror(error.errno or 0)}"]
 
     # The watcher.
 
