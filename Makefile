@@ -11,7 +11,8 @@
 # make install [DESTDIR=] modules for the running kernel (or KDIR), scstadmin, man pages, completion, udev rules and units
 # make docs      the pages in docs/ that are made from the tables of settings and verbs
 # make test-hba  the emulated QLogic HBA: unit tests, and all scenarios in virtual machines
-# make test-kernels  the modules built for newer kernels, and the emulated HBA under the drivers of all of them
+# make test-kernels  the modules built for newer kernels, the emulated HBA under the drivers of all of them, and the tests in
+#                the virtual machine with poisoned memory (slub_debug, page_poison)
 # make test-debug [KERNEL=6.1]  the tests, and faults, on a debug kernel, which is built first when it is not in the cache
 
 SHELL := /bin/bash
@@ -24,6 +25,7 @@ PREFIX ?= /usr/local
 ROUNDS ?= 10000
 SEED ?=
 LONG_TESTS := tests/vm/guest/test_life.py tests/vm/guest/test_power_cut.py tests/vm/guest/test_shuffles.py
+POISON := slub_debug=FZPU page_poison=1
 KERNEL ?= 6.1
 HBA_BOARDS := 2432 2532 2312 2300
 INSTALL_KDIR = $(or $(KDIR),/lib/modules/$(shell uname -r)/build)
@@ -79,6 +81,7 @@ test-kernels:
 	@$(SETUP) kernels
 	@$(PY) -m tests.vm.kernels
 	@$(PY) tests/hba/run.py vm $(HBA_BOARDS) --kernel 6.1 --kernel 6.12 --kernel 7.3
+	@$(VM) test --append '$(POISON)' --env SCST_SLOW=8 --timeout 7200 -- tests/vm/guest
 
 test-debug:
 	@$(SETUP) debug $(KERNEL)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs everything ``make test`` stands for and adds it up: ``N passed, N failed``.
 
-Each part runs even when an earlier one failed. A part that is not pytest counts as one test; so does a pytest
-part that ends without a result (a crash, a machine that died). JUnit files are kept in ``build/junit``.
+Two parts run at a time, each line of their output begins with the part's name. Each part runs even when an
+earlier one failed. A part that is not pytest counts as one test; so does a pytest part that ends without a
+result (a crash, a machine that died). JUnit files are kept in ``build/junit``.
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
 JUNIT = REPO / "build/junit"
 PYTHON = sys.executable
+# More than run at a time, so that none waits long for the last one.
+VM_PARTS = 4
 VM_SECONDS = 3000
+# A part keeps one CPU busy most of the time.
+AT_A_TIME = 2
 HBA_BOARDS = ("2432", "2532", "2312", "2300")
 
 
@@ -54,9 +60,11 @@ def python_part(name: str, folders: Sequence[str]) -> Part:
 
 
 def parts() -> list[Part]:
-    """The suite, quick parts first."""
+    """The suite: what is over in a minute, then the long ones, and what fills the gaps."""
     suite = [Part("ruff", (PYTHON, "-m", "ruff", "check", ".")), Part("mypy", (PYTHON, "-m", "mypy"))]
-    suite += hba_types()
+    suite += [*hba_types(), *vm_parts()]
+    if present("tests/hba/run.py"):
+        suite.append(Part("hba", (PYTHON, "tests/hba/run.py", "vm", *HBA_BOARDS)))
     for name, folders in (
         ("unit", present("tests/unit", "tests/vm/unit")),
         ("sim", present("tests/sim")),
@@ -66,10 +74,7 @@ def parts() -> list[Part]:
             suite.append(python_part(name, folders))
     suite.append(Part("modules-strict", (PYTHON, "-m", "tests.vm", "check")))
     suite.append(python_part("vm-selftest", ["tests/vm/selftest"]))
-    suite.append(vm_part())
     suite.append(Part("demo", (PYTHON, "-m", "tests.vm.demo")))
-    if present("tests/hba/run.py"):
-        suite.append(Part("hba", (PYTHON, "tests/hba/run.py", "vm", *HBA_BOARDS)))
     return suite
 
 
@@ -81,9 +86,17 @@ def hba_types() -> list[Part]:
     return [Part("mypy-hba", ("env", "MYPYPATH=tests", PYTHON, "-m", "mypy", *options))]
 
 
-def vm_part() -> Part:
-    """The tests inside the VM, with the conformance suite on the real configfs."""
-    out = REPO / "build/vm/suite"
+def vm_parts() -> list[Part]:
+    """The tests inside the VM, dealt out to some machines; tests/sim is there on the kernel's configfs."""
+    files = sorted(str(path.relative_to(REPO)) for path in (REPO / "tests/vm/guest").glob("test_*.py"))
+    hands = [files[number::VM_PARTS] for number in range(VM_PARTS)]
+    hands[-1].append("tests/sim")
+    return [vm_part(f"vm-{number}", hand) for number, hand in enumerate(hands, 1)]
+
+
+def vm_part(name: str, files: Sequence[str]) -> Part:
+    """Some files of tests in one machine."""
+    out = REPO / "build/vm" / name
     command = (
         PYTHON,
         "-m",
@@ -96,10 +109,9 @@ def vm_part() -> Part:
         # What must be over in a second on an idle machine may take as long here as others leave time for it.
         "--env=SCST_SLOW=4",
         "--",
-        "tests/vm/guest",
-        "tests/sim",
+        *files,
     )
-    return Part("vm", command, out / "junit.xml")
+    return Part(name, command, out / "junit.xml")
 
 
 def counts(junit: Path) -> tuple[int, int, int]:
@@ -115,14 +127,33 @@ def counts(junit: Path) -> tuple[int, int, int]:
 
 
 def run(part: Part) -> Outcome:
-    """Run a part with its output shown."""
+    """Run a part with its output shown, whole lines at a time: others write, too."""
     print(f"=== {part.name}", flush=True)
     start = time.monotonic()
     if part.junit is not None:
         part.junit.unlink(missing_ok=True)
-    status = subprocess.run(part.command, cwd=REPO, stdin=subprocess.DEVNULL, check=False).returncode
-    passed, failed, skipped = tally(part, status)
+    child = subprocess.Popen(
+        part.command,
+        cwd=REPO,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )
+    with child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            sys.stdout.write(f"{part.name:14} {line.rstrip()}\n")
+            sys.stdout.flush()
+    passed, failed, skipped = tally(part, child.returncode)
     return Outcome(part.name, passed, failed, skipped, time.monotonic() - start)
+
+
+def run_all(chosen: Sequence[Part]) -> list[Outcome]:
+    """Run parts, some at a time, in this order."""
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        return list(pool.map(run, chosen))
 
 
 def tally(part: Part, status: int) -> tuple[int, int, int]:
@@ -157,7 +188,7 @@ def main() -> int:
     if unknown:
         print(f"no part named {', '.join(sorted(unknown))}; there are: {', '.join(p.name for p in suite)}")
         return 2
-    return report([run(part) for part in suite if part.name in wanted])
+    return report(run_all([part for part in suite if part.name in wanted]))
 
 
 if __name__ == "__main__":

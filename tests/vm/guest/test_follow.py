@@ -86,6 +86,31 @@ class Mapping(Backing):
         dmsetup("remove", "--retry", "grow")
 
 
+class LogicalVolume(Backing):
+    """What lvextend makes longer."""
+
+    SETTINGS = "global{event_activation=0} activation{monitoring=0} backup{backup=0 archive=0}"
+
+    def __init__(self, disk: PluggedDisk) -> None:
+        self.disk, self.size = disk, 32 * MIB
+        self._lvm("vgcreate", "--physicalextentsize", "4m", "growing", str(disk.node))
+        self._lvm("lvcreate", "--size", f"{self.size}b", "--name", "grow", "growing")
+        command("udevadm", "settle")
+        self.device = Device("d", "blockio", path="/dev/growing/grow")
+
+    def _lvm(self, tool: str, *words: str) -> None:
+        command(tool, "--yes", "--quiet", "--config", self.SETTINGS, "--devices", str(self.disk.node), *words)
+
+    def grow(self, size: int) -> None:
+        tool = ("lvextend",) if size > self.size else ("lvreduce", "--force")
+        self._lvm(*tool, "--size", f"{size}b", "growing/grow")
+        self.size = size
+
+    def remove(self) -> None:
+        self._lvm("vgremove", "--force", "growing")
+        self._lvm("pvremove", str(self.disk.node))
+
+
 class Loop(Backing):
     """What losetup calls a new capacity."""
 
@@ -104,19 +129,23 @@ class Loop(Backing):
         command("losetup", "--detach", self.node)
 
 
-@pytest.fixture(params=["file", "mapping", "loop"])
+ON_FILES: dict[str, Callable[[Path], Backing]] = {"file": File, "loop": Loop}
+ON_DISKS: dict[str, Callable[[PluggedDisk], Backing]] = {"mapping": Mapping, "lvm": LogicalVolume}
+
+
+@pytest.fixture(params=[*ON_FILES, *ON_DISKS])
 def backing(request: pytest.FixtureRequest, ext4: Path, disks: dict[str, PluggedDisk]) -> Iterator[Backing]:
-    if request.param == "mapping":
-        path = Path(os.devnull)
-        made: Backing = Mapping(disks["vm-disk-b"])
-    else:
-        path = ext4 / f"grow-{request.param}"
-        path.touch()
-        made = File(path) if request.param == "file" else Loop(path)
+    if request.param in ON_DISKS:
+        made: Backing = ON_DISKS[request.param](disks["vm-disk-b"])
+        yield made
+        made.remove()
+        return
+    path = ext4 / f"grow-{request.param}"
+    path.touch()
+    made = ON_FILES[request.param](path)
     yield made
     made.remove()
-    if request.param != "mapping":
-        path.unlink()
+    path.unlink()
 
 
 @pytest.fixture
