@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Has the cache lines counted that move between this VM's CPUs, for `bench.sharing`."""
+"""Has the cache lines counted that move between this VM's CPUs, for `bench.sharing`.
+
+``python -m bench.guest.sharing [CELL...]``
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,9 +81,11 @@ class Counter:
         self.windows.append(Window(phase, *where, number, moved // pattern.block))
 
 
-def main() -> int:
-    """Entry point."""
+def main(cells: Sequence[str]) -> int:
+    """Entry point. *cells*: ``scst-far`` and the like; none: all."""
     disks = [disk for disk in systems.setup(SIZE_MIB, far=True) if disk.backend in BACKENDS]
+    if cells:
+        disks = [disk for disk in disks if f"{disk.system}-{disk.backend}" in cells]
     for disk in disks:
         if disk.backend == FAR:
             keep_where_it_ended(disk)
@@ -93,4 +99,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

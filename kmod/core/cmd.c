@@ -35,7 +35,7 @@ static void scst_cmd_task_set_full(struct scst_cmd *cmd, enum scst_full what)
 static void scst_cmd_unpin(struct scst_cmd *cmd)
 {
 	if (likely(cmd->pinned))
-		percpu_ref_put(&cmd->dev->active_ref);
+		percpu_ref_put(&cmd->nexus->dev->active_ref);
 }
 
 static void scst_cmd_count(struct scst_cmd *cmd)
@@ -43,7 +43,8 @@ static void scst_cmd_count(struct scst_cmd *cmd)
 	struct scst_session_pcpu __percpu *pcpu = cmd->sess->pcpu;
 
 	this_cpu_inc(pcpu->commands);
-	if (cmd->op && cmd->op->dir == DMA_FROM_DEVICE)
+	/* Where the CDB says otherwise nothing is moved: scst_cmd_room(). */
+	if (cmd->dir == DMA_FROM_DEVICE)
 		this_cpu_add(pcpu->read_bytes, cmd->len);
 	else
 		this_cpu_add(pcpu->write_bytes, cmd->len);
@@ -79,7 +80,7 @@ static noinline void scst_cmd_send_tracked(struct scst_cmd *cmd)
 	struct scst_session *sess = cmd->sess;
 	u32 resumes = READ_ONCE(sess->tgt->resumes);
 
-	if (test_bit(SCST_CMD_TRACKED, &cmd->flags))
+	if (scst_cmd_tracked(cmd))
 		scst_cmd_to_driver(cmd);
 	if (sess->driver->send_response(cmd))
 		scst_cmd_stall(cmd, resumes);
@@ -177,7 +178,7 @@ void scst_cmd_sent(struct scst_cmd *cmd)
 {
 	if (unlikely(test_bit(SCST_CMD_MEMORY, &cmd->flags)))
 		scst_data_put(cmd);
-	if (test_bit(SCST_CMD_TRACKED, &cmd->flags) && unlikely(!scst_untrack_unawaited(cmd)) && !scst_tmf_ended(cmd))
+	if (scst_cmd_tracked(cmd) && unlikely(!scst_untrack_unawaited(cmd)) && !scst_tmf_ended(cmd))
 		return;
 	scst_cmd_end(cmd);
 }
@@ -348,7 +349,7 @@ static void scst_cmd_execute_job(struct scst_job *job)
 /* What takes long is visible to task management.  False: there is no room, the command has been answered. */
 static bool scst_cmd_track_late(struct scst_cmd *cmd)
 {
-	if (test_bit(SCST_CMD_TRACKED, &cmd->flags) || likely(scst_track(cmd)))
+	if (scst_cmd_tracked(cmd) || likely(scst_track(cmd)))
 		return true;
 	scst_cmd_task_set_full(cmd, SCST_FULL_SLOTS);
 	return false;

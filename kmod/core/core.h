@@ -249,7 +249,7 @@ struct scst_slot {
 };
 
 /**
- * struct scst_session_pcpu - what each CPU has of a session
+ * struct scst_session_pcpu - what each CPU has of a session, on cache lines of its own
  * @slots: where it begins to look for a free one, @slot_last + 1 of them
  * @slot_hint: used last
  * @commands: answered
@@ -275,7 +275,7 @@ struct scst_session_pcpu {
 	u64 busy;
 	u64 task_set_full;
 	u64 check_conditions;
-};
+} ____cacheline_aligned;
 
 #define scst_session_count(sess, field)	this_cpu_inc((sess)->pcpu->field)
 
@@ -289,7 +289,8 @@ static inline bool scst_slot_enter(struct scst_cmd *cmd, struct scst_slot *slot)
 {
 	if (cmpxchg(&slot->cmd, 0, (unsigned long)cmd))
 		return false;
-	cmd->slot = slot;
+	/* Not before: see scst_cmd_left(). */
+	WRITE_ONCE(cmd->slot, slot);
 	return true;
 }
 
@@ -307,14 +308,13 @@ static inline bool scst_track(struct scst_cmd *cmd)
 
 	WRITE_ONCE(pcpu->slot_hint, hint);
 	cmd->since = jiffies;
-	__set_bit(SCST_CMD_TRACKED, &cmd->flags);
 	return likely(scst_slot_enter(cmd, slot)) || scst_slot_search(cmd, slot);
 }
 
 /* Milliseconds in the table; of one that is not there, because it is answered at once, 0.  Any context. */
 static inline u32 scst_cmd_age(const struct scst_cmd *cmd)
 {
-	return test_bit(SCST_CMD_TRACKED, &cmd->flags) ? jiffies_to_msecs((u32)jiffies - cmd->since) : 0;
+	return scst_cmd_tracked(cmd) ? jiffies_to_msecs((u32)jiffies - cmd->since) : 0;
 }
 
 /**

@@ -154,7 +154,7 @@ static void scst_glimpse_take(struct scst_cmd *cmd, void *arg)
 	struct scst_glimpse *glimpse = arg;
 	const struct scst_opcode *op = READ_ONCE(cmd->op);
 
-	glimpse->age = scst_cmd_age(cmd);
+	glimpse->age = jiffies_to_msecs((u32)jiffies - cmd->since);
 	glimpse->place = scst_cmd_place(cmd);
 	glimpse->op = op ? op->name : NULL;
 	glimpse->tag = cmd->tag;

@@ -56,9 +56,7 @@ static enum scst_latency_kind scst_latency_kind(const struct scst_opcode *op)
 
 static unsigned int scst_latency_bucket(const struct scst_cmd *cmd)
 {
-	bool tracked = test_bit(SCST_CMD_TRACKED, &cmd->flags);
-
-	if (tracked && (u32)jiffies - cmd->since > LATENCY_WRAPS)
+	if (scst_cmd_tracked(cmd) && (u32)jiffies - cmd->since > LATENCY_WRAPS)
 		return SCST_LATENCY_BUCKETS - 1;
 	return min(fls(scst_latency_clock() - cmd->began), SCST_LATENCY_BUCKETS - 1);
 }

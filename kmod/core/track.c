@@ -58,9 +58,24 @@ bool scst_slot_search(struct scst_cmd *cmd, struct scst_slot *from)
 		if (!READ_ONCE(slot->cmd) && scst_slot_enter(cmd, slot))
 			return true;
 	}
-	__clear_bit(SCST_CMD_TRACKED, &cmd->flags);
 	return false;
 }
+
+/**
+ * scst_cmd_left() - has a command left the place where task management finds it?
+ * @cmd: a command that was submitted, in memory that the driver keeps, and has not used again
+ *
+ * For drivers that want to know without having their every release() write it down.  Any context.  Return: true: its
+ * release() follows, or is over, unless it is being recalled; false: it is there still, or was not yet, or never (see
+ * scst_cmd_tracked()).
+ */
+bool scst_cmd_left(const struct scst_cmd *cmd)
+{
+	const struct scst_slot *slot = READ_ONCE(cmd->slot);
+
+	return slot && (READ_ONCE(slot->cmd) & ~SLOT_LOOK) != (unsigned long)cmd;
+}
+EXPORT_SYMBOL_GPL(scst_cmd_left);
 
 /* The end of a command that somebody waits for. */
 void scst_untrack(struct scst_cmd *cmd)

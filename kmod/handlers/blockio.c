@@ -75,7 +75,10 @@ struct blockio_bounce {
 
 #define BLOCKIO_INLINE_BVECS	((SCST_CMD_PRIVATE - sizeof(struct bio)) / sizeof(struct bio_vec))
 
-/* In the command's private memory: one way at a time. */
+/*
+ * In the command's private memory: one way at a time.  What is looked at where a bio ends is on the line of the command that
+ * travels, and on the next one.
+ */
 union blockio_cmd {
 	struct {
 		struct bio bio;
@@ -88,6 +91,7 @@ union blockio_cmd {
 
 static_assert(BLOCKIO_INLINE_BVECS >= 4);
 static_assert(sizeof(union blockio_cmd) <= SCST_CMD_PRIVATE);
+static_assert(offsetofend(struct bio, bi_private) <= SCST_CMD_PRIVATE_SHARED + SCST_CMD_LINE);
 
 static struct blockio_device *to_blockio(struct scst_device *dev)
 {
@@ -437,53 +441,38 @@ static void blockio_end_io(struct bio *bio)
 		scst_cmd_done(cmd, 0);
 }
 
-static __always_inline void blockio_send(struct scst_cmd *cmd, unsigned int nr, u32 bytes)
+static __always_inline void blockio_rw_some(struct scst_cmd *cmd, unsigned int max)
 {
+	struct blockio_device *bd = to_blockio(cmd->dev);
 	union blockio_cmd *bc = scst_cmd_private(cmd);
+	struct scatterlist *sg = cmd->data.sgl;
 	struct bio *bio = &bc->bio;
 
-	bio_init(bio, to_blockio(cmd->dev)->bdev, bc->bvec, BLOCKIO_INLINE_BVECS, blockio_opf(cmd));
-	bio->bi_vcnt = nr;
-	bio->bi_iter.bi_size = bytes;
+	bio_init(bio, bd->bdev, bc->bvec, BLOCKIO_INLINE_BVECS, blockio_opf(cmd));
+	bio->bi_vcnt = blockio_map(bd, &sg, cmd->len, bc->bvec, max, &bio->bi_iter.bi_size);
+	if (unlikely(!bio->bi_vcnt)) {
+		bio_uninit(bio);
+		blockio_bounce(cmd);
+		return;
+	}
 	bio->bi_iter.bi_sector = cmd->pos >> SECTOR_SHIFT;
 	bio->bi_private = cmd;
 	bio->bi_end_io = blockio_end_io;
 	blockio_submit(bio);
 }
 
-static noinline void blockio_rw_some(struct scst_cmd *cmd)
+static noinline void blockio_rw_few(struct scst_cmd *cmd)
 {
-	union blockio_cmd *bc = scst_cmd_private(cmd);
-	struct scatterlist *sg = cmd->data.sgl;
-	unsigned int nr;
-	u32 bytes;
-
-	nr = blockio_map(to_blockio(cmd->dev), &sg, cmd->len, bc->bvec, BLOCKIO_INLINE_BVECS, &bytes);
-	if (likely(nr))
-		blockio_send(cmd, nr, bytes);
-	else
-		blockio_bounce(cmd);
-}
-
-static void blockio_rw_one(struct scst_cmd *cmd)
-{
-	union blockio_cmd *bc = scst_cmd_private(cmd);
-	struct scatterlist *sg = cmd->data.sgl;
-	u32 bytes;
-
-	if (likely(blockio_map(to_blockio(cmd->dev), &sg, cmd->len, bc->bvec, 1, &bytes)))
-		blockio_send(cmd, 1, cmd->len);
-	else
-		blockio_bounce(cmd);
+	blockio_rw_some(cmd, BLOCKIO_INLINE_BVECS);
 }
 
 /* One segment is the most frequent number by far, and needs no loop. */
 static void blockio_rw(struct scst_cmd *cmd)
 {
 	if (likely(cmd->data.nents == 1))
-		blockio_rw_one(cmd);
+		blockio_rw_some(cmd, 1);
 	else if (cmd->data.nents <= BLOCKIO_INLINE_BVECS)
-		blockio_rw_some(cmd);
+		blockio_rw_few(cmd);
 	else
 		blockio_long(cmd);
 }

@@ -43,6 +43,8 @@
 #define SCST_MAX_CDB		32
 #define SCST_SENSE_SIZE		96
 #define SCST_CMD_PRIVATE	256	/* bytes of a command that belong to the device handler */
+#define SCST_CMD_PRIVATE_SHARED	16	/* ... the first of them are on the cache line that goes where the command ends */
+#define SCST_CMD_LINE		64	/* of that line: drivers let a command begin at a multiple of it */
 
 struct scst_cmd;
 struct scst_device;
@@ -180,7 +182,6 @@ enum scst_cmd_flag {
 	SCST_CMD_ABORTED,	/* a task management function has taken the command */
 	SCST_CMD_FOREIGN,	/* ... one of another I_T nexus (TASK ABORTED status by TAS, SAM-5 5.3.4) */
 	SCST_CMD_AWAITED,	/* somebody counts on its end: see tmf.c */
-	SCST_CMD_TRACKED,	/* in its session's table */
 	SCST_CMD_COUNTED,	/* in its nexus's count of queued commands */
 	SCST_CMD_RECEIVING,	/* waits for its data-out */
 	SCST_CMD_AT_DRIVER,	/* from receive_data() or send_response() on the driver has it */
@@ -227,42 +228,44 @@ enum scst_cmd_flag {
  * @lba: first logical block
  * @nblocks: number of logical blocks
  * @dev: the device behind @lun
- * @handler_private: the device handler's own, from execute() to scst_cmd_done()
+ * @handler_private: the device handler's own, from execute() to scst_cmd_done(); see SCST_CMD_PRIVATE_SHARED
  *
  * The driver embeds it in its own request, so that a command costs no allocation.  It belongs to the core from
  * scst_cmd_submit() until the driver's release() is called.
  */
 struct scst_cmd {
 	/*
-	 * What the end of a command reads and, if it is a good one, does not write: 64 bytes, which go to the CPU where
-	 * it ends and back.  Where a command begins on a cache line they are all that does.
+	 * What the end of a command reads and, if it is a good one, does not write: it goes to the CPU where the
+	 * command ends, and back.  Where a command begins on a cache line, the beginning of the handler's part is on the
+	 * same one, and nothing else travels.
 	 */
 	struct scst_session *sess;
 	unsigned long flags;	/* enum scst_cmd_flag */
-	struct scst_slot *slot;	/* in the session's table, if tracked */
+	struct scst_slot *slot;	/* where it is, or was, in its session's table; NULL: never yet */
 	struct scst_nexus *nexus;
-	struct scst_device *dev;
-	const struct scst_opcode *op;
 	u32 len;
 	u32 expected_len;
 	/* One word that scst_cmd_init() clears at once. */
 	struct_group_attr(zeroed, __aligned(8),
-		u8 attr;
-		u8 priority;
+		u8 attr : 4;
+		u8 priority : 4;
 		u8 pi_type;
+		u8 dir;
 		u8 status;
 		u8 sense_len;
 		u8 action;
 		bool fua;
 		bool pinned;	/* holds dev->active_ref */
 	);
+	unsigned long handler_private[SCST_CMD_PRIVATE / sizeof(long)];
 
+	struct scst_device *dev;
+	const struct scst_opcode *op;
 	const u8 *cdb;
 	u8 *sense;
 	u64 tag;
 	u32 lun;
 	u8 cdb_len;
-	u8 dir;
 	u8 ctx;
 	u8 now;			/* enum scst_context that the core goes on in, or SCST_NOW_QUEUED */
 	struct scst_data data;
@@ -291,11 +294,9 @@ struct scst_cmd {
 	struct scst_data prot;
 	struct scst_pi pi;
 	struct scatterlist inline_sg;	/* of pool memory in one chunk */
-
-	unsigned long handler_private[SCST_CMD_PRIVATE / sizeof(long)];
 };
 
-static_assert(offsetof(struct scst_cmd, cdb) == 64);
+static_assert(offsetof(struct scst_cmd, handler_private) + SCST_CMD_PRIVATE_SHARED == SCST_CMD_LINE);
 
 /** scst_cmd_aborted() - has a task management function taken the command?  Any context. */
 static inline bool scst_cmd_aborted(const struct scst_cmd *cmd)

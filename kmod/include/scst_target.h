@@ -301,6 +301,7 @@ static inline void scst_cmd_init(struct scst_cmd *cmd, struct scst_session *sess
 	cmd->sess = sess;
 	memset(&cmd->zeroed, 0, sizeof(cmd->zeroed));
 	cmd->flags = 0;
+	WRITE_ONCE(cmd->slot, NULL);
 	cmd->len = 0;
 	cmd->xfer_len = 0;
 	cmd->data.owner = SCST_DATA_NONE;
@@ -310,8 +311,20 @@ static inline void scst_cmd_init(struct scst_cmd *cmd, struct scst_session *sess
 }
 
 void scst_cmd_submit(struct scst_cmd *cmd);
+bool scst_cmd_left(const struct scst_cmd *cmd);
 void scst_data_received(struct scst_cmd *cmd, int error, enum scst_context ctx);
 void scst_cmd_sent(struct scst_cmd *cmd);
+
+/**
+ * scst_cmd_tracked() - was the command put where task management finds it?
+ * @cmd: a command in send_response() or release()
+ *
+ * Any context.  Return: false only if it is being answered inside scst_cmd_submit().
+ */
+static inline bool scst_cmd_tracked(const struct scst_cmd *cmd)
+{
+	return cmd->slot;
+}
 
 /**
  * scst_cmd_residual() - what the transport has to report as residual

@@ -14,15 +14,27 @@
 
 #define LOCAL_MAX_LUN	0x8000	/* flat space addressing and 14 bits */
 
-/* Behind the SCSI command's result: its end writes all that on one cache line, and what is after it stays unwritten. */
+/* Of our part in a request, which begins on a cache line, until the target's command begins on one, too. */
+#define LOCAL_CMD_AT	(SCST_CMD_LINE - (sizeof(struct request) + sizeof(struct scsi_cmnd)) % SCST_CMD_LINE)
+
+/*
+ * Nothing of a command that ends well is written where it ends, for that may be another CPU.  So @busy stays as it is
+ * at the end of one that was tracked and that nobody waits for; see local_returned().
+ */
 struct local_cmd {
-	bool busy;			/* the target has it */
-	bool awaited;			/* error handling waits for it */
+	union {
+		struct {
+			bool busy;	/* the target has it */
+			bool awaited;	/* error handling waits for it */
+		};
+		u8 at[LOCAL_CMD_AT];
+	};
 	struct scst_cmd cmd;
 };
 
+static_assert((sizeof(struct request) + sizeof(struct scsi_cmnd) + offsetof(struct local_cmd, cmd)) % SCST_CMD_LINE == 0);
 /* What queue.h reckons with; kernels with debugging aids have larger ones. */
-static_assert(IS_ENABLED(CONFIG_LOCKDEP) || IS_ENABLED(CONFIG_DEBUG_SG) || sizeof(struct local_cmd) <= 576);
+static_assert(IS_ENABLED(CONFIG_LOCKDEP) || IS_ENABLED(CONFIG_DEBUG_SG) || sizeof(struct scst_cmd) <= 568);
 
 /* --- users of a login: none begins while it is being logged out -------------------------------------- */
 
@@ -132,48 +144,58 @@ static scsi_qc_status_t local_queuecommand(struct Scsi_Host *shost, struct scsi_
 	cmd->data.nents = scsi_sg_count(scmd);
 	cmd->data.len = scsi_bufflen(scmd);
 	cmd->data.owner = SCST_DATA_DRIVER;
-	WRITE_ONCE(lc->busy, true);
+	scmd->result = SAM_STAT_GOOD;
+	/* After the target's half, for who waits for it. */
+	smp_store_release(&lc->busy, true);
 	scst_cmd_submit(cmd);
 	return 0;
 }
 
-static void local_not_good(struct scsi_cmnd *scmd, const struct scst_cmd *cmd)
+/* The SCSI layer knows no residual overrun: it asks how much of its buffer was not used. */
+static noinline void local_tell(struct scsi_cmnd *scmd, const struct scst_cmd *cmd)
 {
+	scsi_set_resid(scmd, cmd->expected_len - cmd->len);
+	scmd->result = cmd->status;
 	if (scst_cmd_aborted(cmd))
 		scmd->result = DID_RESET << 16;
 	else if (cmd->sense_len)
 		local_lun_news(scmd->device, cmd);
 }
 
-/* The SCSI layer knows no residual overrun: it asks how much of its buffer was not used. */
+/*
+ * What the SCSI layer is told of a command that did what it was asked for is there since queuecommand().
+ *
+ * All of it is one RCU reader, from before the command leaves the target's table until scsi_done() has returned.
+ */
 int local_send_response(struct scst_cmd *cmd)
 {
-	struct scsi_cmnd *scmd = local_scsi_cmnd(cmd);
-
-	scmd->result = cmd->status;
-	scsi_set_resid(scmd, cmd->expected_len - cmd->len);
-	if (unlikely(cmd->status || scst_cmd_aborted(cmd)))
-		local_not_good(scmd, cmd);
+	rcu_read_lock();
+	if (unlikely(cmd->status || scst_cmd_aborted(cmd) || cmd->len != cmd->expected_len))
+		local_tell(local_scsi_cmnd(cmd), cmd);
 	scst_cmd_sent(cmd);
+	rcu_read_unlock();
 	return 0;
 }
 
-/*
- * All of it is one RCU reader.  Error handling marks the command that it waits for and lets a grace period pass:
- * whoever is here then has seen the mark, or has said before that the command is not busy.  One more grace
- * period later scsi_done() has returned, too.
- */
+static noinline void local_wake(struct local_login *login, struct local_cmd *lc)
+{
+	if (!READ_ONCE(lc->awaited))
+		return;
+	WRITE_ONCE(lc->busy, false);
+	wake_up_all(&login->returned);
+}
+
 void local_release(struct scst_cmd *cmd)
 {
+	struct local_login *login = cmd->sess->driver_data;
 	struct local_cmd *lc = container_of(cmd, struct local_cmd, cmd);
-	struct scsi_cmnd *scmd = local_scsi_cmnd(cmd);
 
-	rcu_read_lock();
-	WRITE_ONCE(lc->busy, false);
-	if (unlikely(READ_ONCE(lc->awaited)))
-		wake_up_all(&local_login_of(scmd->device->host)->returned);
-	scsi_done(scmd);
-	rcu_read_unlock();
+	/* Inside queuecommand(), where it was written, too. */
+	if (!scst_cmd_tracked(cmd))
+		WRITE_ONCE(lc->busy, false);
+	if (unlikely(atomic_read(&login->awaited)))
+		local_wake(login, lc);
+	scsi_done(local_scsi_cmnd(cmd));
 }
 
 /* --- error handling ---------------------------------------------------------------------------------- */
@@ -217,18 +239,30 @@ static int local_tmf(struct scsi_cmnd *scmd, enum scst_tmf_function fn)
 }
 
 /*
+ * The target has let go of the command, or is about to.  It is marked as awaited, and a grace period has passed: who ends it
+ * from now on sees the mark.  Who did not has ended it, and that shows.
+ */
+static bool local_returned(struct local_cmd *lc)
+{
+	return !smp_load_acquire(&lc->busy) || scst_cmd_left(&lc->cmd);
+}
+
+/*
  * A command in flight keeps the session.  Whatever the answer: it ends well only when the target has let go of the
- * command, see local_release().
+ * command, and scsi_done() has returned, which it has one more grace period later; see local_send_response().
  */
 static int local_eh_abort(struct scsi_cmnd *scmd)
 {
+	struct local_login *login = local_login_of(scmd->device->host);
 	struct local_cmd *lc = scsi_cmd_priv(scmd);
 
 	local_tmf(scmd, SCST_TMF_ABORT_TASK);
 	WRITE_ONCE(lc->awaited, true);
+	atomic_inc(&login->awaited);
 	synchronize_rcu();
-	wait_event_idle(local_login_of(scmd->device->host)->returned, !READ_ONCE(lc->busy));
+	wait_event_idle(login->returned, local_returned(lc));
 	synchronize_rcu();
+	atomic_dec(&login->awaited);
 	WRITE_ONCE(lc->awaited, false);
 	return SUCCESS;
 }

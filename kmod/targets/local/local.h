@@ -61,13 +61,14 @@ struct local_host {
 /* A login: begins the private part of its SCSI host, and lives as long as anybody refers to that. */
 struct local_login {
 	struct scst_session *sess;
+	atomic_t awaited;		/* commands that error handling waits for */
 	struct local_host *host;	/* until the session is gone */
 	struct Scsi_Host *shost;
 	spinlock_t lock;		/* the three below */
 	unsigned int users;		/* resets and threads of LUNs; the session waits for them */
 	unsigned int unbinding;		/* threads of LUNs that take the driver away; removing the host waits for them */
 	bool ready;			/* they may begin */
-	wait_queue_head_t returned;	/* a command that somebody waits for, or the last user */
+	wait_queue_head_t returned;	/* a command that is awaited, or the last user */
 	struct completion gone;
 };
 
