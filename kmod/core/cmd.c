@@ -394,18 +394,29 @@ void scst_cmd_to_handler(struct scst_cmd *cmd, enum scst_action action)
 		scst_cmd_execute(cmd);
 }
 
-static __always_inline bool scst_cmd_pin(struct scst_cmd *cmd)
+/* Under RCU. */
+static __always_inline bool scst_cmd_pin_rcu(struct scst_cmd *cmd)
 {
 	if (unlikely(!(cmd->op->flags & SCST_OP_MEDIUM)))
 		return true;
-	cmd->pinned = percpu_ref_tryget_live(&cmd->dev->active_ref);
+	cmd->pinned = percpu_ref_tryget_live_rcu(&cmd->dev->active_ref);
 	return cmd->pinned;
 }
 
-/* All gates are passed and all data-out is there. */
-static __always_inline void scst_cmd_run(struct scst_cmd *cmd)
+static bool scst_cmd_pin(struct scst_cmd *cmd)
 {
-	if (unlikely(!scst_cmd_pin(cmd)))
+	bool pinned;
+
+	rcu_read_lock();
+	pinned = scst_cmd_pin_rcu(cmd);
+	rcu_read_unlock();
+	return pinned;
+}
+
+/* All gates are passed and all data-out is there; @pinned is what scst_cmd_pin() has said. */
+static __always_inline void scst_cmd_run(struct scst_cmd *cmd, bool pinned)
+{
+	if (unlikely(!pinned))
 		scst_cmd_fail(cmd, SCST_SENSE_BECOMING_READY);
 	else if (unlikely(scst_cmd_aborted(cmd)))
 		scst_cmd_respond(cmd);
@@ -489,27 +500,25 @@ static noinline void scst_cmd_buffer(struct scst_cmd *cmd)
 	else if (cmd->len && cmd->data.owner == SCST_DATA_NONE)
 		scst_cmd_in(cmd);
 	else
-		scst_cmd_run(cmd);
+		scst_cmd_run(cmd, scst_cmd_pin(cmd));
 }
 
 /* --- address, check and admit ------------------------------------------------------------------------ */
 
 /*
  * Find the nexus in the view in force and hold it.  A nexus that can't be held any more was
- * dropped by a newer view, which must be looked at instead: its LUN may lead elsewhere now.
+ * dropped by a newer view, which must be looked at instead: its LUN may lead elsewhere now.  Under RCU.
  */
-static void scst_cmd_address(struct scst_cmd *cmd)
+static __always_inline void scst_cmd_address(struct scst_cmd *cmd)
 {
 	struct scst_session *sess = cmd->sess;
 	struct scst_nexus *nexus;
 
-	rcu_read_lock();
 	do {
 		nexus = scst_view_nexus(rcu_dereference(sess->view), cmd->lun);
 	} while (likely(nexus) && unlikely(!percpu_ref_tryget_live_rcu(&nexus->ref)));
 	cmd->nexus = nexus;
 	cmd->dev = likely(nexus) ? nexus->dev : NULL;
-	rcu_read_unlock();
 	if (unlikely(!nexus))
 		percpu_ref_get(&sess->ref);
 }
@@ -589,8 +598,8 @@ static bool scst_cmd_enter(struct scst_cmd *cmd)
 	return true;
 }
 
-/* From check on. */
-static __always_inline void scst_cmd_start(struct scst_cmd *cmd)
+/* From check to prepare.  False: the command has been answered. */
+static __always_inline bool scst_cmd_check(struct scst_cmd *cmd)
 {
 	const struct scst_opcode *op = cmd->op;
 	int reserved = -1;
@@ -598,20 +607,27 @@ static __always_inline void scst_cmd_start(struct scst_cmd *cmd)
 	if (unlikely(!op || cmd->cdb_len < op->cdb_len) ||
 	    unlikely((reserved = scst_cdb_reserved_bit(op, cmd->cdb)) >= 0)) {
 		scst_cmd_refuse(cmd, reserved);
-		return;
+		return false;
 	}
 	if (!scst_cmd_admit(cmd))
-		return;
+		return false;
 	if (unlikely(!scst_cdb_prepare(cmd))) {
 		scst_cmd_respond(cmd);
-		return;
+		return false;
 	}
 	if (trace_scst_cmd_admit_enabled())
 		scst_trace_admit(cmd);
-	if (unlikely(cmd->sess->track_all))
+	return true;
+}
+
+static void scst_cmd_start(struct scst_cmd *cmd)
+{
+	if (!scst_cmd_check(cmd))
+		return;
+	if (cmd->sess->track_all)
 		scst_cmd_buffer(cmd);
 	else
-		scst_cmd_run(cmd);
+		scst_cmd_run(cmd, scst_cmd_pin(cmd));
 }
 
 static bool scst_cmd_must_enter(const struct scst_cmd *cmd)
@@ -652,8 +668,12 @@ static noinline void scst_cmd_submit_deferred(struct scst_cmd *cmd)
  */
 void scst_cmd_submit(struct scst_cmd *cmd)
 {
+	bool pinned;
+
 	scst_assert_context(cmd->ctx);
 	cmd->now = cmd->ctx;
+	/* Until it is pinned: nothing of that sleeps, and to begin and end twice would cost more than all of it. */
+	rcu_read_lock();
 	scst_cmd_address(cmd);
 	cmd->op = scst_cmd_find_op(cmd);
 	if (static_branch_unlikely(&scst_latency_measured))
@@ -662,11 +682,21 @@ void scst_cmd_submit(struct scst_cmd *cmd)
 		scst_trace_submit(cmd);
 	if (unlikely(cmd->ctx == SCST_CTX_DEFER)) {
 		scst_cmd_submit_deferred(cmd);
+		goto out_unlock;
+	}
+	if ((scst_cmd_must_enter(cmd) && !scst_cmd_enter(cmd)) || !scst_cmd_check(cmd))
+		goto out_unlock;
+	if (unlikely(cmd->sess->track_all)) {
+		rcu_read_unlock();
+		scst_cmd_buffer(cmd);
 		return;
 	}
-	if (scst_cmd_must_enter(cmd) && !scst_cmd_enter(cmd))
-		return;
-	scst_cmd_start(cmd);
+	pinned = scst_cmd_pin_rcu(cmd);
+	rcu_read_unlock();
+	scst_cmd_run(cmd, pinned);
+	return;
+out_unlock:
+	rcu_read_unlock();
 }
 EXPORT_SYMBOL_GPL(scst_cmd_submit);
 
@@ -685,7 +715,7 @@ static void scst_cmd_go_on(struct scst_cmd *cmd)
 	if (!scst_cmd_admit(cmd))
 		return;
 	if (scst_cdb_prepare(cmd))
-		scst_cmd_run(cmd);
+		scst_cmd_run(cmd, scst_cmd_pin(cmd));
 	else
 		scst_cmd_respond(cmd);
 }

@@ -7,7 +7,9 @@
  * next as long as there are jobs. They are made by work on a queue of the module's own, which runs no jobs. Memory
  * for a thread may have to be waited for; jobs wait on their list meanwhile and are never lost.
  *
- * A thread that ends is collected by kthread_stop(), which returns when it has left the text of this module.
+ * An idle thread sleeps without a time limit, for a timer would cost every job that it is woken for: one piece of work per
+ * set looks for those that have been idle for long. A thread that ends is collected by kthread_stop(), which returns when
+ * it has left the text of this module.
  */
 #include "core.h"
 #include <linux/kthread.h>
@@ -21,6 +23,8 @@ struct scst_thread {
 	struct list_head entry;		/* threads->idle or ->ended, under its lock */
 	struct scst_threads *threads;
 	struct task_struct *task;
+	unsigned long since;		/* jiffies, when it went idle */
+	bool unwanted;			/* it is to go, if there is no job; under the lock */
 };
 
 static struct workqueue_struct *scst_spawn_wq;
@@ -57,23 +61,31 @@ void scst_threads_add(struct scst_threads *threads, struct scst_job *job)
 	spin_unlock_irqrestore(&threads->lock, flags);
 }
 
+static void scst_thread_sleep(struct scst_threads *threads, struct scst_thread *self)
+{
+	self->since = jiffies;
+	list_add(&self->entry, &threads->idle);
+	if (unlikely(!threads->reaping)) {
+		threads->reaping = true;
+		queue_delayed_work(scst_spawn_wq, &threads->reap_work, SCST_THREAD_IDLE);
+	}
+	/* Whoever wakes holds the lock. */
+	__set_current_state(TASK_IDLE);
+	spin_unlock_irq(&threads->lock);
+	schedule();
+	spin_lock_irq(&threads->lock);
+	list_del_init(&self->entry);
+}
+
 /* The next job, after waiting for it; NULL: the thread is to go, and no longer counts. */
 static struct scst_job *scst_thread_next(struct scst_threads *threads, struct scst_thread *self)
 {
 	struct scst_job *job;
-	long left = SCST_THREAD_IDLE;
 
 	spin_lock_irq(&threads->lock);
-	while (!(job = list_first_entry_or_null(&threads->jobs, struct scst_job, entry)) && left &&
-	       !threads->stopping) {
-		list_add(&self->entry, &threads->idle);
-		/* Whoever wakes holds the lock. */
-		__set_current_state(TASK_IDLE);
-		spin_unlock_irq(&threads->lock);
-		left = schedule_timeout(left);
-		spin_lock_irq(&threads->lock);
-		list_del_init(&self->entry);
-	}
+	while (!(job = list_first_entry_or_null(&threads->jobs, struct scst_job, entry)) && !self->unwanted &&
+	       !threads->stopping)
+		scst_thread_sleep(threads, self);
 	if (job) {
 		list_del(&job->entry);
 		if (!list_empty(&threads->jobs))
@@ -181,6 +193,29 @@ static void scst_threads_spawn_work(struct work_struct *work)
 		scst_threads_spawn_failed(threads);
 }
 
+/* Those that went idle last are first. */
+static void scst_threads_reap_work(struct work_struct *work)
+{
+	struct scst_threads *threads = container_of(to_delayed_work(work), struct scst_threads, reap_work);
+	struct scst_thread *thread, *next;
+
+	spin_lock_irq(&threads->lock);
+	threads->reaping = false;
+	list_for_each_entry_safe_reverse(thread, next, &threads->idle, entry) {
+		long left = thread->since + SCST_THREAD_IDLE - jiffies;
+
+		if (left > 0) {
+			threads->reaping = true;
+			queue_delayed_work(scst_spawn_wq, &threads->reap_work, left);
+			break;
+		}
+		thread->unwanted = true;
+		list_del_init(&thread->entry);
+		wake_up_process(thread->task);
+	}
+	spin_unlock_irq(&threads->lock);
+}
+
 /**
  * scst_threads_init() - begin with no thread
  * @threads: zeroed
@@ -194,6 +229,7 @@ void scst_threads_init(struct scst_threads *threads, const char *name, unsigned 
 	INIT_LIST_HEAD(&threads->idle);
 	INIT_LIST_HEAD(&threads->ended);
 	INIT_DELAYED_WORK(&threads->spawn_work, scst_threads_spawn_work);
+	INIT_DELAYED_WORK(&threads->reap_work, scst_threads_reap_work);
 	init_waitqueue_head(&threads->gone);
 	threads->name = name;
 	threads->max = max;
@@ -229,6 +265,7 @@ void scst_threads_stop(struct scst_threads *threads)
 	}
 	spin_unlock_irq(&threads->lock);
 	wait_event_idle(threads->gone, scst_threads_gone(threads));
+	cancel_delayed_work_sync(&threads->reap_work);
 	cancel_delayed_work_sync(&threads->spawn_work);
 	scst_threads_collect(threads);
 	WARN_ON_ONCE(!list_empty(&threads->jobs));

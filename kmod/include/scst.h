@@ -74,9 +74,11 @@ struct scst_threads {
 	bool spawning;			/* one is asked for */
 	bool starting;			/* ... and made */
 	bool stopping;
+	bool reaping;			/* somebody will look for threads that are idle for long */
 	const char *name;
 	struct list_head ended;		/* threads to be collected */
 	struct delayed_work spawn_work;
+	struct delayed_work reap_work;
 	wait_queue_head_t gone;
 };
 
