@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Cache lines that move between CPUs per I/O, by function: what decides on many cores.
 
+``python -m bench.sharing scst-far lio-far --cpus 4`` counts these cells only, and shows the functions.
+
 A plugin of the emulator counts them (``bench/plugin``). A line that a function of the target's own modules
 has to fetch, or to take away, from another CPU is one of its own; the rest is the kernel's. ``null`` and
 ``blk`` complete on the CPU that submits, ``far`` on another one: a disk of one queue, whose interrupts go
@@ -9,9 +11,11 @@ to a CPU on which nothing submits.
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,7 +23,7 @@ from bench import counts
 from bench.counts import Symbol
 from bench.pattern import FAR, Pattern
 from bench.samples import Sample, machine_sample
-from bench.vm import Part
+from bench.vm import Part, PartFailed, run
 
 CPUS = (2, 4, 8)
 # What is required is required of this many.
@@ -42,6 +46,12 @@ SHOWN = 12
 LEAST_SHOWN = 0.005
 FAR_MIB = 1024
 FAR_SYSTEMS = ("scst", "lio", "virtio")
+CELLS = (
+    *(f"{system}-{backend}" for system in ("scst", "lio") for backend in BACKENDS),
+    "scsi_debug-null",
+    "null_blk-blk",
+    f"virtio-{FAR}",
+)
 
 
 def disks() -> tuple[str, ...]:
@@ -54,20 +64,23 @@ def disks() -> tuple[str, ...]:
     return tuple(words)
 
 
+def machine(cpus: int, cells: Sequence[str] = ()) -> Part:
+    """A machine of that many CPUs in which cells are counted; none: all."""
+    return Part(
+        f"sharing-{cpus}",
+        "bench.guest.sharing",
+        tuple(cells),
+        seconds=SECONDS,
+        cpus=cpus,
+        counted="lines",
+        qemu=disks(),
+        read=samples,
+    )
+
+
 def parts() -> list[Part]:
     """What is run: a machine for each number of CPUs."""
-    return [
-        Part(
-            f"sharing-{cpus}",
-            "bench.guest.sharing",
-            seconds=SECONDS,
-            cpus=cpus,
-            counted="lines",
-            qemu=disks(),
-            read=samples,
-        )
-        for cpus in CPUS
-    ]
+    return [machine(cpus) for cpus in CPUS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +151,32 @@ def samples(folder: Path) -> list[Sample]:
     print(f"bench: by function: {folder / FUNCTIONS}", flush=True)
     machines = {machine_sample("sharing", window.kernel, window.cpus) for window in windows}
     return [*machines, *(sample for window in windows for sample in lines(window, moved[window.phase]))]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options, see the module's description."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.sharing", description="Show where cache lines move between CPUs."
+    )
+    parser.add_argument("cells", nargs="+", choices=CELLS, metavar="cell", help=", ".join(CELLS))
+    parser.add_argument("--cpus", type=int, default=JUDGED_CPUS, help="default: %(default)s")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point. Exit status 3: the VM failed, or this QEMU takes no plugins."""
+    options = parser().parse_args(arguments)
+    try:
+        out = run(machine(options.cpus, options.cells))
+    except (PartFailed, counts.NoPlugins) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 3
+    for sample in samples(out):
+        if sample.metric.endswith("lines"):
+            print(f"{sample.system}, {sample.backend}, {sample.pattern}: {sample.value:.3f} {sample.metric}")
+    print((out / FUNCTIONS).read_text(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

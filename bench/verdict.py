@@ -24,7 +24,7 @@ INSTRUCTION_LIMITS = {
 # Instructions per 256k read of a block device: a part of LIO's, and of what the device takes without SCSI.
 LARGE_LIMITS = {"lio": 0.37, "null_blk": 1.20}
 # Cache lines that our own modules have come from other CPUs, per I/O, at `sharing.JUDGED_CPUS` CPUs.
-LINE_LIMITS = {"null": 0.05, "blk": 0.05, FAR: 6.0}
+LINE_LIMITS = {"null": 0.05, "blk": 0.05, FAR: 2.0}
 # Context switches per I/O beyond the floor's, null reads.
 SWITCH_LIMIT = 0.1
 # Speed as a multiple of LIO's: in every cell, and of null reads at queue depth 1.

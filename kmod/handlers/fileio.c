@@ -305,21 +305,20 @@ static bool fileio_stable(const struct scst_cmd *cmd)
 }
 
 /*
- * In pieces of what the segments on the stack can describe, so that it needs no memory.
+ * In pieces of what @max segments can describe, so that it needs no memory.
  * A stable write is made stable once, at the end.  No progress means the end of
  * a file that has shrunk; a full file system says so on the call after a short one.
  */
-static int fileio_buffered(struct scst_cmd *cmd, u32 done)
+static __always_inline int fileio_pieces(struct scst_cmd *cmd, u32 done, struct bio_vec *bvec, unsigned int max)
 {
 	struct file *file = to_fileio(cmd->dev)->file;
-	struct bio_vec bvec[FILEIO_STACK_BVECS];
 	loff_t pos = cmd->pos;
 	struct iov_iter iter;
 	struct kiocb iocb;
 	ssize_t ret;
 
 	while (done < cmd->len) {
-		fileio_map(cmd, done, bvec, FILEIO_STACK_BVECS, &iter);
+		fileio_map(cmd, done, bvec, max, &iter);
 		ret = fileio_iter(file, &iocb, &iter, pos + done);
 		if (ret <= 0)
 			return ret ?: -EIO;
@@ -328,6 +327,21 @@ static int fileio_buffered(struct scst_cmd *cmd, u32 done)
 	if (fileio_stable(cmd))
 		return vfs_fsync_range(file, pos, pos + cmd->len - 1, 1);
 	return 0;
+}
+
+static noinline int fileio_scattered(struct scst_cmd *cmd, u32 done)
+{
+	struct bio_vec bvec[FILEIO_STACK_BVECS];
+
+	return fileio_pieces(cmd, done, bvec, FILEIO_STACK_BVECS);
+}
+
+/* One segment is the most frequent number by far, and kernels may clear what is on the stack for each command. */
+static int fileio_buffered(struct scst_cmd *cmd, u32 done)
+{
+	struct bio_vec one;
+
+	return cmd->data.nents == 1 ? fileio_pieces(cmd, done, &one, 1) : fileio_scattered(cmd, done);
 }
 
 static void fileio_direct_finish(struct scst_cmd *cmd, int error)

@@ -92,3 +92,18 @@ def test_a_machine_for_each_number_of_cpus() -> None:
     serials = [word for word in parts[0].qemu if "serial=" in word]
     assert len(serials) == len(sharing.FAR_SYSTEMS)
     assert all("num-queues=1" in word for word in serials)
+
+
+def test_some_cells_only(capsys: pytest.CaptureFixture[str]) -> None:
+    part = sharing.machine(4, ("scst-far", "lio-far"))
+    assert (part.arguments, part.cpus, part.counted) == (("scst-far", "lio-far"), 4, "lines")
+    assert all(not part.arguments for part in sharing.parts())
+    with pytest.raises(SystemExit):
+        sharing.main(["scst-nothing"])
+    assert "null_blk-blk" in capsys.readouterr().err
+
+
+def test_cells_are_what_is_measured() -> None:
+    systems = {cell.partition("-")[0] for cell in sharing.CELLS}
+    assert systems == set(sharing.OWN)
+    assert {cell.partition("-")[2] for cell in sharing.CELLS} == set(sharing.BACKENDS)
