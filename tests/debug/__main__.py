@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``make test-debug``: the tests in the virtual machine, and faults of memory, on a debug kernel.
+"""``make test-debug``: the tests in the virtual machine and faults of many kinds, on a debug kernel.
 
 The kernel is built when it is not in the cache (tests/debug/kernel.py). A report of the kernel's fails the
 run, and so does a run at whose end lockdep has switched itself off, or memory has leaked. Arguments that are
@@ -25,7 +25,7 @@ SLOW = 8
 SECONDS = 5400
 LAST = "test_leaks.py"  # what all tests before it have leaked
 # What the tests take from the environment: see their descriptions.
-PASSED_ON = ("SCST_EVERY", "SCST_SEED")
+PASSED_ON = ("SCST_EVERY", "SCST_FAULT_SECONDS", "SCST_SEED", "SCST_STRESS_SECONDS")
 
 
 def part(name: str, files: Sequence[Path]) -> suite.Part:

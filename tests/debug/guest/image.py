@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the whole of the configuration looks like, to be compared: configfs, class devices, objects alive."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from tests.vm.guest import tree
+from tests.vm.guest.patience import SLOW
+
+SETTLE = 10.0 * SLOW
+QUIET = 0.15 * SLOW
+# What differs each time: numbers that go up, random identities, SCSI hosts, why the last attempt failed.
+VARYING = {"generation", "settled", "serial", "naa", "unsettled", "host", "error"}
+
+
+def of_folder(folder: Path) -> dict[str, str]:
+    """Directories, links and values below a folder of configfs."""
+    found: dict[str, str] = {}
+    for where, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(where, name)
+            key = str(path.relative_to(folder))
+            if path.is_symlink():
+                found[key] = "-> " + os.path.basename(os.readlink(path))
+            elif path.is_dir():
+                found[key] = "/"
+            elif name not in VARYING:
+                found[key] = value(path)
+    return found
+
+
+def value(path: Path) -> str:
+    """What an attribute says; the error if it says none."""
+    try:
+        return path.read_text()
+    except OSError as error:
+        return f"errno {error.errno}"
+
+
+def of_sessions() -> dict[str, str]:
+    """Who is logged in where and sees what. What it leads to may be known by its name only."""
+    found: dict[str, str] = {}
+    for folder in tree.CLASS.glob("session.*"):
+        values = {name: value(folder / name) for name in ("target", "initiator", "group", "luns")}
+        found[f"session {values['target']}{values['initiator']}"] = values["group"] + values["luns"]
+    return found
+
+
+def now() -> dict[str, str]:
+    """All of it."""
+    objects = {f"objects {name}": str(count) for name, count in tree.objects().items()}
+    return of_folder(tree.ROOT) | of_sessions() | objects
+
+
+def difference(wanted: dict[str, str], got: dict[str, str]) -> dict[str, tuple[str | None, str | None]]:
+    """Where two images differ: wanted, got."""
+    return {
+        key: (wanted.get(key), got.get(key))
+        for key in sorted(wanted.keys() | got.keys())
+        if wanted.get(key) != got.get(key)
+    }
+
+
+def settled() -> dict[str, str]:
+    """The image when it no longer changes: the same for as long as a grace period may take."""
+    image = now()
+    end = time.monotonic() + SETTLE
+    while time.monotonic() < end:
+        time.sleep(QUIET)
+        if (later := now()) == image:
+            return image
+        image = later
+    return image
+
+
+def wait_for(wanted: dict[str, str], what: str) -> None:
+    """Objects are freed after grace periods, and sessions come and go by themselves: wait for an image."""
+    end = time.monotonic() + SETTLE
+    while (wrong := difference(wanted, now())) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not wrong, f"{what}: wanted, got: {wrong}"
