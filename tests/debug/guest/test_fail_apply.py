@@ -64,7 +64,7 @@ def documents(
 
 
 def test_apply(documents: tuple[Path, Path], tmp_path: Path, out_dir: Path) -> None:
-    apply = [partial(tool.run_into, tmp_path / "out", "apply", str(path)) for path in documents]
+    apply = [partial(tool.run_into, tmp_path / "out", "apply", "--yes", str(path)) for path in documents]
     clear = partial(tool.run_into, tmp_path / "out", "clear", "--yes")
     apply[0]()
     for what, do, undo in (("change", apply[1], apply[0]), ("clear", clear, apply[0])):

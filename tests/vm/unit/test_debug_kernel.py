@@ -58,8 +58,16 @@ def test_what_a_kernel_is_made_of_is_in_its_key(change: dict[str, object]) -> No
     assert dataclasses.replace(RECIPE, **change).key != RECIPE.key  # type: ignore[arg-type]
 
 
+def test_patches_of_one_kind_are_no_others() -> None:
+    common = set(kernel.patches("none of them"))
+    assert common
+    for kind in kernel.KINDS:
+        of_kind = {path.name for path in kernel.patches(kind) if path not in common}
+        assert of_kind == {path.name for path in (kernel.HERE / "patches" / kind).glob("*.patch")}
+
+
 def test_patches_say_why() -> None:
-    for patch in (kernel.HERE / "patches").glob("*.patch"):
+    for patch in (kernel.HERE / "patches").rglob("*.patch"):
         assert not patch.read_text().startswith(("---", "diff")), patch.name
 
 
@@ -135,6 +143,16 @@ def test_every_file_is_in_one_part() -> None:
     words = [word for part in debug.parts() for word in part.command if word.endswith(".py")]
     files = [*debug.GUEST.glob("test_*.py"), *(debug.HERE / "guest").glob("test_*.py")]
     assert {str(file.relative_to(machine.REPO)) for file in files} == set(words)
+
+
+def test_without_fault_injection_no_memory_fails() -> None:
+    """Of the kind kcsan: the tests of the machine, and operations at random."""
+    (part,) = debug.parts("kcsan")
+    words = [word for word in part.command if word.endswith(".py")]
+    assert words == [
+        *(str(file.relative_to(machine.REPO)) for file in sorted(debug.GUEST.glob("test_*.py"))),
+        f"tests/debug/guest/{debug.STRESS}",
+    ]
 
 
 def test_what_is_asked_of_the_tests_reaches_them(monkeypatch: pytest.MonkeyPatch) -> None:
