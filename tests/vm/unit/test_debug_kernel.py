@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from pathlib import Path
 
@@ -179,3 +180,15 @@ def test_lockdep_that_has_switched_itself_off(
     assert not guest_plugin.lockdep_is_blind()
     stats.write_text(text)
     assert guest_plugin.lockdep_is_blind() == blind
+
+
+@pytest.mark.parametrize(("every", "most"), [(1, 1000), (7, 60)])
+def test_which_allocations_are_tried(every: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All, or of the first ones every so many, of hundreds fewer; no two runs need try the same ones."""
+    monkeypatch.setattr(faults, "EVERY", every)
+    numbers = list(itertools.takewhile(lambda number: number <= 1000, faults.numbers()))
+    assert len(numbers) <= most
+    assert 1 <= numbers[0] <= every
+    steps = [later - number for number, later in itertools.pairwise(numbers)]
+    assert all(step == every for step, number in zip(steps, numbers, strict=False) if number < faults.FEW)
+    assert steps == sorted(steps)
