@@ -12,7 +12,7 @@ from tests.vm.guest.patience import SLOW
 
 SETTLE = 10.0 * SLOW
 QUIET = 0.15 * SLOW
-# What differs each time: numbers that go up, random identities, SCSI hosts; what was asked for last, also if in
+# What differs each time: numbers that go up, random identities, SCSI hosts; what was asked for last, also in
 # vain, and why that failed.
 VARYING = {"generation", "settled", "serial", "naa", "unsettled", "host", "wanted", "error"}
 

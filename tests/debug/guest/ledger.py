@@ -30,10 +30,16 @@ class Writer:
         self._buffer = mmap.mmap(-1, blocks * BLOCK)
         self._number = 0
         self._random = random.Random(number)
+        self._clear()
 
     def close(self) -> None:
         """Let go of the disk."""
         os.close(self._file)
+
+    def _clear(self) -> None:
+        for block in range(0, SPAN, self._blocks):
+            count = min(self._blocks, SPAN - block)
+            os.pwritev(self._file, [memoryview(self._buffer)[: count * BLOCK]], (self._first + block) * BLOCK)
 
     def _fill(self, block: int, count: int) -> int:
         self._number += 1
@@ -83,7 +89,7 @@ class Writer:
 
 
 class Ledger:
-    """Writers at work on a disk of zeros, from the beginning of the body to its end.
+    """Writers at work on a disk, from the beginning of the body to its end. Their blocks are cleared first.
 
     *blocks*: how many a request has at most.
     """
