@@ -103,12 +103,13 @@ def missing() -> str:
     return f"this kernel has no fault injection for {', '.join(lacking)}: make test-debug" if lacking else ""
 
 
-def numbers() -> Iterator[int]:
-    """Which allocations are tried, without end."""
-    number = random.randint(1, EVERY)
+def numbers(sparse: int = 1) -> Iterator[int]:
+    """Which allocations are tried, without end. *sparse*: so many times fewer, unless all are."""
+    every = EVERY * sparse if EVERY > 1 else 1
+    number = random.randint(1, every)
     while True:
         yield number
-        number += EVERY * max(1, number // FEW) if EVERY > 1 else 1
+        number += every * max(1, number // FEW) if EVERY > 1 else 1
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ pytestmark = [
 
 TARGET = "iqn.2026-11.com.example:target"
 FAILED = frozenset({1})  # its status: nothing was changed
+SPARSE = 10  # what each of its steps asks for fails in test_fail_config.py
 
 
 def document(devices: dict[str, dict[str, Any]], **targets: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def test_apply(documents: tuple[Path, Path], tmp_path: Path, out_dir: Path) -> N
     clear = partial(tool.run_into, tmp_path / "out", "clear", "--yes")
     apply[0]()
     for what, do, undo in (("change", apply[1], apply[0]), ("clear", clear, apply[0])):
-        operation = turns.Operation(do, undo, clear=FAILED)
+        operation = turns.Operation(do, undo, clear=FAILED, sparse=SPARSE)
         tally = turns.in_turn(operation)
         with (out_dir / "fail-apply.txt").open("a") as file:
             file.write(f"{what}: {tally}\n")

@@ -41,7 +41,8 @@ def name_of(code: int) -> str:
 class Operation:
     """What is done, how it is undone, and what it may say when memory fails.
 
-    *settle*: what it starts and does not wait for is over then; *removal*: it can not be refused.
+    *settle*: what it starts and does not wait for is over then; *removal*: it can not be refused; *sparse*:
+    it takes long, so many times fewer of its allocations are tried.
     """
 
     do: Callable[[], object]
@@ -49,6 +50,7 @@ class Operation:
     clear: frozenset[int] = frozenset(CLEAR)
     settle: Callable[[], object] | None = None
     removal: bool = False
+    sparse: int = 1
 
     def done(self) -> dict[str, str]:
         """Do it without faults; the image after it."""
@@ -86,7 +88,7 @@ def in_turn(operation: Operation, tally: Tally | None = None, own: bool = False)
     operation.undo()
     image.wait_for(before, "undone, without faults")
     for memory in (*MEMORY, Own()) if own else MEMORY:
-        for number in faults.numbers():
+        for number in faults.numbers(operation.sparse):
             assert number < MOST, f"{memory.name}: no end of allocations"
             code, fired = attempt(operation, memory, number)
             tally.ends[name_of(code)] += 1

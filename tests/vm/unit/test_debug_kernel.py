@@ -182,13 +182,18 @@ def test_lockdep_that_has_switched_itself_off(
     assert guest_plugin.lockdep_is_blind() == blind
 
 
-@pytest.mark.parametrize(("every", "most"), [(1, 1000), (7, 60)])
-def test_which_allocations_are_tried(every: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("every", "sparse", "step", "most"), [(1, 1, 1, 1000), (1, 4, 1, 1000), (7, 1, 7, 60), (7, 4, 28, 15)]
+)
+def test_which_allocations_are_tried(
+    every: int, sparse: int, step: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All, or of the first ones every so many, of hundreds fewer; no two runs need try the same ones."""
     monkeypatch.setattr(faults, "EVERY", every)
-    numbers = list(itertools.takewhile(lambda number: number <= 1000, faults.numbers()))
+    numbers = list(itertools.takewhile(lambda number: number <= 1000, faults.numbers(sparse)))
     assert len(numbers) <= most
-    assert 1 <= numbers[0] <= every
+    assert 1 <= numbers[0] <= step
     steps = [later - number for number, later in itertools.pairwise(numbers)]
-    assert all(step == every for step, number in zip(steps, numbers, strict=False) if number < faults.FEW)
+    few = sum(number < faults.FEW for number in numbers)
+    assert set(steps[:few]) == {step}
     assert steps == sorted(steps)
