@@ -4,7 +4,7 @@
 The kernel is built when it is not in the cache (tests/debug/kernel.py). A report of the kernel's fails the
 run, and so does a run at whose end lockdep has switched itself off, or memory has leaked. On the kind "kcsan"
 no memory is made to fail: what it finds are accesses that nothing orders. Arguments that are left name the
-parts to run; default: all, at the same time, each in a machine of its own.
+parts to run; default: all, two at a time, each in a machine of its own.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ GUEST = HERE.parent / "vm/guest"
 # The factor by which such a kernel is slower than the tests' limits allow for.
 SLOW = 8
 SECONDS = 5400
+GUESTS = 2  # machines that the tests of tests/vm/guest are dealt out to
 LAST = "test_leaks.py"  # what all tests before it have leaked
 STRESS = "test_stress.py"  # needs no fault injection
 # What the tests take from the environment: see their descriptions.
@@ -50,11 +51,13 @@ def parts(kind: str = kernel.KINDS[0]) -> list[suite.Part]:
     """What runs on a kernel of a kind."""
     last = HERE / "guest" / LAST
     guest, faults = (sorted(folder.glob("test_*.py")) for folder in (GUEST, HERE / "guest"))
+    hands = [guest[number::GUESTS] for number in range(GUESTS)]
     if kind == "kcsan":
-        return [part(kind, "guest", [*guest, HERE / "guest" / STRESS])]
+        hands[-1].append(HERE / "guest" / STRESS)
+        return [part(kind, f"guest-{number}", hand) for number, hand in enumerate(hands, 1)]
     return [
-        part(kind, "guest", [*guest, last]),
         part(kind, "faults", [*(file for file in faults if file != last), last]),
+        *(part(kind, f"guest-{number}", [*hand, last]) for number, hand in enumerate(hands, 1)),
     ]
 
 
