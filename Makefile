@@ -13,7 +13,8 @@
 # make test-hba  the emulated QLogic HBA: unit tests, and all scenarios in virtual machines
 # make test-kernels  the modules built for newer kernels, the emulated HBA under the drivers of all of them, and the tests in
 #                the virtual machine with poisoned memory (slub_debug, page_poison)
-# make test-debug [KERNEL=6.1]  the tests, and faults, on a debug kernel, which is built first when it is not in the cache
+# make test-debug [KERNEL=6.1] [KIND=kcsan]  the tests, and faults, on a debug kernel, which is built first when it is
+#                not in the cache; of the kind kcsan: the tests, looking for accesses that nothing orders
 
 SHELL := /bin/bash
 SETUP := tests/vm/setup.sh
@@ -27,6 +28,7 @@ SEED ?=
 LONG_TESTS := tests/vm/guest/test_life.py tests/vm/guest/test_power_cut.py tests/vm/guest/test_shuffles.py
 POISON := slub_debug=FZPU page_poison=1
 KERNEL ?= 6.1
+KIND ?= kasan
 HBA_BOARDS := 2432 2532 2312 2300
 INSTALL_KDIR = $(or $(KDIR),/lib/modules/$(shell uname -r)/build)
 
@@ -85,7 +87,7 @@ test-kernels:
 
 test-debug:
 	@$(SETUP) debug $(KERNEL)
-	@$(PY) -m tests.debug --series=$(KERNEL)
+	@$(PY) -m tests.debug --kind=$(KIND) --series=$(KERNEL)
 
 modules: setup
 	@$(VM) build $(if $(KDIR),--kdir $(KDIR))

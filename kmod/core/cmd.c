@@ -253,7 +253,7 @@ void scst_target_resume(struct scst_target *tgt)
 	unsigned long irq;
 
 	spin_lock_irqsave(&tgt->stalled_lock, irq);
-	tgt->resumes++;
+	WRITE_ONCE(tgt->resumes, tgt->resumes + 1);
 	if (!list_empty(&tgt->stalled))
 		queue_work(scst_cmd_wq, &tgt->resume_work);
 	spin_unlock_irqrestore(&tgt->stalled_lock, irq);

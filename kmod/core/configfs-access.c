@@ -32,11 +32,11 @@ static int scst_lun_set_read_only(struct scst_lun_item *lun, bool value)
 
 	mutex_lock(&scst_config_mutex);
 	if (lun->read_only != value) {
-		lun->read_only = value;
+		WRITE_ONCE(lun->read_only, value);
 		if (lun->dev)
 			ret = scst_lun_changed(lun);
 		if (ret)
-			lun->read_only = !value;
+			WRITE_ONCE(lun->read_only, !value);
 	}
 	mutex_unlock(&scst_config_mutex);
 	return ret;
@@ -388,10 +388,10 @@ static int scst_acl_group_set_priority(struct scst_acl_group *group, u16 priorit
 
 	mutex_lock(&scst_config_mutex);
 	if (old != priority) {
-		group->priority = priority;
+		WRITE_ONCE(group->priority, priority);
 		ret = scst_access_changed(group->tgt);
 		if (ret)
-			group->priority = old;
+			WRITE_ONCE(group->priority, old);
 	}
 	mutex_unlock(&scst_config_mutex);
 	return ret;

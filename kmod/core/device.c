@@ -339,7 +339,7 @@ static int scst_device_register(struct scst_device *dev)
 		return ret;
 	}
 	mutex_lock(&scst_config_mutex);
-	dev->enabled = true;
+	WRITE_ONCE(dev->enabled, true);
 	mutex_unlock(&scst_config_mutex);
 	return 0;
 }
@@ -348,7 +348,7 @@ static void scst_device_unregister(struct scst_device *dev)
 {
 	scst_sysfs_remove(&dev->classdev);
 	mutex_lock(&scst_config_mutex);
-	dev->enabled = false;
+	WRITE_ONCE(dev->enabled, false);
 	dev->claimed = false;
 	mutex_unlock(&scst_config_mutex);
 }
@@ -403,7 +403,7 @@ static int scst_device_check_geometry(struct scst_device *dev, const struct scst
 		return -EINVAL;
 	}
 	if (asked)
-		geo->nblocks = asked;
+		WRITE_ONCE(geo->nblocks, asked);
 	return 0;
 }
 
@@ -509,7 +509,7 @@ static void scst_device_opened(struct scst_device *dev, const struct scst_geomet
 		scst_request_answer(&dev->request, -ENODEV);
 		WRITE_ONCE(dev->goal, SCST_DEVICE_PARKED);
 	}
-	dev->open_error = ret ?: lost ? -ENODEV : 0;
+	WRITE_ONCE(dev->open_error, ret ?: lost ? -ENODEV : 0);
 	scst_device_set_state(dev, SCST_DEVICE_CLOSING);
 	scst_device_add_job(dev, &dev->close_job);
 }
@@ -601,9 +601,9 @@ static bool scst_device_leaving(const struct scst_device *dev)
 /* What may differ from the time before: all that is not a setting. */
 static void scst_device_reset(struct scst_device *dev)
 {
-	dev->wce_off = false;
-	dev->d_sense = false;
-	dev->swp = false;
+	WRITE_ONCE(dev->wce_off, false);
+	WRITE_ONCE(dev->d_sense, false);
+	WRITE_ONCE(dev->swp, false);
 	dev->size_asked = 0;
 	dev->shrink_ok = false;
 	memset(&dev->geo, 0, sizeof(dev->geo));
@@ -640,7 +640,7 @@ static int scst_device_ask_disabled(struct scst_device *dev, struct scst_request
 	if (dev->lun_links)
 		ret = -EBUSY;
 	else
-		dev->enabled = false;
+		WRITE_ONCE(dev->enabled, false);
 	mutex_unlock(&scst_config_mutex);
 	if (!ret)
 		*req = scst_device_ask(dev, SCST_DEVICE_DISABLED, *req);
@@ -960,7 +960,7 @@ static void scst_device_retire_work(struct work_struct *work)
 
 	mutex_lock(&dev->settings_lock);
 	mutex_lock(&scst_config_mutex);
-	dev->enabled = false;
+	WRITE_ONCE(dev->enabled, false);
 	mutex_unlock(&scst_config_mutex);
 	scst_request_answer(&dev->request, -ECANCELED);
 	WRITE_ONCE(dev->goal, SCST_DEVICE_DISABLED);

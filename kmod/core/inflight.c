@@ -133,7 +133,10 @@ static int scst_lines_open(struct file *file, const struct seq_operations *ops,
 
 /* --- commands -------------------------------------------------------------------------------------- */
 
-/* Where a command is that is in the table.  Any context; it may go on meanwhile. */
+/*
+ * Where a command is that is in the table.  Any context; it may go on meanwhile, and who moves it writes plainly: no command
+ * pays for being looked at, and a word that is wrong for a moment is no harm.
+ */
 static const char *scst_cmd_place(const struct scst_cmd *cmd)
 {
 	unsigned long flags = READ_ONCE(cmd->flags);
@@ -144,22 +147,22 @@ static const char *scst_cmd_place(const struct scst_cmd *cmd)
 		return "data";
 	if (flags & BIT(SCST_CMD_AT_DRIVER))
 		return "response";
-	if (READ_ONCE(cmd->now) == SCST_NOW_QUEUED)
+	if (data_race(READ_ONCE(cmd->now)) == SCST_NOW_QUEUED)
 		return "thread";
-	return READ_ONCE(cmd->pinned) && READ_ONCE(cmd->action) ? "handler" : "core";
+	return data_race(READ_ONCE(cmd->pinned) && READ_ONCE(cmd->action)) ? "handler" : "core";
 }
 
 static void scst_glimpse_take(struct scst_cmd *cmd, void *arg)
 {
 	struct scst_glimpse *glimpse = arg;
-	const struct scst_opcode *op = READ_ONCE(cmd->op);
+	const struct scst_opcode *op = data_race(READ_ONCE(cmd->op));
 
 	glimpse->age = jiffies_to_msecs((u32)jiffies - cmd->since);
 	glimpse->place = scst_cmd_place(cmd);
 	glimpse->op = op ? op->name : NULL;
 	glimpse->tag = cmd->tag;
 	glimpse->lun = cmd->lun;
-	glimpse->len = READ_ONCE(cmd->len);
+	glimpse->len = data_race(READ_ONCE(cmd->len));
 	glimpse->aborted = scst_cmd_aborted(cmd);
 	glimpse->cdb_len = min_t(u8, cmd->cdb_len, SCST_MAX_CDB);
 	memcpy(glimpse->cdb, cmd->cdb, glimpse->cdb_len);

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``make test-debug``: the tests in the virtual machine, and faults of memory, on a debug kernel.
+"""``make test-debug``: the tests in the virtual machine and faults of many kinds, on a debug kernel.
 
 The kernel is built when it is not in the cache (tests/debug/kernel.py). A report of the kernel's fails the
-run, and so does a run at whose end lockdep has switched itself off, or memory has leaked. Arguments that are
-left name the parts to run; default: all.
+run, and so does a run at whose end lockdep has switched itself off, or memory has leaked. On the kind "kcsan"
+no memory is made to fail: what it finds are accesses that nothing orders. Arguments that are left name the
+parts to run; default: all, two at a time, each in a machine of its own.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ GUEST = HERE.parent / "vm/guest"
 # The factor by which such a kernel is slower than the tests' limits allow for.
 SLOW = 8
 SECONDS = 5400
+GUESTS = 2  # machines that the tests of tests/vm/guest are dealt out to
 LAST = "test_leaks.py"  # what all tests before it have leaked
+STRESS = "test_stress.py"  # needs no fault injection
 # What the tests take from the environment: see their descriptions.
-PASSED_ON = ("SCST_EVERY", "SCST_SEED")
+PASSED_ON = ("SCST_EVERY", "SCST_FAULT_SECONDS", "SCST_SEED", "SCST_STRESS_SECONDS")
 
 
-def part(name: str, files: Sequence[Path]) -> suite.Part:
+def part(kind: str, name: str, files: Sequence[Path]) -> suite.Part:
     """Some files of tests in one machine."""
-    out = suite.REPO / "build/vm" / f"debug-{name}"
+    out = suite.REPO / "build/vm" / f"debug-{kind}-{name}"
     words = (
         "-m",
         "tests.vm",
@@ -44,36 +47,41 @@ def part(name: str, files: Sequence[Path]) -> suite.Part:
     return suite.Part(name, (sys.executable, *words, "--", *names), out / "junit.xml")
 
 
-def parts() -> list[suite.Part]:
-    """What runs."""
+def parts(kind: str = kernel.KINDS[0]) -> list[suite.Part]:
+    """What runs on a kernel of a kind."""
     last = HERE / "guest" / LAST
     guest, faults = (sorted(folder.glob("test_*.py")) for folder in (GUEST, HERE / "guest"))
+    hands = [guest[number::GUESTS] for number in range(GUESTS)]
+    if kind == "kcsan":
+        hands[-1].append(HERE / "guest" / STRESS)
+        return [part(kind, f"guest-{number}", hand) for number, hand in enumerate(hands, 1)]
     return [
-        part("guest", [*guest, last]),
-        part("faults", [*(file for file in faults if file != last), last]),
+        part(kind, "faults", [*(file for file in faults if file != last), last]),
+        *(part(kind, f"guest-{number}", [*hand, last]) for number, hand in enumerate(hands, 1)),
     ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point. Exit status 1 when a test fails, 2 when there is no kernel."""
     options = argparse.ArgumentParser(prog="python -m tests.debug", description="Tests on a debug kernel.")
+    options.add_argument("--kind", choices=kernel.KINDS, default=kernel.KINDS[0])
     options.add_argument("--series", default=kernel.SERIES, help="of the source package: linux-source-SERIES")
     options.add_argument("parts", nargs="*", help="names of parts; default: all")
     chosen = options.parse_args(argv)
-    known = parts()
+    known = parts(chosen.kind)
     wanted = chosen.parts or [each.name for each in known]
     if unknown := set(wanted) - {each.name for each in known}:
         options.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(p.name for p in known)}")
     start = time.monotonic()
     try:
-        root = kernel.unpacked(kernel.recipe(series=chosen.series))
+        root = kernel.unpacked(kernel.recipe(chosen.kind, chosen.series))
     except kernel.KernelError as error:
         print(f"debug kernel: {error}", file=sys.stderr)
         return 2
     print(f"debug kernel: {root}, after {time.monotonic() - start:.0f} s", flush=True)
     # Those that run it ask for it when they are imported.
     os.environ["SCST_KERNEL_ROOT"] = str(root)
-    return suite.report([suite.run(each) for each in known if each.name in wanted])
+    return suite.report(suite.run_all([each for each in known if each.name in wanted]))
 
 
 if __name__ == "__main__":

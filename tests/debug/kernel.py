@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Builds debug kernels from the distribution's own source package.
 
-``python -m tests.debug.kernel [--series 6.1]`` prints a folder to be named in
+``python -m tests.debug.kernel [--kind kasan] [--series 6.1]`` prints a folder to be named in
 SCST_KERNEL_ROOT (see tests/vm/kmodbuild.py). The configuration is ``config/common.config`` and that of the
-kind; ``patches/`` is applied to the sources, each file says why.
+kind; ``patches/`` and ``patches/KIND/`` are applied to the sources, each file says why.
 
 What is needed to boot a kernel and to build modules for it is kept packed, some 20 MB, in
 ``$SCST_CACHE/debug-kernel/KEY/kernel.tar.zst``; KEY stands for configuration, patches, versions of source
@@ -26,7 +26,7 @@ from pathlib import Path
 from tests.vm import bootimage, machine
 
 HERE = Path(__file__).resolve().parent
-KINDS = ("kasan",)
+KINDS = ("kasan", "kcsan")
 SERIES = "6.1"
 KEPT = 4
 ARCHIVE = "kernel.tar.zst"
@@ -80,8 +80,14 @@ def recipe(kind: str = KINDS[0], series: str = SERIES) -> Recipe:
         output_of("dpkg-query", "-W", "-f", "${Version}", package),
         output_of("gcc", "-dumpfullversion"),
         "\n".join(part.read_text() for part in parts),
-        tuple((path.name, path.read_text()) for path in sorted((HERE / "patches").glob("*.patch"))),
+        tuple((path.name, path.read_text()) for path in patches(kind)),
     )
+
+
+def patches(kind: str) -> list[Path]:
+    """Those of all kinds, then those of one."""
+    folders = (HERE / "patches", HERE / "patches" / kind)
+    return [path for folder in folders for path in sorted(folder.glob("*.patch"))]
 
 
 # --- configuration ---

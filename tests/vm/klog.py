@@ -50,6 +50,8 @@ FAULT_PATTERNS = (
 HARMLESS_PATTERNS = (
     r"AMD IOMMUv2 functionality not available on this system - This is not a bug",
     r"kmemleak: Kernel memory leak detector initialized",
+    # Races of the kernel's own functions; those of ours have the module beside their name.
+    r"BUG: KCSAN: (?!.* \[scst)",
 )
 
 # Between these two lines memory fails on purpose, and the kernel says so in passing.

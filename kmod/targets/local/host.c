@@ -68,7 +68,7 @@ bool local_unbind_begin(struct local_login *login)
 
 	spin_lock(&login->lock);
 	ready = login->ready;
-	login->unbinding += ready;
+	WRITE_ONCE(login->unbinding, login->unbinding + ready);
 	spin_unlock(&login->lock);
 	return ready;
 }
@@ -76,7 +76,8 @@ bool local_unbind_begin(struct local_login *login)
 void local_unbind_end(struct local_login *login)
 {
 	spin_lock(&login->lock);
-	if (!--login->unbinding)
+	WRITE_ONCE(login->unbinding, login->unbinding - 1);
+	if (!login->unbinding)
 		wake_up_all(&login->returned);
 	spin_unlock(&login->lock);
 }

@@ -69,8 +69,8 @@ static enum local_step local_step_out(struct local_host *host)
 	if (!test_and_clear_bit(LOCAL_LOGIN, &host->requests))
 		return LOCAL_STEP_WAIT;
 	host->in = true;
-	host->lt->in++;
-	host->lt->registering++;
+	WRITE_ONCE(host->lt->in, host->lt->in + 1);
+	WRITE_ONCE(host->lt->registering, host->lt->registering + 1);
 	return LOCAL_STEP_IN;
 }
 
@@ -100,8 +100,8 @@ static void local_settle(struct local_host *host, int error)
 	spin_lock(&lt->lock);
 	if (host->pending) {
 		host->pending = false;
-		lt->pending--;
 		lt->error = lt->error ?: error;
+		WRITE_ONCE(lt->pending, lt->pending - 1);
 	}
 	spin_unlock(&lt->lock);
 	wake_up_all(&lt->settled);
@@ -113,7 +113,7 @@ static void local_host_out(struct local_host *host)
 
 	spin_lock(&lt->lock);
 	host->in = false;
-	lt->in--;
+	WRITE_ONCE(lt->in, lt->in - 1);
 	clear_bit(LOCAL_LOGOUT, &host->requests);
 	spin_unlock(&lt->lock);
 	wake_up_all(&lt->settled);
@@ -122,7 +122,7 @@ static void local_host_out(struct local_host *host)
 static void local_registered(struct local_target *lt)
 {
 	spin_lock(&lt->lock);
-	lt->registering--;
+	WRITE_ONCE(lt->registering, lt->registering - 1);
 	spin_unlock(&lt->lock);
 	wake_up_all(&lt->settled);
 }
@@ -407,7 +407,7 @@ static void local_open(struct local_target *lt)
 	list_for_each_entry(host, &lt->hosts, entry) {
 		if (!host->in && !host->pending) {
 			host->pending = true;
-			lt->pending++;
+			WRITE_ONCE(lt->pending, lt->pending + 1);
 		}
 		local_ask(host, LOCAL_LOGIN);
 	}
@@ -438,14 +438,19 @@ static void local_disable(struct scst_target *tgt)
 static int local_enable(struct scst_target *tgt)
 {
 	struct local_target *lt = local_target_of(tgt);
+	int error;
 
 	local_open(lt);
 	wait_event_idle(lt->settled, !READ_ONCE(lt->pending));
-	if (!lt->error)
+	/* The last one to settle may not have got to the end of it. */
+	spin_lock(&lt->lock);
+	error = lt->error;
+	spin_unlock(&lt->lock);
+	if (!error)
 		return 0;
 	local_disable(tgt);
 	wait_event_idle(lt->settled, !READ_ONCE(lt->in));
-	return lt->error;
+	return error;
 }
 
 static const struct scst_target_driver local_driver = {

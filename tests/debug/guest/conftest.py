@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,3 +22,9 @@ def injecting(scst_modules: tuple[str, ...]) -> Iterator[None]:
     log.write_text(f"<6>{klog.INJECTION[0]}\n")
     yield
     log.write_text(f"<6>{klog.INJECTION[1]}\n")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Runs take long here: what fails is shown at once."""
+    if report.failed:
+        print(f"\n{report.longreprtext}\n{report.capstdout}", file=sys.__stderr__, flush=True)

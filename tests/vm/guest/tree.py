@@ -6,11 +6,13 @@ One object per directory; methods are single file operations and raise the OSErr
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pyscstadmin.config.spelling import canonical
@@ -78,6 +80,11 @@ def set_autocommit(on: bool) -> None:
 def commit(base: int | None = None) -> None:
     """Bring staged changes into force; *base*: the generation they were based on, default the present one."""
     write(ROOT / "commit", generation() if base is None else base)
+
+
+def touch(node: Path) -> None:
+    """Open and close it."""
+    os.close(os.open(node, os.O_RDONLY | os.O_NONBLOCK))
 
 
 @contextmanager
@@ -339,14 +346,20 @@ class Initiator:
         return Path("/dev", nodes()[0].name)
 
     def disk(self, lun: int, seconds: float = 20) -> Path:
-        """The sd node of a LUN; waits until sd has probed it and its capacity is not zero."""
+        """The sd node of a LUN; waits until sd has probed it: it has a capacity and can be opened."""
 
         def nodes() -> list[Path]:
             folder = self.devices().get(lun)
             return list((folder / "block").glob("sd*")) if folder else []
 
         def ready() -> bool:
-            return any((node / "size").exists() and (node / "size").read_text() != "0\n" for node in nodes())
+            return any(
+                (node / "size").exists()
+                and (node / "size").read_text() != "0\n"
+                # The attributes are there before the disk is.
+                and errno_of(partial(touch, Path("/dev", node.name))) != errno.ENXIO
+                for node in nodes()
+            )
 
         wait_for(f"{self.name} has a disk at LUN {lun}", ready, seconds)
         return Path("/dev", nodes()[0].name)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from pathlib import Path
 
@@ -58,8 +59,16 @@ def test_what_a_kernel_is_made_of_is_in_its_key(change: dict[str, object]) -> No
     assert dataclasses.replace(RECIPE, **change).key != RECIPE.key  # type: ignore[arg-type]
 
 
+def test_patches_of_one_kind_are_no_others() -> None:
+    common = set(kernel.patches("none of them"))
+    assert common
+    for kind in kernel.KINDS:
+        of_kind = {path.name for path in kernel.patches(kind) if path not in common}
+        assert of_kind == {path.name for path in (kernel.HERE / "patches" / kind).glob("*.patch")}
+
+
 def test_patches_say_why() -> None:
-    for patch in (kernel.HERE / "patches").glob("*.patch"):
+    for patch in (kernel.HERE / "patches").rglob("*.patch"):
         assert not patch.read_text().startswith(("---", "diff")), patch.name
 
 
@@ -137,6 +146,13 @@ def test_every_file_is_in_one_part() -> None:
     assert {str(file.relative_to(machine.REPO)) for file in files} == set(words)
 
 
+def test_without_fault_injection_no_memory_fails() -> None:
+    """Of the kind kcsan: the tests of the machine, and operations at random."""
+    words = [word for part in debug.parts("kcsan") for word in part.command if word.endswith(".py")]
+    files = [*debug.GUEST.glob("test_*.py"), debug.HERE / "guest" / debug.STRESS]
+    assert sorted(words) == sorted(str(file.relative_to(machine.REPO)) for file in files)
+
+
 def test_what_is_asked_of_the_tests_reaches_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCST_EVERY", "1")
     monkeypatch.delenv("SCST_SEED", raising=False)
@@ -161,3 +177,20 @@ def test_lockdep_that_has_switched_itself_off(
     assert not guest_plugin.lockdep_is_blind()
     stats.write_text(text)
     assert guest_plugin.lockdep_is_blind() == blind
+
+
+@pytest.mark.parametrize(
+    ("every", "sparse", "step", "most"), [(1, 1, 1, 1000), (1, 4, 1, 1000), (7, 1, 7, 60), (7, 4, 28, 15)]
+)
+def test_which_allocations_are_tried(
+    every: int, sparse: int, step: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All, or of the first ones every so many, of hundreds fewer; no two runs need try the same ones."""
+    monkeypatch.setattr(faults, "EVERY", every)
+    numbers = list(itertools.takewhile(lambda number: number <= 1000, faults.numbers(sparse)))
+    assert len(numbers) <= most
+    assert 1 <= numbers[0] <= step
+    steps = [later - number for number, later in itertools.pairwise(numbers)]
+    few = sum(number < faults.FEW for number in numbers)
+    assert set(steps[:few]) == {step}
+    assert steps == sorted(steps)

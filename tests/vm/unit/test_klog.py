@@ -30,6 +30,8 @@ BAD = [
     "<6>[   62.000000] kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
     "<3>[   62.000000] kmemleak: Cannot allocate a kmemleak_object structure",
     "<4>[    lost    ] kernel log records lost",
+    "<3>[   62.000000] BUG: KCSAN: data-race in _find_next_bit / scst_lun_lookup [scst]",
+    "<3>[   62.000000] BUG: KCSAN: data-race in local_queue+0x1/0x2 [scst_local]",
 ]
 GOOD = [
     "<6>[    1.000000] scst: loading out-of-tree module taints kernel.",
@@ -39,6 +41,8 @@ GOOD = [
     "<5>[    1.000000] sd 0:0:0:0: [sda] 131072 512-byte logical blocks: (67.1 MB/64.0 MiB)",
     "<3>[    1.000000] Buffer I/O error on dev sda, logical block 0, async page read",
     "<6>[    1.000000] sd 0:0:0:0: [sda] tag#1 Add. Sense: Write protected",
+    "<3>[    1.000000] BUG: KCSAN: data-race in mutex_spin_on_owner+0x1/0x2",
+    "<3>[    1.000000] BUG: KCSAN: assert: race in osq_lock / osq_unlock",
     "",
 ]
 
