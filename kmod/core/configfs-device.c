@@ -155,10 +155,11 @@ static ssize_t scst_device_size_show(struct config_item *item, char *page)
 
 static ssize_t scst_device_size_store(struct config_item *item, const char *page, size_t count)
 {
-	u64 size;
-	int ret = scst_parse_u64(page, S64_MAX, &size) ?: scst_device_resize(scst_device_of(item), size);
+	char word[SCST_WORD_LEN];
+	u64 size, until;
+	int ret = scst_parse_within(page, word, &until) ?: scst_parse_u64(word, S64_MAX, &size);
 
-	return ret ?: count;
+	return ret ?: scst_device_resize(scst_device_of(item), size, until) ?: count;
 }
 
 static ssize_t scst_device_block_size_show(struct config_item *item, char *page)
@@ -184,9 +185,17 @@ static ssize_t scst_device_block_size_store(struct config_item *item, const char
 
 /* --- states -------------------------------------------------------------------------------------- */
 
+/* Under the lock: who waits for the end of a request sees no state on the way, as `parked` between closing and opening. */
 static ssize_t scst_device_state_show(struct config_item *item, char *page)
 {
-	return sysfs_emit(page, "%s\n", scst_device_state_name(scst_device_of(item)));
+	struct scst_device *dev = scst_device_of(item);
+	ssize_t len = mutex_lock_killable(&dev->settings_lock);
+
+	if (len)
+		return len;
+	len = sysfs_emit(page, "%s\n", scst_device_state_name(dev));
+	mutex_unlock(&dev->settings_lock);
+	return len;
 }
 
 static ssize_t scst_device_error_show(struct config_item *item, char *page)
@@ -201,10 +210,12 @@ static ssize_t scst_device_enabled_show(struct config_item *item, char *page)
 
 static ssize_t scst_device_enabled_store(struct config_item *item, const char *page, size_t count)
 {
+	char word[SCST_WORD_LEN];
+	u64 until;
 	bool on;
-	int ret = scst_parse_bool(page, &on) ?: scst_device_set_enabled(scst_device_of(item), on);
+	int ret = scst_parse_within(page, word, &until) ?: scst_parse_bool(word, &on);
 
-	return ret ?: count;
+	return ret ?: scst_device_set_enabled(scst_device_of(item), on, until) ?: count;
 }
 
 static ssize_t scst_device_active_show(struct config_item *item, char *page)
@@ -215,13 +226,17 @@ static ssize_t scst_device_active_show(struct config_item *item, char *page)
 static ssize_t scst_device_active_store(struct config_item *item, const char *page, size_t count)
 {
 	struct scst_device *dev = scst_device_of(item);
+	char word[SCST_WORD_LEN];
+	u64 until;
 	bool on;
-	int ret;
+	int ret = scst_parse_within(page, word, &until);
 
-	if (sysfs_streq(page, "reopen"))
-		ret = scst_device_reopen(dev);
+	if (ret)
+		return ret;
+	if (sysfs_streq(word, "reopen"))
+		ret = scst_device_reopen(dev, until);
 	else
-		ret = scst_parse_bool(page, &on) ?: scst_device_set_active(dev, on);
+		ret = scst_parse_bool(word, &on) ?: scst_device_set_active(dev, on, until);
 	return ret ?: count;
 }
 

@@ -96,6 +96,37 @@ int scst_parse_u64(const char *page, u64 max, u64 *value)
 	return *value > max ? -ERANGE : 0;
 }
 
+#define SCST_WITHIN		" within "
+#define SCST_WITHIN_MAX		(24 * 3600 * MSEC_PER_SEC)
+
+/**
+ * scst_parse_within() - what is asked for, and how long to wait for it
+ * @page: "WORD", or "WORD within MILLISECONDS"
+ * @word: the first of it, with the newline if it is the last
+ * @until: to wait until (jiffies), SCST_STORE_ENDLESS if it is not said
+ *
+ * Return: 0, -EINVAL, -ERANGE for more than a day.
+ */
+int scst_parse_within(const char *page, char word[SCST_WORD_LEN], u64 *until)
+{
+	const char *within = strstr(page, SCST_WITHIN);
+	size_t len = within ? within - page : strlen(page);
+	u64 ms;
+	int ret;
+
+	if (len >= SCST_WORD_LEN)
+		return -EINVAL;
+	memcpy(word, page, len);
+	word[len] = '\0';
+	*until = SCST_STORE_ENDLESS;
+	if (!within)
+		return 0;
+	ret = scst_parse_u64(within + strlen(SCST_WITHIN), SCST_WITHIN_MAX, &ms);
+	if (!ret)
+		*until = get_jiffies_64() + msecs_to_jiffies(ms);
+	return ret;
+}
+
 /* --- root ------------------------------------------------------------------------------------------ */
 
 static ssize_t scst_root_version_show(struct config_item *item, char *page)

@@ -61,6 +61,7 @@ class Root(Top):
         self.in_force = None
         self.identities = {}
         self.lost = []
+        self.hung = set()
         self.staged = False
         self.values: dict[str, Value] = {name: row.default for name, row in ROOT.items()}
         self.commands: list[Command] = []
