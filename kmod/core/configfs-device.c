@@ -572,6 +572,96 @@ static struct configfs_group_operations scst_handler_group_ops = {
 	.drop_item	= scst_device_drop,
 };
 
+/* --- device_table: all devices in one read -------------------------------------------------------------- */
+
+#define SCST_TABLE_SLACK	256	/* for values that have become longer between the two reads of configfs */
+
+struct scst_table {
+	char *buf;		/* as much of it as there is room for is in here */
+	size_t size, len;
+	char *page;		/* for one value, as an attribute's show() wants it */
+};
+
+static void scst_table_add(struct scst_table *table, const char *text, size_t len)
+{
+	if (table->len < table->size)
+		memcpy(table->buf + table->len, text, min(len, table->size - table->len));
+	table->len += len;
+}
+
+static void scst_table_words(struct scst_table *table, const char *const words[])
+{
+	for (; *words; words++)
+		scst_table_add(table, *words, strlen(*words));
+}
+
+static int scst_table_attrs(struct scst_table *table, struct config_item *item, const char *folder)
+{
+	struct configfs_attribute **attr;
+
+	for (attr = item->ci_type->ct_attrs; *attr; attr++) {
+		ssize_t len = (*attr)->show ? (*attr)->show(item, table->page) : 0;
+
+		if (len < 0)
+			return len;
+		if (!len)
+			continue;
+		scst_table_words(table, (const char *[]){ folder, (*attr)->ca_name, " ", NULL });
+		scst_table_add(table, table->page, len);
+	}
+	return 0;
+}
+
+static int scst_table_device(struct scst_table *table, struct scst_device *dev)
+{
+	scst_table_words(table, (const char *[]){ "/", dev->handler->name, "/", dev->name, "\n", NULL });
+	return scst_table_attrs(table, &dev->group.cg_item, "") ?:
+	       scst_table_attrs(table, &dev->id_group.cg_item, "id/");
+}
+
+static int scst_table_devices(struct scst_table *table)
+{
+	struct scst_device **devs;
+	int i, ret = 0, nr = scst_devices_hold(&devs);
+
+	for (i = 0; i < nr; i++) {
+		ret = ret ?: scst_table_device(table, devs[i]);
+		scst_device_put(devs[i]);
+	}
+	kvfree(devs);
+	return nr < 0 ? nr : ret;
+}
+
+/**
+ * scst_device_table_read() - the read half of a binary attribute of configfs
+ * @buf: NULL when configfs asks how much room is needed
+ * @size: of @buf
+ *
+ * For each device a line "/HANDLER/NAME", and one for each attribute that can be read: its name, a blank, its value.
+ * Room that is left over is empty lines at the end.  Process context, no lock is held from one value to the next.
+ *
+ * Return: bytes, -ENOMEM, or -EAGAIN if there came more between the two calls.
+ */
+ssize_t scst_device_table_read(void *buf, size_t size)
+{
+	struct scst_table table = { .buf = buf, .size = buf ? size : 0 };
+	int ret;
+
+	table.page = (char *)__get_free_page(GFP_KERNEL);
+	if (!table.page)
+		return -ENOMEM;
+	ret = scst_table_devices(&table);
+	free_page((unsigned long)table.page);
+	if (ret)
+		return ret;
+	if (!buf)
+		return table.len + SCST_TABLE_SLACK;
+	if (table.len > size)
+		return -EAGAIN;
+	memset(buf + table.len, '\n', size - table.len);
+	return size;
+}
+
 /* --- handlers ---------------------------------------------------------------------------------------- */
 
 static size_t scst_count_attrs(struct configfs_attribute **attrs)

@@ -203,6 +203,11 @@ static ssize_t scst_root_buffer_limit_store(struct config_item *item, const char
 	return count;
 }
 
+static ssize_t scst_root_device_table_read(struct config_item *item, void *buf, size_t size)
+{
+	return scst_device_table_read(buf, size);
+}
+
 CONFIGFS_ATTR_RO(scst_root_, version);
 CONFIGFS_ATTR_RO(scst_root_, features);
 CONFIGFS_ATTR_RO(scst_root_, generation);
@@ -212,6 +217,7 @@ CONFIGFS_ATTR_WO(scst_root_, commit);
 CONFIGFS_ATTR_WO(scst_root_, commit_fence);
 CONFIGFS_ATTR_RO(scst_root_, settled);
 CONFIGFS_ATTR(scst_root_, buffer_limit);
+CONFIGFS_BIN_ATTR_RO(scst_root_, device_table, NULL, 0);
 
 static struct configfs_attribute *scst_root_attrs[] = {
 	&scst_root_attr_version,
@@ -226,9 +232,15 @@ static struct configfs_attribute *scst_root_attrs[] = {
 	NULL,
 };
 
+static struct configfs_bin_attribute *scst_root_bin_attrs[] = {
+	&scst_root_attr_device_table,
+	NULL,
+};
+
 static struct config_item_type scst_root_type = {
 	.ct_owner	= THIS_MODULE,
 	.ct_attrs	= scst_root_attrs,
+	.ct_bin_attrs	= scst_root_bin_attrs,
 };
 
 static struct configfs_subsystem scst_subsystem = {

@@ -1092,6 +1092,55 @@ bool scst_device_name_taken(const char *name)
 	return false;
 }
 
+#define SCST_DEVICES_MORE	16	/* that may come while memory is allocated */
+
+static size_t scst_devices_count(void)
+{
+	const struct scst_device *dev;
+	size_t nr = 0;
+
+	mutex_lock(&scst_config_mutex);
+	list_for_each_entry(dev, &scst_devices, entry)
+		nr++;
+	mutex_unlock(&scst_config_mutex);
+	return nr;
+}
+
+/**
+ * scst_devices_hold() - take a reference to every device
+ * @devs: where to put the array of them, in the order in which they were made; freed by the caller with kvfree()
+ *
+ * Process context, takes scst_config_mutex.
+ *
+ * Return: how many, -ENOMEM, or -EAGAIN if there are more all of a sudden.
+ */
+int scst_devices_hold(struct scst_device ***devs)
+{
+	size_t room = scst_devices_count() + SCST_DEVICES_MORE, held = 0;
+	struct scst_device *dev;
+	bool more = false;
+
+	*devs = kvmalloc_array(room, sizeof(**devs), GFP_KERNEL);
+	if (!*devs)
+		return -ENOMEM;
+	mutex_lock(&scst_config_mutex);
+	list_for_each_entry(dev, &scst_devices, entry) {
+		more = held == room;
+		if (more)
+			break;
+		scst_device_get(dev);
+		(*devs)[held++] = dev;
+	}
+	mutex_unlock(&scst_config_mutex);
+	if (!more)
+		return held;
+	while (held)
+		scst_device_put((*devs)[--held]);
+	kvfree(*devs);
+	*devs = NULL;
+	return -EAGAIN;
+}
+
 /* Fields of a new, zeroed device; active_ref is made by the caller, who can fail. */
 void scst_device_setup(struct scst_device *dev, const struct scst_handler *handler, const char *name)
 {

@@ -150,6 +150,13 @@ class Device(Served):
             return str(int(getattr(self, name)))
         return self.rows[name].type.to_kernel(self.values[name])
 
+    def table(self) -> str:
+        """Its part of the table of all devices."""
+        own = "".join(f"{name} {self.show(name)}\n" for name in self._rows)
+        return f"/{self.handler}/{self.name}\n{own}" + "".join(
+            f"id/{name} {self.id.show(name)}\n" for name in IDENTITY
+        )
+
     def store(self, name: str, text: str) -> None:
         self._look()
         if name == "enabled":

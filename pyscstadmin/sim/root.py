@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -83,6 +83,8 @@ class Root(Top):
             "staged": str(int(self.staged)),
             "settled": str(min([self.generation, *(running.generation - 1 for running in self.running())])),
         }
+        if name == "device_table":
+            return "".join(device.table() for device in self._devices())
         return values[name] if name in values else ROOT[name].type.to_kernel(self.values[name])
 
     def store(self, name: str, text: str) -> None:
@@ -203,6 +205,10 @@ class Root(Top):
             if isinstance(device, Device) and device.values["read_only"]
         }
 
+    def _devices(self) -> Iterator[Device]:
+        for node in self.devices.children.values():
+            yield from (device for device in node.children.values() if isinstance(device, Device))
+
     def dump(self) -> dict[str, Any]:
         """Plain data of everything."""
         devices = {
@@ -249,6 +255,7 @@ _ROOT_ATTRIBUTES = {
     "autocommit": RW,
     "staged": RO,
     "settled": RO,
+    "device_table": RO,
     "commit": WO,
     "commit_fence": WO,
     **dict.fromkeys(ROOT, RW),
