@@ -18,12 +18,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.config import edits
-from pyscstadmin.config.acl import Decision, decide
 from pyscstadmin.config.draft import Draft, LunSet, near, no_single
 from pyscstadmin.config.edits import Edit, Needs
 from pyscstadmin.config.facts import NOTHING, Difference, Facts, compare
@@ -64,21 +62,23 @@ from pyscstadmin.kernel.asking import ON_THE_WAY, Patience, arrived
 from pyscstadmin.kernel.backing import Found, Machine
 from pyscstadmin.kernel.cfs import RealTree, Tree, View
 from pyscstadmin.kernel.hints import hinted
-from pyscstadmin.kernel.inflight import Command, read_commands
 from pyscstadmin.kernel.lock import locked
-from pyscstadmin.kernel.newfile import NewFile, made
 from pyscstadmin.kernel.prove import Proof, Was, proven
 from pyscstadmin.kernel.read import RootState, Snapshot, Standing
 from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
-from pyscstadmin.kernel.sessions import Session, read_sessions
 from pyscstadmin.kernel.stops import Stops, deferred
 from pyscstadmin.store.note import read_note, write_note
+from pyscstadmin.values import dataclass, replace
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from pyscstadmin.config.acl import Decision
     from pyscstadmin.config.lint import Remark
     from pyscstadmin.config.losses import Losses
+    from pyscstadmin.kernel.inflight import Command
+    from pyscstadmin.kernel.newfile import NewFile
+    from pyscstadmin.kernel.sessions import Session
     from pyscstadmin.sim.tree import SimTree
 
 __all__ = ["Admin", "Rebound", "Resized", "Use", "Who"]
@@ -299,6 +299,8 @@ class Admin:
 
     def sessions(self) -> list[Session]:
         """The sessions that exist now."""
+        from pyscstadmin.kernel.sessions import read_sessions
+
         tree = self.tree
         simulated = _simulated(tree)
         return simulated.sessions() if simulated is not None else read_sessions(self.class_root)
@@ -323,6 +325,8 @@ class Admin:
 
     def commands(self) -> list[Command]:
         """The commands in flight now, the oldest first. Raises `OperationError`: debugfs is not there."""
+        from pyscstadmin.kernel.inflight import read_commands
+
         tree = self.tree
         simulated = _simulated(tree)
         return simulated.in_flight() if simulated is not None else read_commands()
@@ -331,6 +335,8 @@ class Admin:
         """What an initiator sees on a target, and why: by what the tree shows (see `settled`). A LUN without
         device is not seen.
         """
+        from pyscstadmin.config.acl import decide
+
         check_initiators(initiator)
         key = self.target_key(target)
         found = read.target(self.tree, *key)
@@ -519,6 +525,8 @@ class Admin:
         spec = HANDLERS[device.handler]
         if file_size is not None and (spec.exclusive or not spec.backed):
             raise Conflict(f"devices of {device.handler} have no file that could be made")
+        from pyscstadmin.kernel.newfile import NewFile
+
         files = [] if file_size is None else [NewFile(device.path, file_size, preallocate)]
         outcome = self._change(lambda: edit, files, Config((device,)))
         return replace(outcome, remarks=_remarks(device))
@@ -1106,6 +1114,8 @@ class Admin:
     ) -> Outcome:
         with self._writing(needs), ExitStack() as new:
             for file in files:
+                from pyscstadmin.kernel.newfile import made
+
                 new.enter_context(made(file))
             outcome = self._change_locked(edit())
         return self._settled(outcome)

@@ -21,7 +21,8 @@ from __future__ import annotations
 import errno as _errno
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from pyscstadmin.values import dataclass
 
 __all__ = [
     "ADVICE",
