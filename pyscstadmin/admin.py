@@ -276,11 +276,12 @@ class Admin:
         the rules in `accept` say. Raises `InvalidInput` for a rule that there is not.
         """
         from pyscstadmin.config.lint import lint
-        from pyscstadmin.kernel.uses import Backings
+        from pyscstadmin.kernel.uses import Looking
 
         if config is not None:
             check_is(Config, config, "configuration")
-        return lint(self.config() if config is None else config, Backings().look, accept)
+        with Looking(self.patience) as looking:
+            return lint(self.config() if config is None else config, looking.look, accept)
 
     def running(self) -> list[Running]:
         """Whose commands run that were admitted under access which has been revoked since."""
@@ -529,7 +530,7 @@ class Admin:
 
         files = [] if file_size is None else [NewFile(device.path, file_size, preallocate)]
         outcome = self._change(lambda: edit, files, Config((device,)))
-        return replace(outcome, remarks=_remarks(device))
+        return replace(outcome, remarks=_remarks(device, self.patience))
 
     def remove_device(self, name: str) -> Outcome:
         """Remove a device that no LUN points at."""
@@ -547,7 +548,8 @@ class Admin:
                     raise
                 # It is a LUN of somebody's: these have to be known, to be taken away and brought back.
                 outcome = self._change_locked(edits.change_device(name, settings, alone=False))
-            remarks = _remarks(self._device(name)) if outcome else ()
+            device = self._device(name) if outcome else None
+        remarks = _remarks(device, self.patience) if device is not None else ()
         return replace(self._settled(outcome), remarks=remarks)
 
     def rename_device(self, name: str, new: str) -> Outcome:
@@ -1274,12 +1276,13 @@ def _refuse_errors(remarks: Iterable[Remark]) -> None:
         raise NotAccepted("what is wanted", problems(errors))
 
 
-def _remarks(device: Device) -> tuple[Remark, ...]:
+def _remarks(device: Device, patience: float) -> tuple[Remark, ...]:
     """What can be said of one device alone."""
     from pyscstadmin.config.lint import lint_device
-    from pyscstadmin.kernel.uses import Backings
+    from pyscstadmin.kernel.uses import Looking
 
-    return lint_device(device, Backings().look)
+    with Looking(patience) as looking:
+        return lint_device(device, looking.look)
 
 
 def _write_all(tree: Tree, directory: str, values: Mapping[str, str]) -> None:

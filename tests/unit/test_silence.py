@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from pyscstadmin.admin import Admin
+from pyscstadmin.config.lint import Backing
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.errors import ApplyFailed, LockTimeout, OperationError, ScstError
 from pyscstadmin.kernel.backing import Found, Machine
+from pyscstadmin.kernel.uses import Backings
 from pyscstadmin.sim.tree import SimTree
 from pyscstadmin.watch.loop import Event, Watcher
 from tests.unit.strategies import MIB
@@ -364,6 +366,29 @@ class Away(Machine):
             self.back.wait(20)
         with super().held(path) as found:
             yield found
+
+
+def test_what_does_not_answer_is_left_out_of_what_is_remarked(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One look is enough; what is beside it is not looked at, and all else is."""
+    back, looks = threading.Event(), []
+
+    def look(self: Backings, path: str) -> Backing:
+        looks.append(os.path.basename(path))
+        if path.startswith("/away/"):
+            back.wait(20)
+        return Backing("one", path)
+
+    monkeypatch.setattr(Backings, "look", look)
+    paths = ("/away/a", "/away/b", "/there/c", "/there/d")
+    devices = tuple(Device(os.path.basename(path), "fileio", path=path) for path in paths)
+    with scene.admin() as admin:
+        remarks = admin.lint(Config(devices))
+    back.set()
+    assert looks == ["a", "c", "d"]
+    assert [remark.rule for remark in remarks if "c" in remark.text] != []
+    until(lambda: threading.active_count() < 10)
 
 
 def test_to_look_at_it_keeps_nobody_either(scene: Scene) -> None:
