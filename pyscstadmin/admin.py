@@ -7,21 +7,21 @@
 
 Targets are named `DRIVER/NAME`, or `NAME` where only one driver has it. Every method that changes something
 holds the lock of all writers while it works, either does all of it or changes nothing, and raises errors of
-`errors.ScstError`. An `Admin` is for one thread.
+`errors.ScstError`. What a backing or initiators keep waiting is asked for under the lock, and waited for
+without it. An `Admin` is for one thread.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.config import edits
-from pyscstadmin.config.acl import Decision, decide
 from pyscstadmin.config.draft import Draft, LunSet, near, no_single
 from pyscstadmin.config.edits import Edit, Needs
 from pyscstadmin.config.facts import NOTHING, Difference, Facts, compare
@@ -58,30 +58,38 @@ from pyscstadmin.errors import (
 )
 from pyscstadmin.kernel import modules, parts, prove, read
 from pyscstadmin.kernel.apply import Failure, Outcome, Progress, Prover, execute, failures
-from pyscstadmin.kernel.backing import Machine
-from pyscstadmin.kernel.cfs import RealTree, Tree
+from pyscstadmin.kernel.asking import ON_THE_WAY, Patience, arrived
+from pyscstadmin.kernel.backing import Found, Machine
+from pyscstadmin.kernel.cfs import RealTree, Tree, View
 from pyscstadmin.kernel.hints import hinted
-from pyscstadmin.kernel.inflight import Command, read_commands
 from pyscstadmin.kernel.lock import locked
-from pyscstadmin.kernel.newfile import NewFile, made
 from pyscstadmin.kernel.prove import Proof, Was, proven
 from pyscstadmin.kernel.read import RootState, Snapshot, Standing
 from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
-from pyscstadmin.kernel.sessions import Session, read_sessions
 from pyscstadmin.kernel.stops import Stops, deferred
 from pyscstadmin.store.note import read_note, write_note
+from pyscstadmin.values import dataclass, replace
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from pyscstadmin.config.acl import Decision
     from pyscstadmin.config.lint import Remark
     from pyscstadmin.config.losses import Losses
+    from pyscstadmin.kernel.inflight import Command
+    from pyscstadmin.kernel.newfile import NewFile
+    from pyscstadmin.kernel.sessions import Session
     from pyscstadmin.sim.tree import SimTree
 
 __all__ = ["Admin", "Rebound", "Resized", "Use", "Who"]
 
 DEFAULT_FILE = "/etc/scst/scst.json"
 STATE_DIR = "/run/scst"
+
+_NOTHING_THERE = (Was.ABSENT, Was.SILENT)
+
+# Seconds for which a request that nothing else depends on is waited for with the lock: most need less.
+_MOMENT = 0.1
 
 Key = tuple[str, str]
 
@@ -143,7 +151,8 @@ class Admin:
     lock and the note about a degraded restore are kept. `lock_timeout`: seconds to wait for another writer.
     `settle`: after a change that takes access away, seconds to wait until no command runs any more that was
     admitted before (0: do not wait); `Outcome.settled` says what came of it. `fence`: such commands are
-    aborted. `backings`: where disks and files are looked for.
+    aborted. `backings`: where disks and files are looked for. `patience`: seconds that a method keeps the
+    lock, all together, for backings and initiators that do not answer.
 
     Signals whose handlers raise (control-C) undo what is under way. They wait until it is either undone or
     done, so a `KeyboardInterrupt` out of a method does not say which. Programs that must know handle signals
@@ -163,6 +172,7 @@ class Admin:
         fence: bool = False,
         stops: Stops | None = None,
         backings: Machine | None = None,
+        patience: float = 3.0,
     ) -> None:
         places = {"root": root, "sim": sim, "class_root": class_root, "state_dir": state_dir}
         for name, path in places.items():
@@ -170,6 +180,7 @@ class Admin:
                 check_path(name, path)
         check_seconds("lock_timeout", lock_timeout)
         check_seconds("settle", settle)
+        check_seconds("patience", patience)
         self.root = root
         self.sim = sim
         self.class_root = class_root
@@ -178,7 +189,12 @@ class Admin:
         self.settle = settle
         self.fence = fence
         self.stops = stops
+        self.patience = patience
+        self._patience = Patience(patience)
         self._deliver: Callable[[], None] | None = None
+        # What was proven of devices that are being opened without anybody who waits: nothing else can get
+        # the number of their files until they are open.
+        self._openings: dict[str, ExitStack] = {}
         self.backings = backings if backings is not None else Machine()
         self._tree: Tree | None = tree
         # The last configuration read or applied. Its access part is used again while the generation says that
@@ -199,6 +215,7 @@ class Admin:
 
     def close(self) -> None:
         """Let go of the tree; the next call opens it again."""
+        self._release(every=True)
         if self._tree is not None:
             self._tree.close()
             self._tree = None
@@ -259,11 +276,12 @@ class Admin:
         the rules in `accept` say. Raises `InvalidInput` for a rule that there is not.
         """
         from pyscstadmin.config.lint import lint
-        from pyscstadmin.kernel.uses import Backings
+        from pyscstadmin.kernel.uses import Looking
 
         if config is not None:
             check_is(Config, config, "configuration")
-        return lint(self.config() if config is None else config, Backings().look, accept)
+        with Looking(self.patience) as looking:
+            return lint(self.config() if config is None else config, looking.look, accept)
 
     def running(self) -> list[Running]:
         """Whose commands run that were admitted under access which has been revoked since."""
@@ -282,6 +300,8 @@ class Admin:
 
     def sessions(self) -> list[Session]:
         """The sessions that exist now."""
+        from pyscstadmin.kernel.sessions import read_sessions
+
         tree = self.tree
         simulated = _simulated(tree)
         return simulated.sessions() if simulated is not None else read_sessions(self.class_root)
@@ -306,6 +326,8 @@ class Admin:
 
     def commands(self) -> list[Command]:
         """The commands in flight now, the oldest first. Raises `OperationError`: debugfs is not there."""
+        from pyscstadmin.kernel.inflight import read_commands
+
         tree = self.tree
         simulated = _simulated(tree)
         return simulated.in_flight() if simulated is not None else read_commands()
@@ -314,6 +336,8 @@ class Admin:
         """What an initiator sees on a target, and why: by what the tree shows (see `settled`). A LUN without
         device is not seen.
         """
+        from pyscstadmin.config.acl import decide
+
         check_initiators(initiator)
         key = self.target_key(target)
         found = read.target(self.tree, *key)
@@ -502,9 +526,11 @@ class Admin:
         spec = HANDLERS[device.handler]
         if file_size is not None and (spec.exclusive or not spec.backed):
             raise Conflict(f"devices of {device.handler} have no file that could be made")
+        from pyscstadmin.kernel.newfile import NewFile
+
         files = [] if file_size is None else [NewFile(device.path, file_size, preallocate)]
         outcome = self._change(lambda: edit, files, Config((device,)))
-        return replace(outcome, remarks=_remarks(device))
+        return replace(outcome, remarks=_remarks(device, self.patience))
 
     def remove_device(self, name: str) -> Outcome:
         """Remove a device that no LUN points at."""
@@ -522,7 +548,8 @@ class Admin:
                     raise
                 # It is a LUN of somebody's: these have to be known, to be taken away and brought back.
                 outcome = self._change_locked(edits.change_device(name, settings, alone=False))
-            remarks = _remarks(self._device(name)) if outcome else ()
+            device = self._device(name) if outcome else None
+        remarks = _remarks(device, self.patience) if device is not None else ()
         return replace(self._settled(outcome), remarks=remarks)
 
     def rename_device(self, name: str, new: str) -> Outcome:
@@ -531,14 +558,17 @@ class Admin:
 
     def activate(self, name: str) -> str:
         """Open the backing of a parked device; returns its state. Raises `OperationError` with the error of
-        the open: ESTALE for one that is not what the device is known by.
+        the open: ESTALE for one that is not what the device is known by; ECANCELED if somebody else has asked
+        for something else meanwhile.
         """
         with self._writing() as tree:
             handler, _ = self._handler(name)
             path = device_dir(handler, name)
             self._last_chance()
-            self._open_backing(path)
-            return tree.read(f"{path}/state")
+            asked = self._open_backing(path)
+            if asked.answered:
+                return tree.read(f"{path}/state")
+        return self._came_of(asked)
 
     def deactivate(self, name: str) -> str:
         """Close the backing of a device and park it; returns its state."""
@@ -546,30 +576,81 @@ class Admin:
             handler, _ = self._handler(name)
             path = device_dir(handler, name)
             self._last_chance()
-            self._switch_active(path, "0")
-            return tree.read(f"{path}/state")
+            asked = self._switch_active(path, "0")
+            if asked.answered:
+                return tree.read(f"{path}/state")
+        return self._came_of(asked)
 
-    def _open_backing(self, directory: str, how: str = "1") -> Proof | None:
-        """Prove a backing and open it; None for a device that has none. Raises `OperationError`."""
+    def _open_backing(self, directory: str, how: str = "1") -> _Asked:
+        """Prove a backing and ask for it to be opened. Raises `OperationError`."""
         if not HANDLERS[directory.split("/")[1]].backed:
-            self._switch_active(directory, how)
-            return None
+            return self._switch_active(directory, how)
         with self._proven(self.tree, directory) as proof:
-            self._switch_active(directory, how, proof)
-        return proof
+            return self._switch_active(directory, how, proof)
 
-    def _switch_active(self, directory: str, value: str, proof: Proof | None = None) -> None:
+    def _switch_active(self, directory: str, value: str, proof: Proof | None = None) -> _Asked:
+        """Ask, and wait for no longer than is no burden for anybody else."""
         try:
-            self.tree.write(f"{directory}/active", value)
+            answered = Patience(_MOMENT).ask(self.tree, f"{directory}/active", value)
         except OperationError as error:
-            if proof is not None and not proof.bound and error.errno == errno.ESTALE:
-                error.advice = proof.text
-                raise
-            raise hinted(self.tree, error) from error
+            raise self._explained(error, proof) from error
+        return _Asked(directory, value, answered, proof)
+
+    def _explained(self, error: OperationError, proof: Proof | None) -> OperationError:
+        if proof is not None and not proof.bound and error.errno == errno.ESTALE:
+            error.advice = proof.text
+            return error
+        return hinted(self.tree, error)
+
+    def _came_of(self, asked: _Asked) -> str:
+        """Wait for what comes of a request, without the lock; the state. Raises `OperationError`."""
+        came = arrived(lambda: self.tree, asked.directory, self._stopped)
+        self._release()
+        wanted = "parked" if asked.value == "0" else "active"
+        if came is not None and came.state == wanted:
+            return came.state
+        if came is None:
+            number = errno.EINPROGRESS
+        elif came.state != "parked" or came.wanted != (asked.value != "0"):
+            number = errno.ECANCELED
+        else:
+            number = getattr(errno, came.error, errno.EIO)
+        path = f"{self.tree.root}/{asked.directory}/active"
+        raise self._explained(OperationError("write", path, asked.value, number), asked.proof)
+
+    @property
+    def _bounded(self) -> Patience:
+        """What is left of the patience with the lock, or all of it without."""
+        return self._patience if self._locked else Patience(self.patience)
 
     @property
     def _proven(self) -> Prover:
-        return lambda tree, directory: proven(tree, directory, self.backings)
+        """Proves the backing of a device that is opened within. Of one that is still being opened after that,
+        it stays proven.
+        """
+
+        @contextmanager
+        def proving(tree: View, directory: str) -> Iterator[Proof]:
+            with ExitStack() as held:
+                yield held.enter_context(proven(tree, directory, self.backings, self._patience))
+                if read.optional(tree, f"{directory}/state") in ON_THE_WAY:
+                    self._openings[directory] = held.pop_all()
+
+        return proving
+
+    def opening(self, handler: str, name: str) -> bool:
+        """Whether this device was being opened when nobody waited for it any longer (see `release`)."""
+        return device_dir(handler, name) in self._openings
+
+    def release(self) -> None:
+        """Let go of what was proven of devices that are not being opened any more."""
+        self._release()
+
+    def _release(self, *, every: bool = False) -> None:
+        for directory in list(self._openings):
+            state = "" if every else read.optional(self.tree, f"{directory}/state")
+            if state not in ON_THE_WAY:
+                self._openings.pop(directory).close()
 
     def find(self, name: str) -> Proof | None:
         """What is at the path of a device now, or where else its disk is, by what it is known by; None for
@@ -578,21 +659,24 @@ class Admin:
         device = self._device(name)
         if not HANDLERS[device.handler].backed:
             return None
-        return prove.look(name, device.handler, device.path, device.facts, self.backings)
+        return prove.look(name, device.handler, device.path, device.facts, self.backings, self._bounded)
 
     def rebind(self, name: str, path: str = "") -> Rebound:
         """From now on a device is on what is at its path, or at another one, whatever it was on before; its
         LUNs stay. An active device is closed for it, unless it is on that already.
 
-        If it cannot be opened everything is as before, but for a device that was active: its backing has
-        been closed and opened again. Raises `Conflict`, `OperationError`.
+        If it cannot be opened, or the old one not be closed in time, everything is as before, but for a
+        device that was active: its backing has been closed and opened again. If it does not answer in time
+        the device is on it from then on, and its opening is waited for without the lock. Raises `Conflict`,
+        `OperationError`.
         """
+        opening: _Asked | None = None
         with self._writing() as tree:
             device = self._device(name)
             directory = device_dir(device.handler, name)
             if not HANDLERS[device.handler].backed:
                 raise Conflict(f"{name} has no backing")
-            found = self.backings.at(path or device.path)
+            found = self._answer(path or device.path)
             if found is None:
                 raise Conflict(f"nothing is at {path or device.path} that {name} could be on")
             facts = self.backings.telling(found)
@@ -605,22 +689,42 @@ class Admin:
             elif state == "disabled":
                 _write_all(tree, directory, changes)
             else:
-                self._put_on(directory, state, changes)
-            return replace(rebound, state=tree.read(f"{directory}/state"))
+                asked = self._put_on(directory, state, changes)
+                if not asked.answered:
+                    opening = asked
+            rebound = replace(rebound, state=tree.read(f"{directory}/state"))
+        return rebound if opening is None else replace(rebound, state=self._came_of(opening))
 
-    def _put_on(self, directory: str, state: str, changes: Mapping[str, str]) -> None:
+    def _answer(self, path: str) -> Found | None:
+        """What is at a path. Raises `Conflict` if it does not answer."""
+        try:
+            with self._patience.spending() as left, self.backings.answering(path, left) as found:
+                return found
+        except TimeoutError:
+            raise Conflict(f"{path} does not answer") from None
+
+    def _put_on(self, directory: str, state: str, changes: Mapping[str, str]) -> _Asked:
         tree = self.tree
         old = {name: tree.read(f"{directory}/{name}") for name in changes}
         if state == "active":
-            tree.write(f"{directory}/active", "0")
+            self._close_backing(directory)
         try:
             _write_all(tree, directory, changes)
-            self._open_backing(directory)
+            return self._open_backing(directory)
         except BaseException:
             _write_all(tree, directory, old)
             if state == "active":
                 self._open_backing(directory)
             raise
+
+    def _close_backing(self, directory: str) -> None:
+        """Close it, and wait for that with the lock, for more is to be done. One that is not closed in time
+        is opened again. Raises `OperationError`.
+        """
+        path = f"{directory}/active"
+        if not self._patience.ask(self.tree, path, "0"):
+            self._open_backing(directory)
+            raise OperationError("write", f"{self.tree.root}/{path}", "0", errno.EINPROGRESS)
 
     def resize(self, name: str, size: int | None = None, *, shrink: bool = False) -> Resized:
         """Serve `size` bytes of a device's backing from now on; None: what it has grown to. Nothing else of
@@ -645,10 +749,9 @@ class Admin:
                     "if that is meant, say so: --shrink, in the shell shrink=yes"
                 )
             self._last_chance()
-            if size is None:
-                self._switch_active(path, "1")
-            else:
-                tree.write(f"{path}/size", str(size))
+            attribute, value = ("active", "1") if size is None else ("size", str(size))
+            if not self._patience.ask(tree, f"{path}/{attribute}", value):
+                raise OperationError("write", f"{tree.root}/{path}/{attribute}", value, errno.EINPROGRESS)
             return Resized(before, int(tree.read(f"{path}/size")), tree.read(f"{path}/state"))
 
     # Targets, hosts, groups.
@@ -855,8 +958,13 @@ class Admin:
         """Hold the lock, with the tree up to date and the modules of `needs` loaded."""
         if self.sim is None and self._tree is None:
             self._find_core(needs)
-        with locked(os.path.join(self.state_dir, "lock"), self.lock_timeout), self._deferred():
+        with (
+            locked(os.path.join(self.state_dir, "lock"), self.lock_timeout) as waiting_for,
+            self._deferred(),
+        ):
             tree = self.tree
+            self._release()
+            self._patience = Patience(self.patience, waiting_for)
             if needs is not None:
                 absent = modules.missing(tree, needs)
                 for directory, module in absent.items():
@@ -917,6 +1025,7 @@ class Admin:
             fence=self.fence,
             deliver=self._deliver,
             prove=self._proven,
+            patience=self._patience,
         )
         touched = self._states(result, steps)
         states = {**shot.device_states, **touched}
@@ -924,8 +1033,7 @@ class Admin:
             root = RootState(outcome.generation, False, True)
             self._known = Snapshot(result, root, states, shot.target_states)
         concerned = {device.name for device in result.devices} if whole else set(touched)
-        parked = (name for name, state in states.items() if state == "parked" and name in concerned)
-        return replace(outcome, parked=tuple(sorted(parked)))
+        return _waiting(outcome, {name: state for name, state in states.items() if name in concerned})
 
     def _states(self, config: Config, steps: Plan) -> Mapping[str, str]:
         """The states of the devices that a plan touched."""
@@ -949,13 +1057,21 @@ class Admin:
         _must_be_settled(root)
         steps = plan(old, new)
         outcome = execute(
-            self.tree, steps, root.generation, fence=self.fence, deliver=self._deliver, prove=self._proven
+            self.tree,
+            steps,
+            root.generation,
+            fence=self.fence,
+            deliver=self._deliver,
+            prove=self._proven,
+            patience=self._patience,
         )
-        parked = (name for name, state in self._states(new, steps).items() if state == "parked")
-        return replace(outcome, parked=tuple(parked))
+        return _waiting(outcome, self._states(new, steps))
 
     def _settled(self, outcome: Outcome) -> Outcome:
-        """Wait until what was revoked is over. Not under the lock: others may go on meanwhile."""
+        """Wait until what was revoked is over, and backings that did not answer are open. Not under the lock:
+        others may go on meanwhile.
+        """
+        outcome = self._opened(outcome)
         if not any(operation.revokes for operation in outcome.done):
             return outcome
         if self.settle <= 0:
@@ -967,6 +1083,19 @@ class Admin:
         running = self.running() if over is False else ()
         ours = tuple(one for one in running if one.generation <= outcome.generation)
         return replace(outcome, settled=over, running=ours)
+
+    def _opened(self, outcome: Outcome) -> Outcome:
+        """Wait for devices that are being opened, all together as long as for what was revoked."""
+        end = time.monotonic() + self.settle
+        states = dict.fromkeys(outcome.parked, "parked")
+        for name in outcome.opening:
+            found = read.find_handler(self.tree, name)
+            if found is not None:
+                left = end - time.monotonic()
+                came = arrived(lambda: self.tree, device_dir(found[0], name), self._stopped, left)
+                states[name] = came.state if came is not None else found[1]
+        self._release()
+        return _waiting(outcome, states)
 
     def _stopped(self) -> bool:
         return self.stops is not None and bool(self.stops.came)
@@ -987,6 +1116,8 @@ class Admin:
     ) -> Outcome:
         with self._writing(needs), ExitStack() as new:
             for file in files:
+                from pyscstadmin.kernel.newfile import made
+
                 new.enter_context(made(file))
             outcome = self._change_locked(edit())
         return self._settled(outcome)
@@ -1079,8 +1210,9 @@ class Admin:
 
         For a caller who decided without the lock: if somebody parked the device on request meanwhile, removed
         it or gave it another path, that stands. An active device is closed first, in one request. A device
-        whose backing is not there, or is another one, is or stays parked: the proof says so. Raises
-        `OperationError` with the error of the open, which the device shows as well.
+        whose backing is not there, or is another one, is or stays parked: the proof says so. One whose
+        backing does not answer is being opened when this returns. Raises `OperationError` with the error of
+        the open, which the device shows as well.
         """
         check_device(name)
         if handler not in tuple(HANDLERS):
@@ -1096,10 +1228,10 @@ class Admin:
             with self._proven(tree, directory) as proof:
                 if proof.bound:
                     self._switch_active(directory, "reopen", proof)
-                elif state == "active" or (proof.was is not Was.ABSENT and error != "ESTALE"):
+                elif state == "active" or (proof.was not in _NOTHING_THERE and error != "ESTALE"):
                     # The kernel parks it, and its directory says why.
                     with suppress(OperationError):
-                        tree.write(f"{directory}/active", "reopen")
+                        self._switch_active(directory, "reopen")
             return proof
 
     def grow(self, handler: str, name: str, *, path: str) -> bool:
@@ -1114,8 +1246,26 @@ class Admin:
             if read.find_handler(tree, name) != (handler, "active") or tree.read(f"{directory}/path") != path:
                 return False
             self._last_chance()
-            tree.write(f"{directory}/active", "1")
+            if not Patience(_MOMENT).ask(tree, f"{directory}/active", "1"):
+                raise OperationError("write", f"{tree.root}/{directory}/active", "1", errno.EINPROGRESS)
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What was asked of a device (`active`), whether that is over, and what was proven before."""
+
+    directory: str
+    value: str
+    answered: bool
+    proof: Proof | None = None
+
+
+def _waiting(outcome: Outcome, states: Mapping[str, str]) -> Outcome:
+    """With the devices that wait for their backing, by their states."""
+    parked = sorted(name for name, state in states.items() if state == "parked")
+    opening = sorted(name for name, state in states.items() if state == "opening")
+    return replace(outcome, parked=tuple(parked), opening=tuple(opening))
 
 
 def _refuse_errors(remarks: Iterable[Remark]) -> None:
@@ -1126,12 +1276,13 @@ def _refuse_errors(remarks: Iterable[Remark]) -> None:
         raise NotAccepted("what is wanted", problems(errors))
 
 
-def _remarks(device: Device) -> tuple[Remark, ...]:
+def _remarks(device: Device, patience: float) -> tuple[Remark, ...]:
     """What can be said of one device alone."""
     from pyscstadmin.config.lint import lint_device
-    from pyscstadmin.kernel.uses import Backings
+    from pyscstadmin.kernel.uses import Looking
 
-    return lint_device(device, Backings().look)
+    with Looking(patience) as looking:
+        return lint_device(device, looking.look)
 
 
 def _write_all(tree: Tree, directory: str, values: Mapping[str, str]) -> None:

@@ -21,7 +21,8 @@ from __future__ import annotations
 import errno as _errno
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from pyscstadmin.values import dataclass
 
 __all__ = [
     "ADVICE",
@@ -285,13 +286,13 @@ class Unstable(ScstError):
 
 
 class LockTimeout(ScstError):
-    """The lock was not free within the time allowed (seconds)."""
+    """The lock was not free within the time allowed (seconds). `holder`: who has it, and waits for what."""
 
-    def __init__(self, path: str, seconds: float) -> None:
+    def __init__(self, path: str, seconds: float, holder: str = "") -> None:
         self.path = path
-        super().__init__(
-            f"{path}: another scstadmin held the lock for more than {seconds:g} s; repeat when it is done"
-        )
+        self.holder = holder
+        who = f"another scstadmin ({holder})" if holder else "another scstadmin"
+        super().__init__(f"{path}: {who} held the lock for more than {seconds:g} s; repeat when it is done")
 
 
 class Interrupted(KeyboardInterrupt):

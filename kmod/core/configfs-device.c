@@ -155,10 +155,11 @@ static ssize_t scst_device_size_show(struct config_item *item, char *page)
 
 static ssize_t scst_device_size_store(struct config_item *item, const char *page, size_t count)
 {
-	u64 size;
-	int ret = scst_parse_u64(page, S64_MAX, &size) ?: scst_device_resize(scst_device_of(item), size);
+	char word[SCST_WORD_LEN];
+	u64 size, until;
+	int ret = scst_parse_within(page, word, &until) ?: scst_parse_u64(word, S64_MAX, &size);
 
-	return ret ?: count;
+	return ret ?: scst_device_resize(scst_device_of(item), size, until) ?: count;
 }
 
 static ssize_t scst_device_block_size_show(struct config_item *item, char *page)
@@ -184,9 +185,17 @@ static ssize_t scst_device_block_size_store(struct config_item *item, const char
 
 /* --- states -------------------------------------------------------------------------------------- */
 
+/* Under the lock: who waits for the end of a request sees no state on the way, as `parked` between closing and opening. */
 static ssize_t scst_device_state_show(struct config_item *item, char *page)
 {
-	return sysfs_emit(page, "%s\n", scst_device_state_name(scst_device_of(item)));
+	struct scst_device *dev = scst_device_of(item);
+	ssize_t len = mutex_lock_killable(&dev->settings_lock);
+
+	if (len)
+		return len;
+	len = sysfs_emit(page, "%s\n", scst_device_state_name(dev));
+	mutex_unlock(&dev->settings_lock);
+	return len;
 }
 
 static ssize_t scst_device_error_show(struct config_item *item, char *page)
@@ -201,10 +210,12 @@ static ssize_t scst_device_enabled_show(struct config_item *item, char *page)
 
 static ssize_t scst_device_enabled_store(struct config_item *item, const char *page, size_t count)
 {
+	char word[SCST_WORD_LEN];
+	u64 until;
 	bool on;
-	int ret = scst_parse_bool(page, &on) ?: scst_device_set_enabled(scst_device_of(item), on);
+	int ret = scst_parse_within(page, word, &until) ?: scst_parse_bool(word, &on);
 
-	return ret ?: count;
+	return ret ?: scst_device_set_enabled(scst_device_of(item), on, until) ?: count;
 }
 
 static ssize_t scst_device_active_show(struct config_item *item, char *page)
@@ -215,13 +226,17 @@ static ssize_t scst_device_active_show(struct config_item *item, char *page)
 static ssize_t scst_device_active_store(struct config_item *item, const char *page, size_t count)
 {
 	struct scst_device *dev = scst_device_of(item);
+	char word[SCST_WORD_LEN];
+	u64 until;
 	bool on;
-	int ret;
+	int ret = scst_parse_within(page, word, &until);
 
-	if (sysfs_streq(page, "reopen"))
-		ret = scst_device_reopen(dev);
+	if (ret)
+		return ret;
+	if (sysfs_streq(word, "reopen"))
+		ret = scst_device_reopen(dev, until);
 	else
-		ret = scst_parse_bool(page, &on) ?: scst_device_set_active(dev, on);
+		ret = scst_parse_bool(word, &on) ?: scst_device_set_active(dev, on, until);
 	return ret ?: count;
 }
 
@@ -556,6 +571,96 @@ static struct configfs_group_operations scst_handler_group_ops = {
 	.make_group	= scst_device_make,
 	.drop_item	= scst_device_drop,
 };
+
+/* --- device_table: all devices in one read -------------------------------------------------------------- */
+
+#define SCST_TABLE_SLACK	256	/* for values that have become longer between the two reads of configfs */
+
+struct scst_table {
+	char *buf;		/* as much of it as there is room for is in here */
+	size_t size, len;
+	char *page;		/* for one value, as an attribute's show() wants it */
+};
+
+static void scst_table_add(struct scst_table *table, const char *text, size_t len)
+{
+	if (table->len < table->size)
+		memcpy(table->buf + table->len, text, min(len, table->size - table->len));
+	table->len += len;
+}
+
+static void scst_table_words(struct scst_table *table, const char *const words[])
+{
+	for (; *words; words++)
+		scst_table_add(table, *words, strlen(*words));
+}
+
+static int scst_table_attrs(struct scst_table *table, struct config_item *item, const char *folder)
+{
+	struct configfs_attribute **attr;
+
+	for (attr = item->ci_type->ct_attrs; *attr; attr++) {
+		ssize_t len = (*attr)->show ? (*attr)->show(item, table->page) : 0;
+
+		if (len < 0)
+			return len;
+		if (!len)
+			continue;
+		scst_table_words(table, (const char *[]){ folder, (*attr)->ca_name, " ", NULL });
+		scst_table_add(table, table->page, len);
+	}
+	return 0;
+}
+
+static int scst_table_device(struct scst_table *table, struct scst_device *dev)
+{
+	scst_table_words(table, (const char *[]){ "/", dev->handler->name, "/", dev->name, "\n", NULL });
+	return scst_table_attrs(table, &dev->group.cg_item, "") ?:
+	       scst_table_attrs(table, &dev->id_group.cg_item, "id/");
+}
+
+static int scst_table_devices(struct scst_table *table)
+{
+	struct scst_device **devs;
+	int i, ret = 0, nr = scst_devices_hold(&devs);
+
+	for (i = 0; i < nr; i++) {
+		ret = ret ?: scst_table_device(table, devs[i]);
+		scst_device_put(devs[i]);
+	}
+	kvfree(devs);
+	return nr < 0 ? nr : ret;
+}
+
+/**
+ * scst_device_table_read() - the read half of a binary attribute of configfs
+ * @buf: NULL when configfs asks how much room is needed
+ * @size: of @buf
+ *
+ * For each device a line "/HANDLER/NAME", and one for each attribute that can be read: its name, a blank, its value.
+ * Room that is left over is empty lines at the end.  Process context, no lock is held from one value to the next.
+ *
+ * Return: bytes, -ENOMEM, or -EAGAIN if there came more between the two calls.
+ */
+ssize_t scst_device_table_read(void *buf, size_t size)
+{
+	struct scst_table table = { .buf = buf, .size = buf ? size : 0 };
+	int ret;
+
+	table.page = (char *)__get_free_page(GFP_KERNEL);
+	if (!table.page)
+		return -ENOMEM;
+	ret = scst_table_devices(&table);
+	free_page((unsigned long)table.page);
+	if (ret)
+		return ret;
+	if (!buf)
+		return table.len + SCST_TABLE_SLACK;
+	if (table.len > size)
+		return -EAGAIN;
+	memset(buf + table.len, '\n', size - table.len);
+	return size;
+}
 
 /* --- handlers ---------------------------------------------------------------------------------------- */
 

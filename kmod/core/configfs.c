@@ -96,6 +96,37 @@ int scst_parse_u64(const char *page, u64 max, u64 *value)
 	return *value > max ? -ERANGE : 0;
 }
 
+#define SCST_WITHIN		" within "
+#define SCST_WITHIN_MAX		(24 * 3600 * MSEC_PER_SEC)
+
+/**
+ * scst_parse_within() - what is asked for, and how long to wait for it
+ * @page: "WORD", or "WORD within MILLISECONDS"
+ * @word: the first of it, with the newline if it is the last
+ * @until: to wait until (jiffies), SCST_STORE_ENDLESS if it is not said
+ *
+ * Return: 0, -EINVAL, -ERANGE for more than a day.
+ */
+int scst_parse_within(const char *page, char word[SCST_WORD_LEN], u64 *until)
+{
+	const char *within = strstr(page, SCST_WITHIN);
+	size_t len = within ? within - page : strlen(page);
+	u64 ms;
+	int ret;
+
+	if (len >= SCST_WORD_LEN)
+		return -EINVAL;
+	memcpy(word, page, len);
+	word[len] = '\0';
+	*until = SCST_STORE_ENDLESS;
+	if (!within)
+		return 0;
+	ret = scst_parse_u64(within + strlen(SCST_WITHIN), SCST_WITHIN_MAX, &ms);
+	if (!ret)
+		*until = get_jiffies_64() + msecs_to_jiffies(ms);
+	return ret;
+}
+
 /* --- root ------------------------------------------------------------------------------------------ */
 
 static ssize_t scst_root_version_show(struct config_item *item, char *page)
@@ -172,6 +203,11 @@ static ssize_t scst_root_buffer_limit_store(struct config_item *item, const char
 	return count;
 }
 
+static ssize_t scst_root_device_table_read(struct config_item *item, void *buf, size_t size)
+{
+	return scst_device_table_read(buf, size);
+}
+
 CONFIGFS_ATTR_RO(scst_root_, version);
 CONFIGFS_ATTR_RO(scst_root_, features);
 CONFIGFS_ATTR_RO(scst_root_, generation);
@@ -181,6 +217,7 @@ CONFIGFS_ATTR_WO(scst_root_, commit);
 CONFIGFS_ATTR_WO(scst_root_, commit_fence);
 CONFIGFS_ATTR_RO(scst_root_, settled);
 CONFIGFS_ATTR(scst_root_, buffer_limit);
+CONFIGFS_BIN_ATTR_RO(scst_root_, device_table, NULL, 0);
 
 static struct configfs_attribute *scst_root_attrs[] = {
 	&scst_root_attr_version,
@@ -195,9 +232,15 @@ static struct configfs_attribute *scst_root_attrs[] = {
 	NULL,
 };
 
+static struct configfs_bin_attribute *scst_root_bin_attrs[] = {
+	&scst_root_attr_device_table,
+	NULL,
+};
+
 static struct config_item_type scst_root_type = {
 	.ct_owner	= THIS_MODULE,
 	.ct_attrs	= scst_root_attrs,
+	.ct_bin_attrs	= scst_root_bin_attrs,
 };
 
 static struct configfs_subsystem scst_subsystem = {

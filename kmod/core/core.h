@@ -596,27 +596,31 @@ void scst_retire_flush(void);
 
 #define SCST_STORE_LOOK		(HZ / 10)
 
-/* A store that waits; see scst_store_in_the_way() */
+#define SCST_STORE_ENDLESS	U64_MAX
+
+/* A store that waits, until (jiffies) it was told to; see scst_store_in_the_way() */
 struct scst_store_wait {
 	const struct config_item *item;
+	u64 until;
 	unsigned int looks;
 };
 
+long scst_store_left(const struct scst_store_wait *wait);
 bool scst_store_in_the_way(struct scst_store_wait *wait);
 
 /*
- * Wait in a store of @config_item's for something that may take any time.  0, -ERESTARTSYS if killed, -EINPROGRESS
- * if somebody wants to remove the directory meanwhile.  Under no lock of ours.
+ * Wait in a store of @config_item's for something that may take any time.  0, -ERESTARTSYS if killed, -ETIMEDOUT if it
+ * was to wait no longer, -EINPROGRESS if somebody wants to remove the directory meanwhile.  Under no lock of ours.
  */
-#define scst_wait_in_store(config_item, wq, condition)					\
+#define scst_wait_in_store(config_item, wq, condition, until_)				\
 ({											\
-	struct scst_store_wait wait_ = { .item = (config_item) };			\
+	struct scst_store_wait wait_ = { .item = (config_item), .until = (until_) };	\
 	long left_;									\
 											\
 	do {										\
-		left_ = wait_event_killable_timeout(wq, condition, SCST_STORE_LOOK);	\
-	} while (!left_ && !scst_store_in_the_way(&wait_));				\
-	left_ > 0 ? 0 : (int)left_ ?: -EINPROGRESS;					\
+		left_ = wait_event_killable_timeout(wq, condition, scst_store_left(&wait_));	\
+	} while (!left_ && scst_store_left(&wait_) && !scst_store_in_the_way(&wait_));	\
+	left_ > 0 ? 0 : (int)left_ ?: scst_store_left(&wait_) ? -EINPROGRESS : -ETIMEDOUT;	\
 })
 
 /* What a store has asked for and waits for, held by both sides. */
@@ -631,26 +635,27 @@ struct scst_request *scst_request_alloc(void);
 struct scst_request *scst_request_get(struct scst_request *req);
 void scst_request_put(struct scst_request *req);
 void scst_request_answer(struct scst_request **slot, int result);
-int scst_request_wait(struct scst_request *req, const struct config_item *item);
+int scst_request_wait(struct scst_request *req, const struct config_item *item, u64 until);
 
 /* --- device.c, backing.c, target.c, port.c ------------------------------------------------- */
 
 void scst_device_setup(struct scst_device *dev, const struct scst_handler *handler, const char *name);
 int scst_device_init_ref(struct scst_device *dev);
-int scst_device_set_enabled(struct scst_device *dev, bool on);
-int scst_device_set_active(struct scst_device *dev, bool on);
-int scst_device_reopen(struct scst_device *dev);
+int scst_device_set_enabled(struct scst_device *dev, bool on, u64 until);
+int scst_device_set_active(struct scst_device *dev, bool on, u64 until);
+int scst_device_reopen(struct scst_device *dev, u64 until);
 void scst_device_for_each_nexus(struct scst_device *dev, void (*fn)(struct scst_nexus *, void *),
 				void *arg);
 void scst_device_get(struct scst_device *dev);
 void scst_device_put(struct scst_device *dev);
 void scst_device_unlink(struct scst_device *dev);
 void scst_device_retire(struct scst_device *dev);
+int scst_devices_hold(struct scst_device ***devs);
 bool scst_device_name_taken(const char *name);
 const char *scst_device_state_name(const struct scst_device *dev);
 u32 scst_device_block_size(const struct scst_device *dev);
 u64 scst_device_size(const struct scst_device *dev);
-int scst_device_resize(struct scst_device *dev, u64 size);
+int scst_device_resize(struct scst_device *dev, u64 size, u64 until);
 bool scst_device_rotational(const struct scst_device *dev);
 
 /* configfs cuts longer values at a page. */
@@ -664,7 +669,7 @@ void scst_device_forget_backing(struct scst_device *dev);
 u32 scst_target_max_xfer(const struct scst_target *tgt);
 int scst_target_setup(struct scst_target *tgt, const struct scst_target_driver *drv, const char *name);
 void scst_target_limits_default(struct scst_target *tgt);
-int scst_target_set_enabled(struct scst_target *tgt, bool on);
+int scst_target_set_enabled(struct scst_target *tgt, bool on, u64 until);
 int scst_target_set_rel_id(struct scst_target *tgt, u16 id);
 void scst_target_retire(struct scst_target *tgt);
 const char *scst_target_state_name(const struct scst_target *tgt);
@@ -714,10 +719,14 @@ extern const struct file_operations scst_latency_fops;
 void scst_group_withdraw(struct config_group *group);
 int scst_configfs_init(void);
 void scst_configfs_exit(void);
+#define SCST_WORD_LEN		24		/* of what is asked for: no longer than a number */
+
 int scst_parse_u64(const char *page, u64 max, u64 *value);
+int scst_parse_within(const char *page, char word[SCST_WORD_LEN], u64 *until);
 extern struct config_group scst_devices_group;
 extern struct config_group scst_targets_group;
 extern struct configfs_item_operations scst_device_item_ops;
+ssize_t scst_device_table_read(void *buf, size_t size);
 ssize_t scst_lun_table_read(struct scst_lun_dir *dir, void *buf, size_t size);
 void scst_lun_dir_init(struct scst_lun_dir *dir, struct scst_target *tgt, struct config_group *parent);
 int scst_target_dirs_alloc(struct scst_target *tgt);

@@ -674,16 +674,17 @@ static int scst_device_ask_parked(struct scst_device *dev, struct scst_request *
 	return 0;
 }
 
-/* Ask and wait, in a store of the device's. */
-static int scst_device_store(struct scst_device *dev,
-			     int (*ask)(struct scst_device *dev, struct scst_request **req))
+typedef int scst_device_ask_fn(struct scst_device *dev, struct scst_request **req);
+
+/* What to wait for, NULL: there is nothing. */
+static struct scst_request *scst_device_place(struct scst_device *dev, scst_device_ask_fn *ask)
 {
 	struct scst_request *req = scst_request_alloc();
 	unsigned int noio;
 	int ret;
 
 	if (!req)
-		return -ENOMEM;
+		return ERR_PTR(-ENOMEM);
 	noio = memalloc_noio_save();
 	ret = mutex_lock_killable(&dev->settings_lock);
 	if (!ret) {
@@ -692,50 +693,108 @@ static int scst_device_store(struct scst_device *dev,
 	}
 	memalloc_noio_restore(noio);
 	if (!ret)
-		return req ? scst_request_wait(req, &dev->group.cg_item) : 0;
+		return req;
+	scst_request_put(req);
+	return ERR_PTR(ret);
+}
+
+/* Ask and wait, in a store of the device's. */
+static int scst_device_store(struct scst_device *dev, scst_device_ask_fn *ask, u64 until)
+{
+	struct scst_request *req = scst_device_place(dev, ask);
+	int ret;
+
+	if (IS_ERR_OR_NULL(req))
+		return PTR_ERR_OR_ZERO(req);
+	ret = scst_request_wait(req, &dev->group.cg_item, until);
+	scst_request_put(req);
+	return ret == -ETIMEDOUT ? -EINPROGRESS : ret;
+}
+
+/*
+ * The backing does not answer in time, and is opened without anybody who waits.  The device is enabled as one is whose
+ * backing is absent: from here on LUNs may lead here, and what the opening says is the error of a parked device.
+ */
+static int scst_device_register_opening(struct scst_device *dev)
+{
+	int ret = dev->enabled ? 0 : scst_device_register(dev);
+
+	lockdep_assert_held(&dev->settings_lock);
+	if (ret) {
+		scst_request_answer(&dev->request, ret);
+		WRITE_ONCE(dev->goal, SCST_DEVICE_DISABLED);
+		return ret;
+	}
+	scst_device_event(dev, "opening");
+	return 0;
+}
+
+/* The time is up: what is answered meanwhile is answered. */
+static int scst_device_enable_late(struct scst_device *dev, const struct scst_request *req)
+{
+	unsigned int noio = memalloc_noio_save();
+	int ret;
+
+	mutex_lock(&dev->settings_lock);
+	if (req->answered)
+		ret = req->result;
+	else
+		ret = scst_device_register_opening(dev);
+	mutex_unlock(&dev->settings_lock);
+	memalloc_noio_restore(noio);
+	return ret;
+}
+
+static int scst_device_store_enabled(struct scst_device *dev, u64 until)
+{
+	struct scst_request *req = scst_device_place(dev, scst_device_ask_enabled);
+	int ret;
+
+	if (IS_ERR_OR_NULL(req))
+		return PTR_ERR_OR_ZERO(req);
+	ret = scst_request_wait(req, &dev->group.cg_item, until);
+	if (ret == -ETIMEDOUT)
+		ret = scst_device_enable_late(dev, req);
 	scst_request_put(req);
 	return ret;
 }
 
 /* Until neither the device itself nor one of its name is on the way out. */
-static int scst_device_wait_clear(struct scst_device *dev)
+static int scst_device_wait_clear(struct scst_device *dev, u64 until)
 {
 	const struct config_item *item = &dev->group.cg_item;
-	int ret = scst_wait_in_store(item, dev->changed, !scst_device_leaving(dev));
+	int ret = scst_wait_in_store(item, dev->changed, !scst_device_leaving(dev), until);
 
-	return ret ?: scst_wait_in_store(item, scst_retired, !scst_retiring_name(&dev->retiree));
+	return ret ?: scst_wait_in_store(item, scst_retired, !scst_retiring_name(&dev->retiree), until);
 }
 
 /*
  * The backing was busy: is that because of a device on its way out?  There is no telling before it is open, so
  * one of the same handler is waited for, but not for long.
  */
-static bool scst_device_busy_wait(struct scst_device *dev, unsigned int ends, unsigned long until)
+static bool scst_device_busy_wait(struct scst_device *dev, unsigned int ends, u64 until)
 {
 	const void *kind = dev->handler;
 
 	if (ends == scst_retire_ends() && !scst_retiring_kind(kind, ends))
 		return false;
-	if (scst_wait_in_store(&dev->group.cg_item, scst_retired,
-			       !scst_retiring_kind(kind, ends) || time_after(jiffies, until)))
-		return false;
-	return !time_after(jiffies, until);
+	return !scst_wait_in_store(&dev->group.cg_item, scst_retired, !scst_retiring_kind(kind, ends), until);
 }
 
-static int scst_device_enable(struct scst_device *dev)
+static int scst_device_enable(struct scst_device *dev, u64 until)
 {
-	unsigned long until = jiffies + SCST_BUSY_PATIENCE;
+	u64 busy_until = min(until, get_jiffies_64() + SCST_BUSY_PATIENCE);
 	unsigned int ends;
 	int ret;
 
 	do {
-		ret = scst_device_wait_clear(dev);
+		ret = scst_device_wait_clear(dev, until);
 		/* Nothing has been asked for yet. */
 		if (ret)
-			return ret == -EINPROGRESS ? -EBUSY : ret;
+			return ret == -ERESTARTSYS ? ret : -EBUSY;
 		ends = scst_retire_ends();
-		ret = scst_device_store(dev, scst_device_ask_enabled);
-	} while (ret == -EBUSY && scst_device_busy_wait(dev, ends, until));
+		ret = scst_device_store_enabled(dev, until);
+	} while (ret == -EBUSY && scst_device_busy_wait(dev, ends, busy_until));
 	return ret;
 }
 
@@ -743,18 +802,21 @@ static int scst_device_enable(struct scst_device *dev)
  * scst_device_set_enabled() - register or unregister a device
  * @dev: the device
  * @on: which
+ * @until: to wait until (jiffies)
  *
  * In a store of the device's; a request and a killable wait for what comes of it.  Before enabling it waits for an
  * earlier disable, and for another device on its way out that has the name; killed then, nothing was asked for.
+ * A backing that can't be opened in time goes on being opened, and the device is enabled.
  *
  * Return: 0; enabling: -ENODATA, -EINVAL, -EEXIST if another device has the identity, or what opening the backing
- * said, unless that means "absent", which parks the device; disabling: -EBUSY while LUNs point at it.
+ * said, unless that means "absent", which parks the device; -EBUSY if nothing could be asked for in time; disabling:
+ * -EBUSY while LUNs point at it, -EINPROGRESS if it was to wait no longer.
  * -ERESTARTSYS if killed and -EINPROGRESS if somebody wants to remove the directory: the request goes on by
  * itself.  -ECANCELED if another request came in between.
  */
-int scst_device_set_enabled(struct scst_device *dev, bool on)
+int scst_device_set_enabled(struct scst_device *dev, bool on, u64 until)
 {
-	return on ? scst_device_enable(dev) : scst_device_store(dev, scst_device_ask_disabled);
+	return on ? scst_device_enable(dev, until) : scst_device_store(dev, scst_device_ask_disabled, until);
 }
 
 static void scst_device_lost_work(struct work_struct *work)
@@ -851,10 +913,11 @@ static void scst_resize_job(struct scst_job *job)
 	scst_device_put(dev);
 }
 
-static int scst_device_look(struct scst_device *dev, u64 size, bool grow)
+static int scst_device_look(struct scst_device *dev, u64 size, bool grow, u64 until)
 {
 	struct scst_resize *resize = kzalloc(sizeof(*resize), GFP_KERNEL);
 	struct scst_request *req = scst_request_alloc();
+	int ret;
 
 	if (!resize || !req) {
 		kfree(resize);
@@ -867,41 +930,45 @@ static int scst_device_look(struct scst_device *dev, u64 size, bool grow)
 	resize->grow = grow;
 	resize->req = scst_request_get(req);
 	scst_device_add_job(dev, &resize->job);
-	return scst_request_wait(req, &dev->group.cg_item);
+	ret = scst_request_wait(req, &dev->group.cg_item, until);
+	scst_request_put(req);
+	return ret == -ETIMEDOUT ? -EINPROGRESS : ret;
 }
 
 /**
  * scst_device_set_active() - open or close the backing of an enabled device
  * @dev: the device
  * @on: which; of a device that is active: look whether its backing has grown
+ * @until: to wait until (jiffies)
  *
  * In a store of the device's; a request and a killable wait for what comes of it.
  *
  * Return: 0, -EINVAL if the device is disabled, what the open said, or as scst_device_set_enabled().
  */
-int scst_device_set_active(struct scst_device *dev, bool on)
+int scst_device_set_active(struct scst_device *dev, bool on, u64 until)
 {
 	if (on && READ_ONCE(dev->state) == SCST_DEVICE_ACTIVE) {
-		int ret = dev->handler->capacity ? scst_device_look(dev, 0, true) : 0;
+		int ret = dev->handler->capacity ? scst_device_look(dev, 0, true, until) : 0;
 
 		/* Unless it was parked just now. */
 		if (ret != -ESHUTDOWN)
 			return ret;
 	}
-	return scst_device_store(dev, on ? scst_device_ask_active : scst_device_ask_parked);
+	return scst_device_store(dev, on ? scst_device_ask_active : scst_device_ask_parked, until);
 }
 
 /**
  * scst_device_reopen() - close the backing of an enabled device, if it is open, and open it
  * @dev: the device
+ * @until: to wait until (jiffies)
  *
  * In a store of the device's; a request and a killable wait for what comes of it.
  *
  * Return: 0, -EINVAL if the device is disabled, what the open said, or as scst_device_set_enabled().
  */
-int scst_device_reopen(struct scst_device *dev)
+int scst_device_reopen(struct scst_device *dev, u64 until)
 {
-	return scst_device_store(dev, scst_device_ask_reopened);
+	return scst_device_store(dev, scst_device_ask_reopened, until);
 }
 
 /* While disabled it is a setting, if it is one at all; while parked it is what to serve next. */
@@ -933,6 +1000,7 @@ static int scst_device_resize_closed(struct scst_device *dev, u64 size, bool *ac
  * scst_device_resize() - choose how much of the backing is served
  * @dev: the device
  * @size: bytes, a multiple of the block size; 0: all there is
+ * @until: to wait until (jiffies)
  *
  * In a store of the device's; killable.  Active, it holds from now on; parked, from the next activation, and a backing
  * that has become smaller is accepted then.  Forgotten when the device is disabled.  Disabled, it is the
@@ -941,13 +1009,13 @@ static int scst_device_resize_closed(struct scst_device *dev, u64 size, bool *ac
  * Return: 0; -ERANGE: the backing has less; -EINVAL: no multiple, or no setting; -EBUSY: enabled, and the size
  * can't change, or just being opened or closed; or as scst_device_set_enabled().
  */
-int scst_device_resize(struct scst_device *dev, u64 size)
+int scst_device_resize(struct scst_device *dev, u64 size, u64 until)
 {
 	bool active = false;
 	int ret = scst_device_resize_closed(dev, size, &active);
 
 	if (!ret && active)
-		ret = scst_device_look(dev, size, false);
+		ret = scst_device_look(dev, size, false, until);
 	return ret == -ESHUTDOWN ? -EBUSY : ret;
 }
 
@@ -1022,6 +1090,55 @@ bool scst_device_name_taken(const char *name)
 		if (!strcmp(dev->name, name))
 			return true;
 	return false;
+}
+
+#define SCST_DEVICES_MORE	16	/* that may come while memory is allocated */
+
+static size_t scst_devices_count(void)
+{
+	const struct scst_device *dev;
+	size_t nr = 0;
+
+	mutex_lock(&scst_config_mutex);
+	list_for_each_entry(dev, &scst_devices, entry)
+		nr++;
+	mutex_unlock(&scst_config_mutex);
+	return nr;
+}
+
+/**
+ * scst_devices_hold() - take a reference to every device
+ * @devs: where to put the array of them, in the order in which they were made; freed by the caller with kvfree()
+ *
+ * Process context, takes scst_config_mutex.
+ *
+ * Return: how many, -ENOMEM, or -EAGAIN if there are more all of a sudden.
+ */
+int scst_devices_hold(struct scst_device ***devs)
+{
+	size_t room = scst_devices_count() + SCST_DEVICES_MORE, held = 0;
+	struct scst_device *dev;
+	bool more = false;
+
+	*devs = kvmalloc_array(room, sizeof(**devs), GFP_KERNEL);
+	if (!*devs)
+		return -ENOMEM;
+	mutex_lock(&scst_config_mutex);
+	list_for_each_entry(dev, &scst_devices, entry) {
+		more = held == room;
+		if (more)
+			break;
+		scst_device_get(dev);
+		(*devs)[held++] = dev;
+	}
+	mutex_unlock(&scst_config_mutex);
+	if (!more)
+		return held;
+	while (held)
+		scst_device_put((*devs)[--held]);
+	kvfree(*devs);
+	*devs = NULL;
+	return -EAGAIN;
 }
 
 /* Fields of a new, zeroed device; active_ref is made by the caller, who can fail. */

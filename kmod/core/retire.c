@@ -97,6 +97,16 @@ void scst_retire_flush(void)
 
 /* --- waiting in a store --------------------------------------------------------------------------- */
 
+/* How long to wait until the next look; 0: the time is up. */
+long scst_store_left(const struct scst_store_wait *wait)
+{
+	u64 now = get_jiffies_64();
+
+	if (wait->until <= now)
+		return 0;
+	return min_t(u64, wait->until - now, SCST_STORE_LOOK);
+}
+
 /**
  * scst_store_in_the_way() - does somebody wait for the end of this store?
  * @wait: the store's
@@ -157,13 +167,8 @@ void scst_request_answer(struct scst_request **slot, int result)
 	scst_request_put(req);
 }
 
-/* Drops the caller's reference.  Return: the result, or what scst_wait_in_store() says. */
-int scst_request_wait(struct scst_request *req, const struct config_item *item)
+/* Return: the result, or what scst_wait_in_store() says. */
+int scst_request_wait(struct scst_request *req, const struct config_item *item, u64 until)
 {
-	int ret = scst_wait_in_store(item, req->wait, smp_load_acquire(&req->answered));
-
-	if (!ret)
-		ret = req->result;
-	scst_request_put(req);
-	return ret;
+	return scst_wait_in_store(item, req->wait, smp_load_acquire(&req->answered), until) ?: req->result;
 }

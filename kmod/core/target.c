@@ -310,23 +310,24 @@ static struct scst_request *scst_target_ask(struct scst_target *tgt, bool on, st
  * scst_target_set_enabled() - open a target to initiators, or close it
  * @tgt: the target
  * @on: which
+ * @until: to wait until (jiffies)
  *
  * In a store of the target's; a request and a killable wait for what comes of it.  Before enabling it waits for another
  * target on its way out that has the name; killed then, nothing was asked for.  Closing it waits for the
  * last session to go, and enabling one that is being closed does, too.
  *
  * Return: 0, also if the hardware is not there, or what the driver's enable() said.  -ERESTARTSYS if killed and
- * -EINPROGRESS if somebody wants to remove the directory: the request goes on by itself.  -ECANCELED if a
- * contradictory one came in between.
+ * -EINPROGRESS if it was to wait no longer or somebody wants to remove the directory: the request goes on by itself.
+ * -ECANCELED if a contradictory one came in between.  -EBUSY if nothing was asked for in time.
  */
-int scst_target_set_enabled(struct scst_target *tgt, bool on)
+int scst_target_set_enabled(struct scst_target *tgt, bool on, u64 until)
 {
 	const struct config_item *item = &tgt->group.cg_item;
 	struct scst_request *req;
-	int ret = on ? scst_wait_in_store(item, scst_retired, !scst_retiring_name(&tgt->retiree)) : 0;
+	int ret = on ? scst_wait_in_store(item, scst_retired, !scst_retiring_name(&tgt->retiree), until) : 0;
 
 	if (ret)
-		return ret == -EINPROGRESS ? -EBUSY : ret;
+		return ret == -ERESTARTSYS ? ret : -EBUSY;
 	req = scst_request_alloc();
 	if (!req)
 		return -ENOMEM;
@@ -337,7 +338,11 @@ int scst_target_set_enabled(struct scst_target *tgt, bool on)
 	}
 	req = scst_target_ask(tgt, on, req);
 	mutex_unlock(&tgt->lock);
-	return req ? scst_request_wait(req, item) : 0;
+	if (!req)
+		return 0;
+	ret = scst_request_wait(req, item, until);
+	scst_request_put(req);
+	return ret == -ETIMEDOUT ? -EINPROGRESS : ret;
 }
 
 /* For what may change only while no session is there. */

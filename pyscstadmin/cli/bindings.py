@@ -23,6 +23,8 @@ def binding_lines(outcome: Outcome) -> Iterator[str]:
 
 def _parked_lines(outcome: Outcome) -> Iterator[str]:
     proofs = {proof.device: proof for proof in outcome.proofs}
+    for name in outcome.opening:
+        yield f"{name}: opening; its backing does not answer yet"
     for name in outcome.parked:
         proof = proofs.get(name)
         known = proof is not None and not proof.bound and proof.was is not Was.ABSENT
@@ -34,7 +36,7 @@ def elsewhere_lines(outcome: Outcome) -> Iterator[str]:
     for proof in outcome.proofs:
         if proof.was in (Was.MOVED, Was.ANY):
             yield f"{proof.device}: {proof.text}"
-        elif not proof.bound and proof.device not in outcome.parked:
+        elif not proof.bound and proof.device not in (*outcome.parked, *outcome.opening):
             goes_on = "goes on with what it has open, which is not what it is to be known by"
             yield f"{proof.device}: {goes_on}: {proof.text}"
 

@@ -12,11 +12,10 @@ A place says what it is, or what it has, and fixes parameters of the commands th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 
 from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
+from pyscstadmin.values import dataclass, field, replace
 
 __all__ = ["KINDS", "PLURALS", "TOP", "Place", "parts", "place"]
 
@@ -51,6 +50,8 @@ class Place:
         found = _child(self, name)
         if found is None:
             fixed = list(self.folders())
+            from difflib import get_close_matches  # for what is wrong only
+
             close = get_close_matches(name, fixed, 1)
             raise WrongUsage(f"{self.path} has no {name}{f'; did you mean {close[0]}?' if close else ''}")
         return replace(found, path=f"{self.path.rstrip('/')}/{name}")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli.bindings import elsewhere_lines
@@ -14,6 +13,7 @@ from pyscstadmin.cli.words import quote
 from pyscstadmin.config.layout import device_dir
 from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel.prove import Proof, Was
+from pyscstadmin.values import asdict
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
@@ -58,7 +58,7 @@ def outcome_data(outcome: Outcome) -> dict[str, Any]:
         "exit_code": outcome.exit_code,
         "operations": [operation_data(step) for step in outcome.done],
         "failed": [{"step": f.operation.text, **f.error.as_dict()} for f in outcome.failed],
-        "parked": list(outcome.parked),
+        "parked": [*outcome.parked, *outcome.opening],
         "generation": outcome.generation,
         "settled": outcome.settled,
         "running": running_data(outcome.running),
@@ -88,7 +88,7 @@ def running_data(running: Iterable[Running]) -> list[dict[str, object]]:
 
 def outcome_said(ctx: Context, outcome: Outcome) -> Iterator[str]:
     """What is not as it was asked for, or should not be."""
-    yield from (parked_because(ctx, name) for name in outcome.parked)
+    yield from (parked_because(ctx, name) for name in (*outcome.parked, *outcome.opening))
     yield from elsewhere_lines(outcome)
     yield from (f"left out: {failure.operation.text}: {failure.error}" for failure in outcome.failed)
     yield from running_lines(outcome)
@@ -96,7 +96,7 @@ def outcome_said(ctx: Context, outcome: Outcome) -> Iterator[str]:
 
 
 def parked_because(ctx: Context, name: str) -> str:
-    """A line about a parked device, as it is now."""
+    """A line about a device that waits for its backing, as it is now."""
     from pyscstadmin.kernel import read
 
     try:
@@ -104,9 +104,13 @@ def parked_because(ctx: Context, name: str) -> str:
         if device is None:
             return f"{name}: parked"
         place = device_dir(device.handler, name)
-        error, wanted = ctx.admin.tree.read_many([f"{place}/error", f"{place}/wanted"])
+        state, error, wanted = ctx.admin.tree.read_many(
+            [f"{place}/state", f"{place}/error", f"{place}/wanted"]
+        )
     except OperationError:
         return f"{name}: parked"
+    if state == "opening":
+        return f"{name}: opening; {device.path} does not answer yet"
     if wanted != "1":
         return f"{name}: parked on request; `activate` opens it"
     proof = ctx.admin.find(name)

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli.places import TOP, Place
 from pyscstadmin.cli.words import Word, WrongUsage, named
 from pyscstadmin.config.settings import Flag, Rows, Setting
+from pyscstadmin.values import dataclass, field
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
@@ -21,6 +20,8 @@ __all__ = ["Form", "Given", "Param", "Result", "Run", "assign", "flag", "near", 
 
 def near(word: str, known: Iterable[str]) -> str:
     """`; did you mean map?`, or nothing."""
+    from difflib import get_close_matches  # for what is wrong only
+
     close = get_close_matches(word, list(known), 1) if len(word) < 100 else []
     return f"; did you mean {close[0]}?" if close else ""
 

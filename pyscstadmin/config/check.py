@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -32,6 +31,7 @@ from pyscstadmin.config.settings import (
     kind_of,
 )
 from pyscstadmin.config.spelling import name_key
+from pyscstadmin.values import dataclass
 
 __all__ = ["Checker", "Finding"]
 

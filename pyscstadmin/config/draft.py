@@ -8,8 +8,6 @@ in which each change costs what it changes. It knows what contradicts itself, an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from difflib import get_close_matches
 from typing import NoReturn
 
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
@@ -17,6 +15,7 @@ from pyscstadmin.config.names import LUN_MAX
 from pyscstadmin.config.settings import Values
 from pyscstadmin.config.spelling import name_key
 from pyscstadmin.errors import Conflict
+from pyscstadmin.values import replace
 
 __all__ = ["Draft", "DraftGroup", "DraftTarget", "Key", "Known", "LunSet", "Names", "near", "no_single"]
 
@@ -25,6 +24,8 @@ Key = tuple[str, str]
 
 def near(word: str, known: Iterable[str]) -> str:
     """`; did you mean da?`, or nothing."""
+    from difflib import get_close_matches  # for what is wrong only
+
     choices = list(known)
     close = get_close_matches(word, choices, 1, 0.5) if len(word) < 300 and len(choices) < 5000 else []
     return f"; did you mean {close[0]}?" if close else ""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from pyscstadmin.values import dataclass, field
 
 __all__ = ["Path", "Places", "dotted", "locate"]
 

@@ -8,7 +8,6 @@ exactly when they mean the same. Texts are as the kernel shows them, without the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +16,7 @@ from pyscstadmin.config.names import PRIORITY_DEFAULT, canonical_eui64, canonica
 from pyscstadmin.config.settings import DRIVERS, HANDLERS, ROOT, Rows, Values, hint
 from pyscstadmin.config.spelling import unique
 from pyscstadmin.errors import InvalidInput, Problem
+from pyscstadmin.values import dataclass, field
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -57,7 +57,7 @@ class _Thing:
 
     def but(self, /, **changes: Any) -> Self:
         """The same with some fields or settings changed. Raises `InvalidInput`."""
-        fields: tuple[str, ...] = tuple(self.__dataclass_fields__)  # type: ignore[attr-defined]
+        fields: tuple[str, ...] = self.__match_args__  # type: ignore[attr-defined]
         kept = {name: getattr(self, name) for name in fields if name not in changes}
         return self.__class__(**{**kept, **changes})
 
@@ -142,7 +142,7 @@ class Device(_Thing):
         handler: str,
         enabled: bool = True,
         *,
-        id: Identity = Identity(),
+        id: Identity = Identity(),  # noqa: B008 - it cannot be changed
         settings: Values | None = None,
         **own: Any,
     ) -> None:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from pyscstadmin.config import names
 from pyscstadmin.config.facts import NOTHING, TEXT_MAX, Facts
 from pyscstadmin.config.names import Fault
 from pyscstadmin.errors import InvalidInput, Problem
+from pyscstadmin.values import dataclass, field
 
 __all__ = [
     "AUTO",
@@ -697,6 +696,8 @@ def _problem(table: Rows, name: str, value: object) -> str:
 
 def hint(word: str, known: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
     """What may have been meant instead of a word, or what there is."""
+    from difflib import get_close_matches  # for what is wrong only
+
     choices = list(known)
     close = get_close_matches(word, choices, 1, 0.5) if len(word) < 100 and len(choices) < 2000 else []
     if close:

@@ -4,6 +4,10 @@
 Whatever fails or interrupts, everything done before is undone in reverse order, staged changes included. A
 program that is killed in the middle leaves the kernel with exactly the calls it made; the next apply reads
 that and does the rest.
+
+What takes long because a backing does not answer, or commands do not end, is waited for with patience
+(`asking.Patience`) and then goes on by itself: a device whose backing is not open by then is one that waits
+for its backing, and what is being closed serves nobody any more.
 """
 
 from __future__ import annotations
@@ -11,7 +15,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from pyscstadmin.config.plan import (
@@ -32,12 +35,14 @@ from pyscstadmin.config.plan import (
 )
 from pyscstadmin.config.settings import HANDLERS
 from pyscstadmin.errors import ApplyFailed, OperationError, PartlyApplied
+from pyscstadmin.kernel.asking import Patience
 from pyscstadmin.kernel.cfs import View
 from pyscstadmin.kernel.hints import hinted
 from pyscstadmin.kernel.prove import Proof, Was
 from pyscstadmin.kernel.read import other_link
 from pyscstadmin.kernel.running import Running
 from pyscstadmin.kernel.stops import deferred, uninterrupted
+from pyscstadmin.values import dataclass
 
 if TYPE_CHECKING:
     from pyscstadmin.config.lint import Remark
@@ -49,6 +54,11 @@ Progress = Callable[[int, int, Operation], None]
 
 # Proves the backing of the device in a directory, which is opened within.
 Prover = Callable[[View, str], AbstractContextManager[Proof]]
+
+# Seconds for requests, where nobody says it.
+_PATIENCE = 3.0
+
+_CLOSING = "it is still being closed: its backing, or commands of initiators, keep it waiting"
 
 _UNKNOWN = (
     "in force: the new access, without the LUNs of devices that were to change; staged, as before: what the "
@@ -67,7 +77,8 @@ class Failure:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What an execution did: the operations done, those left out, and the devices that wait for their
-    backing. It is false if there was nothing to do.
+    backing (`parked`), or whose backing did not answer yet (`opening`). It is false if there was nothing to
+    do.
 
     `generation` is the one that this execution brought into force (or found there). `settled`: it took
     nothing from anybody, or no command runs any more that was admitted before; None: nobody waited for
@@ -84,18 +95,19 @@ class Outcome:
     running: tuple[Running, ...] = ()
     remarks: tuple[Remark, ...] = ()
     proofs: tuple[Proof, ...] = ()
+    opening: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.done or self.failed)
 
     @property
     def exit_code(self) -> int:
-        """0 done, 3 done but devices are parked, 4 operations were left out or revoked access is still in
-        use.
+        """0 done, 3 done but devices are parked or being opened, 4 operations were left out or revoked access
+        is still in use.
         """
         if self.failed or self.settled is False:
             return 4
-        return 3 if self.parked else 0
+        return 3 if self.parked or self.opening else 0
 
 
 def execute(
@@ -108,6 +120,7 @@ def execute(
     fence: bool = False,
     deliver: Callable[[], None] | None = None,
     prove: Prover | None = None,
+    patience: Patience | None = None,
 ) -> Outcome:
     """Execute a plan that was made from the configuration of this generation.
 
@@ -116,11 +129,12 @@ def execute(
     `ApplyFailed` (all undone) or `PartlyApplied` (undoing failed). Signals whose handlers raise, as
     control-C does, and exceptions of `progress` undo everything too; the latter are raised again. `deliver`
     runs the handlers of signals that came, for a caller who has `deferred` them. `prove`: called around the
-    enabling of each device with a backing.
+    enabling of each device with a backing. `patience`: how long requests are waited for.
     """
     if not plan:
         return Outcome(generation)
-    run = _Run(tree, generation, keep_going, "commit_fence" if fence else "commit", prove)
+    asking = patience if patience is not None else Patience(_PATIENCE)
+    run = _Run(tree, generation, keep_going, "commit_fence" if fence else "commit", prove, asking)
     operations = run.leaves(plan.operations)
     if deliver is not None:
         deliver()
@@ -133,10 +147,19 @@ class _Run:
     """The operations done so far, and their acts in order."""
 
     def __init__(
-        self, tree: View, generation: int, keep_going: bool, committing: str, prove: Prover | None
+        self,
+        tree: View,
+        generation: int,
+        keep_going: bool,
+        committing: str,
+        prove: Prover | None,
+        patience: Patience,
     ) -> None:
         self.tree = tree
         self.prove = prove
+        self.patience = patience
+        # Directories of what is being closed, as it was asked for here.
+        self.closing: set[str] = set()
         self.committing = committing
         self.base = generation
         self.keep_going = keep_going
@@ -224,17 +247,43 @@ class _Run:
     def write(self, path: str, value: str) -> None:
         """Write an attribute. Before a device is enabled, its backing is proven."""
         directory, _, name = path.rpartition("/")
-        if self.prove is None or (name, value) != ("enabled", "1") or not _backed(directory):
-            self.tree.write(path, value)
+        if name != "enabled":
+            self.set(path, value, directory)
+            return
+        if self.prove is None or value != "1" or not _backed(directory):
+            self.switch(path, value, directory)
             return
         with self.prove(self.tree, directory) as proof:
-            self.tree.write(path, value)
+            self.switch(path, value, directory)
         if self.undoing:
             return
         self.proofs.append(proof)
         if proof.was is Was.NEW and proof.facts is not None:
             # What it is known by now goes with the rest, if that is undone.
             self.acts.append(Write(f"{directory}/facts", proof.facts.text(), ""))
+
+    def set(self, path: str, value: str, directory: str) -> None:
+        """Write a setting."""
+        try:
+            self.tree.write(path, value)
+        except OperationError as error:
+            if error.errno == errno.EBUSY and directory.removesuffix("/id") in self.closing:
+                error.advice = _CLOSING
+            raise
+
+    def switch(self, path: str, value: str, directory: str) -> None:
+        """Enable or disable, and wait as long as the patience lasts. What is being closed then serves nobody,
+        a target that has to be closed first is enabled after that, and undoing goes on as well.
+
+        A target that is enabled waits for no backing, and what its driver says is wanted: so however much of
+        the patience is used up, it is waited for.
+        """
+        if self.patience.ask(self.tree, path, value, whole=value == "1" and path.startswith("targets/")):
+            self.closing.discard(directory)
+        elif value == "0":
+            self.closing.add(directory)
+        elif not self.undoing and self.tree.read(f"{directory}/state") != "closing":
+            raise OperationError("write", f"{self.tree.root}/{path}", value, errno.EINPROGRESS)
 
     def unlink(self, act: Unlink) -> Act:
         """Remove a link to a device, under whatever name somebody made it by hand."""

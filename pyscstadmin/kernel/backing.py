@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import re
 import stat
+import threading
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 
 from pyscstadmin.config.facts import Facts, compare
 from pyscstadmin.kernel.udev import Database, Entry, UdevDatabase
+from pyscstadmin.values import dataclass
 
 __all__ = ["BLOCK", "Found", "Machine", "block_fact", "identify"]
 
@@ -70,6 +71,41 @@ class Found:
     paths: tuple[str, ...] = ()
 
 
+_SILENT = object()
+
+
+class _Look(threading.Thread):
+    """A look that may be given up: then it goes on, and lets go by itself of what it has found."""
+
+    def __init__(self, holding: AbstractContextManager[Found | None]) -> None:
+        super().__init__(daemon=True)
+        self._holding = holding
+        self._found: object = _SILENT
+        self._turn = threading.Lock()
+        self._given_up = False
+
+    def run(self) -> None:
+        """Look."""
+        found = self._holding.__enter__()
+        with self._turn:
+            self._found = found
+            given_up = self._given_up
+        if given_up:
+            self.end()
+
+    def within(self, seconds: float) -> object:
+        """What was found, or `_SILENT`."""
+        self.start()
+        self.join(seconds)
+        with self._turn:
+            self._given_up = self._found is _SILENT
+            return self._found
+
+    def end(self) -> None:
+        """Let go of it."""
+        self._holding.__exit__(None, None, None)
+
+
 class Machine:
     """Looks at paths and disks. `block`: where sysfs has disks by number; `dev`: where their nodes are."""
 
@@ -78,6 +114,7 @@ class Machine:
         self._dev = dev
         self._database = database if database is not None else UdevDatabase()
         self._seen: dict[int, tuple[str, Found | None]] = {}
+        self._silent: dict[str, _Look] = {}
 
     def prepare(self) -> None:
         """Load what most commands do not need, so that it does not take its time when it counts."""
@@ -103,6 +140,25 @@ class Machine:
             yield self._open(fd)
         finally:
             os.close(fd)
+
+    @contextmanager
+    def answering(self, path: str, seconds: float) -> Iterator[Found | None]:
+        """`held`, of a path that answers within this time. Raises `TimeoutError`: a server that is away keeps
+        everybody who looks, for as long as it is away. Who has not answered yet is not asked again, nor is
+        anything else in that directory.
+        """
+        kept = self._silent.get(os.path.dirname(path))
+        if kept is not None and kept.is_alive():
+            raise TimeoutError(path)
+        look = _Look(self.held(path))
+        found = look.within(seconds)
+        if found is _SILENT:
+            self._silent[os.path.dirname(path)] = look
+            raise TimeoutError(path)
+        try:
+            yield found  # type: ignore[misc]
+        finally:
+            look.end()
 
     def at(self, path: str) -> Found | None:
         """What is at a path at this moment."""

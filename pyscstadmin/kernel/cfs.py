@@ -58,6 +58,9 @@ class View(Protocol):
     def write(self, path: str, value: str) -> None:
         """Store a value; an empty one is written as a lone newline."""
 
+    def ask(self, path: str, value: str, milliseconds: int) -> None:
+        """Store what is a request, and wait for it as long as this; EINPROGRESS if it goes on after that."""
+
     def write_raw(self, path: str, data: bytes) -> int:
         """Write these bytes at once, also none at all; returns how many were taken."""
 
@@ -192,6 +195,13 @@ class _Directory:
         try:
             if self._store(path, data) != len(data):
                 raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        except OSError as error:
+            raise self._error("write", path, value, error) from error
+
+    def ask(self, path: str, value: str, milliseconds: int) -> None:
+        """Store a request, waiting as long as this. The error is about the value."""
+        try:
+            self._store(path, os.fsencode(f"{value} within {milliseconds}"))
         except OSError as error:
             raise self._error("write", path, value, error) from error
 

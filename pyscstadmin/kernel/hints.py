@@ -11,7 +11,6 @@ import os
 import re
 import stat
 from collections.abc import Callable
-from dataclasses import replace
 
 from pyscstadmin.config.identity import same_identities
 from pyscstadmin.config.model import Device
@@ -19,6 +18,7 @@ from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel import read
 from pyscstadmin.kernel.backing import BLOCK, block_fact
 from pyscstadmin.kernel.cfs import View
+from pyscstadmin.values import replace
 
 __all__ = ["hinted", "why"]
 

@@ -4,6 +4,8 @@ gone, however it went.
 
 Before it there is a queue, a second such file. Its holder is the next one to get the lock, so that who takes
 the lock again and again does not keep the others from it: he finds somebody in the queue.
+
+Whoever has the lock says in its file who he is and what he waits for.
 """
 
 from __future__ import annotations
@@ -12,28 +14,31 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from pyscstadmin.errors import Conflict, LockTimeout, OperationError
 
 __all__ = ["locked"]
 
 _POLL = 0.005
+_LONGEST = 500
 
 
 @contextmanager
-def locked(path: str, timeout: float = 10.0) -> Iterator[None]:
-    """Hold the lock of all writers, waiting up to `timeout` seconds.
+def locked(path: str, timeout: float = 10.0) -> Iterator[Callable[[str], None]]:
+    """Hold the lock of all writers, waiting up to `timeout` seconds. Gives what to call with what is waited
+    for meanwhile, '' for nothing: those who wait for the lock are told if they wait in vain.
 
     Raises `LockTimeout`, `OperationError`, `Conflict` for a link where the lock should be.
     """
     deadline = time.monotonic() + timeout
     with _held(f"{path}.queue", deadline) as have_queue, _held(path, deadline) as have:
         if not have_queue or not have:
-            raise LockTimeout(path, timeout)
+            raise LockTimeout(path, timeout, have.text())
         have_queue.release()
-        yield
+        have.say("")
+        yield have.say
 
 
 class _File:
@@ -60,6 +65,19 @@ class _File:
             return False
         self.has = True
         return True
+
+    def say(self, waits_for: str) -> None:
+        """Write down whose it is, and what he waits for. That it cannot be is no reason not to go on."""
+        text = f"process {os.getpid()}{f', which waits for {waits_for}' if waits_for else ''}\n"
+        with suppress(OSError):
+            os.pwrite(self.fd, text.encode(), 0)
+
+    def text(self) -> str:
+        """What its holder has written down."""
+        try:
+            return os.pread(self.fd, _LONGEST, 0).decode(errors="replace").partition("\n")[0]
+        except OSError:
+            return ""
 
     def release(self) -> None:
         """Let go of it."""

@@ -8,15 +8,16 @@ was proven here, or nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from enum import Enum
 from typing import Any
 
 from pyscstadmin.config.facts import SAME, Difference, Facts, Verdict, compare
 from pyscstadmin.config.settings import HANDLERS
+from pyscstadmin.kernel.asking import Patience
 from pyscstadmin.kernel.backing import Found, Machine
 from pyscstadmin.kernel.cfs import View
+from pyscstadmin.values import dataclass
 
 __all__ = ["Proof", "Was", "look", "proven"]
 
@@ -31,6 +32,7 @@ class Was(Enum):
     OTHER = "other"  # another one is at its path, and the right one nowhere
     SEVERAL = "several"  # not at its path, and elsewhere more than one claims to be it
     ABSENT = "absent"  # nothing is at its path, and the right one nowhere
+    SILENT = "silent"  # its path does not answer
 
 
 _BOUND = (Was.THERE, Was.MOVED, Was.NEW, Was.ANY)
@@ -74,6 +76,8 @@ class Proof:
                 return f"{', '.join(self.claims)} all claim to be what {self.path} was"
             case Was.ABSENT:
                 return f"nothing is at {self.path}"
+            case Was.SILENT:
+                return f"{self.path} does not answer"
             case Was.ANY:
                 return f"{self.path} has nothing to be known by: whatever is there will be served"
         return f"is at {self.path}"
@@ -90,14 +94,14 @@ class Proof:
 
 
 @contextmanager
-def proven(tree: View, directory: str, backings: Machine) -> Iterator[Proof]:
+def proven(tree: View, directory: str, backings: Machine, patience: Patience) -> Iterator[Proof]:
     """Prove a device's backing, and write down what may be opened; open it within. What it would be known by
-    from now on is forgotten again if that fails. Raises `OperationError`.
+    from now on is forgotten again if that fails. A path that does not answer in time (`patience`) proves
+    nothing. Raises `OperationError`.
     """
     names = ("path", "facts", "elsewhere", "expect")
     old = dict(zip(names, tree.read_many([f"{directory}/{name}" for name in names]), strict=True))
-    with backings.held(old["path"]) as found:
-        proof = _judge(directory, old["path"], Facts.read(old["facts"]), found, backings)
+    with _judged(directory, old["path"], Facts.read(old["facts"]), backings, patience) as proof:
         _write(tree, directory, old, proof)
         try:
             yield proof
@@ -107,9 +111,26 @@ def proven(tree: View, directory: str, backings: Machine) -> Iterator[Proof]:
             raise
 
 
-def look(device: str, handler: str, path: str, facts: Facts | None, backings: Machine) -> Proof:
+def look(
+    device: str, handler: str, path: str, facts: Facts | None, backings: Machine, patience: Patience
+) -> Proof:
     """As `proven`, and nothing is written down."""
-    return _judge(f"devices/{handler}/{device}", path, facts, backings.at(path), backings)
+    with _judged(f"devices/{handler}/{device}", path, facts, backings, patience) as proof:
+        return proof
+
+
+@contextmanager
+def _judged(
+    directory: str, path: str, known: Facts | None, backings: Machine, patience: Patience
+) -> Iterator[Proof]:
+    with ExitStack() as held:
+        try:
+            with patience.spending() as seconds:
+                found = held.enter_context(backings.answering(path, seconds))
+            proof = _judge(directory, path, known, found, backings)
+        except TimeoutError:
+            proof = Proof(directory.rpartition("/")[2], path, Was.SILENT, facts=known)
+        yield proof
 
 
 def _judge(directory: str, path: str, known: Facts | None, found: Found | None, backings: Machine) -> Proof:

@@ -8,8 +8,7 @@ optimistic: the generation is read before and after, and a tree that moved in be
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pyscstadmin.config.layout import device_dir, set_dir
@@ -19,6 +18,7 @@ from pyscstadmin.config.settings import DRIVERS, HANDLERS, IDENTITY, ROOT, Rows,
 from pyscstadmin.config.spelling import spelled
 from pyscstadmin.errors import Conflict, OperationError, Unstable
 from pyscstadmin.kernel.cfs import View
+from pyscstadmin.values import dataclass, field
 
 __all__ = [
     "Access",
@@ -176,6 +176,33 @@ def _values(table: Rows, texts: Iterable[str]) -> Values:
 
 
 def _devices(tree: View, standings: dict[str, Standing], asked: Asked | None = None) -> list[Device]:
+    """All devices: from the table of them, or one by one where there is none."""
+    try:
+        text = tree.read_all("device_table")
+    except OperationError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        return _each_device(tree, standings, asked)
+    found = []
+    for block in f"\n{text}".split("\n/")[1:]:
+        where, *lines = block.rstrip("\n").split("\n")
+        handler, _, name = where.partition("/")
+        if handler not in HANDLERS:
+            raise _unknown("handler", handler, HANDLERS)
+        parts = _ALL if asked is None else asked.get((handler, name), _ALL)
+        values = dict(line.split(" ", 1) for line in lines)
+        try:
+            device, standings[name] = _device(
+                values.__getitem__, handler, name, parts, brief=asked is not None
+            )
+        except KeyError as missing:
+            path = f"{tree.root}/{device_dir(handler, name)}/{missing.args[0]}"
+            raise OperationError("read", path, None, errno.ENOENT) from None
+        found.append(device)
+    return found
+
+
+def _each_device(tree: View, standings: dict[str, Standing], asked: Asked | None) -> list[Device]:
     found = []
     for handler in tree.list("devices"):
         with tree.at(f"devices/{handler}") as view:
@@ -184,7 +211,7 @@ def _devices(tree: View, standings: dict[str, Standing], asked: Asked | None = N
                 raise _unknown("handler", handler, HANDLERS)
             for name in names:
                 parts = _ALL if asked is None else asked.get((handler, name), _ALL)
-                device, standings[name] = _device(view, handler, name, parts, brief=asked is not None)
+                device, standings[name] = _one_device(view, handler, name, parts, brief=asked is not None)
                 found.append(device)
     return found
 
@@ -192,19 +219,34 @@ def _devices(tree: View, standings: dict[str, Standing], asked: Asked | None = N
 _ALL = tuple(IDENTITY)
 
 
-def _device(
+def _one_device(
     view: View, handler: str, name: str, parts: Sequence[str] = _ALL, *, brief: bool = False
 ) -> tuple[Device, Standing]:
-    """A device with these parts of its identity, and how it is doing. `brief`: without size and error."""
-    settings = HANDLERS[handler].settings
+    """A device from its directory."""
+    names = _attributes(handler, parts, brief)
+    values = dict(zip(names, view.read_many([f"{name}/{attribute}" for attribute in names]), strict=True))
+    return _device(values.__getitem__, handler, name, parts, brief=brief)
+
+
+def _attributes(handler: str, parts: Sequence[str], brief: bool) -> list[str]:
     doing = () if brief else ("size", "error")
-    paths = [f"{name}/{attribute}" for attribute in ("enabled", "state", *settings, *doing)]
-    enabled, state, *texts = view.read_many([*paths, *(f"{name}/id/{part}" for part in parts)])
-    count = len(settings)
-    identity = Identity(**dict(zip(parts, texts[count + len(doing) :], strict=True)))
-    device = Device(name, handler, enabled == "1", id=identity, settings=_values(settings, texts[:count]))
-    size, error = ("0", "") if brief else texts[count : count + 2]
-    return device, Standing(state, int(size), device.read_only, error)
+    names = ("enabled", "state", *HANDLERS[handler].settings, *doing, *(f"id/{part}" for part in parts))
+    return list(dict.fromkeys(names))
+
+
+def _device(
+    value: Callable[[str], str], handler: str, name: str, parts: Sequence[str], *, brief: bool
+) -> tuple[Device, Standing]:
+    """A device with these parts of its identity, and how it is doing, from its attributes. `brief`: without
+    size and error.
+    """
+    settings = HANDLERS[handler].settings
+    identity = Identity(**{part: value(f"id/{part}") for part in parts})
+    device = Device(
+        name, handler, value("enabled") == "1", id=identity, settings=_values(settings, map(value, settings))
+    )
+    size, error = (0, "") if brief else (int(value("size")), value("error"))
+    return device, Standing(value("state"), size, device.read_only, error)
 
 
 def _targets(tree: View, states: dict[tuple[str, str], str], access: Access | None) -> list[Target]:
@@ -373,7 +415,7 @@ def device(tree: View, name: str) -> Device | None:
         return None
     handler, _ = found
     with tree.at(f"devices/{handler}") as view:
-        return _device(view, handler, name)[0]
+        return _one_device(view, handler, name)[0]
 
 
 def standing(tree: View, name: str) -> Standing | None:

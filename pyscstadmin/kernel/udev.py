@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from pyscstadmin.values import dataclass, field
 
 __all__ = ["Database", "Entry", "UdevDatabase"]
 
@@ -57,6 +59,8 @@ class UdevDatabase:
     def __init__(self, data: str = _DATA) -> None:
         self._context: Any = None
         self._data = data
+        # The library is for one thread; a look that somebody has given up may go on beside the next one.
+        self._one = threading.Lock()
 
     def stamp(self, number: int) -> str:
         """When that was found out last; '' if it does not say."""
@@ -76,10 +80,11 @@ class UdevDatabase:
         except ImportError:
             return None
         try:
-            if self._context is None:
-                self._context = pyudev.Context()
-            device = pyudev.Devices.from_device_number(self._context, "block", number)
-            return _entry(device) if device.is_initialized else None
+            with self._one:
+                if self._context is None:
+                    self._context = pyudev.Context()
+                device = pyudev.Devices.from_device_number(self._context, "block", number)
+                return _entry(device) if device.is_initialized else None
         except (ImportError, OSError, ValueError, pyudev.DeviceNotFoundError):
             return None  # no library, no such device, or one that goes just now
 

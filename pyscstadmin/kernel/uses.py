@@ -6,13 +6,21 @@ from __future__ import annotations
 import os
 import re
 import stat
+import threading
 from collections.abc import Iterator
 from functools import cached_property
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 from pyscstadmin.config.lint import Backing
+from pyscstadmin.kernel.asking import Patience
 from pyscstadmin.kernel.backing import BLOCK, identify
 
-__all__ = ["Backings"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Backings", "Looking"]
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
@@ -82,6 +90,50 @@ class Backings:
                 continue
             found.add(status.st_rdev if stat.S_ISBLK(status.st_mode) else (status.st_dev, status.st_ino))
         return found
+
+
+class Looking:
+    """Looks at backings, at those that answer: all together have so many seconds. The looks are made in a
+    thread; one that hangs is left behind, and nothing else in its directory is looked at.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._patience = Patience(seconds)
+        self._backings = Backings()
+        self._paths: SimpleQueue[str | None] | None = None
+        self._found: SimpleQueue[Backing] = SimpleQueue()
+        self._silent: set[str] = set()
+
+    def look(self, path: str) -> Backing:
+        """What is behind a path; of one that does not answer, what would be said if nothing were there."""
+        if os.path.dirname(path) not in self._silent:
+            try:
+                with self._patience.spending() as seconds:
+                    return self._asked(path, seconds)
+            except Empty:
+                self._silent.add(os.path.dirname(path))
+                self._paths, self._found = None, SimpleQueue()
+        return Backing(path, path)
+
+    def _asked(self, path: str, seconds: float) -> Backing:
+        if self._paths is None:
+            self._paths = SimpleQueue()
+            threading.Thread(target=self._serve, args=(self._paths, self._found), daemon=True).start()
+        self._paths.put(path)
+        return self._found.get(timeout=seconds)
+
+    def _serve(self, paths: SimpleQueue[str | None], found: SimpleQueue[Backing]) -> None:
+        while (path := paths.get()) is not None:
+            found.put(self._backings.look(path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._paths is not None:
+            self._paths.put(None)
 
 
 def _names(folder: str) -> list[str]:

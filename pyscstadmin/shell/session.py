@@ -66,7 +66,7 @@ class Session:
 
     def _note(self, outcome: Outcome) -> None:
         self._left_out = self._left_out or bool(outcome.failed)
-        self._parked.update(outcome.parked)
+        self._parked.update(outcome.parked, outcome.opening)
         if outcome.settled is False:
             self._unsettled = max(self._unsettled, outcome.generation)
 
@@ -89,7 +89,7 @@ class Session:
             found = self.admin.standing((name,)).get(name)
         except NotPresent:
             return False
-        return found is not None and found.state == "parked"
+        return found is not None and found.state in ("parked", "opening")
 
 
 def _asked(question: str) -> bool:

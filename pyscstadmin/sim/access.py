@@ -28,6 +28,7 @@ from pyscstadmin.sim.node import (
     stored,
     to_bool,
     to_number,
+    within,
 )
 
 __all__ = ["DriverDir", "Group", "Host", "Lun", "Target", "all_hosts", "all_targets"]
@@ -94,7 +95,7 @@ class Target(Item):
 
     def store(self, name: str, text: str) -> None:
         if name == "enabled":
-            self.enabled = to_bool(text)
+            self.enabled = to_bool(within(text)[0])
             for host in self.hosts.children.values():
                 assert isinstance(host, Host)
                 host.login(self.enabled)

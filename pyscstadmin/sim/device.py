@@ -7,7 +7,9 @@ import errno
 import os
 import secrets
 import stat
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from pyscstadmin.config import names
@@ -25,6 +27,7 @@ from pyscstadmin.sim.node import (
     stored,
     to_bool,
     to_number,
+    within,
 )
 
 __all__ = ["Device", "HandlerDir"]
@@ -79,9 +82,10 @@ class Identification(Node):
 
 
 _ID_ATTRIBUTES = dict.fromkeys(IDENTITY, RW)
-_STATE = ("enabled", "active", "error", "served", "wanted", "opened")
+_STATE = ("enabled", "active", "error", "served", "wanted", "opened", "unawaited")
 _TEXTS = {"elsewhere": RW, "expect": RW, "backing": RO}
 _LONGEST = 127
+_LOOK = 0.005
 
 
 class Device(Served):
@@ -95,6 +99,8 @@ class Device(Served):
         self.error = self.opened = ""
         self.served = self.asked = 0
         self.may_shrink = self.wanted = False
+        # The backing does not answer: somebody waits for it, or nobody does any more.
+        self.awaited = self.unawaited = False
         self.luns: set[Linked] = set()
         self.rows = HANDLERS[self.handler].settings
         self.values: dict[str, Any] = {name: row.default for name, row in self.rows.items()}
@@ -120,12 +126,19 @@ class Device(Served):
 
     def must_be_disabled(self) -> None:
         """Refuse while enabled."""
-        if self.enabled:
+        if self.enabled or self.opening:
             raise Refused(errno.EBUSY)
+
+    @property
+    def opening(self) -> bool:
+        """Whether the backing is being opened."""
+        return self.awaited or self.unawaited
 
     def show(self, name: str) -> str:
         self._look()
         if name == "state":
+            if self.opening:
+                return "opening"
             return "disabled" if not self.enabled else "active" if self.active else "parked"
         if name == "error":
             return self.error
@@ -137,34 +150,42 @@ class Device(Served):
             return str(int(getattr(self, name)))
         return self.rows[name].type.to_kernel(self.values[name])
 
+    def table(self) -> str:
+        """Its part of the table of all devices."""
+        own = "".join(f"{name} {self.show(name)}\n" for name in self._rows)
+        return f"/{self.handler}/{self.name}\n{own}" + "".join(
+            f"id/{name} {self.id.show(name)}\n" for name in IDENTITY
+        )
+
     def store(self, name: str, text: str) -> None:
+        self._look()
         if name == "enabled":
-            self._enable(to_bool(text))
+            word, seconds = within(text)
+            self._enable(to_bool(word), seconds)
         elif name == "active":
-            self._reopen() if text == "reopen" else self._activate(to_bool(text))
+            word, seconds = within(text)
+            self._reopen(seconds) if word == "reopen" else self._activate(to_bool(word), seconds)
         elif name in self.texts:
             refuse(names.check_path(text) if name == "elsewhere" else names.check_text(text, _LONGEST))
             self.texts[name] = text
         elif name == "size" and name not in self.values:
-            self._resize(to_number(text, 0, names.SIZE_MAX))
+            self._resize(to_number(within(text)[0], 0, names.SIZE_MAX))
         else:
             row = self.rows[name]
-            value = stored(row, text)
+            value = stored(row, within(text)[0] if name == "size" else text)
             # A disk may have got another name while it was away.
-            if not row.live and (name != "path" or self.active):
+            if not row.live and (name != "path" or self.active or self.opening):
                 self.must_be_disabled()
             self.values[name] = value
 
-    def _enable(self, on: bool) -> None:
+    def _enable(self, on: bool, seconds: float | None) -> None:
         if on == self.enabled:
             return
         if not on:
-            if self.luns or self.root.uses(self.name):
-                raise Refused(errno.EBUSY)
-            self.enabled = self.wanted = False
-            self._close()
-            self._register(False)
+            self._disable(seconds)
             return
+        if self.opening:
+            raise Refused(errno.EBUSY)
         if not self.values[HANDLERS[self.handler].required]:
             raise Refused(errno.ENODATA)
         if self.values.get("size", 0) % (self.values["block_size"] or 512):
@@ -173,13 +194,51 @@ class Device(Served):
             raise Refused(errno.EEXIST)
         self.served = self.asked = 0
         self.may_shrink = False
-        try:
-            self._open()
-        except Refused as refused:
-            if refused.errno not in _LATE:
-                raise
+        if self._answers(seconds):
+            try:
+                self._open()
+            except Refused as refused:
+                if refused.errno not in _LATE:
+                    raise
         self.enabled = self.wanted = True
         self._register(True)
+
+    def _disable(self, seconds: float | None) -> None:
+        if self.luns or self.root.uses(self.name):
+            raise Refused(errno.EBUSY)
+        self.enabled = self.wanted = False
+        if self.opening and not self._answers(seconds):
+            raise Refused(errno.EINPROGRESS)
+        self._close()
+        self._register(False)
+
+    def _answers(self, seconds: float | None) -> bool:
+        """Wait for the backing, to the end if that is not said. If it does not answer in time, what was asked
+        for goes on.
+        """
+        end = time.monotonic() + seconds if seconds is not None else None
+        self.unawaited = False
+        while self._hangs():
+            self.awaited = True
+            if end is not None and time.monotonic() >= end:
+                self.awaited, self.unawaited = False, True
+                return False
+            time.sleep(_LOOK)
+        self.awaited = False
+        return True
+
+    def _hangs(self) -> bool:
+        return bool(self.texts) and (self.texts["elsewhere"] or self.values["path"]) in self.root.hung
+
+    def _arrive(self) -> None:
+        """The backing answers, and nobody waits for it: what was asked for last comes to pass."""
+        self.unawaited = False
+        self.root.lost.append(self)
+        if not self.enabled:
+            self._register(False)
+        elif self.wanted:
+            with suppress(Refused):
+                self._open()
 
     def _register(self, on: bool) -> None:
         """Take an identity that no other enabled device can have then, or give it back."""
@@ -194,28 +253,30 @@ class Device(Served):
         if self.texts:
             self.texts["backing"] = ""
 
-    def _reopen(self) -> None:
+    def _reopen(self, seconds: float | None) -> None:
         if not self.enabled:
             raise Refused(errno.EINVAL)
         self._close()
-        self._activate(True)
+        self._activate(True, seconds)
 
-    def _activate(self, on: bool) -> None:
+    def _activate(self, on: bool, seconds: float | None) -> None:
         if not self.enabled:
             raise Refused(errno.EINVAL)
-        self._look()
         self.wanted = on
         if not on:
-            self._close()
             self.error = ""
+            if self.opening and not self._answers(seconds):
+                raise Refused(errno.EINPROGRESS)
+            self._close()
         elif not self.active:
+            if not self._answers(seconds):
+                raise Refused(errno.EINPROGRESS)
             self._open()
         elif HANDLERS[self.handler].backed and not self.asked:
             self.served = max(self.served, self._whole())
 
     def _resize(self, size: int) -> None:
         """Serve so many bytes, 0 for all the backing has: from now on, or from the next opening on."""
-        self._look()
         if not self.enabled:
             raise Refused(errno.EINVAL)
         if not self.active:
@@ -288,6 +349,8 @@ class Device(Served):
 
     def _look(self) -> None:
         """Losing its disk parks the device by itself. A file that is held open is not lost by its name."""
+        if self.unawaited and not self._hangs():
+            self._arrive()
         if not self.active or not HANDLERS[self.handler].exclusive:
             return
         if not os.path.exists(self.opened) or not self.root.backings.alive(self.texts["backing"]):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pyscstadmin.config import names
 from pyscstadmin.config.names import Fault
 from pyscstadmin.config.settings import Setting, Value
 from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.sim.force import InForce
+from pyscstadmin.values import dataclass
 
 __all__ = [
     "RO",
@@ -34,7 +34,10 @@ __all__ = [
     "stored",
     "to_bool",
     "to_number",
+    "within",
 ]
+
+_DAY = 24 * 3600 * 1000
 
 
 class Refused(Exception):
@@ -188,6 +191,8 @@ class Top(Node):
     in_force: InForce | None
     # Devices that were parked because their backing is gone, since that was asked last.
     lost: list[Served]
+    # Paths whose backing does not answer: opening it takes until they are out of here. Only for tests.
+    hung: set[str]
     # Parts of identities that enabled devices have, and nobody else can.
     identities: dict[tuple[str, str], Served]
 
@@ -231,6 +236,12 @@ def to_number(text: str, low: int, high: int) -> int:
     if not low <= value <= high:
         raise Refused(errno.ERANGE)
     return value
+
+
+def within(text: str) -> tuple[str, float | None]:
+    """What is asked for, and how many seconds to wait for it (None: to the end); EINVAL, ERANGE."""
+    word, said, milliseconds = text.partition(" within ")
+    return word, to_number(milliseconds, 0, _DAY) / 1000 if said else None
 
 
 def stored(row: Setting, text: str) -> Value:

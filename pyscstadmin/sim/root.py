@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pyscstadmin import __version__
@@ -22,6 +21,7 @@ from pyscstadmin.sim.access import DriverDir, Target, all_targets
 from pyscstadmin.sim.device import Device, HandlerDir
 from pyscstadmin.sim.force import InForce
 from pyscstadmin.sim.node import RO, RW, WO, Attribute, Node, Refused, Top, stored, to_bool, to_number
+from pyscstadmin.values import asdict, dataclass
 
 __all__ = ["Command", "Root"]
 
@@ -61,6 +61,7 @@ class Root(Top):
         self.in_force = None
         self.identities = {}
         self.lost = []
+        self.hung = set()
         self.staged = False
         self.values: dict[str, Value] = {name: row.default for name, row in ROOT.items()}
         self.commands: list[Command] = []
@@ -82,6 +83,8 @@ class Root(Top):
             "staged": str(int(self.staged)),
             "settled": str(min([self.generation, *(running.generation - 1 for running in self.running())])),
         }
+        if name == "device_table":
+            return "".join(device.table() for device in self._devices())
         return values[name] if name in values else ROOT[name].type.to_kernel(self.values[name])
 
     def store(self, name: str, text: str) -> None:
@@ -202,6 +205,10 @@ class Root(Top):
             if isinstance(device, Device) and device.values["read_only"]
         }
 
+    def _devices(self) -> Iterator[Device]:
+        for node in self.devices.children.values():
+            yield from (device for device in node.children.values() if isinstance(device, Device))
+
     def dump(self) -> dict[str, Any]:
         """Plain data of everything."""
         devices = {
@@ -248,6 +255,7 @@ _ROOT_ATTRIBUTES = {
     "autocommit": RW,
     "staged": RO,
     "settled": RO,
+    "device_table": RO,
     "commit": WO,
     "commit_fence": WO,
     **dict.fromkeys(ROOT, RW),

@@ -33,7 +33,7 @@ __all__ = ["SimTree"]
 
 _STORE_MAX = 4095
 _NAME_MAX = 255
-_FORMAT = 4
+_FORMAT = 5
 
 # Called before each operation with (operation, path, value); may return an errno to fail it with.
 Injector = Callable[[str, str, str | None], int | None]
@@ -88,6 +88,11 @@ class SimView:
                 raise Refused(errno.ENAMETOOLONG)
 
         self._run("write", path, value, store)
+
+    def ask(self, path: str, value: str, milliseconds: int) -> None:
+        """Store a request, waiting as long as this."""
+        data = os.fsencode(f"{value} within {milliseconds}")
+        self._run("write", path, value, lambda full: self._store(full, data))
 
     def write_raw(self, path: str, data: bytes) -> int:
         """Write exactly these bytes."""

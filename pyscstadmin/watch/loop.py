@@ -21,12 +21,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli.render import resized_text, size_text
 from pyscstadmin.errors import LockTimeout, NotPresent, OperationError, ScstError, errno_name
+from pyscstadmin.kernel.asking import ON_THE_WAY
 from pyscstadmin.kernel.prove import Proof, Was
+from pyscstadmin.values import asdict, dataclass, replace
 from pyscstadmin.watch.look import Eyes
 from pyscstadmin.watch.plan import Action, Attempt, Do, Seen, decide, in_turn, noted
 from pyscstadmin.watch.signs import Folders, Mounts, Uevents, nearest_folder, wait
@@ -97,6 +98,9 @@ class Watcher:
         # What was said last of what goes on: per device, and not again while it stays so.
         self._told: dict[str, tuple[str, str]] = {}
         self._odd: dict[str, set[str]] = {}
+        # Devices whose backing had not answered when nobody waited for it any longer: what became of them is
+        # said when it is known.
+        self._opening: dict[str, tuple[Action, Seen, Proof]] = {}
         self._last = ""  # who had the last turn
         self._locked_out = False
 
@@ -138,6 +142,7 @@ class Watcher:
     def _look_and_act(self) -> list[Seen]:
         """The devices as they are after the actions."""
         devices = self._devices()
+        self._came_of(devices)
         actions = decide(devices, self._attempts, time.monotonic()).actions
         if actions:
             done = self._round(in_turn(actions, self._last), {seen.name: seen for seen in devices})
@@ -155,7 +160,7 @@ class Watcher:
     def _absent(self) -> None:
         if self.present:
             self.present = False
-            for known in (self.seen, self._attempts, self._told, self._odd):
+            for known in (self.seen, self._attempts, self._told, self._odd, self._opening):
                 known.clear()
             self.report(Event("absent", "no control plane; waiting for it"))
 
@@ -228,12 +233,31 @@ class Watcher:
         self._eyes.forget(seen.name)
         if proof is None:
             return False
-        if proof.bound:
-            self._done(seen.name)
-            self.report(_bound_event(seen, proof))
+        if self.admin.opening(seen.handler, seen.name):
+            self._opening[seen.name] = (action, seen, proof)
+        elif proof.bound:
+            self._bound(seen, proof)
         else:
             self._refused(action, seen, proof)
         return True
+
+    def _bound(self, seen: Seen, proof: Proof) -> None:
+        self._done(seen.name)
+        self.report(_bound_event(seen, proof))
+
+    def _came_of(self, devices: Sequence[Seen]) -> None:
+        """Say what has become of devices whose backing took long to open."""
+        now = {seen.name: seen for seen in devices}
+        for name, (action, before, proof) in list(self._opening.items()):
+            seen = now.get(name)
+            if seen is not None and seen.state in ON_THE_WAY:
+                continue
+            del self._opening[name]
+            self.admin.release()
+            if seen is not None and seen.state == "active":
+                self._bound(before, proof)
+            elif seen is not None and seen.awaited:
+                self._not_done(action, f"opening its backing took long, and failed: {seen.error}", seen.error)
 
     def _done(self, name: str) -> None:
         self._attempts.pop(name, None)
@@ -252,12 +276,15 @@ class Watcher:
         return before != (kind, text)
 
     def _failed(self, action: Action, error: ScstError) -> None:
+        number = errno_name(error.errno) if isinstance(error, OperationError) else ""
+        self._not_done(action, str(error), number)
+
+    def _not_done(self, action: Action, why: str, number: str) -> None:
         name = action.name
         self._attempts[name] = noted(self._attempts.get(name), action.identity, time.monotonic())
-        if self._news(name, action.identity, str(error)):
-            number = errno_name(error.errno) if isinstance(error, OperationError) else ""
+        if self._news(name, action.identity, why):
             what = {Do.ACTIVATE: "activated", Do.REOPEN: "opened again", Do.GROW: "grown"}[action.do]
-            self.report(Event("failed", f"{name}: not {what}: {error}", name, error=number))
+            self.report(Event("failed", f"{name}: not {what}: {why}", name, error=number))
 
     def _note_relapses(self, actions: Sequence[Action], devices: Sequence[Seen]) -> None:
         """One that was opened and lost its backing at once has failed as well: no second try without

@@ -232,5 +232,51 @@ def test_the_table_of_luns(tree: Tree) -> None:
     tree.write("commit", str(generation(tree)))
 
 
+def test_the_table_of_devices(tree: Tree) -> None:
+    """What can be read in their directories, in one read: of all handlers, and of any length."""
+    assert table(tree) == {}
+    null_device(tree, "n")
+    tree.mkdir("devices/fileio/f")
+    tree.mkdir("devices/blockio/b")
+    tree.write("devices/fileio/f/path", f"/{'x' * 4000}")
+    tree.write("devices/fileio/f/facts", '{"a b": "/c"}')
+    tree.write("devices/fileio/f/id/product", "with a blank")
+    tree.write("devices/nullio/n/active", "0")
+    assert table(tree) == directories(tree)
+    assert table(tree)["fileio/f"]["path"] == f"/{'x' * 4000}"
+    for number in range(300):
+        tree.mkdir(f"devices/nullio/d{number}")
+    tree.rmdir("devices/blockio/b")
+    assert table(tree) == directories(tree)
+    with refused(errno.EACCES):
+        tree.write("device_table", "1")
+
+
+def table(tree: Tree) -> dict[str, dict[str, str]]:
+    """The table of devices, by device and attribute."""
+    found: dict[str, dict[str, str]] = {}
+    where = ""
+    for line in tree.read_all("device_table").split("\n"):
+        if line.startswith("/"):
+            where = line[1:]
+            found[where] = {}
+        elif line:
+            name, _, value = line.partition(" ")
+            found[where][name] = value
+    return found
+
+
+def directories(tree: Tree) -> dict[str, dict[str, str]]:
+    """The same from the directories."""
+    found: dict[str, dict[str, str]] = {}
+    for handler in tree.list("devices"):
+        for name in tree.list(f"devices/{handler}"):
+            place = f"devices/{handler}/{name}"
+            names = [one for one in tree.list(place) if one not in ("id", "pr")]
+            names += [f"id/{one}" for one in tree.list(f"{place}/id")]
+            found[f"{handler}/{name}"] = {one: tree.read(f"{place}/{one}") for one in names}
+    return found
+
+
 def rows(tree: Tree, place: str) -> list[str]:
     return [line for line in tree.read_all(f"{place}/lun_table").split("\n") if line]

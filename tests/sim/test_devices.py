@@ -356,6 +356,44 @@ def test_switches_refuse_what_is_no_boolean(tree: Tree, name: str) -> None:
     assert tree.read(f"{path}/state") == "active"
 
 
+NOT_WITHIN = (
+    "1 within",
+    "1 within ",
+    "1 within x",
+    "1 within -1",
+    "1  within 5",
+    "1 within  5",
+    " within 5",
+    "2 within 5",
+)
+
+
+@pytest.mark.parametrize("name", ["enabled", "active"])
+def test_a_request_says_how_long_it_is_waited_for(tree: Tree, name: str) -> None:
+    """What is over by then is as without it."""
+    path = null_device(tree, "d")
+    for text in NOT_WITHIN:
+        with refused(errno.EINVAL):
+            tree.write(f"{path}/{name}", text)
+    for text in ("1 within 86400001", f"1 within {TOO_LARGE}"):
+        with refused(errno.ERANGE):
+            tree.write(f"{path}/{name}", text)
+    assert tree.read(f"{path}/state") == "active"
+    tree.write(f"{path}/{name}", "0 within 86400000")
+    assert tree.read(f"{path}/{name}") == "0"
+    tree.write(f"{path}/{name}", "on within 0x1000\n")
+    assert tree.read(f"{path}/state") == "active"
+    tree.write(f"{path}/active", "reopen within 5000")
+    assert tree.read(f"{path}/state") == "active"
+
+
+def test_settings_are_no_requests(tree: Tree) -> None:
+    tree.mkdir("devices/nullio/d")
+    for name, value in (("read_only", "1"), ("block_size", "512"), ("stop_unit", "1")):
+        with refused(errno.EINVAL):
+            tree.write(f"devices/nullio/d/{name}", f"{value} within 5")
+
+
 def test_active_needs_enabled(tree: Tree) -> None:
     tree.mkdir("devices/nullio/d")
     for text in ("0", "1"):

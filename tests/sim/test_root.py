@@ -23,7 +23,7 @@ from tests.sim.support import (
 
 
 def test_attributes_and_defaults(tree: Tree) -> None:
-    read_only = {"version", "features", "generation", "staged", "settled"}
+    read_only = {"version", "features", "generation", "staged", "settled", "device_table"}
     writable = {"autocommit", "commit", "commit_fence", "buffer_limit"}
     # Directories of others may come: what is there beside these is not the business of this test.
     assert set(tree.list("")) >= {*read_only, *writable, "devices", "targets"}
@@ -34,7 +34,7 @@ def test_attributes_and_defaults(tree: Tree) -> None:
     assert isinstance(tree.read("features"), str)
 
 
-@pytest.mark.parametrize("name", ["version", "features", "generation", "staged", "settled"])
+@pytest.mark.parametrize("name", ["version", "features", "generation", "staged", "settled", "device_table"])
 def test_read_only_attributes(tree: Tree, name: str) -> None:
     with refused(errno.EACCES):
         tree.write(name, "1")

@@ -107,6 +107,18 @@ def test_booleans_refuse(tree: Tree, name: str) -> None:
     assert tree.read(f"{T}/{name}") == before
 
 
+def test_a_request_says_how_long_it_is_waited_for(tree: Tree) -> None:
+    tree.mkdir(T)
+    for text in ("1 within", "1 within x", "2 within 5", "1  within 5"):
+        with refused(errno.EINVAL):
+            tree.write(f"{T}/enabled", text)
+    with refused(errno.ERANGE):
+        tree.write(f"{T}/enabled", "1 within 86400001")
+    for value, state in (("1", "enabled"), ("0", "disabled")):
+        tree.write(f"{T}/enabled", f"{value} within 5000")
+        assert tree.read(f"{T}/state") == state
+
+
 def test_auto_rescan_at_any_time(tree: Tree) -> None:
     tree.mkdir(T)
     for enabled in ("1", "0"):

@@ -77,6 +77,9 @@ class PlainTree(RealTree):
             case [*_, "hosts", _]:
                 _fill(folder, {"host": ""})
 
+    def ask(self, path: str, value: str, milliseconds: int) -> None:
+        self.write(path, value)
+
     def rmdir(self, path: str) -> None:
         """As configfs does it: what the kernel has made in it is no obstacle."""
         folder = Path(self.root) / path

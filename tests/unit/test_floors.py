@@ -31,6 +31,7 @@ FLOORS = (
     ("kernel", "store", "migrate"),
     ("config",),
     ("errors",),
+    ("values",),
     ("__init__",),
 )
 LEVELS = {room: level for level, rooms in enumerate(reversed(FLOORS)) for room in rooms}

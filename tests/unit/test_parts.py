@@ -399,7 +399,7 @@ def test_unstable_trees_are_said_to_be() -> None:
             tree.inject = None
             tree.mkdir(f"targets/local/t/groups/g/initiators/i{count[0]}")
             tree.inject = inject
-        return None
+        return errno.ENOENT if path == "device_table" else None
 
     tree.inject = inject
     with pytest.raises(Unstable):
@@ -407,6 +407,7 @@ def test_unstable_trees_are_said_to_be() -> None:
 
 
 def test_a_device_that_goes_while_it_is_read(tmp_path: Path) -> None:
+    """From a kernel that has no table of them."""
     tree = SimTree()
     Admin(tree=tree, state_dir=str(tmp_path)).apply(Config((*numbered(1).devices, *numbered(2).devices)))
 
@@ -414,13 +415,33 @@ def test_a_device_that_goes_while_it_is_read(tmp_path: Path) -> None:
         if path == "devices/nullio/d2/size":
             tree.inject = None
             tree.rmdir("devices/nullio/d2")
-        return None
+        return errno.ENOENT if path == "device_table" else None
 
     tree.inject = inject
     assert [device.name for device in read.snapshot(tree).config.devices] == ["d1"]
-    tree.inject = lambda *call: errno.ENOENT if call[1] == "devices/nullio/d1/size" else None
+    absent = ("device_table", "devices/nullio/d1/size")
+    tree.inject = lambda *call: errno.ENOENT if call[1] in absent else None
     with pytest.raises(OperationError, match="ENOENT"):
         read.snapshot(tree)
+
+
+def test_a_table_without_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from a kernel module that does not have it, or of a handler that is not known here."""
+    tree = SimTree()
+    Admin(tree=tree, state_dir=str(tmp_path)).apply(numbered(1))
+    whole = tree.read("device_table")
+
+    def shows(text: str) -> None:
+        monkeypatch.setattr(tree, "read_all", lambda path: text)
+
+    shows("\n".join(line for line in whole.split("\n") if not line.startswith("stop_unit ")))
+    with pytest.raises(OperationError, match=r"devices/nullio/d1/stop_unit: ENOENT"):
+        read.snapshot(tree)
+    shows(whole.replace("/nullio/", "/tape/"))
+    with pytest.raises(Conflict, match="tape"):
+        read.snapshot(tree)
+    shows(f"{whole}\n\n\n")
+    assert [device.name for device in read.devices(tree)] == ["d1"]
 
 
 def test_devices_that_come_and_go_all_the_time() -> None:
@@ -434,7 +455,7 @@ def test_devices_that_come_and_go_all_the_time() -> None:
             tree.rmdir(f"devices/nullio/{name}")
             tree.mkdir(f"devices/nullio/d{int(name[1:]) + 1}")
             tree.inject = inject
-        return None
+        return errno.ENOENT if path == "device_table" else None
 
     tree.inject = inject
     with pytest.raises(Unstable):

@@ -299,12 +299,12 @@ def test_waits_of_one_round_add_up(
     waited: list[str] = []
 
     @contextmanager
-    def slow(path: str, timeout: float) -> Iterator[None]:
+    def slow(path: str, timeout: float) -> Iterator[Callable[[str], None]]:
         time.sleep(min(timeout, 0.2))
         if timeout < 0.2:
             raise LockTimeout(path, timeout)
-        with locked(path, timeout):
-            yield
+        with locked(path, timeout) as say:
+            yield say
 
     before_reopen(admin, monkeypatch, waited.append)
     monkeypatch.setattr("pyscstadmin.admin.locked", slow)
@@ -435,21 +435,21 @@ def test_lost_device_is_parked_and_opened_in_one_hold_of_the_lock(
     written: list[tuple[str, str]] = []
     holds: list[str] = []
     tree = admin.tree
-    write = tree.write
+    ask = tree.ask
 
-    def noting(path: str, value: str) -> None:
+    def noting(path: str, value: str, milliseconds: int) -> None:
         written.append((path, value))
-        write(path, value)
+        ask(path, value, milliseconds)
 
     @contextmanager
-    def once(path: str, timeout: float) -> Iterator[None]:
+    def once(path: str, timeout: float) -> Iterator[Callable[[str], None]]:
         if holds:
             raise LockTimeout(path, timeout)
         holds.append(path)
-        with locked(path, timeout):
-            yield
+        with locked(path, timeout) as say:
+            yield say
 
-    monkeypatch.setattr(tree, "write", noting)
+    monkeypatch.setattr(tree, "ask", noting)
     monkeypatch.setattr("pyscstadmin.admin.locked", once)
     watcher.look()
     assert written == [("devices/fileio/da/active", "reopen")]
