@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,6 @@ from pyscstadmin.kernel.read import RootState, Snapshot, Standing
 from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
 from pyscstadmin.kernel.stops import Stops, deferred
 from pyscstadmin.store.note import read_note, write_note
-from pyscstadmin.values import dataclass, replace
 
 if TYPE_CHECKING:
     from typing_extensions import Self

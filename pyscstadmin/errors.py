@@ -21,8 +21,7 @@ from __future__ import annotations
 import errno as _errno
 import os
 from collections.abc import Sequence
-
-from pyscstadmin.values import dataclass
+from dataclasses import dataclass
 
 __all__ = [
     "ADVICE",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli import ranges
@@ -16,7 +17,6 @@ from pyscstadmin.config import edits
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
 from pyscstadmin.config.spelling import is_exact
 from pyscstadmin.errors import Conflict
-from pyscstadmin.values import asdict
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple
 
 from pyscstadmin.admin import Admin
@@ -25,7 +26,6 @@ from pyscstadmin.kernel.apply import Outcome, Progress
 from pyscstadmin.kernel.newfile import NewFile
 from pyscstadmin.kernel.read import Snapshot
 from pyscstadmin.kernel.sessions import Session
-from pyscstadmin.values import replace
 
 __all__ = ["Batch", "Context", "Draw"]
 

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from pyscstadmin.cli.context import Context
 from pyscstadmin.cli.places import PLURALS, TOP, Place, place
 from pyscstadmin.cli.table import VERBS, at, form_at, forms, kinds_at
 from pyscstadmin.cli.verbs import Form, Given, Result, assign, near, usage
 from pyscstadmin.cli.words import Word, WrongUsage, of_argv, of_words
-from pyscstadmin.values import replace
 
 __all__ = ["explained", "harmless", "run", "understand", "understand_line", "unknown"]
 

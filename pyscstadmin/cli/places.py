@@ -12,10 +12,10 @@ A place says what it is, or what it has, and fixes parameters of the commands th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
-from pyscstadmin.values import dataclass, field, replace
 
 __all__ = ["KINDS", "PLURALS", "TOP", "Place", "parts", "place"]
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli.bindings import elsewhere_lines
@@ -13,7 +14,6 @@ from pyscstadmin.cli.words import quote
 from pyscstadmin.config.layout import device_dir
 from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel.prove import Proof, Was
-from pyscstadmin.values import asdict
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context

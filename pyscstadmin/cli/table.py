@@ -7,6 +7,7 @@ The command line, the shell, help, completion, the man page and docs/verbs.md ar
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
 from pyscstadmin.cli import access, files, moving, objects, ranges
@@ -14,7 +15,6 @@ from pyscstadmin.cli.places import KINDS, Place
 from pyscstadmin.cli.verbs import Form, Param, flag
 from pyscstadmin.config import names
 from pyscstadmin.config.settings import DRIVERS, GROUP, HANDLERS, LUN, ROOT, Number, Setting, Text
-from pyscstadmin.values import replace
 
 __all__ = ["FORMS", "VERBS", "at", "form_at", "forms", "kinds_at"]
 

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli.places import TOP, Place
 from pyscstadmin.cli.words import Word, WrongUsage, named
 from pyscstadmin.config.settings import Flag, Rows, Setting
-from pyscstadmin.values import dataclass, field
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context

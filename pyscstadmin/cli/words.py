@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from pyscstadmin.errors import ScstError
-from pyscstadmin.values import dataclass
 
 __all__ = [
     "Declined",

@@ -8,9 +8,10 @@ matter (`config.spelling`).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pyscstadmin.config.model import Group, Lun, Target
 from pyscstadmin.config.spelling import Spellings, canonical, is_exact
-from pyscstadmin.values import dataclass
 
 __all__ = ["Decision", "Verdict", "decide"]
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -31,7 +32,6 @@ from pyscstadmin.config.settings import (
     kind_of,
 )
 from pyscstadmin.config.spelling import name_key
-from pyscstadmin.values import dataclass
 
 __all__ = ["Checker", "Finding"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import NamedTuple
 
@@ -21,7 +22,6 @@ from pyscstadmin.config.spelling import (
     same,
     without_prefix,
 )
-from pyscstadmin.values import dataclass, field
 
 __all__ = ["Before", "claims_everybody"]
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pyscstadmin.config.check import Finding
 from pyscstadmin.config.locate import Places, dotted, locate
 from pyscstadmin.errors import InvalidInput, Problem
-from pyscstadmin.values import dataclass
 
 __all__ = ["Document", "parse"]
 

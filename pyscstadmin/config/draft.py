@@ -8,6 +8,7 @@ in which each change costs what it changes. It knows what contradicts itself, an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import NoReturn
 
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
@@ -15,7 +16,6 @@ from pyscstadmin.config.names import LUN_MAX
 from pyscstadmin.config.settings import Values
 from pyscstadmin.config.spelling import name_key
 from pyscstadmin.errors import Conflict
-from pyscstadmin.values import replace
 
 __all__ = ["Draft", "DraftGroup", "DraftTarget", "Key", "Known", "LunSet", "Names", "near", "no_single"]
 

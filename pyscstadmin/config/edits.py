@@ -9,6 +9,7 @@ that come into force with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyscstadmin.config.draft import Draft, DraftGroup, DraftTarget, Key, LunSet
@@ -29,7 +30,6 @@ from pyscstadmin.config.valid import (
     check_target_name,
 )
 from pyscstadmin.errors import Conflict, InvalidInput, Problem
-from pyscstadmin.values import dataclass, field, replace
 
 __all__ = [
     "Edit",

@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
-
-from pyscstadmin.values import dataclass
 
 __all__ = ["NOTHING", "SAME", "TEXT_MAX", "Difference", "Fact", "Facts", "Kind", "Verdict", "compare", "fact"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -19,7 +20,6 @@ from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.settings import hint
 from pyscstadmin.config.spelling import Spellings, fold, is_exact, name_key
 from pyscstadmin.errors import InvalidInput, Problem
-from pyscstadmin.values import dataclass, field
 
 __all__ = [
     "ERROR",

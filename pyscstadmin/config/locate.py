@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-
-from pyscstadmin.values import dataclass, field
+from dataclasses import dataclass, field
 
 __all__ = ["Path", "Places", "dotted", "locate"]
 

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from pyscstadmin.config.acl import decide
 from pyscstadmin.config.model import Config, Lun, Target
 from pyscstadmin.config.spelling import name_key
-from pyscstadmin.values import asdict, dataclass
 
 __all__ = ["Login", "Losses", "Taken", "losses", "removed"]
 

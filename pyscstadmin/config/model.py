@@ -8,6 +8,7 @@ exactly when they mean the same. Texts are as the kernel shows them, without the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +17,6 @@ from pyscstadmin.config.names import PRIORITY_DEFAULT, canonical_eui64, canonica
 from pyscstadmin.config.settings import DRIVERS, HANDLERS, ROOT, Rows, Values, hint
 from pyscstadmin.config.spelling import unique
 from pyscstadmin.errors import InvalidInput, Problem
-from pyscstadmin.values import dataclass, field
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -142,7 +142,7 @@ class Device(_Thing):
         handler: str,
         enabled: bool = True,
         *,
-        id: Identity = Identity(),  # noqa: B008 - it cannot be changed
+        id: Identity = Identity(),
         settings: Values | None = None,
         **own: Any,
     ) -> None:

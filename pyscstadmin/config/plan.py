@@ -17,6 +17,7 @@ operation consists of acts, one kernel call each, and each act knows the acts th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,6 @@ from pyscstadmin.config.layout import device_dir, group_dir, set_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import PRIORITY_DEFAULT
 from pyscstadmin.config.settings import HANDLERS, IDENTITY, Values
-from pyscstadmin.values import dataclass, replace
 
 if TYPE_CHECKING:
     from pyscstadmin.config.lint import Remark

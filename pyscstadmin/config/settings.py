@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pyscstadmin.config import names
 from pyscstadmin.config.facts import NOTHING, TEXT_MAX, Facts
 from pyscstadmin.config.names import Fault
 from pyscstadmin.errors import InvalidInput, Problem
-from pyscstadmin.values import dataclass, field
 
 __all__ = [
     "AUTO",

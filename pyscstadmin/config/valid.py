@@ -9,6 +9,7 @@ there. Nothing of them may reach a tree before it is known to be what it says it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pyscstadmin.config import names
@@ -19,7 +20,6 @@ from pyscstadmin.config.names import Fault
 from pyscstadmin.config.schema import VERSION, to_data
 from pyscstadmin.config.settings import IDENTITY, Number, hint
 from pyscstadmin.errors import InvalidInput, Problem
-from pyscstadmin.values import replace
 
 __all__ = [
     "changed_device",

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from pyscstadmin.config.plan import (
@@ -42,7 +43,6 @@ from pyscstadmin.kernel.prove import Proof, Was
 from pyscstadmin.kernel.read import other_link
 from pyscstadmin.kernel.running import Running
 from pyscstadmin.kernel.stops import deferred, uninterrupted
-from pyscstadmin.values import dataclass
 
 if TYPE_CHECKING:
     from pyscstadmin.config.lint import Remark

@@ -13,10 +13,10 @@ import stat
 import threading
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 from pyscstadmin.config.facts import Facts, compare
 from pyscstadmin.kernel.udev import Database, Entry, UdevDatabase
-from pyscstadmin.values import dataclass
 
 __all__ = ["BLOCK", "Found", "Machine", "block_fact", "identify"]
 

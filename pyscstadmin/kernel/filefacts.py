@@ -11,9 +11,9 @@ import fcntl
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pyscstadmin.config.facts import Facts
-from pyscstadmin.values import dataclass
 
 __all__ = ["File", "look"]
 

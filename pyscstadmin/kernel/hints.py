@@ -11,6 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 
 from pyscstadmin.config.identity import same_identities
 from pyscstadmin.config.model import Device
@@ -18,7 +19,6 @@ from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel import read
 from pyscstadmin.kernel.backing import BLOCK, block_fact
 from pyscstadmin.kernel.cfs import View
-from pyscstadmin.values import replace
 
 __all__ = ["hinted", "why"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import errno
 import re
+from dataclasses import dataclass
 
 from pyscstadmin.config.layout import DEBUG_ROOT
 from pyscstadmin.errors import OperationError
-from pyscstadmin.values import dataclass
 
 __all__ = ["PLACES", "Command", "parse_commands", "read_commands"]
 

@@ -7,9 +7,9 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from pyscstadmin.errors import Conflict, OperationError
-from pyscstadmin.values import dataclass
 
 __all__ = ["NewFile", "made"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -17,7 +18,6 @@ from pyscstadmin.config.settings import HANDLERS
 from pyscstadmin.kernel.asking import Patience
 from pyscstadmin.kernel.backing import Found, Machine
 from pyscstadmin.kernel.cfs import View
-from pyscstadmin.values import dataclass
 
 __all__ = ["Proof", "Was", "look", "proven"]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pyscstadmin.config.layout import device_dir, set_dir
@@ -18,7 +19,6 @@ from pyscstadmin.config.settings import DRIVERS, HANDLERS, IDENTITY, ROOT, Rows,
 from pyscstadmin.config.spelling import spelled
 from pyscstadmin.errors import Conflict, OperationError, Unstable
 from pyscstadmin.kernel.cfs import View
-from pyscstadmin.values import dataclass, field
 
 __all__ = [
     "Access",

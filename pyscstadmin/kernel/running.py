@@ -14,11 +14,11 @@ import select
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from pyscstadmin.config.layout import CLASS_ROOT
 from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel.cfs import View
-from pyscstadmin.values import dataclass
 
 __all__ = ["Running", "parse_running", "read_running", "settled_generation", "wait_settled"]
 

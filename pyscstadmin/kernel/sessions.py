@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 
 from pyscstadmin.config.layout import CLASS_ROOT
-from pyscstadmin.values import dataclass
 
 __all__ = ["COUNTERS", "Session", "SessionLun", "read_sessions"]
 

@@ -6,9 +6,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
-
-from pyscstadmin.values import dataclass, field
 
 __all__ = ["Database", "Entry", "UdevDatabase"]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from pyscstadmin.config.check import Finding
 from pyscstadmin.config.locate import Path, dotted
-from pyscstadmin.values import dataclass, field
 
 __all__ = ["Account", "Item", "Verdict", "leaves"]
 

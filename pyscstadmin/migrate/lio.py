@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pyscstadmin.config.document import Document
 from pyscstadmin.config.model import Config
 from pyscstadmin.errors import InvalidInput, Problem
@@ -10,7 +12,6 @@ from pyscstadmin.migrate.account import Account, Verdict
 from pyscstadmin.migrate.lio_devices import Devices, FileSize
 from pyscstadmin.migrate.lio_targets import LOOPBACK_HOST, Targets
 from pyscstadmin.migrate.reader import Reader
-from pyscstadmin.values import dataclass
 
 __all__ = ["Imported", "convert"]
 

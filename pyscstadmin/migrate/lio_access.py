@@ -10,6 +10,7 @@ without an ACL see becomes the target's own LUNs.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from pyscstadmin.config import names
 from pyscstadmin.config.locate import Path
@@ -20,7 +21,6 @@ from pyscstadmin.migrate.lio_devices import Devices
 from pyscstadmin.migrate.lio_names import free_name
 from pyscstadmin.migrate.lio_rules import ACL_RULES, DEFAULT_GROUP, FABRICS, apply_rules
 from pyscstadmin.migrate.reader import Reader
-from pyscstadmin.values import dataclass
 
 __all__ = ["Access"]
 

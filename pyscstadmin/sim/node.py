@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pyscstadmin.config import names
 from pyscstadmin.config.names import Fault
 from pyscstadmin.config.settings import Setting, Value
 from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.sim.force import InForce
-from pyscstadmin.values import dataclass
 
 __all__ = [
     "RO",

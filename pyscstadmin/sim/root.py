@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pyscstadmin import __version__
@@ -21,7 +22,6 @@ from pyscstadmin.sim.access import DriverDir, Target, all_targets
 from pyscstadmin.sim.device import Device, HandlerDir
 from pyscstadmin.sim.force import InForce
 from pyscstadmin.sim.node import RO, RW, WO, Attribute, Node, Refused, Top, stored, to_bool, to_number
-from pyscstadmin.values import asdict, dataclass
 
 __all__ = ["Command", "Root"]
 

@@ -11,12 +11,12 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from pyscstadmin.config.model import Config, Lun, Target
 from pyscstadmin.config.schema import dumps
 from pyscstadmin.errors import Conflict, InvalidInput, OperationError, SaveRefused
 from pyscstadmin.store.load import FILE_MAX, load_file, parse
-from pyscstadmin.values import replace
 
 __all__ = ["HISTORY", "degraded", "save"]
 

@@ -11,11 +11,11 @@ import errno
 import os
 import stat
 import time
+from dataclasses import replace
 
 from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.kernel.cfs import View
-from pyscstadmin.values import replace
 from pyscstadmin.watch.plan import ABSENT, WANTED_KIND, Backing, Seen
 
 __all__ = ["Eyes"]

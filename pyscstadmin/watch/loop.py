@@ -21,13 +21,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli.render import resized_text, size_text
 from pyscstadmin.errors import LockTimeout, NotPresent, OperationError, ScstError, errno_name
 from pyscstadmin.kernel.asking import ON_THE_WAY
 from pyscstadmin.kernel.prove import Proof, Was
-from pyscstadmin.values import asdict, dataclass, replace
 from pyscstadmin.watch.look import Eyes
 from pyscstadmin.watch.plan import Action, Attempt, Do, Seen, decide, in_turn, noted
 from pyscstadmin.watch.signs import Folders, Mounts, Uevents, nearest_folder, wait

@@ -16,9 +16,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
-
-from pyscstadmin.values import dataclass
 
 __all__ = ["ABSENT", "Action", "Attempt", "Backing", "Decision", "Do", "Seen", "decide", "in_turn", "noted"]
 

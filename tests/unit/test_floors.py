@@ -31,7 +31,6 @@ FLOORS = (
     ("kernel", "store", "migrate"),
     ("config",),
     ("errors",),
-    ("values",),
     ("__init__",),
 )
 LEVELS = {room: level for level, rooms in enumerate(reversed(FLOORS)) for room in rooms}
