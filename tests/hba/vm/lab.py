@@ -21,6 +21,7 @@ from .packages import Kernel, Tools
 
 TARGET_WWPN = 0x5006016000000001
 DISK_SIZE = 64 << 20
+BUILT = Path(__file__).resolve().parents[3] / "build/kmod"
 
 
 class CheckFailed(Exception):
@@ -77,12 +78,17 @@ class Lab:
         return target
 
     def boot(
-        self, endpoints: Sequence[Endpoint] | None = None, *, memory: int = 512, append: str = ""
+        self,
+        endpoints: Sequence[Endpoint] | None = None,
+        *,
+        memory: int = 512,
+        append: str = "",
+        cpus: int = 1,
     ) -> Machine:
         """Boot a machine with the bed's boards (or some of them) and wait for its shell."""
         boards = self.bed.endpoints if endpoints is None else endpoints
         machine = Machine(
-            self.loop, self.tools, self.kernel, self._archive, boards, memory=memory, append=append
+            self.loop, self.tools, self.kernel, self._archive, boards, memory=memory, append=append, cpus=cpus
         )
         self.machines.append(machine)
         machine.wait_ready()
@@ -100,6 +106,12 @@ class Lab:
         self.loop.close()
 
 
+def own_modules(kernel: Kernel) -> list[Path]:
+    """The project's modules for a kernel, if they have been built (``make modules``, ``make test-kernels``)."""
+    layer = BUILT / kernel.release / "layer/usr/lib/modules" / kernel.release / "updates"
+    return sorted(layer.glob("scst*.ko"))
+
+
 def make_archive(tools: Tools, kernel: Kernel) -> bytes:
     """The initial RAM disk all tests of a kernel share."""
-    return initramfs.build(tools, kernel)
+    return initramfs.build(tools, kernel, extra=own_modules(kernel))
