@@ -22,8 +22,8 @@ from pathlib import Path
 QUALIFIERS = {VOLATILE: "volatile", CONST: "const", RESTRICT: "restrict", TYPE_TAG: ""}
 # Bytes that follow a type's head: so many, and so many for each of its members.
 TAIL = {
-    INT: (4, 0), ARRAY: (12, 0), STRUCT: (0, 12), UNION: (0, 12), ENUM: (0, 8), FUNC_PROTO: (0, 8), VAR: (4, 0),
-    DATASEC: (0, 12), DECL_TAG: (4, 0), ENUM64: (0, 12),
+    INT: (4, 0), ARRAY: (12, 0), STRUCT: (0, 12), UNION: (0, 12), ENUM: (0, 8), FUNC_PROTO: (0, 8),
+    VAR: (4, 0), DATASEC: (0, 12), DECL_TAG: (4, 0), ENUM64: (0, 12),
 }  # fmt: skip
 MAGIC = 0xEB9F
 HEADER = struct.Struct("<HBBIIIII")
@@ -62,7 +62,7 @@ class Btf:
     def __init__(self, raw: bytes, base: Btf | None = None) -> None:
         self.types: list[Type] = list(base.types) if base else [Type(VOID, "void")]
         self.own = len(self.types)
-        self._strings = base._strings if base else b""
+        self._strings: bytes = base._strings if base else b""
         magic, _version, _flags, head, type_at, type_len, string_at, string_len = HEADER.unpack_from(raw)
         if magic != MAGIC:
             raise BtfError("this is no BTF")
@@ -163,7 +163,9 @@ def section(elf: bytes, name: str) -> bytes | None:
 
 def zstd(data: bytes) -> bytes:
     """What the zstd program makes of it; what follows the compressed data is no matter."""
-    return subprocess.run(["zstd", "-dcq"], input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    return subprocess.run(
+        ["zstd", "-dcq"], input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ).stdout
 
 
 def xz(data: bytes) -> bytes:

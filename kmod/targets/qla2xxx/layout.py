@@ -5,11 +5,11 @@
     layout.py --find RELEASE BUILD-FOLDER       prints VMLINUX and QLA2XXX.KO of an installed kernel
     layout.py VMLINUX QLA2XXX.KO >qla2xxx-layout.h
 
-The in-box driver's headers are in no package that stays. Its module describes its own types (BTF), and so does
-the kernel: structures are written from that, with the members that are wanted at the places where this build has
-them, and the prototypes of what it exports. A member that is gone or has become another type is an error here or
-of the compiler; none is ever looked for in a wrong place. What BTF does not know are the values of macros:
-they are in qla2xxx-values.h. Exit status 1: with a word about what is missing.
+The in-box driver's headers are in no package that stays. Its module describes its own types (BTF), and so
+does the kernel: structures are written from that, with the members that are wanted at the places where this
+build has them, and the prototypes of what it exports. A member that is gone or has become another type is an
+error here or of the compiler; none is ever looked for in a wrong place. What BTF does not know are the values
+of macros: they are in qla2xxx-values.h. Exit status 1: with a word about what is missing.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ STRUCTURES: Mapping[str, Sequence[str]] = {
     "fc_port": ("conf_compl_supported", "d_id", "loop_id", "se_sess", "sess_kref"),
     "qla_tgt_cmd": (
         "se_cmd", "sess", "qpair", "reset_count", "state", "sense_buffer", "write_data_transferred",
-        "cmd_sent_to_fw", "aborted", "sg", "sg_cnt", "bufflen", "offset", "unpacked_lun", "dma_data_direction",
-        "ctio_flags", "atio.u.isp24.exchange_addr", "atio.u.isp24.fcp_cmnd.lun", "cdb_len?",
+        "cmd_sent_to_fw", "aborted", "sg", "sg_cnt", "bufflen", "offset", "unpacked_lun",
+        "dma_data_direction", "ctio_flags", "atio.u.isp24.exchange_addr",
+        "atio.u.isp24.fcp_cmnd.lun", "cdb_len?",
     ),
     "qla_tgt_mgmt_cmd": ("fc_tm_rsp", "sess", "vha"),
 }  # fmt: skip
@@ -192,8 +193,13 @@ def header(types: Btf, build_id: bytes) -> Iterator[str]:
     yield "#endif /* QLA2XXX_LAYOUT_H */"
 
 
-# Where a kernel's own types are described, and where its modules are; {0}: its release, {1}: its build folder.
-KERNELS = ("{1}/vmlinux", "/boot/vmlinuz-{0}", "/usr/lib/modules/{0}/vmlinuz", "/usr/lib/debug/boot/vmlinux-{0}")
+# Where a kernel describes its types, and where its modules are; {0}: release, {1}: build folder.
+KERNELS = (
+    "{1}/vmlinux",
+    "/boot/vmlinuz-{0}",
+    "/usr/lib/modules/{0}/vmlinuz",
+    "/usr/lib/debug/boot/vmlinux-{0}",
+)
 MODULES = tuple(
     f"/lib/modules/{{0}}/{folder}/qla2xxx.ko{suffix}"
     for folder in ("kernel/drivers/scsi/qla2xxx", "updates", "updates/dkms")

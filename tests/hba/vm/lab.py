@@ -107,7 +107,7 @@ class Lab:
 
 
 def own_modules(kernel: Kernel) -> list[Path]:
-    """The project's modules for a kernel, if they have been built (``make modules``, ``make test-kernels``)."""
+    """The project's modules for a kernel, if they have been built (``make modules``)."""
     layer = BUILT / kernel.release / "layer/usr/lib/modules" / kernel.release / "updates"
     return sorted(layer.glob("scst*.ko"))
 
