@@ -7,6 +7,7 @@
 #include "qla.h"
 #include <linux/kernel_read_file.h>
 #include <linux/module.h>
+#include <linux/vmalloc.h>
 
 #define QLA_BUILD_ID_NOTE	"/sys/module/qla2xxx/notes/.note.gnu.build-id"
 #define QLA_NOTE_MAX		256
