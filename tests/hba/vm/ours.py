@@ -97,7 +97,9 @@ def scst_two_vms(lab: Lab) -> None:
         there = client.run(f"luns_of {chip.settings.wwpn:016x} {wwpn:016x}").split()
         check({int(lun) for lun in there} == luns, f"{name(chip)} sees LUNs {there}")
     write_and_compare(client, seen[first, 0])
-    verify(client, seen[second, 3])
+    client.run("for port in /sys/class/fc_remote_ports/*; do echo 120 >$port/dev_loss_tmo; done")
+    # Not in scst-faults: in dual mode the in-box driver does not recover a port without a target from this.
+    during_verify(lab, client, seen[second, 3], second.system_error, size="2m")
     # The other one reads what was written, and writes nothing.
     client.run(f"mount -t ext4 -o ro,noload {seen[second, 0]} /mnt && [ -f /mnt/data ] && umount /mnt")
     refused = client.run(f"! sg_raw -s 512 -i /dev/zero {seen[second, 0]} 2a 00 00 00 00 00 00 00 01 00 2>&1")
@@ -264,7 +266,6 @@ def scst_faults(lab: Lab) -> None:
         ("target's cable", lambda: cable_pull(lab, target, 2)),
         ("three flaps", flaps),
         ("target's firmware crashes", target.system_error),
-        ("initiator's firmware crashes", initiator.system_error),
         ("target disabled and enabled", restart),
     ):
         started = lab.loop.now()
