@@ -102,7 +102,8 @@ def scst_two_vms(lab: Lab) -> None:
     during_verify(lab, client, seen[second, 3], second.system_error, size="2m")
     # The other one reads what was written, and writes nothing.
     client.run(f"mount -t ext4 -o ro,noload {seen[second, 0]} /mnt && [ -f /mnt/data ] && umount /mnt")
-    refused = client.run(f"! sg_raw -s 512 -i /dev/zero {seen[second, 0]} 2a 00 00 00 00 00 00 00 01 00 2>&1")
+    generic = f"/dev/$(ls /sys/block/{seen[second, 0].removeprefix('/dev/')}/device/scsi_generic)"
+    refused = client.run(f"! sg_raw -s 512 -i /dev/zero {generic} 2a 00 00 00 00 00 00 00 01 00 2>&1")
     check("data protect" in refused.lower(), f"a write to a read-only LUN: {refused}")
     clear(server)
     log_is_clean(client)
