@@ -5,12 +5,11 @@
 #define pr_fmt(fmt) "scst_qla2xxx: " fmt
 
 #include "qla.h"
-#include <linux/kernel_read_file.h>
+#include <linux/fs.h>
 #include <linux/module.h>
-#include <linux/vmalloc.h>
 
 #define QLA_BUILD_ID_NOTE	"/sys/module/qla2xxx/notes/.note.gnu.build-id"
-#define QLA_NOTE_MAX		256
+#define QLA_NOTE_MAX		128
 
 /* No T10 protection information yet: neither is asked for by anybody. */
 static int qla_get_dif_tags(struct qla_tgt_cmd *q, uint16_t *options)
@@ -93,16 +92,21 @@ static bool qla_note_fits(const u8 *note, ssize_t len)
  */
 static int qla_check_build(void)
 {
-	void *note = NULL;
-	ssize_t len = kernel_read_file_from_path(QLA_BUILD_ID_NOTE, 0, &note, QLA_NOTE_MAX, NULL, READING_UNKNOWN);
-	bool fits = len > 0 && qla_note_fits(note, len);
+	struct file *file = filp_open(QLA_BUILD_ID_NOTE, O_RDONLY, 0);
+	u8 note[QLA_NOTE_MAX];
+	ssize_t len;
+	loff_t pos = 0;
 
-	if (len > 0)
-		vfree(note);
-	if (!fits)
-		pr_err("the qla2xxx that is loaded is not the one this module was built for (%s: %zd): build it again\n",
-		       QLA_BUILD_ID_NOTE, len);
-	return fits ? 0 : -ENOEXEC;
+	len = PTR_ERR_OR_ZERO(file);
+	if (!len) {
+		len = kernel_read(file, note, sizeof(note), &pos);
+		filp_close(file, NULL);
+	}
+	if (qla_note_fits(note, len))
+		return 0;
+	pr_err("the qla2xxx that is loaded is not the one this module was built for (%s: %zd): build it again\n",
+	       QLA_BUILD_ID_NOTE, len);
+	return -ENOEXEC;
 }
 
 static int __init qla_module_init(void)
