@@ -29,7 +29,7 @@ LONG_TESTS := tests/vm/guest/test_life.py tests/vm/guest/test_power_cut.py tests
 POISON := slub_debug=FZPU page_poison=1
 KERNEL ?= 6.1
 KIND ?= kasan
-HBA_BOARDS := 2432 2532 2312 2300
+HBA_SCENARIOS := 2432 2532 2312 2300 scst-one-vm
 INSTALL_KDIR = $(or $(KDIR),/lib/modules/$(shell uname -r)/build)
 
 .PHONY: all demo test test-long test-hba unit vm shell bench lint lint-python lint-kernel test-kernels test-debug modules docs install setup clean
@@ -82,7 +82,7 @@ lint-kernel: setup
 test-kernels:
 	@$(SETUP) kernels
 	@$(PY) -m tests.vm.kernels
-	@$(PY) tests/hba/run.py vm $(HBA_BOARDS) --kernel 6.1 --kernel 6.12 --kernel 7.3
+	@$(PY) tests/hba/run.py vm $(HBA_SCENARIOS) --kernel 6.1 --kernel 6.12 --kernel 7.3
 	@$(VM) test --append '$(POISON)' --env SCST_SLOW=8 --timeout 7200 -- tests/vm/guest
 
 test-debug:

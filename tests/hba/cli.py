@@ -24,6 +24,7 @@ def _setup(args: argparse.Namespace) -> int:
 
 
 def _vm(args: argparse.Namespace) -> int:
+    from .vm.lab import build_own
     from .vm.runner import run_kernel, select
 
     cache = Cache(cache_root())
@@ -32,6 +33,7 @@ def _vm(args: argparse.Namespace) -> int:
     failed: list[str] = []
     for series in args.kernel or SERIES[:1]:
         names = select(args.scenario, first=series == SERIES[0])
+        build_own(cache.kernel(series), names)
         failed += run_kernel(cache, cache.kernel(series), names, args.record)
     print(f"FAILED: {', '.join(failed)}" if failed else "all scenarios passed")
     return 1 if failed else 0

@@ -3,9 +3,10 @@
 
 Headers and the compiler that belongs to them are unpacked (mmdebstrap) into the cache folder; the machine's
 own package sources are neither used nor changed. The build runs in there with chroot, in a mount namespace of
-its own, so that nothing stays mounted; objtool and gcc need /proc. The modules run in the virtual machine of
-the emulated HBA (tests/hba), without an HBA; smoke.sh says what they do there. Environment: SCST_CACHE, and
-SCST_DEBIAN_MIRROR (default http://deb.debian.org/debian).
+its own, so that nothing stays mounted; objtool and gcc need /proc. What the driver for QLogic boards needs to
+know of the kernel's own one is read outside. The modules run in the virtual machine of the emulated HBA
+(tests/hba), without an HBA; smoke.sh says what they do there. They are left in build/kmod, for scenarios of
+tests/hba. Environment: SCST_CACHE, and SCST_DEBIAN_MIRROR (default http://deb.debian.org/debian).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.hba.vm.packages import Cache, Kernel, cache_root
 from tests.vm import kmodbuild, machine
 
 MIRROR = "http://deb.debian.org/debian"
@@ -25,6 +27,8 @@ PACKAGES = ("make", "sparse", "binutils")
 
 HBA = (sys.executable, str(machine.REPO / "tests/hba/run.py"))
 SMOKE = machine.REPO / "tests/vm/smoke.sh"
+LAYOUT = machine.REPO / "kmod/targets/qla2xxx/layout.py"
+LAYOUT_FILE = "qla2xxx-layout.h"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,18 @@ def sparse_serves(root: Path, release: str) -> bool:
     return "checker-valid.sh" not in makefile.read_text()
 
 
-def check(root: Path, release: str) -> str:
+def layout(root: Path, kernel: Kernel) -> str:
+    """What of the structures of this kernel's qla2xxx is used. Raises BuildError when it cannot be read."""
+    types = root / "usr/src" / f"linux-headers-{kernel.release}" / "vmlinux"
+    driver = next(kernel.modules.glob("kernel/drivers/scsi/qla2xxx/qla2xxx.ko*"))
+    command = [sys.executable, "-B", str(LAYOUT), str(types), str(driver)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise kmodbuild.BuildError(done.stderr)
+    return done.stdout
+
+
+def check(root: Path, release: str, kernel: Kernel) -> str:
     """Strict build in *root*; returns what was complained about. Raises BuildError when it does not build.
 
     The sources are copied, not linked: links would lead out of the chroot.
@@ -101,6 +116,7 @@ def check(root: Path, release: str) -> str:
     tree = root / "srv/scst"
     shutil.rmtree(tree, ignore_errors=True)
     kmodbuild.copy_sources(kmodbuild.TESTED, tree)
+    (tree / LAYOUT_FILE).write_text(layout(root, kernel))
     sparse = kmodbuild.SPARSE if sparse_serves(root, release) else ()
     make = [
         "make",
@@ -110,26 +126,42 @@ def check(root: Path, release: str) -> str:
         "-C",
         f"/usr/src/linux-headers-{release}",
     ]
-    make += ["M=/srv/scst", *kmodbuild.WARNINGS, *sparse, "modules"]
+    make += [
+        "M=/srv/scst",
+        f"QLA2XXX_LAYOUT=/srv/scst/{LAYOUT_FILE}",
+        *kmodbuild.WARNINGS,
+        *sparse,
+        "modules",
+    ]
     script = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
     command = ["unshare", "--mount", "sh", "-c", script, str(root), *make]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return kmodbuild.judge(done.returncode, done.stdout.replace("/srv/scst/", ""))
 
 
-def smoke(series: Series, root: Path, release: str) -> bool:
-    """Use the modules just built in a machine; whether all went well. Raises BuildError without a machine."""
-    setup = subprocess.run(
-        [*HBA, "setup", "--kernel", series.kernel], stdout=subprocess.PIPE, text=True, check=False
-    )
-    booted = setup.stdout.split()[-1] if setup.returncode == 0 else "none"
-    if booted != release:
-        raise kmodbuild.BuildError(
-            f"the headers in {root} are of {release}, the kernel to boot is {booted}: remove the older one"
-        )
+def keep(root: Path, release: str) -> None:
+    """Leave the modules where those of an installed kernel would be."""
+    folder = machine.REPO / "build/kmod" / release / "layer/usr/lib/modules" / release / "updates"
+    folder.mkdir(parents=True, exist_ok=True)
+    for module in (root / "srv/scst").rglob("*.ko"):
+        kmodbuild.copy_if_newer(module, folder / module.name)
+
+
+def smoke(series: Series, root: Path) -> bool:
+    """Use the modules just built in a machine; whether all went well."""
     modules = [f"--module={path}" for path in sorted((root / "srv/scst/kmod").glob("*.ko"))]
     boot = [*HBA, "boot", "--kernel", series.kernel, f"--script={SMOKE}", *modules]
     return subprocess.run(boot, check=False).returncode == 0
+
+
+def booted(series: Series, root: Path, release: str) -> Kernel:
+    """The kernel that tests/hba boots. Raises BuildError when it is not the one of the headers."""
+    kernel = Cache(cache_root()).kernel(series.kernel)
+    if kernel.release != release:
+        raise kmodbuild.BuildError(
+            f"{root} has headers of {release}, the kernel to boot is {kernel.release}: remove the older one"
+        )
+    return kernel
 
 
 def main() -> int:
@@ -139,10 +171,11 @@ def main() -> int:
         try:
             root = unpacked(series)
             release = headers(root)
-            output = check(root, release)
+            output = check(root, release, booted(series, root, release))
             how = "" if sparse_serves(root, release) else " (without sparse: it is too old for these headers)"
             print(f"kernel {release}: {output or 'no warnings'}{how}", flush=True)
-            bad += bool(output) or not smoke(series, root, release)
+            keep(root, release)
+            bad += bool(output) or not smoke(series, root)
         except kmodbuild.BuildError as error:
             print(f"kernel {series.name}: {error}", flush=True)
             bad += 1

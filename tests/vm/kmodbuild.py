@@ -107,7 +107,9 @@ def copy_sources(source: Source, target: Path) -> None:
 
 def is_source(path: Path) -> bool:
     """Is this a file kbuild reads?"""
-    return path.is_file() and (path.suffix in (".c", ".h", ".S") or path.name in ("Kbuild", "Makefile"))
+    return path.is_file() and (
+        path.suffix in (".c", ".h", ".S", ".py") or path.name in ("Kbuild", "Makefile")
+    )
 
 
 def make(kdir: Path, tree: Path, arguments: Sequence[str] = ()) -> str:

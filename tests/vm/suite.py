@@ -25,7 +25,16 @@ VM_PARTS = 4
 VM_SECONDS = 3000
 # A part keeps one CPU busy most of the time.
 AT_A_TIME = 2
-HBA_BOARDS = ("2432", "2532", "2312", "2300")
+HBA_SCENARIOS = (
+    "2432",
+    "2532",
+    "2312",
+    "2300",
+    "scst-one-vm",
+    "scst-two-vms",
+    "scst-scripted",
+    "scst-removal",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +71,9 @@ def python_part(name: str, folders: Sequence[str]) -> Part:
 def parts() -> list[Part]:
     """The suite: what is over in a minute, then the long ones, and what fills the gaps."""
     suite = [Part("ruff", (PYTHON, "-m", "ruff", "check", ".")), Part("mypy", (PYTHON, "-m", "mypy"))]
-    suite += [*hba_types(), *vm_parts()]
+    suite += [*more_types(), *vm_parts()]
     if present("tests/hba/run.py"):
-        suite.append(Part("hba", (PYTHON, "tests/hba/run.py", "vm", *HBA_BOARDS)))
+        suite.append(Part("hba", (PYTHON, "tests/hba/run.py", "vm", *HBA_SCENARIOS)))
     for name, folders in (
         ("unit", present("tests/unit", "tests/vm/unit")),
         ("sim", present("tests/sim")),
@@ -78,12 +87,16 @@ def parts() -> list[Part]:
     return suite
 
 
-def hba_types() -> list[Part]:
-    """Type check of tests/hba, whose package is called hba."""
-    if not present("tests/hba"):
-        return []
-    options = ("--strict", "--config-file=", "--cache-dir=build/mypy-hba", "-p", "hba")
-    return [Part("mypy-hba", ("env", "MYPYPATH=tests", PYTHON, "-m", "mypy", *options))]
+def more_types() -> list[Part]:
+    """Type checks of tests/hba, whose package is called hba, and of what runs when modules are built."""
+    parts = []
+    for name, path, what in (
+        ("hba", "tests", ("-p", "hba")),
+        ("kmod", "kmod/targets/qla2xxx", ("kmod/targets/qla2xxx/layout.py",)),
+    ):
+        options = ("--strict", "--config-file=", f"--cache-dir=build/mypy-{name}", *what)
+        parts.append(Part(f"mypy-{name}", ("env", f"MYPYPATH={path}", PYTHON, "-m", "mypy", *options)))
+    return parts
 
 
 def vm_parts() -> list[Part]:

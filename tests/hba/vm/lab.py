@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +19,13 @@ from ..trace import PcapTrace, TextTrace
 from ..vfio.server import Endpoint
 from . import initramfs
 from .machine import Machine
-from .packages import Kernel, Tools
+from .packages import Kernel, SetupError, Tools
 
 TARGET_WWPN = 0x5006016000000001
 DISK_SIZE = 64 << 20
+REPO = Path(__file__).resolve().parents[3]
+OURS = "scst-"
+"""How the names of scenarios begin that run the project's own modules."""
 
 
 class CheckFailed(Exception):
@@ -77,12 +82,17 @@ class Lab:
         return target
 
     def boot(
-        self, endpoints: Sequence[Endpoint] | None = None, *, memory: int = 512, append: str = ""
+        self,
+        endpoints: Sequence[Endpoint] | None = None,
+        *,
+        memory: int = 512,
+        append: str = "",
+        cpus: int = 1,
     ) -> Machine:
         """Boot a machine with the bed's boards (or some of them) and wait for its shell."""
         boards = self.bed.endpoints if endpoints is None else endpoints
         machine = Machine(
-            self.loop, self.tools, self.kernel, self._archive, boards, memory=memory, append=append
+            self.loop, self.tools, self.kernel, self._archive, boards, memory=memory, append=append, cpus=cpus
         )
         self.machines.append(machine)
         machine.wait_ready()
@@ -100,6 +110,24 @@ class Lab:
         self.loop.close()
 
 
+def own_modules(kernel: Kernel) -> list[Path]:
+    """The project's modules for a kernel, if they have been built (``make modules``)."""
+    layer = REPO / "build/kmod" / kernel.release / "layer/usr/lib/modules" / kernel.release / "updates"
+    return sorted(layer.glob("scst*.ko"))
+
+
+def build_own(kernel: Kernel, scenarios: Sequence[str]) -> None:
+    """Build the project's modules if a scenario needs them and the kernel's headers are installed."""
+    if not any(name.startswith(OURS) for name in scenarios):
+        return
+    if Path("/lib/modules", kernel.release, "build").exists():
+        subprocess.run([sys.executable, "-m", "tests.vm", "build"], cwd=REPO, check=True)
+    elif not own_modules(kernel):
+        raise SetupError(
+            f"no modules for {kernel.release} in build/kmod: python -m tests.vm.kernels makes them"
+        )
+
+
 def make_archive(tools: Tools, kernel: Kernel) -> bytes:
     """The initial RAM disk all tests of a kernel share."""
-    return initramfs.build(tools, kernel)
+    return initramfs.build(tools, kernel, extra=own_modules(kernel))

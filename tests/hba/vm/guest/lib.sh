@@ -55,3 +55,29 @@ disk_of() {
 	done
 	return 1
 }
+
+# units INITIATOR TARGET: the SCSI devices that an initiator's port sees at a target's, by their addresses
+units() {
+	local device address
+	for device in /sys/bus/scsi/devices/[0-9]*; do
+		address=${device##*/}
+		[ "$(cat "/sys/class/fc_host/host${address%%:*}/port_name" 2>/dev/null)" = "0x$1" ] || continue
+		[ "$(cat "$(dirname "$(readlink -f "$device")")"/fc_transport/*/port_name 2>/dev/null)" = "0x$2" ] &&
+			echo "$address"
+	done
+	return 0
+}
+
+# luns_of INITIATOR TARGET: their LUNs
+luns_of() {
+	units "$1" "$2" | sed 's/.*://'
+}
+
+# lun_of INITIATOR TARGET LUN: its block device
+lun_of() {
+	local address
+	for address in $(units "$1" "$2"); do
+		[ "${address##*:}" = "$3" ] && echo "/dev/$(ls "/sys/bus/scsi/devices/$address/block")" && return 0
+	done
+	return 1
+}

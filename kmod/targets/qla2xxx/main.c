@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The two tables: ours for the core, ours for the in-box driver; and whether that is the one we were built for.
+ */
+#define pr_fmt(fmt) "scst_qla2xxx: " fmt
+
+#include "qla.h"
+#include <linux/fs.h>
+#include <linux/module.h>
+
+#define QLA_BUILD_ID_NOTE	"/sys/module/qla2xxx/notes/.note.gnu.build-id"
+#define QLA_NOTE_MAX		128
+
+/* No T10 protection information yet: neither is asked for by anybody. */
+static int qla_get_dif_tags(struct qla_tgt_cmd *q, uint16_t *options)
+{
+	return 0;
+}
+
+static int qla_chk_dif_tags(uint32_t tag)
+{
+	return 0;
+}
+
+const struct qla_tgt_func_tmpl qla_ops = {
+	.find_cmd_by_tag		= qla_find_cmd_by_tag,
+	.handle_cmd			= qla_handle_cmd,
+	.handle_data			= qla_handle_data,
+	.handle_tmr			= qla_handle_tmr,
+	.get_cmd			= qla_get_cmd,
+	.rel_cmd			= qla_rel_cmd,
+	.free_cmd			= qla_free_cmd,
+	.free_mcmd			= qlt_free_mcmd,
+	.free_session			= qla_session_free,
+	.check_initiator_node_acl	= qla_login,
+	.update_sess			= qla_session_moved,
+	.find_sess_by_loop_id		= qla_session_by_loop_id,
+	.find_sess_by_s_id		= qla_session_by_id,
+	.clear_nacl_from_fcport_map	= qla_session_hide,
+	.put_sess			= qla_session_put,
+	.shutdown_sess			= qla_session_shutdown,
+	.get_dif_tags			= qla_get_dif_tags,
+	.chk_dif_tags			= qla_chk_dif_tags,
+#ifdef QLA_HAS_qla_tgt_func_tmpl_get_cmd_ref
+	.get_cmd_ref			= qla_get_cmd_ref,
+	.put_cmd_ref			= qla_put_cmd_ref,
+#endif
+};
+
+/* A target is called as the port is: 21:00:.., lower case. */
+static int qla_target_init(struct scst_target *tgt)
+{
+	const char *name = tgt->name;
+	int i;
+
+	if (strlen(name) != QLA_NAME_LEN - 1)
+		return -EINVAL;
+	for (i = 0; name[i]; i++)
+		if (i % 3 == 2 ? name[i] != ':' : !isxdigit(name[i]) || isupper(name[i]))
+			return -EINVAL;
+	return 0;
+}
+
+const struct scst_target_driver qla_driver = {
+	.owner		= THIS_MODULE,
+	.name		= "qla2xxx",
+	.protocol	= SCST_PROTOCOL_FCP,
+	.needs_port	= true,
+	.target_size	= sizeof(struct scst_target),
+	.init		= qla_target_init,
+	.enable		= qla_enable,
+	.disable	= qla_disable,
+	.receive_data	= qla_receive_data,
+	.send_response	= qla_send_response,
+	.release	= qla_release,
+	.abort		= qla_abort,
+	.tmf_done	= qla_tmf_done,
+	.session_gone	= qla_session_gone,
+};
+
+/* The note's end; its head is three words and "GNU". */
+static bool qla_note_fits(const u8 *note, ssize_t len)
+{
+	static const u8 id[] = QLA_BUILD_ID;
+
+	return len >= (ssize_t)sizeof(id) && !memcmp(note + len - sizeof(id), id, sizeof(id));
+}
+
+/*
+ * The layout of its structures was read from one build of qla2xxx.  Kernels with CONFIG_MODVERSIONS would have refused us;
+ * others have nothing but this.
+ */
+static int qla_check_build(void)
+{
+	struct file *file = filp_open(QLA_BUILD_ID_NOTE, O_RDONLY, 0);
+	u8 note[QLA_NOTE_MAX];
+	ssize_t len;
+	loff_t pos = 0;
+
+	len = PTR_ERR_OR_ZERO(file);
+	if (!len) {
+		len = kernel_read(file, note, sizeof(note), &pos);
+		filp_close(file, NULL);
+	}
+	if (qla_note_fits(note, len))
+		return 0;
+	pr_err("the qla2xxx that is loaded is not the one this module was built for (%s: %zd): build it again\n",
+	       QLA_BUILD_ID_NOTE, len);
+	return -ENOEXEC;
+}
+
+static int __init qla_module_init(void)
+{
+	int ret = qla_check_build();
+
+	if (ret)
+		return ret;
+	ret = scst_target_driver_register(&qla_driver);
+	if (ret)
+		return ret;
+	ret = qla_ports_init();
+	if (ret)
+		scst_target_driver_unregister(&qla_driver);
+	return ret;
+}
+
+static void __exit qla_module_exit(void)
+{
+	qla_ports_exit();
+	scst_target_driver_unregister(&qla_driver);
+}
+
+module_init(qla_module_init);
+module_exit(qla_module_exit);
+MODULE_DESCRIPTION("SCSI target on QLogic Fibre Channel ports, beside the in-box driver");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Sessions: initiator ports that are logged in.  The in-box driver counts references to a login (sess_kref); the last one
+ * ends it, in a work item that waits for our session's end.
+ */
+#include "qla.h"
+
+static u32 qla_id(port_id_t id)
+{
+	return id.b24;
+}
+
+/* --- who is it? --------------------------------------------------------------------------------------------- */
+
+static void qla_session_show(struct qla_session *qs, u32 id, u16 loop_id)
+{
+	struct qla_port *port = qs->port;
+	unsigned long irq;
+
+	spin_lock_irqsave(&port->lock, irq);
+	hash_del_rcu(&qs->by_id);
+	hash_del_rcu(&qs->by_loop);
+	WRITE_ONCE(qs->id, id);
+	WRITE_ONCE(qs->loop_id, loop_id);
+	hash_add_rcu(port->by_id, &qs->by_id, id);
+	hash_add_rcu(port->by_loop, &qs->by_loop, loop_id);
+	spin_unlock_irqrestore(&port->lock, irq);
+}
+
+/* Any context, perhaps with the in-box driver's lock of its sessions held. */
+void qla_session_hide(struct fc_port *fcport)
+{
+	struct qla_session *qs = (void *)fcport->se_sess;
+	unsigned long irq;
+
+	if (!qs)
+		return;
+	spin_lock_irqsave(&qs->port->lock, irq);
+	hash_del_rcu(&qs->by_id);
+	hash_del_rcu(&qs->by_loop);
+	spin_unlock_irqrestore(&qs->port->lock, irq);
+}
+
+/* As above: an initiator port has another address. */
+void qla_session_moved(struct fc_port *fcport, port_id_t id, uint16_t loop_id, bool conf_compl)
+{
+	struct qla_session *qs = (void *)fcport->se_sess;
+
+	fcport->d_id = id;
+	fcport->loop_id = loop_id;
+	fcport->conf_compl_supported = conf_compl;
+	if (qs)
+		qla_session_show(qs, qla_id(id), loop_id);
+}
+
+/* Hard interrupt, for each command.  The caller takes a reference to the login, if there still is one. */
+struct fc_port *qla_session_by_id(struct scsi_qla_host *vha, const be_id_t be)
+{
+	u32 id = be.domain << 16 | be.area << 8 | be.al_pa;
+	struct qla_port *port = qla_port_of(vha);
+	struct qla_session *qs;
+	struct fc_port *found = NULL;
+
+	if (!port)
+		return NULL;
+	rcu_read_lock();
+	hash_for_each_possible_rcu(port->by_id, qs, by_id, id)
+		if (READ_ONCE(qs->id) == id)
+			found = qs->fcport;
+	rcu_read_unlock();
+	return found;
+}
+
+struct fc_port *qla_session_by_loop_id(struct scsi_qla_host *vha, const uint16_t id)
+{
+	struct qla_port *port = qla_port_of(vha);
+	struct qla_session *qs;
+	struct fc_port *found = NULL;
+
+	if (!port)
+		return NULL;
+	rcu_read_lock();
+	hash_for_each_possible_rcu(port->by_loop, qs, by_loop, id)
+		if (READ_ONCE(qs->loop_id) == id)
+			found = qs->fcport;
+	rcu_read_unlock();
+	return found;
+}
+
+/* Under port->sessions_lock: the session of a login that is not ending; NULL: none. */
+struct qla_session *qla_session_find(struct qla_port *port, const struct fc_port *fcport)
+{
+	struct qla_session *qs;
+
+	lockdep_assert_held(&port->sessions_lock);
+	list_for_each_entry(qs, &port->sessions, entry)
+		if (qs->fcport == fcport && !qs->closing)
+			return qs;
+	return NULL;
+}
+
+/* --- login ---------------------------------------------------------------------------------------------------- */
+
+/* SPC-4 7.6.4.2 */
+static void qla_transport_id(struct scst_transport_id *id, const u8 *wwpn)
+{
+	memset(id, 0, sizeof(*id));
+	id->len = 24;
+	id->bytes[0] = SCST_PROTOCOL_FCP;
+	memcpy(&id->bytes[8], wwpn, 8);
+}
+
+static struct qla_session *qla_session_make(struct qla_port *port, struct fc_port *fcport, const u8 *wwpn)
+{
+	struct qla_session *qs = kzalloc(sizeof(*qs), GFP_KERNEL);
+	struct scst_transport_id id;
+	char name[QLA_NAME_LEN];
+
+	if (!qs)
+		return ERR_PTR(-ENOMEM);
+	INIT_HLIST_NODE(&qs->by_id);
+	INIT_HLIST_NODE(&qs->by_loop);
+	init_completion(&qs->gone);
+	qs->fcport = fcport;
+	qs->port = port;
+	qla_transport_id(&id, wwpn);
+	snprintf(name, sizeof(name), "%8phC", wwpn);
+	qs->scst = scst_session_register(port->tgt, name, &id, qs);
+	if (IS_ERR(qs->scst)) {
+		int ret = PTR_ERR(qs->scst);
+
+		kfree(qs);
+		return ERR_PTR(ret);
+	}
+	return qs;
+}
+
+/* Process context: an initiator port has logged in.  Not 0: it is refused. */
+int qla_login(struct scsi_qla_host *vha, unsigned char *wwpn, struct fc_port *fcport)
+{
+	struct qla_port *port = qla_port_of(vha);
+	struct qla_session *qs;
+
+	if (!port || !refcount_inc_not_zero(&port->users))
+		return -ENODEV;
+	qs = qla_session_make(port, fcport, wwpn);
+	if (IS_ERR(qs)) {
+		pr_warn("%s: %8phC can't log in: %ld\n", port->name, wwpn, PTR_ERR(qs));
+		qla_port_unuse(port);
+		return PTR_ERR(qs);
+	}
+	mutex_lock(&port->sessions_lock);
+	list_add_tail(&qs->entry, &port->sessions);
+	mutex_unlock(&port->sessions_lock);
+	fcport->se_sess = (void *)qs;
+	qla_session_show(qs, qla_id(fcport->d_id), fcport->loop_id);
+	return 0;
+}
+
+/* --- logout ----------------------------------------------------------------------------------------------------- */
+
+static void qla_last_put(struct kref *kref)
+{
+	qlt_unreg_sess(container_of(kref, struct fc_port, sess_kref));
+}
+
+/* Any context. */
+void qla_session_put(struct fc_port *fcport)
+{
+	if (fcport)
+		kref_put(&fcport->sess_kref, qla_last_put);
+}
+
+/* The login is going, but commands of it may still arrive: qla_session_free() follows when they have. */
+void qla_session_shutdown(struct fc_port *fcport)
+{
+}
+
+/* The core's session is over. */
+void qla_session_gone(struct scst_session *sess)
+{
+	struct qla_session *qs = sess->driver_data;
+
+	complete(&qs->gone);
+}
+
+/*
+ * A work item of this login's: nothing arrives for it any more.  The in-box driver does not forget the login before this returns,
+ * and lets no other of the same initiator port in.
+ */
+void qla_session_free(struct fc_port *fcport)
+{
+	struct qla_session *qs = (void *)fcport->se_sess;
+	struct qla_port *port = qs->port;
+
+	qla_session_hide(fcport);
+	mutex_lock(&port->sessions_lock);
+	qs->closing = true;
+	mutex_unlock(&port->sessions_lock);
+	qla_cmds_reclaim(port, fcport);
+	scst_session_close(qs->scst);
+	wait_for_completion(&qs->gone);
+	mutex_lock(&port->sessions_lock);
+	list_del(&qs->entry);
+	mutex_unlock(&port->sessions_lock);
+	kfree_rcu(qs, rcu);
+	qla_port_unuse(port);
+}

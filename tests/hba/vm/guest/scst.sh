@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The project's own target in the guest; on top of lib.sh.
+
+SCST=/sys/kernel/config/scst
+
+# scst_load [PARAMETER OF QLA2XXX...]: the modules, and the in-box driver with a mode that allows targets
+scst_load() {
+	local module
+	load qla2xxx "$@"
+	load configfs
+	load loop
+	load target_core_mod
+	for module in scst scst_fileio scst_nullio scst_qla2xxx; do
+		grep -q "^$module " /proc/modules || insmod "/extra/$module.ko" || return 1
+	done
+	[ -d "$SCST" ] || mount -t configfs configfs /sys/kernel/config
+}
+
+# scst_file NAME MIB: a device on a file
+scst_file() {
+	dd if=/dev/zero of="/tmp/$1" bs=1M count="$2" 2>/dev/null
+	mkdir "$SCST/devices/fileio/$1" || return 1
+	echo "/tmp/$1" >"$SCST/devices/fileio/$1/path"
+	echo 1 >"$SCST/devices/fileio/$1/enabled"
+}
+
+# scst_null NAME BYTES: a device on nothing
+scst_null() {
+	mkdir "$SCST/devices/nullio/$1" || return 1
+	echo "$2" >"$SCST/devices/nullio/$1/size"
+	echo 1 >"$SCST/devices/nullio/$1/enabled"
+}
+
+# scst_map FOLDER LUN DEVICE READ_ONLY
+scst_map() {
+	mkdir "$1/luns/$2" || return 1
+	echo "$4" >"$1/luns/$2/read_only"
+	ln -s "$SCST/devices/$3" "$1/luns/$2/device"
+}
+
+# scst_group TARGET GROUP INITIATOR
+scst_group() {
+	mkdir -p "$SCST/targets/qla2xxx/$1/groups/$2/initiators/$3"
+}
+
+# scst_clear: nothing is left, all modules go
+scst_clear() {
+	local folder module
+	for folder in "$SCST"/targets/qla2xxx/*; do
+		[ -d "$folder" ] && echo 0 >"$folder/enabled"
+	done
+	for folder in "$SCST"/targets/qla2xxx/*/groups/*/luns/* "$SCST"/targets/qla2xxx/*/luns/*; do
+		[ -d "$folder" ] && rm "$folder/device" && rmdir "$folder"
+	done
+	for folder in "$SCST"/targets/qla2xxx/*/groups/*/initiators/* "$SCST"/targets/qla2xxx/*/groups/* \
+		"$SCST"/targets/qla2xxx/* "$SCST"/devices/fileio/* "$SCST"/devices/nullio/*; do
+		[ ! -d "$folder" ] || rmdir "$folder" || return 1
+	done
+	for module in scst_qla2xxx scst_nullio scst_fileio; do
+		rmmod "$module" || return 1
+	done
+	scst_objects && rmmod scst
+}
+
+# scst_objects: none is left
+scst_objects() {
+	[ -d /sys/kernel/debug/scst ] || mount -t debugfs debugfs /sys/kernel/debug
+	! grep -v ' 0$' /sys/kernel/debug/scst/objects
+}
