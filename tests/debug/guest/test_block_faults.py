@@ -206,7 +206,7 @@ def test_logins(stage: Stage) -> None:
 
 
 def test_disk_is_pulled(disks: dict[str, PluggedDisk]) -> None:
-    """Again and again under I/O; the device is parked, and activated when the disk is back."""
+    """Again and again under I/O, which waits until the disk is back, maybe with another name."""
     disk = disks["vm-disk-c"]
     device = tree.blockio("d0", disk.node)
     target = Target("t1").make()
@@ -214,23 +214,16 @@ def test_disk_is_pulled(disks: dict[str, PluggedDisk]) -> None:
     user = target.login("user")
     target.enable()
 
-    def back() -> None:
-        disk.plug()
+    def out_and_back() -> None:
+        disk.unplug()
         tree.wait_for("parked", lambda: device.state == "parked", 20 * SLOW)
-        # It may have another name now.
-        target.luns.unmap(0)
-        device.enable(False)
+        disk.plug()
         device.set("path", disk.node)
-        device.enable()
-        target.luns.map(0, device)
+        device.activate()
 
-    def out() -> None:
-        with Ledger(user.disk(0), blocks=8) as ledger:
-            tree.wait_for("I/O", lambda: ledger.done > 10, 30 * SLOW)
-            disk.unplug()
-            time.sleep(0.3)
-        ledger.close()
-
-    again_and_again(out, back)
-    if device.state != "active":
-        back()
+    with Ledger(user.disk(0), blocks=8) as ledger:
+        tree.wait_for("I/O", lambda: ledger.done > 10, 30 * SLOW)
+        again_and_again(out_and_back)
+        done = ledger.done
+        tree.wait_for("I/O afterwards", lambda: ledger.done > done + 10, 60 * SLOW)
+    ledger.judge()
