@@ -155,9 +155,10 @@ static ssize_t scst_device_size_show(struct config_item *item, char *page)
 
 static ssize_t scst_device_size_store(struct config_item *item, const char *page, size_t count)
 {
-	char word[SCST_WORD_LEN];
+	char text[SCST_WORD_LEN];
+	const char *word;
 	u64 size, until;
-	int ret = scst_parse_within(page, word, &until) ?: scst_parse_u64(word, S64_MAX, &size);
+	int ret = scst_parse_within(page, text, &word, &until) ?: scst_parse_u64(word, S64_MAX, &size);
 
 	return ret ?: scst_device_resize(scst_device_of(item), size, until) ?: count;
 }
@@ -210,10 +211,11 @@ static ssize_t scst_device_enabled_show(struct config_item *item, char *page)
 
 static ssize_t scst_device_enabled_store(struct config_item *item, const char *page, size_t count)
 {
-	char word[SCST_WORD_LEN];
+	char text[SCST_WORD_LEN];
+	const char *word;
 	u64 until;
 	bool on;
-	int ret = scst_parse_within(page, word, &until) ?: scst_parse_bool(word, &on);
+	int ret = scst_parse_within(page, text, &word, &until) ?: scst_parse_bool(word, &on);
 
 	return ret ?: scst_device_set_enabled(scst_device_of(item), on, until) ?: count;
 }
@@ -226,10 +228,11 @@ static ssize_t scst_device_active_show(struct config_item *item, char *page)
 static ssize_t scst_device_active_store(struct config_item *item, const char *page, size_t count)
 {
 	struct scst_device *dev = scst_device_of(item);
-	char word[SCST_WORD_LEN];
+	char text[SCST_WORD_LEN];
+	const char *word;
 	u64 until;
 	bool on;
-	int ret = scst_parse_within(page, word, &until);
+	int ret = scst_parse_within(page, text, &word, &until);
 
 	if (ret)
 		return ret;

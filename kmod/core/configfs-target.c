@@ -30,10 +30,11 @@ static ssize_t scst_target_enabled_show(struct config_item *item, char *page)
 
 static ssize_t scst_target_enabled_store(struct config_item *item, const char *page, size_t count)
 {
-	char word[SCST_WORD_LEN];
+	char text[SCST_WORD_LEN];
+	const char *word;
 	u64 until;
 	bool on;
-	int ret = scst_parse_within(page, word, &until) ?: scst_parse_bool(word, &on);
+	int ret = scst_parse_within(page, text, &word, &until) ?: scst_parse_bool(word, &on);
 
 	if (!ret)
 		ret = scst_target_set_enabled(scst_target_of(item), on, until);

@@ -102,25 +102,27 @@ int scst_parse_u64(const char *page, u64 max, u64 *value)
 /**
  * scst_parse_within() - what is asked for, and how long to wait for it
  * @page: "WORD", or "WORD within MILLISECONDS"
- * @word: the first of it, with the newline if it is the last
+ * @text: memory for WORD
+ * @word: WORD
  * @until: to wait until (jiffies), SCST_STORE_ENDLESS if it is not said
  *
- * Return: 0, -EINVAL, -ERANGE for more than a day.
+ * Return: 0, -EINVAL, -ERANGE for a number that is none of ours, and for more than a day.
  */
-int scst_parse_within(const char *page, char word[SCST_WORD_LEN], u64 *until)
+int scst_parse_within(const char *page, char text[SCST_WORD_LEN], const char **word, u64 *until)
 {
 	const char *within = strstr(page, SCST_WITHIN);
-	size_t len = within ? within - page : strlen(page);
 	u64 ms;
 	int ret;
 
-	if (len >= SCST_WORD_LEN)
-		return -EINVAL;
-	memcpy(word, page, len);
-	word[len] = '\0';
+	*word = page;
 	*until = SCST_STORE_ENDLESS;
 	if (!within)
 		return 0;
+	if (within - page >= SCST_WORD_LEN)
+		return isdigit(page[0]) ? -ERANGE : -EINVAL;
+	memcpy(text, page, within - page);
+	text[within - page] = '\0';
+	*word = text;
 	ret = scst_parse_u64(within + strlen(SCST_WITHIN), SCST_WITHIN_MAX, &ms);
 	if (!ret)
 		*until = get_jiffies_64() + msecs_to_jiffies(ms);

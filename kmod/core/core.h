@@ -722,7 +722,7 @@ void scst_configfs_exit(void);
 #define SCST_WORD_LEN		24		/* of what is asked for: no longer than a number */
 
 int scst_parse_u64(const char *page, u64 max, u64 *value);
-int scst_parse_within(const char *page, char word[SCST_WORD_LEN], u64 *until);
+int scst_parse_within(const char *page, char text[SCST_WORD_LEN], const char **word, u64 *until);
 extern struct config_group scst_devices_group;
 extern struct config_group scst_targets_group;
 extern struct configfs_item_operations scst_device_item_ops;

@@ -46,9 +46,13 @@ def built_modules() -> list[str]:
     return sorted(path.stem for path in folder.glob("*.ko"))
 
 
+# Drivers of hardware that is not in this machine, which are tried elsewhere (tests/hba).
+HARDWARE = frozenset(("scst_qla2xxx",))
+
+
 def product_modules() -> list[str]:
-    """Names of those that are no mere tools of tests."""
-    return [name for name in built_modules() if name not in kmodbuild.TEST_MODULES]
+    """Names of those that are no mere tools of tests, and need no hardware."""
+    return [name for name in built_modules() if name not in kmodbuild.TEST_MODULES | HARDWARE]
 
 
 def loaded_modules() -> list[str]:
