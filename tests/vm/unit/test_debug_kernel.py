@@ -161,6 +161,20 @@ def test_what_is_asked_of_the_tests_reaches_them(monkeypatch: pytest.MonkeyPatch
         assert not any("SCST_SEED" in word for word in part.command)
 
 
+def test_kcsan_is_switched_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Where there is one, and nowhere but in the machine."""
+    file = tmp_path / "kcsan"
+    monkeypatch.setattr(guest_plugin, "KCSAN", file)
+    monkeypatch.setenv("SCST_GUEST", "1")
+    guest_plugin.pytest_configure(request.config)
+    assert not file.exists()
+    file.write_text("enabled: 0\n")
+    guest_plugin.pytest_configure(request.config)
+    assert file.read_text() == "on"
+
+
 def test_reports_of_kmemleak() -> None:
     one, two = (f"unreferenced object 0x{n} (size 8):\n  backtrace:\n    f+0x1\n" for n in (1, 2))
     assert faults.leaks("") == []
