@@ -32,6 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse to run outside the VM: these tests load modules and unplug disks."""
     if os.environ.get("SCST_GUEST") != "1":
         raise pytest.UsageError("these tests run in the VM: make vm TEST=<path>[::<test>]")
+    if (wanted := int(os.environ["SCST_CPUS"])) != os.cpu_count():
+        raise pytest.UsageError(f"the machine has {os.cpu_count()} CPUs, not {wanted}")
     # A kernel that has it boots without it, which is quicker.
     if KCSAN.exists():
         KCSAN.write_text("on")
