@@ -24,6 +24,7 @@ from tests.vm import klog, kmodbuild
 CONFIGFS = Path("/sys/kernel/config/scst")
 OBJECTS = Path("/sys/kernel/debug/scst/objects")
 LOCKDEP = Path("/proc/lockdep_stats")
+KCSAN = Path("/sys/kernel/debug/kcsan")
 RELEASE_SECONDS = 5.0 * float(os.environ.get("SCST_SLOW", "1"))
 
 
@@ -31,6 +32,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse to run outside the VM: these tests load modules and unplug disks."""
     if os.environ.get("SCST_GUEST") != "1":
         raise pytest.UsageError("these tests run in the VM: make vm TEST=<path>[::<test>]")
+    if (wanted := int(os.environ["SCST_CPUS"])) != os.cpu_count():
+        raise pytest.UsageError(f"the machine has {os.cpu_count()} CPUs, not {wanted}")
+    # A kernel that has it boots without it, which is quicker.
+    if KCSAN.exists():
+        KCSAN.write_text("on")
 
 
 def command(*argv: str) -> str:

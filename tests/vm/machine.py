@@ -333,7 +333,12 @@ def cpu_args(machine: Machine) -> list[str]:
             "-icount",
             "shift=0,sleep=off",
         ]
-    return ["-cpu", "max,la57=off", "-smp", str(machine.cpus), "-accel", "tcg,thread=multi"]
+    return ["-cpu", "max,la57=off", "-smp", topology(machine.cpus), "-accel", "tcg,thread=multi"]
+
+
+def topology(cpus: int) -> str:
+    """QEMU's word for so many CPUs. Debug kernels have no ACPI, and an MP table names one of each package."""
+    return str(cpus) if str(kmodbuild.KERNEL_ROOT) == "/" else f"{cpus},sockets={cpus}"
 
 
 def memory_args(machine: Machine, ram: Path | None, share: bool) -> list[str]:
@@ -481,6 +486,7 @@ def write_job(machine: Machine, job: Job, out: Path) -> None:
         "TERM": "dumb",
         "SCST_GUEST": "1",
         "SCST_OUT": "/out",
+        "SCST_CPUS": "1" if machine.icount else str(machine.cpus),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }

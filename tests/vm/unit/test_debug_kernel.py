@@ -13,7 +13,7 @@ import pytest
 from tests.debug import __main__ as debug
 from tests.debug import kernel
 from tests.debug.guest import faults
-from tests.vm import guest_plugin, machine
+from tests.vm import guest_plugin, kmodbuild, machine
 
 RECIPE = kernel.Recipe("kasan", Path("/nowhere"), "6.1-1", "12.2.0", "CONFIG_A=y\n", (("a.patch", "text"),))
 WANTED = "# comment\nCONFIG_A=y\nCONFIG_B=n\nCONFIG_C=16\n"
@@ -159,6 +159,38 @@ def test_what_is_asked_of_the_tests_reaches_them(monkeypatch: pytest.MonkeyPatch
     for part in debug.parts():
         assert "--env=SCST_EVERY=1" in part.command
         assert not any("SCST_SEED" in word for word in part.command)
+
+
+def test_kcsan_is_switched_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Where there is one, and nowhere but in the machine."""
+    file = tmp_path / "kcsan"
+    monkeypatch.setattr(guest_plugin, "KCSAN", file)
+    monkeypatch.setenv("SCST_GUEST", "1")
+    monkeypatch.setenv("SCST_CPUS", str(os.cpu_count()))
+    guest_plugin.pytest_configure(request.config)
+    assert not file.exists()
+    file.write_text("enabled: 0\n")
+    guest_plugin.pytest_configure(request.config)
+    assert file.read_text() == "on"
+
+
+def test_a_machine_with_other_cpus_is_refused(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """A kernel that has not found them all looks like one that has no races."""
+    monkeypatch.setattr(guest_plugin, "KCSAN", Path("/nowhere"))
+    monkeypatch.setenv("SCST_GUEST", "1")
+    monkeypatch.setenv("SCST_CPUS", str((os.cpu_count() or 1) + 1))
+    with pytest.raises(pytest.UsageError, match="CPUs"):
+        guest_plugin.pytest_configure(request.config)
+
+
+@pytest.mark.parametrize(("root", "words"), [("/", "4"), ("/some/kernel", "4,sockets=4")])
+def test_debug_kernels_have_packages(root: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kmodbuild, "KERNEL_ROOT", Path(root))
+    assert machine.topology(4) == words
 
 
 def test_reports_of_kmemleak() -> None:
