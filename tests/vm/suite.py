@@ -139,9 +139,15 @@ def counts(junit: Path) -> tuple[int, int, int]:
     return max(0, total - bad - skipped), bad, skipped
 
 
+def say(line: str) -> None:
+    """Write a line at once: print() writes its end by itself, and another's beginning may come between."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def run(part: Part) -> Outcome:
     """Run a part with its output shown, whole lines at a time: others write, too."""
-    print(f"=== {part.name}", flush=True)
+    say(f"=== {part.name}")
     start = time.monotonic()
     if part.junit is not None:
         part.junit.unlink(missing_ok=True)
@@ -157,8 +163,7 @@ def run(part: Part) -> Outcome:
     with child:
         assert child.stdout is not None
         for line in child.stdout:
-            sys.stdout.write(f"{part.name:14} {line.rstrip()}\n")
-            sys.stdout.flush()
+            say(f"{part.name:14} {line.rstrip()}")
     passed, failed, skipped = tally(part, child.returncode)
     return Outcome(part.name, passed, failed, skipped, time.monotonic() - start)
 
