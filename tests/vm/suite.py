@@ -181,7 +181,7 @@ def tally(part: Part, status: int) -> tuple[int, int, int]:
     try:
         passed, failed, skipped = counts(part.junit)
     except (OSError, ValueError, ElementTree.ParseError) as error:
-        print(f"{part.name}: no result: {error}")
+        say(f"{part.name}: no result: {error}")
         return 0, 1, 0
     return passed, max(failed, 1) if status != 0 else failed, skipped
 
