@@ -29,7 +29,7 @@ from pyscstadmin.config.facts import NOTHING, Difference, Facts, compare
 from pyscstadmin.config.identity import asked
 from pyscstadmin.config.layout import CLASS_ROOT, ROOT, device_dir, group_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
-from pyscstadmin.config.plan import Operation, Plan, Write, plan, settle, staged_into_force
+from pyscstadmin.config.plan import Operation, Plan, Write, between, plan, settle, staged_into_force
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
 from pyscstadmin.config.valid import (
     check_call,
@@ -408,8 +408,8 @@ class Admin:
             _refuse_errors(remarks)
         with self._writing(wanted):
             shot = self._snapshot(asked(wanted))
-            steps = plan(shot.config, wanted, settled=shot.root.settled)
             result = settle(shot.config, wanted)
+            steps = between(shot.config, result, settled=shot.root.settled)
             if agree is not None and steps:
                 self._ask(agree, shot.config, result, steps)
             outcome = self._execute(steps, shot, result, keep_going, progress, whole=True)
@@ -1105,7 +1105,8 @@ class Admin:
         _must_be_settled(shot.root)
         wanted = change(shot.config)
         check_config(wanted, shot.config)
-        return self._execute(plan(shot.config, wanted), shot, settle(shot.config, wanted))
+        result = settle(shot.config, wanted)
+        return self._execute(between(shot.config, result), shot, result)
 
     def _change_at(self, target: str, edit: Callable[[Key], Edit]) -> Outcome:
         """Make an edit of a target, which is looked up under the lock."""

@@ -24,8 +24,8 @@ from pyscstadmin.config.settings import (
     ROOT,
     TARGET,
     Handler,
-    Rows,
     Setting,
+    Table,
     Value,
     Values,
     hint,
@@ -265,8 +265,11 @@ class Checker:
                 self.fail((*path, key), f"unknown key {key!r}{hint(key, allowed)}", at_key=True)
         return value
 
-    def _values(self, members: dict[str, Any], path: Path, table: Rows) -> Values:
-        return Values.known(table, tuple(self._setting(members, path, row) for row in table.values()))
+    def _values(self, members: dict[str, Any], path: Path, table: Table) -> Values:
+        items = list(table.defaults)
+        for name in members.keys() & table.keys():
+            items[table.places[name]] = self._setting(members, path, table[name])
+        return Values.known(table, tuple(items))
 
     def _setting(self, members: dict[str, Any], path: Path, row: Setting) -> Value:
         if row.name not in members:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyscstadmin.config.facts import Facts
 from pyscstadmin.config.names import PRIORITY_DEFAULT, canonical_eui64, canonical_naa
-from pyscstadmin.config.settings import DRIVERS, HANDLERS, ROOT, Rows, Values, hint
+from pyscstadmin.config.settings import DRIVERS, HANDLERS, ROOT, Table, Values, hint
 from pyscstadmin.config.spelling import unique
 from pyscstadmin.errors import InvalidInput, Problem
 
@@ -111,7 +111,7 @@ def _names(names: Iterable[str], whose: str) -> tuple[str, ...]:
         raise InvalidInput(whose, [Problem(f"not a sequence of names: {error}")]) from error
 
 
-def _own(table: Rows, settings: Values | None, own: dict[str, Any], whose: str) -> Values:
+def _own(table: Table, settings: Values | None, own: dict[str, Any], whose: str) -> Values:
     """The settings of a thing: those it had, as far as its kind has them, and those given by name."""
     if settings is None:
         return Values(table, own, whose)

@@ -45,6 +45,7 @@ __all__ = [
     "Settle",
     "Unlink",
     "Write",
+    "between",
     "inverse",
     "plan",
     "settle",
@@ -231,10 +232,14 @@ def plan(current: Config, wanted: Config, *, settled: bool = True) -> Plan:
     The two may be slices: only what differs matters. `settled` False says that changes are staged, or staging
     is on, in `current`: the plan then always ends with a commit.
     """
-    wanted = settle(current, wanted)
-    if current == wanted and settled:
+    return between(current, settle(current, wanted), settled=settled)
+
+
+def between(current: Config, result: Config, *, settled: bool = True) -> Plan:
+    """As `plan`, to what `settle` has filled in already."""
+    if current == result and settled:
         return Plan()
-    return Plan(tuple(_Planner(current, wanted, settled).operations()))
+    return Plan(tuple(_Planner(current, result, settled).operations()))
 
 
 def staged_into_force(*, staged: bool, autocommit: bool) -> Plan:
@@ -267,7 +272,9 @@ def _settle_device(current: Device | None, wanted: Device) -> Device:
     if current.handler != wanted.handler and old.product == current.handler:
         # Nobody chose that: the kernel derives it from the handler.
         old = replace(old, product=None)
-    wanted = wanted.but(settings=_settle_settings(current, wanted))
+    settings = _settle_settings(current, wanted)
+    if settings is not wanted.settings:
+        wanted = wanted.but(settings=settings)
     values = {name: getattr(wanted.id, name) for name in IDENTITY}
     if None not in values.values():
         return wanted
@@ -280,9 +287,9 @@ def _settle_settings(current: Device, wanted: Device) -> Values:
     if current.path != wanted.path:
         return wanted.settings
     kept: dict[str, Any] = {
-        name: current.settings[name]
-        for name, row in wanted.settings.table.items()
-        if row.kept and wanted.settings[name] == row.default and name in current.settings
+        row.name: current.settings[row.name]
+        for row in wanted.settings.table.kept
+        if wanted.settings[row.name] == row.default and row.name in current.settings
     }
     return wanted.settings.but(**kept)
 

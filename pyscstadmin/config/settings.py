@@ -9,7 +9,7 @@ one of a handler or driver is a row in `HANDLERS` or `DRIVERS`, a new handler or
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -46,6 +46,7 @@ __all__ = [
     "Rows",
     "Setting",
     "State",
+    "Table",
     "Text",
     "Type",
     "Value",
@@ -412,9 +413,25 @@ class State:
 Rows = Mapping[str, Setting]
 
 
-def rows(*settings: Setting) -> Rows:
+class Table(dict[str, Setting]):
+    """The settings of a kind of object by name. Not changed once made: `Values` are in its order."""
+
+    __slots__ = ("defaults", "kept", "places")
+
+    defaults: tuple[Value, ...]
+    kept: tuple[Setting, ...]
+    places: dict[str, int]
+
+    def __init__(self, settings: Iterable[Setting]) -> None:
+        super().__init__((setting.name, setting) for setting in settings)
+        self.defaults = tuple(setting.default for setting in self.values())
+        self.places = {name: place for place, name in enumerate(self)}
+        self.kept = tuple(setting for setting in self.values() if setting.kept)
+
+
+def rows(*settings: Setting) -> Table:
     """Settings by name."""
-    return {setting.name: setting for setting in settings}
+    return Table(settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,7 +441,7 @@ class Handler:
     """
 
     module: str
-    settings: Rows
+    settings: Table
     backed: bool = True
     exclusive: bool = False
 
@@ -442,7 +459,7 @@ class Driver:
     """
 
     module: str
-    settings: Rows
+    settings: Table
     hosts: bool = False
     remote: bool = True
 
@@ -628,21 +645,16 @@ class Values(Mapping[str, Value]):
 
     __slots__ = ("_items", "_rows")
 
-    _rows: Rows
+    _rows: Table
     _items: tuple[Value, ...]
 
-    def __init__(self, table: Rows, given: Mapping[str, Any], whose: str = "settings") -> None:
-        problems = [_problem(table, name, value) for name, value in given.items()]
-        wrong = [Problem(text) for text in problems if text]
-        if wrong:
-            raise InvalidInput(whose, wrong)
+    def __init__(self, table: Table, given: Mapping[str, Any], whose: str = "settings") -> None:
+        _refuse(table, given, whose)
         self._rows = table
-        self._items = tuple(
-            row.type.meant(given[name]) if name in given else row.default for name, row in table.items()
-        )
+        self._items = _with(table, table.defaults, given)
 
     @classmethod
-    def known(cls, table: Rows, items: tuple[Value, ...]) -> Values:
+    def known(cls, table: Table, items: tuple[Value, ...]) -> Values:
         """Of values in the order of the table, which the kernel or the reader has checked already."""
         made = cls.__new__(cls)
         made._rows, made._items = table, items
@@ -650,13 +662,21 @@ class Values(Mapping[str, Value]):
 
     def but(self, whose: str = "settings", /, **given: Any) -> Values:
         """The same with some changed."""
-        return Values(self._rows, {**self, **given}, whose) if given else self
+        if not given:
+            return self
+        _refuse(self._rows, given, whose)
+        return Values.known(self._rows, _with(self._rows, self._items, given))
 
     def __getitem__(self, name: str) -> Value:
-        for row, value in zip(self._rows, self._items, strict=True):
-            if row == name:
-                return value
-        raise KeyError(name)
+        return self._items[self._rows.places[name]]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value, or `default` where the kind has no such setting."""
+        place = self._rows.places.get(name)
+        return default if place is None else self._items[place]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)
@@ -675,7 +695,7 @@ class Values(Mapping[str, Value]):
         return f"Values({own})"
 
     @property
-    def table(self) -> Rows:
+    def table(self) -> Table:
         """The rows."""
         return self._rows
 
@@ -684,6 +704,21 @@ class Values(Mapping[str, Value]):
         for row, value in zip(self._rows.values(), self._items, strict=True):
             if value != row.default:
                 yield row.name, value
+
+
+def _with(table: Table, items: tuple[Value, ...], given: Mapping[str, Any]) -> tuple[Value, ...]:
+    """Values in the order of the table, with those that are given in their places."""
+    changed = list(items)
+    for name, value in given.items():
+        changed[table.places[name]] = table[name].type.meant(value)
+    return tuple(changed)
+
+
+def _refuse(table: Table, given: Mapping[str, Any], whose: str) -> None:
+    problems = [_problem(table, name, value) for name, value in given.items()]
+    wrong = [Problem(text) for text in problems if text]
+    if wrong:
+        raise InvalidInput(whose, wrong)
 
 
 def _problem(table: Rows, name: str, value: object) -> str:

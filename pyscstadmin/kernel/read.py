@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pyscstadmin.config.layout import device_dir, set_dir
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import PRIORITY_DEFAULT
-from pyscstadmin.config.settings import DRIVERS, HANDLERS, IDENTITY, ROOT, Rows, Values
+from pyscstadmin.config.settings import DRIVERS, HANDLERS, IDENTITY, ROOT, Table, Values
 from pyscstadmin.config.spelling import spelled
 from pyscstadmin.errors import Conflict, OperationError, Unstable
 from pyscstadmin.kernel.cfs import View
@@ -168,7 +168,7 @@ def _whole(tree: View, root: RootState, access: Access | None, asked: Asked | No
     )
 
 
-def _values(table: Rows, texts: Iterable[str]) -> Values:
+def _values(table: Table, texts: Iterable[str]) -> Values:
     """Settings from what the kernel shows, in the order of their table."""
     return Values.known(
         table, tuple(row.type.from_kernel(text) for row, text in zip(table.values(), texts, strict=True))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pyscstadmin.config import schema
 from pyscstadmin.config.identity import same_backing, same_identities, unrecognisable
 from pyscstadmin.config.model import Config, Device, Identity
-from pyscstadmin.config.settings import DRIVERS, Driver
+from pyscstadmin.config.settings import DRIVERS, Driver, rows
 from pyscstadmin.errors import InvalidInput, OperationError
 from pyscstadmin.kernel.backing import identify
 from pyscstadmin.sim.tree import SimTree
@@ -105,7 +105,7 @@ def remote(**luns: object) -> dict[str, object]:
 def test_remote_initiators_need_an_identity(
     monkeypatch: pytest.MonkeyPatch, given_parts: dict[str, str], missing: str
 ) -> None:
-    monkeypatch.setitem(DRIVERS, "remote", Driver("scst_remote", {}))
+    monkeypatch.setitem(DRIVERS, "remote", Driver("scst_remote", rows()))
     document = remote(id=given_parts)
     if not missing:
         schema.loads(json.dumps(document))

@@ -118,8 +118,22 @@ def medium_has(node: Path, content: bytes) -> bool:
     return False
 
 
+WRITE_BACK = Path("/proc/sys/vm/dirty_writeback_centisecs")
+
+
 @pytest.fixture(scope="module")
-def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Mapper, str, Path]]:
+def written_when_told() -> Iterator[None]:
+    """No page is written for its age: on a slow machine, before a test has looked or while its disk fails."""
+    before = WRITE_BACK.read_text()
+    WRITE_BACK.write_text("0")
+    yield
+    WRITE_BACK.write_text(before)
+
+
+@pytest.fixture(scope="module")
+def mounted(
+    written_when_told: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Mapper, str, Path]]:
     """The mapping, its table, and where it is mounted."""
     mount = tmp_path_factory.mktemp("ground")
     table = f"0 {GROUND} linear {guest_plugin.find_disks()['vm-disk-b'].node} 0"

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import errno
+import time
 from functools import partial
+
+import pytest
 
 from tests.vm.guest import tree
 from tests.vm.guest.patience import GIVE_UP
 from tests.vm.guest.script import Script, Target
 from tests.vm.guest.tree import Device
 
-SCST_MODULES = ("scst", "scst_nullio", "scst_script")
+SCST_MODULES = ("scst", "scst_nullio", "scst_local", "scst_script", "sd_mod", "sg")
 LUNS = 4
 
 
@@ -48,3 +51,35 @@ def test_target_is_disabled_after_a_login_that_failed(script: Script) -> None:
         assert tree.errno_of(partial(script.login, target, "first")) == errno.ENOMEM
         target.enable(False)
         target.enable()
+
+
+# --- the local driver's initiators ---
+
+
+@pytest.mark.usefixtures("clean_tree")
+def test_login_that_nobody_waits_for_is_tried_again() -> None:
+    """mkdir of an initiator on an enabled target is done before its login: that must not be all."""
+    device = tree.nullio("n0", 1 << 20)
+    target = tree.Target("t1").make()
+    target.luns.map(0, device)
+    target.enable()
+    for step in (1, 2):
+        tree.fail_commit(step)
+        host = target.login("first")
+        host.disk(0)
+        target.logout("first")
+
+
+@pytest.mark.usefixtures("clean_tree")
+def test_login_that_enable_waits_for_is_an_error() -> None:
+    """Who enables is told, and nothing goes on afterwards."""
+    device = tree.nullio("n0", 1 << 20)
+    target = tree.Target("t1").make()
+    target.luns.map(0, device)
+    host = target.login("first")
+    tree.fail_commit(1)
+    assert tree.errno_of(target.enable) == errno.ENOMEM
+    time.sleep(2)
+    assert host.number is None
+    target.enable()
+    assert host.number is not None
