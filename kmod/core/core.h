@@ -639,6 +639,8 @@ int scst_request_wait(struct scst_request *req, const struct config_item *item, 
 
 /* --- device.c, backing.c, target.c, port.c ------------------------------------------------- */
 
+int scst_device_module_init(void);
+void scst_device_module_exit(void);
 void scst_device_setup(struct scst_device *dev, const struct scst_handler *handler, const char *name);
 int scst_device_init_ref(struct scst_device *dev);
 int scst_device_set_enabled(struct scst_device *dev, bool on, u64 until);

@@ -8,8 +8,8 @@
  *	   +--closing--parked <--closing
  *
  * What was asked for last is dev->goal; scst_device_go() begins the next step towards it and returns at once.  The
- * states OPENING and CLOSING belong to a job on the device's own threads, which may hang as long as its backing
- * does; at its end it looks at the goal again.  So a request is never lost and never waits for a lock: who made it
+ * states OPENING and CLOSING belong to a job on a thread of scst_state_threads, which may hang as long as the backing
+ * does, for there are as many threads as jobs; at its end it looks at the goal again.  So a request is never lost and never waits for a lock: who made it
  * may wait, for the answer to dev->request, and may give up waiting.  Of two contradictory requests the later
  * one holds, and who waits for the earlier is told -ECANCELED.
  *
@@ -17,7 +17,7 @@
  * closed.
  *
  * Who holds dev->kref: the configfs item, each published LUN, each nexus, a killed active_ref, jobs, queued work.
- * It is freed by work: the last reference may go in one of the device's own threads.
+ * It is freed by work: the last reference may go where nobody may wait, or in one of the device's own threads.
  */
 #include "core.h"
 #include "trace.h"
@@ -66,6 +66,24 @@ u64 scst_device_size(const struct scst_device *dev)
 bool scst_device_rotational(const struct scst_device *dev)
 {
 	return dev->rotational < 0 ? dev->geo.rotational : dev->rotational;
+}
+
+/*
+ * Where backings are opened and closed.  One set for all devices: most openings are over at once, and the next one
+ * need not have a thread made for it.  Whatever hangs keeps its thread, and takes it from nobody.
+ */
+static struct scst_threads scst_state_threads;
+
+int scst_device_module_init(void)
+{
+	scst_threads_init(&scst_state_threads, "state", UINT_MAX);
+	return 0;
+}
+
+/* After the last device. */
+void scst_device_module_exit(void)
+{
+	scst_threads_stop(&scst_state_threads);
 }
 
 static void scst_device_event(struct scst_device *dev, const char *event)
@@ -160,11 +178,11 @@ static void scst_device_set_state(struct scst_device *dev, enum scst_device_stat
 	wake_up_all(&dev->changed);
 }
 
-/* The job holds a reference. */
+/* At most one at a time; it holds a reference. */
 static void scst_device_add_job(struct scst_device *dev, struct scst_job *job)
 {
 	scst_device_get(dev);
-	scst_threads_add(&dev->threads, job);
+	scst_threads_add(&scst_state_threads, job);
 }
 
 static void scst_device_begin_open(struct scst_device *dev)
@@ -929,7 +947,8 @@ static int scst_device_look(struct scst_device *dev, u64 size, bool grow, u64 un
 	resize->size = size;
 	resize->grow = grow;
 	resize->req = scst_request_get(req);
-	scst_device_add_job(dev, &resize->job);
+	scst_device_get(dev);
+	scst_threads_add(&dev->threads, &resize->job);
 	ret = scst_request_wait(req, &dev->group.cg_item, until);
 	scst_request_put(req);
 	return ret == -ETIMEDOUT ? -EINPROGRESS : ret;

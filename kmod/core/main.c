@@ -33,6 +33,7 @@ static const struct scst_part {
 } scst_parts[] = {
 	{ scst_workqueues_create, scst_workqueues_destroy },
 	{ scst_threads_module_init, scst_threads_module_exit },
+	{ scst_device_module_init, scst_device_module_exit },
 	{ scst_data_init, scst_data_exit },
 	{ scst_tmf_init, scst_tmf_exit },
 	{ scst_sysfs_init, scst_sysfs_exit },

@@ -52,8 +52,9 @@ struct scst_opening {
  * @check: all required settings there?  0, -ENODATA or -EINVAL.  Under dev->settings_lock: must not wait.
  * @open: open the backing and set dev->geo and dev->fua.  -ENOENT, -ENXIO, -ENODEV, -ENOTDIR and -ENOMEDIUM mean "absent"
  *	and park the device, as does -ESTALE, what scst_device_found() says of another backing than the expected one; any
- *	other reason is told to the kernel log in words, naming the setting that is to blame.  On the device's own threads with the credentials of @opening in force, may sleep and hang.
- * @close: close the backing; no command is running and none can start.  On the device's own threads, may sleep and
+ *	other reason is told to the kernel log in words, naming the setting that is to blame.  On a thread of its own
+ *	with the credentials of @opening in force, may sleep and hang.
+ * @close: close the backing; no command is running and none can start.  On a thread of its own, may sleep and
  *	hang.  Returns 0, or a negative errno if something acknowledged could not be kept.
  * @try_execute: do cmd->action at once, without sleeping and without changing the medium, set the result with
  *	scst_cmd_done() and return true; or touch nothing the initiator could see and return false.  Process or softirq
@@ -197,7 +198,7 @@ struct scst_device {
 	struct work_struct retire_work;
 	struct work_struct free_work;
 	struct scst_retiree retiree;
-	struct scst_threads threads;	/* where its commands and its opening and closing may block */
+	struct scst_threads threads;	/* where its commands may block, and looking for its size */
 	wait_queue_head_t changed;	/* state */
 
 	struct config_group group;

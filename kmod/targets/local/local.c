@@ -92,19 +92,22 @@ static bool local_asked(const struct local_host *host)
 	return READ_ONCE(host->requests) & (host->in ? in : out);
 }
 
-/* Whoever waits in enable() need not wait for this host any more. */
-static void local_settle(struct local_host *host, int error)
+/* Whoever waits in enable() need not wait for this host any more.  Return: did somebody? */
+static bool local_settle(struct local_host *host, int error)
 {
 	struct local_target *lt = host->lt;
+	bool awaited;
 
 	spin_lock(&lt->lock);
-	if (host->pending) {
+	awaited = host->pending;
+	if (awaited) {
 		host->pending = false;
 		lt->error = lt->error ?: error;
 		WRITE_ONCE(lt->pending, lt->pending - 1);
 	}
 	spin_unlock(&lt->lock);
 	wake_up_all(&lt->settled);
+	return awaited;
 }
 
 static void local_host_out(struct local_host *host)
@@ -127,6 +130,19 @@ static void local_registered(struct local_target *lt)
 	wake_up_all(&lt->settled);
 }
 
+/* After a while, or when something else is asked of the host. */
+static void local_login_again(struct local_host *host)
+{
+	struct local_target *lt = host->lt;
+
+	wait_event_idle_timeout(host->asked, local_asked(host), HZ);
+	spin_lock(&lt->lock);
+	if (lt->open)
+		local_ask(host, LOCAL_LOGIN);
+	spin_unlock(&lt->lock);
+}
+
+/* Who waits in enable() is told of an error.  Nobody else is, so what memory was not enough for is tried again. */
 static void local_host_login(struct local_host *host)
 {
 	struct local_login *login = local_login_begin(host);
@@ -139,7 +155,8 @@ static void local_host_login(struct local_host *host)
 			config_item_name(&host->item), host->lt->tgt.name, ret);
 		local_host_out(host);
 	}
-	local_settle(host, ret);
+	if (!local_settle(host, ret) && ret == -ENOMEM)
+		local_login_again(host);
 }
 
 static void local_host_logout(struct local_host *host)

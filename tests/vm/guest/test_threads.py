@@ -12,7 +12,7 @@ from tests.vm.guest import tree
 from tests.vm.guest.patience import SLOW
 from tests.vm.guest.script import Nexus, Script, serve
 
-SCST_MODULES = ("scst", "scst_fileio", "scst_script")
+SCST_MODULES = ("scst", "scst_fileio", "scst_nullio", "scst_script")
 
 pytestmark = pytest.mark.usefixtures("clean_tree")
 
@@ -58,3 +58,10 @@ def test_they_go_when_there_is_no_work(script: Script, make_file: Callable[[str,
     for lun in (0, 1):
         write(nexus, lun)
     assert len(threads("f")) == len(threads("g")) == 1
+
+
+def test_openings_need_no_thread_each() -> None:
+    """Which answer at once: the thread of the last one does the next. What hangs keeps its own: test_hang."""
+    devices = [tree.nullio(f"d{number}", 1 << 20) for number in range(20)]
+    assert all(device.state == "active" for device in devices)
+    assert 1 <= len(threads("state")) < 5
