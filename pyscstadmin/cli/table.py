@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
-from pyscstadmin.cli import access, files, moving, objects, ranges
+from pyscstadmin.cli import access, files, moving, objects, ports, ranges
 from pyscstadmin.cli.places import KINDS, Place
 from pyscstadmin.cli.verbs import Form, Param, flag
 from pyscstadmin.config import names
@@ -122,7 +122,8 @@ preallocate=yes; a file that is there is never touched.""",
         (_TARGET,),
         named=(_DRIVER,),
         table=objects.all_target_rows,
-        more="For driver local the name is yours to choose.",
+        more="""For driver local the name is yours to choose. A target of qla2xxx is called as its port is, by
+the WWPN in any spelling (`ports` has them); it may be made before the board is there.""",
         example="create target local/t1",
         absent=True,
     ),
@@ -622,6 +623,17 @@ _WHOLE = (
         "Show who is logged in and what each sees.",
         named=(flag("commands", "show the commands in flight instead: since when, where, whose"),),
         example="sessions",
+    ),
+    Form(
+        "ports",
+        "",
+        ports.ports,
+        "Show the hardware ports that can be targets, what each is used for, and what is in the way.",
+        named=(_DRIVER, _ONE_TARGET),
+        more="""Also targets whose port is not there. With each goes what to do about it. It works before the
+module is loaded, too.""",
+        absent=True,
+        example="ports",
     ),
     Form(
         "plan",
