@@ -6,7 +6,7 @@ The command line, the shell, help, completion, the man page and docs/verbs.md ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -41,6 +41,17 @@ def _size(text: str) -> int:
     return int(_BYTES.parse(text))
 
 
+def _one_of(what: str, table: Mapping[str, object]) -> Callable[[str], str]:
+    """Takes the names of a table."""
+
+    def parse(text: str) -> str:
+        if text not in table:
+            raise ValueError(f"there is no {what} {text!r}; there are {', '.join(table)}")
+        return text
+
+    return parse
+
+
 # Parameters that many have.
 
 _DEVICE = Param("device", "name of the device", source="device", needed=True)
@@ -61,9 +72,19 @@ _OF_GROUP = replace(_GROUP, help="a group; left out: initiators that no group cl
 _ONE_TARGET = replace(_TARGET, help="of this target only", needed=False)
 _ONE_GROUP = replace(_GROUP, help="of this group only", needed=False)
 _HANDLER = Param(
-    "handler", "how it is served: " + ", ".join(HANDLERS), source="handler", choices=tuple(HANDLERS)
+    "handler",
+    "how it is served: " + ", ".join(HANDLERS),
+    _one_of("handler", HANDLERS),
+    source="handler",
+    choices=tuple(HANDLERS),
 )
-_DRIVER = Param("driver", "target driver: " + ", ".join(DRIVERS), source="driver", choices=tuple(DRIVERS))
+_DRIVER = Param(
+    "driver",
+    "target driver: " + ", ".join(DRIVERS),
+    _one_of("target driver", DRIVERS),
+    source="driver",
+    choices=tuple(DRIVERS),
+)
 _FILE = Param("file", "configuration file; - is the standard input", source="file", needed=True)
 _ACCEPT = Param(
     "accept",

@@ -566,10 +566,10 @@ _QLOGIC = Ports(
     refused={
         errno.EOPNOTSUPP: "the driver qla2xxx was loaded with qlini_mode=enabled, so its ports are "
         "initiators only. Put the line `options qla2xxx qlini_mode=exclusive` into "
-        "/etc/modprobe.d/qla2xxx.conf (exclusive: a port is a target while one is enabled, and an initiator before that; dual instead: "
-        "both at once), make the initramfs anew if the driver is in it (update-initramfs -u, or dracut -f), "
-        "and boot. Or load the driver anew, when there are no targets of it and its disks are not in use: "
-        "modprobe -r scst_qla2xxx qla2xxx && modprobe scst_qla2xxx",
+        "/etc/modprobe.d/qla2xxx.conf (exclusive: a port is a target while one is enabled, and an "
+        "initiator before that; dual instead: both at once), make the initramfs anew if the driver is in it "
+        "(update-initramfs -u, or dracut -f), and boot. Or load the driver anew, when there are no targets "
+        "of it and its disks are not in use: modprobe -r scst_qla2xxx qla2xxx && modprobe scst_qla2xxx",
         errno.EBUSY: "another target driver has the port, as LIO has while its configuration names it "
         "(targetcli ls /qla2xxx): take it out there, `targetcli /qla2xxx delete naa.{digits}`, and enable "
         "the target then. Or a target of that name is still being closed: repeat it",

@@ -178,7 +178,8 @@ def test_every_face_takes_every_spelling(
 ) -> None:
     (tmp_path / "new.json").write_text(json.dumps({"version": 1, "targets": {"qla2xxx": {text: {}}}}))
     script = f"create target {text} driver=qla2xxx\ncreate group g {ESX} target={text}\n"
-    script += f"/targets/qla2xxx/{text}/groups/g get priority\nbegin\nset group g priority=7 target={text}\ncommit\n"
+    script += f"/targets/qla2xxx/{text}/groups/g get priority\n"
+    script += f"begin\nset group g priority=7 target={text}\ncommit\n"
 
     def here(*words: str) -> int:
         return main(["--sim", str(sim), *words])
