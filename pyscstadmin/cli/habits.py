@@ -142,7 +142,7 @@ def _nvmetcli(words: Sequence[str]) -> str:
             return _as(
                 f"{what} hosts are initiators of a group", f"add initiator {name} target=TARGET group=GROUP"
             )
-        case ["ports", *_]:
+        case ["ports", *_] if words[0] != "ports":  # which is a verb here
             return f"{what} ports: a driver says itself where it listens; `scstadmin list drivers`"
     return ""
 

@@ -551,6 +551,7 @@ def test_the_verb(tmp_path: Path, run: Callable[..., str], said: Callable[..., A
         len(said("/targets/qla2xxx", "ports")["ports"]) == len(said("ports", "driver=qla2xxx")["ports"]) == 3
     )
     assert said("/targets/local", "ports")["ports"] == []
+    assert "`ports` is a command by itself" in run("list", "ports", code=2)
 
 
 def test_completion_offers_ports(admin: Admin, tree: SimTree) -> None:
