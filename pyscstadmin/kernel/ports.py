@@ -68,7 +68,8 @@ def _of_boards(places: Places) -> Iterator[Port]:
 
 
 def _of_host(places: Places, host: str) -> Iterator[Port]:
-    inbox = _value(f"{places.classes}/scsi_host/{host}/proc_name")
+    # What the host hangs on is the board's function.
+    inbox = os.path.basename(os.readlink(f"{places.classes}/fc_host/{host}/device/../driver"))
     driver = next((name for name, spec in DRIVERS.items() if spec.ports and spec.ports.inbox == inbox), None)
     if driver is None or _optional(f"{places.classes}/fc_host/{host}/port_type") == _VIRTUAL:
         return

@@ -600,12 +600,9 @@ def machine(root: Path, *, loaded: bool) -> Places:
             port_state="Online" if host == "host3" else "Linkdown",
             port_type=kind,
         )
-        write(
-            root / "class/scsi_host" / host,
-            proc_name=inbox,
-            model_name="QLE2562",
-            fw_version="8.07.00 (d0d5)",
-        )
+        own = {"model_name": "QLE2562", "fw_version": "8.07.00 (d0d5)"}
+        write(root / "class/scsi_host" / host, proc_name="(null)", **own)
+        bound(root, host, inbox)
     if loaded:
         write(
             root / f"class/scst/port.qla2xxx.{NAME}",
@@ -622,6 +619,15 @@ def machine(root: Path, *, loaded: bool) -> Places:
     (root / "target/qla2xxx" / OTHER).mkdir(parents=True)
     (root / "target/qla2xxx/discovery_auth").mkdir()
     return Places(str(root / "class"), str(root / "module"), str(root / "target"))
+
+
+def bound(root: Path, host: str, inbox: str) -> None:
+    """A host on a function of a board that a driver has."""
+    function = root / f"devices/pci0/{host}-function"
+    (function / host).mkdir(parents=True)
+    (root / "bus/pci/drivers" / inbox).mkdir(parents=True, exist_ok=True)
+    (function / "driver").symlink_to(root / "bus/pci/drivers" / inbox)
+    (root / "class/fc_host" / host / "device").symlink_to(function / host)
 
 
 def write(folder: Path, **values: str) -> None:
@@ -644,7 +650,7 @@ def test_ports_of_a_machine(tmp_path: Path) -> None:
 def test_a_port_that_goes_while_it_is_read(tmp_path: Path) -> None:
     places = machine(tmp_path, loaded=True)
     (tmp_path / f"class/scst/port.qla2xxx.{NAME}/name").unlink()
-    (tmp_path / "class/scsi_host/host4/proc_name").unlink()
+    (tmp_path / "class/fc_host/host4/device").unlink()
     assert [(port.name, port.state) for port in read_ports(places)] == [(NAME, UNKNOWN)]
 
 
