@@ -30,6 +30,7 @@ from pyscstadmin.config.identity import asked
 from pyscstadmin.config.layout import CLASS_ROOT, ROOT, device_dir, group_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.plan import Operation, Plan, Write, between, plan, settle, staged_into_force
+from pyscstadmin.config.ports import PortTarget, PortUse, uses, waits
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
 from pyscstadmin.config.valid import (
     check_call,
@@ -204,6 +205,7 @@ class Admin:
         self._sets: dict[tuple[Key, str], LunSet] = {}
         self._sets_at = 0
         self._locked = False
+        self._absent: Mapping[str, OperationError] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -324,6 +326,41 @@ class Admin:
                     uses.append(Use(*place, mapped.read_only, tuple(sorted(seen.get(place, ())))))
         return Who(device, standing, tuple(uses))
 
+    def ports(self) -> tuple[PortUse, ...]:
+        """The hardware ports that can be targets, each with its target, and the targets whose port is not
+        there. Without a control plane: the ports.
+        """
+        from pyscstadmin.kernel.ports import Places, read_ports
+
+        tree: Tree | None = None
+        try:
+            tree = self.tree
+        except NotPresent:
+            if self.sim is not None:
+                raise
+        simulated = _simulated(tree) if tree is not None else None
+        if simulated is not None:
+            found = simulated.ports()
+        else:
+            classes, configfs = os.path.dirname(self.class_root), os.path.dirname(self.root)
+            found = read_ports(Places(classes, lio=f"{configfs}/target"))
+        loaded = tree.list("targets") if tree is not None else []
+        return uses(found, self._port_targets(loaded), loaded)
+
+    def _port_targets(self, drivers: Iterable[str]) -> dict[Key, PortTarget]:
+        """The targets that are hardware. One that goes meanwhile is left out."""
+        found = {}
+        for driver in drivers:
+            for name in (
+                self.tree.list(f"targets/{driver}") if driver in DRIVERS and DRIVERS[driver].ports else ()
+            ):
+                path = target_dir(driver, name)
+                enabled = read.optional(self.tree, f"{path}/enabled")
+                state = read.optional(self.tree, f"{path}/state")
+                if enabled is not None and state is not None:
+                    found[driver, name] = PortTarget(enabled == "1", state)
+        return found
+
     def commands(self) -> list[Command]:
         """The commands in flight now, the oldest first. Raises `OperationError`: debugfs is not there."""
         from pyscstadmin.kernel.inflight import read_commands
@@ -355,7 +392,7 @@ class Admin:
         check_target(target)
         driver, slash, name = target.partition("/")
         candidates = [(driver, name)] if slash else [(known, target) for known in DRIVERS]
-        possible = [key for key in candidates if key[0] in DRIVERS and is_target(key[1])]
+        possible = [(of, DRIVERS[of].name.canonical(one)) for of, one in candidates if is_target(of, one)]
         found = [key for key in possible if self._exists(f"{target_dir(*key)}/state")]
         return found[0] if len(found) == 1 else no_single(target, len(found), self.target_names())
 
@@ -398,7 +435,8 @@ class Admin:
         Raises `NotAccepted` for errors of `lint` whose rules are not in `accept`, before anything is touched,
         and `ApplyFailed` when something was refused (then nothing changed). With `keep_going`, what is
         refused is left out instead, and noted: `save` will not overwrite a good file until an apply succeeds;
-        and errors of `lint` are remarks of the outcome: what was served before the rule was known still is.
+        so is what needs a module that cannot be loaded; and errors of `lint` are remarks of the outcome: what
+        was served before the rule was known still is.
         """
         check_config(wanted)
         check_call("progress", progress)
@@ -406,7 +444,8 @@ class Admin:
         remarks = self.lint(wanted, accept=accept)
         if not keep_going:
             _refuse_errors(remarks)
-        with self._writing(wanted):
+        with self._writing(wanted, keep_going=keep_going):
+            wanted, left_out = modules.without(wanted, self._absent)
             shot = self._snapshot(asked(wanted))
             result = settle(shot.config, wanted)
             steps = between(shot.config, result, settled=shot.root.settled)
@@ -414,6 +453,7 @@ class Admin:
                 self._ask(agree, shot.config, result, steps)
             outcome = self._execute(steps, shot, result, keep_going, progress, whole=True)
             proofs = (*outcome.proofs, *self._misplaced(outcome))
+            outcome = replace(outcome, failed=(*left_out, *outcome.failed))
             outcome = replace(self._noting(outcome), remarks=remarks, proofs=proofs)
         return self._settled(outcome)
 
@@ -954,8 +994,10 @@ class Admin:
     # How changes are made.
 
     @contextmanager
-    def _writing(self, needs: Config | None = None) -> Iterator[Tree]:
-        """Hold the lock, with the tree up to date and the modules of `needs` loaded."""
+    def _writing(self, needs: Config | None = None, *, keep_going: bool = False) -> Iterator[Tree]:
+        """Hold the lock, with the tree up to date and the modules of `needs` loaded; with `keep_going`, what
+        is not there then is in `_absent`.
+        """
         if self.sim is None and self._tree is None:
             self._find_core(needs)
         with (
@@ -966,9 +1008,7 @@ class Admin:
             self._release()
             self._patience = Patience(self.patience, waiting_for)
             if needs is not None:
-                absent = modules.missing(tree, needs)
-                for directory, module in absent.items():
-                    modules.modprobe([module], f"{self.root}/{directory}")
+                self._absent = modules.load(tree, needs, keep_going=keep_going)
             self._locked = True
             try:
                 yield tree
@@ -1027,12 +1067,13 @@ class Admin:
             prove=self._proven,
             patience=self._patience,
         )
-        touched = self._states(result, steps)
-        states = {**shot.device_states, **touched}
+        touched, opened = self._states(result, steps), self._target_states(result, steps)
+        states, target_states = {**shot.device_states, **touched}, {**shot.target_states, **opened}
         if not outcome.failed:
             root = RootState(outcome.generation, False, True)
-            self._known = Snapshot(result, root, states, shot.target_states)
+            self._known = Snapshot(result, root, states, target_states)
         concerned = {device.name for device in result.devices} if whole else set(touched)
+        outcome = _portless(outcome, result, target_states if whole else opened)
         return _waiting(outcome, {name: state for name, state in states.items() if name in concerned})
 
     def _states(self, config: Config, steps: Plan) -> Mapping[str, str]:
@@ -1046,6 +1087,16 @@ class Admin:
                     found[device.name] = self.tree.read(f"{path}/state")
                 except OperationError:  # left out, and reported as such
                     continue
+        return found
+
+    def _target_states(self, config: Config, steps: Plan) -> Mapping[Key, str]:
+        """The states of the targets that a plan touched, if they are to be enabled and are hardware."""
+        touched = {operation.path for operation in steps.operations}
+        found = {}
+        for target in config.targets:
+            path = target_dir(*target.key)
+            if path in touched and target.enabled and DRIVERS[target.driver].ports is not None:
+                found[target.key] = read.optional(self.tree, f"{path}/state") or ""
         return found
 
     def _slice(self, old: Config, new: Config, root: RootState | None = None) -> Outcome:
@@ -1065,6 +1116,7 @@ class Admin:
             prove=self._proven,
             patience=self._patience,
         )
+        outcome = _portless(outcome, new, self._target_states(new, steps))
         return _waiting(outcome, self._states(new, steps))
 
     def _settled(self, outcome: Outcome) -> Outcome:
@@ -1267,6 +1319,13 @@ def _waiting(outcome: Outcome, states: Mapping[str, str]) -> Outcome:
     parked = sorted(name for name, state in states.items() if state == "parked")
     opening = sorted(name for name, state in states.items() if state == "opening")
     return replace(outcome, parked=tuple(parked), opening=tuple(opening))
+
+
+def _portless(outcome: Outcome, config: Config, states: Mapping[Key, str]) -> Outcome:
+    """With the targets that wait for their port, by their states."""
+    enabled = {target.key: target.enabled for target in config.targets}
+    waiting = [key for key, state in states.items() if waits(key[0], enabled.get(key, False), state)]
+    return replace(outcome, waiting=tuple(sorted("/".join(key) for key in waiting)))
 
 
 def _refuse_errors(remarks: Iterable[Remark]) -> None:

@@ -63,6 +63,8 @@ ADVICE: dict[int, str] = {
     _errno.EISDIR: "the path is a directory; give a file",
     _errno.ENOSPC: "no space left; free some and repeat",
     _errno.EIO: "the kernel log says more: journalctl -k -g scst",
+    _errno.EOPNOTSUPP: "the driver or its hardware cannot do this; the kernel log says why: "
+    "journalctl -k -g scst",
     _errno.EINPROGRESS: "it goes on without being waited for; `state` shows when it is done",
 }
 
@@ -121,6 +123,8 @@ ADVICE_AT: dict[tuple[int, str], str] = {
 
 def errno_name(number: int) -> str:
     """The symbolic name of an errno, for example `EBUSY`."""
+    if number == _errno.EOPNOTSUPP:
+        return "EOPNOTSUPP"  # as the kernel calls it
     return _errno.errorcode.get(number, str(number))
 
 
@@ -199,12 +203,13 @@ class NotAccepted(InvalidInput):
 
 
 class NotPresent(ScstError):
-    """The control plane is not there."""
+    """The control plane, or a part of it, is not there at `root`, and the `reason`, if it is known."""
 
     exit_code = 5
 
     def __init__(self, root: str, reason: str = "") -> None:
         self.root = root
+        self.reason = reason
         why = f" ({reason})" if reason else ""
         super().__init__(
             f"no scst control plane at {root}{why}: load the module (modprobe scst) and mount configfs, "
@@ -215,9 +220,9 @@ class NotPresent(ScstError):
 class OperationError(ScstError):
     """One operation on the tree failed.
 
-    Fields: `operation` (mkdir, rmdir, symlink, unlink, read, write, list, readlink, open; and, of files of
-    this machine, save, lock, note), `path`, `value` (what was to be written, or the link target), `errno`,
-    `advice`.
+    Fields: `operation` (mkdir, rmdir, symlink, unlink, read, write, list, readlink, open; of files of this
+    machine, save, lock, note; and load, of a module of the kernel, which is the path then), `path`, `value`
+    (what was to be written, or the link target), `errno`, `advice`.
     """
 
     def __init__(self, operation: str, path: str, value: str | None, number: int) -> None:

@@ -14,6 +14,8 @@ from pyscstadmin.cli.results import changed, refusal_lines, refusals, table
 from pyscstadmin.cli.verbs import Given, Result
 from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.config import edits
+from pyscstadmin.config.draft import Key, is_called
+from pyscstadmin.config.layout import target_dir
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
 from pyscstadmin.config.spelling import is_exact
 from pyscstadmin.errors import Conflict
@@ -52,6 +54,7 @@ def _map(ctx: Context, given: Given, devices: Sequence[str], numbers: Sequence[i
             "there must be one number for each, or none"
         )
     key = ctx.key(target)
+    target = _called(key, target)
     outcome, luns = ctx.map(
         target, group, devices, numbers, given.get("read_only"), bool(given.get("replace"))
     )
@@ -122,13 +125,15 @@ def explain(ctx: Context, given: Given) -> Result:
     admin = ctx.admin
     target = target_name(given) if given.get("target") else _only_target(ctx)
     decision = admin.explain(target, given["initiator"])
-    settled = admin.settled()
+    key, settled = admin.target_key(target), admin.settled()
+    state = ctx.admin.tree.read(f"{target_dir(*key)}/state")
     standing = admin.standing(lun.device for lun in decision.luns)
     devices = {name: one._asdict() for name, one in standing.items()}
     refused = refusals(ctx, standing)
     bindings = [proof.as_dict() for proof in refused]
-    data = {**asdict(decision), "settled": settled, "devices": devices, "bindings": bindings}
-    lines = decision_lines(decision, target, standing, settled=settled)
+    data = {**asdict(decision), "target": "/".join(key), "target_state": state}
+    data |= {"settled": settled, "devices": devices, "bindings": bindings}
+    lines = decision_lines(decision, _called(key, target), standing, settled=settled, state=state)
     return Result(data, [*lines, *refusal_lines(refused)])
 
 
@@ -137,14 +142,19 @@ def _explain_file(given: Given) -> Result:
     from pyscstadmin.kernel.read import Standing
     from pyscstadmin.store.load import load_file
 
-    driver, _, name = str(given.get("target", "")).rpartition("/")
+    name = str(given.get("target", ""))
     config = load_file(given["file"])
-    found = [t for t in config.targets if (not name or t.name == name) and driver in ("", t.driver)]
+    found = [target for target in config.targets if not name or is_called(target.key, name)]
     if len(found) != 1:
         raise Conflict(f"{given['file']} has {'several targets' if found else 'no target'} {name}".rstrip())
     decision = decide(found[0], given["initiator"])
     written = {d.name: Standing("active", 0, d.read_only) for d in config.devices if d.read_only}
     return Result(asdict(decision), decision_lines(decision, "/".join(found[0].key), written))
+
+
+def _called(key: Key, text: str) -> str:
+    """What to call a target that was asked for by a text: as it was, unless that is another spelling."""
+    return text if text in (key[1], "/".join(key)) else "/".join(key)
 
 
 def _only_target(ctx: Context) -> str:
@@ -304,7 +314,7 @@ def _hosts(ctx: Context, given: Given) -> Iterator[_Row]:
 
 def _sessions(ctx: Context, given: Given) -> Iterator[_Row]:
     for login in ctx.logins():
-        if given.get("target") in (None, login.target, login.target.partition("/")[2]):
+        if not given.get("target") or is_called(_key(login.target), given["target"]):
             yield {
                 "name": login.name,
                 "target": login.target,
@@ -312,6 +322,11 @@ def _sessions(ctx: Context, given: Given) -> Iterator[_Row]:
                 "group": login.group,
                 "luns": len(login.luns),
             }
+
+
+def _key(full: str) -> Key:
+    driver, _, name = full.partition("/")
+    return driver, name
 
 
 _LISTS: dict[str, tuple[Sequence[str], Callable[[Context, Given], Iterable[_Row]]]] = {

@@ -127,6 +127,7 @@ _OUTCOME: dict[str, Schema] = {
     "operations": _list(_ref("operation")),
     "failed": _list(_ref("fault")),
     "parked": _list(_TEXT),
+    "waiting": {**_list(_TEXT), "description": "targets that wait for their hardware port"},
     "generation": _INT,
     "settled": {"type": ["boolean", "null"], "description": "null: it was not waited for"},
     "running": _list(_ref("running")),
@@ -255,6 +256,23 @@ _ROWS: dict[str, dict[str, Schema]] = {
     "host": {"target": _TEXT, "name": _TEXT, "host": _TEXT},
     "session": {"name": _TEXT, "target": _TEXT, "initiator": _TEXT, "group": _TEXT, "luns": _INT},
 }
+_PORT = {
+    "driver": _TEXT,
+    "name": _TEXT,
+    "present": _BOOL,
+    "state": _TEXT,
+    "model": _TEXT,
+    "firmware": _TEXT,
+    "speed": _TEXT,
+    "link": _TEXT,
+    "qlini_mode": _TEXT,
+    "fc_host": _TEXT,
+    "holder": {"type": "string", "description": "the other target stack that has the port"},
+    "target": _NO_TEXT,
+    "target_state": _TEXT,
+    "remark": _TEXT,
+    "advice": _TEXT,
+}
 _SWITCHED = {"device": _TEXT, "state": _TEXT}
 _SAYS: dict[str, dict[str, Schema]] = {
     **{f"get {kind}": _SETTINGS for kind in ("device", "target", "group", "lun")},
@@ -283,11 +301,14 @@ _SAYS: dict[str, dict[str, Schema]] = {
         "luns": _list(_ref("lun")),
         "reason": _TEXT,
         "verdicts": _list(_object(_VERDICT)),
+        "target?": _TEXT,
+        "target_state?": _TEXT,
         "settled?": _BOOL,
         "devices?": _map(_object(_STANDING)),
         "bindings?": _list(_ref("binding")),
     },
     "sessions": {"sessions?": _list(_object(_SESSION)), "commands?": _list(_object(_COMMAND))},
+    "ports": {"ports": _list(_object(_PORT))},
     "plan": {
         "impact": _OPERATION["impact"],
         "operations": _list(_ref("operation")),

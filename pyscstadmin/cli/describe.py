@@ -30,7 +30,6 @@ from pyscstadmin.config.settings import (
 __all__ = ["json_schema", "text"]
 
 _DEVICE_NAME = r"^[A-Za-z0-9_:][A-Za-z0-9_.:-]{0,63}$"
-_TARGET_NAME = r"^[A-Za-z0-9_:+@,][A-Za-z0-9_.:+@,-]{0,222}$"
 _LUN_NUMBER = r"^(0|[1-9][0-9]{0,4})$"
 _INITIATOR = r'^(?!\.{1,2}$)["-)+-.0->@-~]{1,223}$'
 _PATTERN = r'^(?!\.{1,2}$)!?["-.0-~]{1,223}$'
@@ -51,7 +50,9 @@ def json_schema() -> Schema:
                 "devices": _object(
                     {name: _members(_DEVICE_NAME, _device(spec)) for name, spec in HANDLERS.items()}
                 ),
-                "targets": _object({name: _members(_TARGET_NAME, _target(name)) for name in DRIVERS}),
+                "targets": _object(
+                    {name: _members(spec.name.pattern, _target(name)) for name, spec in DRIVERS.items()}
+                ),
             },
             ["version"],
         ),

@@ -96,6 +96,8 @@ def _which(verb: str, kinds: Mapping[str, Form], first: Word | None) -> WrongUsa
     how = "\n".join(usage(form) for form in kinds.values())
     if first is None:
         return WrongUsage(f"`{verb}` what? There are {known}", how)
+    if first.value in VERBS:
+        return WrongUsage(f"`{first.value}` is a command by itself, without `{verb}`", how)
     hint = near(first.value, [*kinds, *(plural for plural, kind in PLURALS.items() if kind in kinds)])
     return WrongUsage(f"`{verb}` what? {first.value!r} is none of {known}{hint}", how)
 

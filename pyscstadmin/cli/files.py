@@ -19,6 +19,7 @@ from pyscstadmin.cli.render import (
     remark_lines,
     resized_text,
     show_lines,
+    target_state_text,
 )
 from pyscstadmin.cli.results import (
     changed,
@@ -111,7 +112,7 @@ def _status_lines(ctx: Context, data: dict[str, Any]) -> Iterator[str]:
     yield from (parked_because(ctx, name) for name in shot.parked)
     for (driver, name), state in sorted(shot.target_states.items()):
         if state != "enabled":
-            yield f"{driver}/{name}: {state}"
+            yield f"{driver}/{name}: {target_state_text(state)}"
     yield from (f"still running under revoked access: {one.describe()}" for one in ctx.admin.running())
     yield str(data["saved"])
 

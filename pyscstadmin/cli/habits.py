@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from pyscstadmin.cli.words import quote
+from pyscstadmin.config.settings import DRIVERS
 
 __all__ = ["habit"]
 
@@ -106,6 +107,8 @@ def _fabric(fabric: str, path: Sequence[str], words: Sequence[str]) -> str:
             return _as(what, f"create group GROUP {_word(words, 1, 'INITIATOR')} target={target}")
         case "portals":
             return f"{what}: a driver says itself where it listens; `scstadmin list drivers` has them"
+        case "create" if fabric in DRIVERS:
+            return _as(what, f"create target {fabric}/{target}")
         case "create":
             return _as(what, f"create target {target} driver=DRIVER", "list drivers")
         case "delete":
@@ -139,7 +142,7 @@ def _nvmetcli(words: Sequence[str]) -> str:
             return _as(
                 f"{what} hosts are initiators of a group", f"add initiator {name} target=TARGET group=GROUP"
             )
-        case ["ports", *_]:
+        case ["ports", *_] if words[0] != "ports":  # which is a verb here
             return f"{what} ports: a driver says itself where it listens; `scstadmin list drivers`"
     return ""
 

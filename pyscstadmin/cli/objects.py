@@ -157,7 +157,7 @@ def device_name(ctx: Context, given: Given, kind: str = "device") -> str:
 def target_name(given: Given) -> str:
     """The target that is meant, with its driver if that is known."""
     driver, name = _split(given, "target", "driver", DRIVERS)
-    return f"{driver}/{name}" if driver else name
+    return f"{driver}/{DRIVERS[driver].name.canonical(name)}" if driver else name
 
 
 # Devices.
@@ -287,10 +287,10 @@ def create_target(ctx: Context, given: Given) -> Result:
     driver, name = _split(given, "target", "driver", DRIVERS)
     if not driver:
         raise WrongUsage(f"say driver=DRIVER; there are {_list(DRIVERS)}")
-    _checked(names.check_target_name(name), name)
+    _checked(DRIVERS[driver].name.fault(name), name)
     values = converted(given.settings, target_rows(driver), driver)
-    outcome = ctx.create_target(Target(driver, name, **values))
-    return changed(ctx, outcome, {"target": f"{driver}/{name}"})
+    target = Target(driver, name, **values)
+    return changed(ctx, ctx.create_target(target), {"target": "/".join(target.key)})
 
 
 def delete_target(ctx: Context, given: Given) -> Result:

@@ -54,7 +54,7 @@ class Place:
 
             close = get_close_matches(name, fixed, 1)
             raise WrongUsage(f"{self.path} has no {name}{f'; did you mean {close[0]}?' if close else ''}")
-        return replace(found, path=f"{self.path.rstrip('/')}/{name}")
+        return replace(found, path=f"{self.path.rstrip('/')}/{found.name or name}")
 
     def folders(self) -> Iterator[str]:
         """The names that are always there below this place."""
@@ -87,7 +87,8 @@ def _child(place: Place, name: str) -> Place | None:
         case "device":
             return Place("", "device", name, {**fixed, "device": name})
         case "target":
-            return Place("", "target", name, {"target": f"{fixed['driver']}/{name}"})
+            known = DRIVERS[fixed["driver"]].name.canonical(name)
+            return Place("", "target", known, {"target": f"{fixed['driver']}/{known}"})
         case "group":
             return Place("", "group", name, {**fixed, "group": name})
     return Place("", place.kind, name, {**fixed, place.kind: name})

@@ -39,6 +39,8 @@ __all__ = [
     "show_lines",
     "size_text",
     "state_text",
+    "target_state_text",
+    "waiting_lines",
     "who_lines",
 ]
 
@@ -108,7 +110,7 @@ def _device(device: Device, state: str, size: int) -> str:
 
 
 def _target(target: Target, state: str, devices: Mapping[str, Standing], last: bool) -> Iterator[str]:
-    parts = [state, f"relative id {target.rel_tgt_id}", *_chosen(target.settings)]
+    parts = [target_state_text(state), f"relative id {target.rel_tgt_id}", *_chosen(target.settings)]
     yield f"{_branch(last)}{target.driver}/{target.name}  {', '.join(parts)}"
     below: list[tuple[str, list[str]]] = []
     if target.hosts:
@@ -184,6 +186,7 @@ def outcome_lines(outcome: Outcome, done: str = "") -> Iterator[str]:
     """What was done (`done`: in these words), and what is not as it was asked for, or should not be."""
     yield done or (f"{len(outcome.done)} operations done" if outcome.done else "nothing to do")
     yield from binding_lines(outcome)
+    yield from waiting_lines(outcome.waiting)
     yield from (f"left out: {failure.operation.text}: {failure.error}" for failure in outcome.failed)
     yield from running_lines(outcome)
     yield from remark_lines(outcome.remarks)
@@ -211,6 +214,17 @@ def remark_lines(
         yield f"`apply` refuses this, unless told that it is meant: {how}"
 
 
+def waiting_lines(targets: Iterable[str]) -> Iterator[str]:
+    """Which targets are configured and wait for their hardware."""
+    for target in targets:
+        yield f"note: {target} is {target_state_text('parked')}, and goes into service by itself then"
+
+
+def target_state_text(state: str) -> str:
+    """A target's state with its reason."""
+    return f"{state} until its port can be used (`scstadmin ports`)" if state == "parked" else state
+
+
 def running_lines(outcome: Outcome) -> Iterator[str]:
     """Whose commands still run though they would not be admitted any more, and what to do about it."""
     if outcome.settled is not False:
@@ -230,10 +244,15 @@ def resized_text(name: str, before: int, size: int) -> str:
 
 
 def decision_lines(
-    decision: Decision, target: str, standing: Mapping[str, Standing] | None = None, *, settled: bool = True
+    decision: Decision,
+    target: str,
+    standing: Mapping[str, Standing] | None = None,
+    *,
+    settled: bool = True,
+    state: str = "",
 ) -> Iterator[str]:
     """Who sees what, and why. `standing`: how the devices are, if it is known. `settled` False: changes of
-    access are staged, and `decision` counts them.
+    access are staged, and `decision` counts them. `state`: that of the target.
     """
     through = f"group {decision.group}" if decision.group else "the target's own LUNs"
     yield f"{decision.initiator} on {target}: {through}"
@@ -249,6 +268,8 @@ def decision_lines(
             yield f"  group {verdict.group} (priority {verdict.priority}): {verdict.reason}"
     if not settled:
         yield "with staged changes not in force: `sessions` says what is seen until they are committed"
+    if state == "parked":
+        yield f"note: {target} is {target_state_text(state)}: nobody can log in before"
 
 
 def who_lines(who: Who) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli.bindings import elsewhere_lines
-from pyscstadmin.cli.render import remark_lines, running_lines
+from pyscstadmin.cli.render import remark_lines, running_lines, waiting_lines
 from pyscstadmin.cli.verbs import Result
 from pyscstadmin.cli.words import quote
 from pyscstadmin.config.layout import device_dir
@@ -59,6 +59,7 @@ def outcome_data(outcome: Outcome) -> dict[str, Any]:
         "operations": [operation_data(step) for step in outcome.done],
         "failed": [{"step": f.operation.text, **f.error.as_dict()} for f in outcome.failed],
         "parked": [*outcome.parked, *outcome.opening],
+        "waiting": list(outcome.waiting),
         "generation": outcome.generation,
         "settled": outcome.settled,
         "running": running_data(outcome.running),
@@ -90,6 +91,7 @@ def outcome_said(ctx: Context, outcome: Outcome) -> Iterator[str]:
     """What is not as it was asked for, or should not be."""
     yield from (parked_because(ctx, name) for name in (*outcome.parked, *outcome.opening))
     yield from elsewhere_lines(outcome)
+    yield from waiting_lines(outcome.waiting)
     yield from (f"left out: {failure.operation.text}: {failure.error}" for failure in outcome.failed)
     yield from running_lines(outcome)
     yield from remark_lines(outcome.remarks)

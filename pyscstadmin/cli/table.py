@@ -6,11 +6,11 @@ The command line, the shell, help, completion, the man page and docs/verbs.md ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 
-from pyscstadmin.cli import access, files, moving, objects, ranges
+from pyscstadmin.cli import access, files, moving, objects, ports, ranges
 from pyscstadmin.cli.places import KINDS, Place
 from pyscstadmin.cli.verbs import Form, Param, flag
 from pyscstadmin.config import names
@@ -41,6 +41,17 @@ def _size(text: str) -> int:
     return int(_BYTES.parse(text))
 
 
+def _one_of(what: str, table: Mapping[str, object]) -> Callable[[str], str]:
+    """Takes the names of a table."""
+
+    def parse(text: str) -> str:
+        if text not in table:
+            raise ValueError(f"there is no {what} {text!r}; there are {', '.join(table)}")
+        return text
+
+    return parse
+
+
 # Parameters that many have.
 
 _DEVICE = Param("device", "name of the device", source="device", needed=True)
@@ -61,9 +72,19 @@ _OF_GROUP = replace(_GROUP, help="a group; left out: initiators that no group cl
 _ONE_TARGET = replace(_TARGET, help="of this target only", needed=False)
 _ONE_GROUP = replace(_GROUP, help="of this group only", needed=False)
 _HANDLER = Param(
-    "handler", "how it is served: " + ", ".join(HANDLERS), source="handler", choices=tuple(HANDLERS)
+    "handler",
+    "how it is served: " + ", ".join(HANDLERS),
+    _one_of("handler", HANDLERS),
+    source="handler",
+    choices=tuple(HANDLERS),
 )
-_DRIVER = Param("driver", "target driver: " + ", ".join(DRIVERS), source="driver", choices=tuple(DRIVERS))
+_DRIVER = Param(
+    "driver",
+    "target driver: " + ", ".join(DRIVERS),
+    _one_of("target driver", DRIVERS),
+    source="driver",
+    choices=tuple(DRIVERS),
+)
 _FILE = Param("file", "configuration file; - is the standard input", source="file", needed=True)
 _ACCEPT = Param(
     "accept",
@@ -122,7 +143,8 @@ preallocate=yes; a file that is there is never touched.""",
         (_TARGET,),
         named=(_DRIVER,),
         table=objects.all_target_rows,
-        more="For driver local the name is yours to choose.",
+        more="""For driver local the name is yours to choose. A target of qla2xxx is called as its port is, by
+the WWPN in any spelling (`ports` has them); it may be made before the board is there.""",
         example="create target local/t1",
         absent=True,
     ),
@@ -622,6 +644,17 @@ _WHOLE = (
         "Show who is logged in and what each sees.",
         named=(flag("commands", "show the commands in flight instead: since when, where, whose"),),
         example="sessions",
+    ),
+    Form(
+        "ports",
+        "",
+        ports.ports,
+        "Show the hardware ports that can be targets, what each is used for, and what is in the way.",
+        named=(_DRIVER, _ONE_TARGET),
+        more="""Also targets whose port is not there. With each goes what to do about it. It works before the
+module is loaded, too.""",
+        absent=True,
+        example="ports",
     ),
     Form(
         "plan",

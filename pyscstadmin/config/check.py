@@ -66,6 +66,7 @@ class Checker:
         self._handlers: dict[str, str] = {device.name: device.handler for device in present}
         self._disabled: set[str] = {device.name for device in present if not device.enabled}
         self._ids: dict[int, str] = {}
+        self._targets: dict[tuple[str, str], str] = {}
 
     def fail(self, path: Path, message: str, at_key: bool = False) -> None:
         """Note a finding."""
@@ -164,7 +165,8 @@ class Checker:
 
     def _target(self, path: Path, driver: str, name: str, value: Any) -> Target | None:
         spec = DRIVERS[driver]
-        self._name(path, name, names.check_target_name)
+        self._name(path, name, spec.name.fault)
+        self._once(path, driver, name)
         allowed = (*TARGET, REL_TGT_ID.name, "luns", "groups", *spec.settings)
         members = self._object(value, path, (*allowed, "hosts") if spec.hosts else allowed)
         if members is None:
@@ -179,6 +181,13 @@ class Checker:
             groups=self._groups(members, path),
             settings=self._values(members, path, spec.settings),
         )
+
+    def _once(self, path: Path, driver: str, name: str) -> None:
+        """One target, one name, in whichever spelling."""
+        known = DRIVERS[driver].name.canonical(name) if type(name) is str else name
+        first = self._targets.setdefault((driver, known), name)
+        if first != name:
+            self.fail(path, f"duplicate {name!r}{_spelled_before(first, name)}", at_key=True)
 
     def _rel_tgt_id(self, members: dict[str, Any], path: Path) -> int | None:
         number = int(self._setting(members, path, REL_TGT_ID))

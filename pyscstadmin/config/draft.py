@@ -13,11 +13,22 @@ from typing import NoReturn
 
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.names import LUN_MAX
-from pyscstadmin.config.settings import Values
+from pyscstadmin.config.settings import DRIVERS, Values
 from pyscstadmin.config.spelling import name_key
 from pyscstadmin.errors import Conflict
 
-__all__ = ["Draft", "DraftGroup", "DraftTarget", "Key", "Known", "LunSet", "Names", "near", "no_single"]
+__all__ = [
+    "Draft",
+    "DraftGroup",
+    "DraftTarget",
+    "Key",
+    "Known",
+    "LunSet",
+    "Names",
+    "is_called",
+    "near",
+    "no_single",
+]
 
 Key = tuple[str, str]
 
@@ -29,6 +40,16 @@ def near(word: str, known: Iterable[str]) -> str:
     choices = list(known)
     close = get_close_matches(word, choices, 1, 0.5) if len(word) < 300 and len(choices) < 5000 else []
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def is_called(key: Key, text: str) -> bool:
+    """Whether this is what a target is called: `DRIVER/NAME`, or `NAME`, in any spelling."""
+    driver, slash, name = text.partition("/")
+    if slash and driver != key[0]:
+        return False
+    spec = DRIVERS.get(key[0])
+    said = name if slash else text
+    return key[1] in (said, spec.name.canonical(said) if spec is not None else said)
 
 
 def no_single(target: str, count: int, known: Iterable[str]) -> NoReturn:
@@ -226,7 +247,7 @@ class Draft:
 
     def target_key(self, name: str) -> Key:
         """(driver, name) of a target given as `DRIVER/NAME` or `NAME`. Raises `Conflict`."""
-        found = [key for key in self._targets if name in (key[1], "/".join(key))]
+        found = [key for key in self._targets if is_called(key, name)]
         if len(found) != 1:
             no_single(name, len(found), ("/".join(key) for key in self._targets))
         return found[0]

@@ -163,7 +163,7 @@ def _not_shown(draft: Draft, name: str) -> None:
 def create_target(target: Target) -> Edit:
     """Make a target with everything in it."""
     check_is(Target, target, "target")
-    check_target_name(target.name)
+    check_target_name(target.driver, target.name)
     shown = _shown([lun for _, luns in target.lun_sets() for lun in luns])
 
     def make(draft: Draft) -> None:

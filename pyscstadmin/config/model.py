@@ -215,8 +215,9 @@ class Target(_Thing):
     """A target of a driver. `luns` serve initiators that no group claims; `hosts` exist on driver local only.
     Which `settings` it has is a matter of its driver: `config.settings`.
 
-    `rel_tgt_id` None: keep the present one, or take the first free one. `hosts` and `spelled`: as the
-    initiators of a group. Raises `InvalidInput` as `Device` does.
+    `name` is in the driver's canonical spelling, whichever is given. `rel_tgt_id` None: keep the present one,
+    or take the first free one. `hosts` and `spelled`: as the initiators of a group. Raises `InvalidInput` as
+    `Device` does.
     """
 
     driver: str
@@ -246,7 +247,8 @@ class Target(_Thing):
         spec = _kind(DRIVERS, driver, "target driver", f"target {name}")
         put = object.__setattr__
         put(self, "driver", driver)
-        put(self, "name", name)
+        # What is no text is refused by the checks of what is wanted.
+        put(self, "name", spec.name.canonical(name) if isinstance(name, str) else name)
         put(self, "enabled", enabled)
         put(self, "rel_tgt_id", rel_tgt_id)
         put(self, "hosts", _names(hosts, f"target {name}"))

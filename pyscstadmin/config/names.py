@@ -12,6 +12,8 @@ import re
 from sys import getfilesystemencodeerrors, getfilesystemencoding
 from typing import NamedTuple
 
+from pyscstadmin.config.spelling import canonical
+
 LUN_MAX = 16383
 PRIORITY_MAX = 65535
 PRIORITY_DEFAULT = 100
@@ -20,6 +22,9 @@ PATH_MAX = 4094
 BLOCK_SIZES = (0, 512, 1024, 2048, 4096)
 SIZE_MAX = 2**63 - 1
 QUEUE_DEPTH_MAX = 65535
+# Bytes of the longest command, and of memory for data that a session has unless it is told otherwise.
+XFER_MAX = 4 << 20
+SESSION_BUFFER_DEFAULT = 64 << 20
 
 _DEVICE = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:-]*\Z")
 _TARGET = re.compile(r"[A-Za-z0-9_:+@,][A-Za-z0-9_.:+@,-]*\Z")
@@ -32,6 +37,17 @@ _FALSE = frozenset(("0", "n", "off"))
 _SIZE = re.compile(r"([0-9]{1,30})(?:\.([0-9]{1,30}))?(?:([KMGTP])(?:iB)?|B)?\Z", re.A | re.I)
 _DECIMAL = re.compile(r"[0-9.]+[KMGTP]B\Z", re.A | re.I)
 _PAIRS = re.compile(r"[0-9a-f]{2}(?:[:-]?[0-9a-f]{2})*\Z")
+_WWPN = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){7}\Z")
+_H = "[0-9a-fA-F]"
+_DIGITS = (
+    f"(?:{_H}{{16}}|{_H}{{2}}(?::{_H}{{2}}){{7}}|{_H}{{2}}(?:-{_H}{{2}}){{7}}|{_H}{{4}}(?::{_H}{{4}}){{3}})"
+)
+_BEFORE = "(?:0[xX]|[nN][aA][aA]\\.|[wW][wW][nN](?:\\.|-0[xX]|-)|[sS][aA][sS]:0[xX])?"
+# The spellings of a WWPN that `canonical_wwpn` knows, as an expression for JSON Schema.
+WWPN_PATTERN = (
+    f"^(?:{_BEFORE}{_DIGITS}|[fF][cC]:0[xX]{_DIGITS}(?:,0[xX]{_H}{{1,6}})?"
+    f"|[nN][nN]-0[xX]{_H}{{16}}:[pP][nN]-0[xX]{_DIGITS})$"
+)
 
 
 class Fault(NamedTuple):
@@ -60,6 +76,20 @@ check_group_name = check_device_name
 def check_target_name(text: str) -> Fault | None:
     """Target names: 1-223 of `A-Z a-z 0-9 _ . : - + @ ,`."""
     return _named(text, _TARGET, 223, "A-Z a-z 0-9 _ . : - + @ ,")
+
+
+def check_wwpn(text: str) -> Fault | None:
+    """Names of Fibre Channel ports as the kernel has them: `21:00:00:1b:32:0a:0b:0c`."""
+    if _WWPN.match(text):
+        return None
+    how = "21:00:00:1b:32:0a:0b:0c, 0x2100001b320a0b0c or naa.2100001b320a0b0c"
+    return Fault(errno.EINVAL, f"must be a WWPN, which has 16 hex digits: {how}")
+
+
+def canonical_wwpn(text: str) -> str:
+    """The kernel's spelling of a WWPN. What is none stays as it is."""
+    found = canonical(text)
+    return found if _WWPN.match(found) else text
 
 
 def check_pattern(text: str) -> Fault | None:

@@ -43,6 +43,7 @@ __all__ = [
     "Handler",
     "Known",
     "Number",
+    "Ports",
     "Rows",
     "Setting",
     "State",
@@ -196,16 +197,20 @@ class Auto(Flag):
 
 @dataclass(frozen=True, slots=True)
 class Number(Type):
-    """A whole number from `low` to `high`; with the unit `bytes`, letters for powers of 1024 may follow."""
+    """A whole number from `low` to `high`; with the unit `bytes`, letters for powers of 1024 may follow.
+    `zero`: 0 as well, whatever the lowest is.
+    """
 
     low: int = 0
     high: int = names.SIZE_MAX
     unit: str = ""
+    zero: bool = False
 
     @property
     def words(self) -> str:
         if self.unit == "bytes":
-            return "a number of bytes such as 1048576, 512M or 2TiB"
+            least = f", {self.low} or more{', or 0' if self.zero else ''}" if self.low else ""
+            return f"a number of bytes such as 1048576, 512M or 2TiB{least}"
         return f"a number, {self.low}-{self.high}"
 
     def parse(self, text: str) -> Value:
@@ -224,7 +229,9 @@ class Number(Type):
     def refuse(self, value: object) -> str:
         if type(value) is not int:
             return f"must be a whole number, not {kind_of(value)}{self._as_number(value)}"
-        return "" if self.low <= value <= self.high else f"must be {self.low}-{self.high}"
+        if self.low <= value <= self.high or (self.zero and value == 0):
+            return ""
+        return f"must be {'0 or ' if self.zero else ''}{self.low}-{self.high}"
 
     def _as_number(self, value: object) -> str:
         """What a text with a unit would be."""
@@ -244,7 +251,8 @@ class Number(Type):
         return Fault(errno.ERANGE, reason) if reason else number
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "integer", "minimum": self.low, "maximum": self.high}
+        known: dict[str, Any] = {"type": "integer", "minimum": self.low, "maximum": self.high}
+        return {"anyOf": [known, {"const": 0}]} if self.zero else known
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,8 +307,12 @@ class Text(Type):
     def refuse(self, value: object) -> str:
         if type(value) is not str:
             return f"must be a text, not {kind_of(value)}"
-        fault = self.check(self.canonical(value))
+        fault = self.fault(value)
         return fault.reason if fault is not None else ""
+
+    def fault(self, text: str) -> Fault | None:
+        """Why a text is none of these, in whichever way it is written."""
+        return self.check(self.canonical(text))
 
     def meant(self, value: Any) -> Value:
         return self.canonical(value)
@@ -451,17 +463,43 @@ class Handler:
         return next(setting.name for setting in self.settings.values() if setting.required)
 
 
+_NAME = Text(
+    names.check_target_name,
+    "1-223 of A-Z a-z 0-9 _ . : - + @ ,",
+    "^[A-Za-z0-9_:+@,][A-Za-z0-9_.:+@,-]{0,222}$",
+    223,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Hardware that targets are: one waits (parked) until the port of its name is there.
+
+    `inbox`: the kernel's own driver of the boards, which is that of their SCSI hosts. `refusing`: values of
+    the port's `qlini_mode` with which it can be no target. `refused`: what it means and what to do when
+    `enabled` is refused with an errno; `{digits}` are those of the target's name. `look`: how to find out
+    what is with a board that does not show up.
+    """
+
+    inbox: str
+    refusing: tuple[str, ...]
+    refused: Mapping[int, str]
+    look: str
+
+
 @dataclass(frozen=True, slots=True)
 class Driver:
     """A target driver: its kernel module, the settings of its targets, whether these have a hosts
     directory, and whether initiators are on other machines: these must know a device again, wherever and
-    whenever it is made.
+    whenever it is made. `name`: what its targets can be called. `ports`: they are hardware.
     """
 
     module: str
     settings: Table
     hosts: bool = False
     remote: bool = True
+    name: Text = _NAME
+    ports: Ports | None = None
 
 
 # The table.
@@ -507,17 +545,60 @@ HANDLERS: dict[str, Handler] = {
     "nullio": Handler("scst_nullio", rows(_SIZE, *_COMMON), backed=False),
 }
 
+_QUEUE_DEPTH = Setting(
+    "queue_depth",
+    Number(high=names.QUEUE_DEPTH_MAX),
+    0,
+    "commands of one initiator to one LUN at a time; 0: no limit of its own",
+    live=True,
+)
+# Of drivers whose data is in the core's memory. The longest command has to fit.
+_BUFFER = Number(names.XFER_MAX, unit="bytes", zero=True)
+_BUFFERS = (
+    Setting(
+        "buffer_limit",
+        _BUFFER,
+        0,
+        "bytes of memory for data of commands of this target; 0: no limit of its own",
+        live=True,
+    ),
+    Setting(
+        "session_buffer_limit",
+        _BUFFER,
+        names.SESSION_BUFFER_DEFAULT,
+        "bytes of memory for data of commands of each session; 0: no limit of its own",
+        live=True,
+    ),
+)
+_HEX = "[0-9a-fA-F]"
+_WWPN = Text(
+    names.check_wwpn,
+    "the WWPN of the port, 21:00:00:1b:32:0a:0b:0c, in any usual spelling",
+    names.WWPN_PATTERN,
+    canonical=names.canonical_wwpn,
+)
+_QLOGIC = Ports(
+    inbox="qla2xxx",
+    refusing=("enabled",),
+    refused={
+        errno.EOPNOTSUPP: "the driver qla2xxx was loaded with qlini_mode=enabled, so its ports are "
+        "initiators only. Put the line `options qla2xxx qlini_mode=exclusive` into "
+        "/etc/modprobe.d/qla2xxx.conf (exclusive: a port is a target while one is enabled, and an "
+        "initiator before that; dual instead: both at once), make the initramfs anew if the driver is in it "
+        "(update-initramfs -u, or dracut -f), and boot. Or load the driver anew, when there are no targets "
+        "of it and its disks are not in use: modprobe -r scst_qla2xxx qla2xxx && modprobe scst_qla2xxx",
+        errno.EBUSY: "another target driver has the port, as LIO has while its configuration names it "
+        "(targetcli ls /qla2xxx): take it out there, `targetcli /qla2xxx delete naa.{digits}`, and enable "
+        "the target then. Or a target of that name is still being closed: repeat it",
+    },
+    look="see whether the board is there (lspci -d 1077:) and qla2xxx has it (journalctl -k -g qla2xxx)",
+)
+
 DRIVERS: dict[str, Driver] = {
     "local": Driver(
         "scst_local",
         rows(
-            Setting(
-                "queue_depth",
-                Number(high=names.QUEUE_DEPTH_MAX),
-                0,
-                "commands of one initiator to one LUN at a time; 0: no limit of its own",
-                live=True,
-            ),
+            _QUEUE_DEPTH,
             Setting(
                 "auto_rescan",
                 _FLAG,
@@ -529,6 +610,7 @@ DRIVERS: dict[str, Driver] = {
         hosts=True,
         remote=False,
     ),
+    "qla2xxx": Driver("scst_qla2xxx", rows(_QUEUE_DEPTH, *_BUFFERS), name=_WWPN, ports=_QLOGIC),
 }
 
 # Of the whole.
@@ -568,9 +650,6 @@ def _printable(limit: int) -> Text:
         f"up to {limit} printable ASCII characters",
         f"^[ -~]{{1,{limit}}}$",
     )
-
-
-_HEX = "[0-9a-fA-F]"
 
 
 def _pairs(count: int) -> str:
@@ -629,7 +708,7 @@ BACKED_STATES = (
     State("expect", "what the next opening has to find"),
     State("backing", "what is open now"),
 )
-TARGET_STATES = (State("state", "disabled, enabled, parked or closing"),)
+TARGET_STATES = (State("state", "disabled, enabled, parked (its port is not there) or closing"),)
 LUN_STATES = (State("state", "unmapped, or the device's state"),)
 HOST_STATES = (State("host", "number of the SCSI host; empty while logged out"),)
 

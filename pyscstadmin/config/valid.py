@@ -18,7 +18,7 @@ from pyscstadmin.config.locate import dotted
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import Fault
 from pyscstadmin.config.schema import VERSION, to_data
-from pyscstadmin.config.settings import IDENTITY, Number, hint
+from pyscstadmin.config.settings import DRIVERS, IDENTITY, Number, hint
 from pyscstadmin.errors import InvalidInput, Problem
 
 __all__ = [
@@ -175,9 +175,9 @@ def check_target(target: str) -> None:
         raise InvalidInput(f"target {target!r:.70}", [Problem("must be a text")])
 
 
-def check_target_name(name: str) -> None:
-    """Check the name of a target, without its driver."""
-    _check("target", name, names.check_target_name)
+def check_target_name(driver: str, name: str) -> None:
+    """Check the name of a target of a driver that there is."""
+    _check("target", name, DRIVERS[driver].name.fault)
 
 
 def check_is(kind: type, value: object, what: str) -> None:
@@ -235,9 +235,9 @@ def check_seconds(what: str, seconds: float) -> None:
         raise InvalidInput(what, [Problem(reason)])
 
 
-def is_target(name: str) -> bool:
-    """Whether a target can have this name."""
-    return type(name) is str and names.check_target_name(name) is None
+def is_target(driver: str, name: str) -> bool:
+    """Whether there is such a driver, and its targets can have this name."""
+    return driver in DRIVERS and type(name) is str and DRIVERS[driver].name.fault(name) is None
 
 
 def _check(what: str, text: str, check: Callable[[str], Fault | None]) -> None:

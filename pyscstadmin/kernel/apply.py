@@ -84,7 +84,8 @@ class Outcome:
     nothing from anybody, or no command runs any more that was admitted before; None: nobody waited for
     that, or the kernel does not tell. `running` says whose commands do, if it is not settled. `remarks`:
     what is allowed and hardly meant, by the rules of `config.lint`. `proofs`: what was found for the devices
-    that were enabled.
+    that were enabled. `waiting`: targets (DRIVER/NAME) that go into service when their port is there; that
+    is no failure, and nothing is left to be done.
     """
 
     generation: int
@@ -96,6 +97,7 @@ class Outcome:
     remarks: tuple[Remark, ...] = ()
     proofs: tuple[Proof, ...] = ()
     opening: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.done or self.failed)

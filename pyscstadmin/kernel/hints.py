@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Why the kernel refused to enable or open a device, where looking at its settings and its backing tells.
+"""Why the kernel refused to enable or open a device, where looking at its settings and its backing tells; or
+to enable a target that is hardware.
 
 The kernel has only an errno to say it with; its log has the rest.
 """
@@ -15,6 +16,7 @@ from dataclasses import replace
 
 from pyscstadmin.config.identity import same_identities
 from pyscstadmin.config.model import Device
+from pyscstadmin.config.ports import refused_advice
 from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel import read
 from pyscstadmin.kernel.backing import BLOCK, block_fact
@@ -23,15 +25,20 @@ from pyscstadmin.kernel.cfs import View
 __all__ = ["hinted", "why"]
 
 _SWITCH = re.compile(r"devices/[^/]+/([^/]+)/(?:enabled|active)\Z")
+_TARGET = re.compile(r"targets/([^/]+)/([^/]+)/enabled\Z")
 
 
 def hinted(tree: View, error: OperationError) -> OperationError:
     """The error, with better advice if there is any. Call it before anything is undone."""
-    switch = _SWITCH.match(error.path.removeprefix(f"{tree.root}/"))
-    if switch is None or error.operation != "write" or error.value != "1":
+    place = error.path.removeprefix(f"{tree.root}/")
+    if error.operation != "write" or error.value != "1":
         return error
+    target, switch = _TARGET.match(place), _SWITCH.match(place)
     try:
-        hint = _hint(tree, switch[1], error.errno)
+        if target is not None:
+            hint = refused_advice(target[1], target[2], error.errno)
+        else:
+            hint = _hint(tree, switch[1], error.errno) if switch is not None else ""
     except OperationError:
         return error
     if hint:

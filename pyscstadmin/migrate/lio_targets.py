@@ -53,6 +53,8 @@ class Targets:
             self._account.note(
                 target.path, Verdict.SAME, "it has no portal group, and serves nobody", whole=True
             )
+        elif DRIVERS[driver].ports is not None:
+            self._port(target, fabric, driver, wwn)
         else:
             self._portal_groups(target, fabric, driver, wwn)
 
@@ -62,6 +64,31 @@ class Targets:
         if driver in DRIVERS:
             return driver
         return "local" if self._as_local else None
+
+    def _port(self, target: Reader, fabric: str, driver: str, wwn: str) -> None:
+        """A hardware port is one target, which is called as the port is."""
+        spec = DRIVERS[driver].name
+        name, fault = spec.canonical(wwn), spec.fault(wwn)
+        group, *more = target.objects("tpgs")
+        if fault is not None or name in self._names[driver]:
+            why = fault.reason if fault is not None else "must be there once, in whichever spelling"
+            self._account.wrong(target.at("wwn"), f"{wwn[:250]!r} {why}")
+            return
+        self._names[driver].add(name)
+        made = _PortalGroup(group, fabric, driver, name, self._devices)
+        self.targets.append(made.target())
+        group.mapped("tag", made.here)
+        for other in more:
+            self._account.note(
+                other.path, Verdict.LOST, "a port is one target, with one set of groups", whole=True
+            )
+        self._mapped(target, fabric, driver, made)
+
+    def _mapped(self, target: Reader, fabric: str, driver: str, *groups: _PortalGroup) -> None:
+        own = FABRICS[fabric].driver == driver if fabric in FABRICS else False
+        target.mapped("fabric", ("targets", driver), text="" if own else "as asked for, to try things")
+        target.mapped("wwn", *(group.here for group in groups))
+        apply_rules(target.object("parameters"), TARGET_RULES)
 
     def _portal_groups(self, target: Reader, fabric: str, driver: str, wwn: str) -> None:
         """Each portal group becomes a target; the first one has the name."""
@@ -80,10 +107,7 @@ class Targets:
                 "tag", made[-1].here, text="" if number else "one target for each portal group"
             )
         self.targets.extend(group.target() for group in made)
-        own = FABRICS[fabric].driver == driver if fabric in FABRICS else False
-        target.mapped("fabric", ("targets", driver), text="" if own else "as asked for, to try things")
-        target.mapped("wwn", *(group.here for group in made))
-        apply_rules(target.object("parameters"), TARGET_RULES)
+        self._mapped(target, fabric, driver, *made)
 
 
 class _PortalGroup:

@@ -15,6 +15,7 @@ from pyscstadmin.cli.places import KINDS, PLURALS, Place, place
 from pyscstadmin.cli.table import VERBS, at, form_at, forms, kinds_at
 from pyscstadmin.cli.verbs import Form, Param, of_row
 from pyscstadmin.cli.words import Word, WrongUsage, quote, unfinished
+from pyscstadmin.config.draft import is_called
 from pyscstadmin.config.lint import RULES
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
 from pyscstadmin.config.spelling import is_exact, name_key
@@ -163,10 +164,17 @@ def _devices(asked: Asked) -> Iterable[str]:
 
 def _targets(asked: Asked) -> Iterable[str]:
     if asked.form.verb == "create" and asked.form.kind == "target":
-        return ()
+        return _unused_ports(asked)
     keys = [target.key for target in asked.context.config.targets]
     driver = asked.place.fixed.get("driver")
     return [name for of, name in keys if of == driver] if driver else ["/".join(key) for key in keys]
+
+
+def _unused_ports(asked: Asked) -> Iterable[str]:
+    """What a new target can be called where that is not a matter of taste."""
+    free = [use for use in asked.context.admin.ports() if use.target is None]
+    driver = asked.place.fixed.get("driver") or asked.named.get("driver")
+    return [use.name for use in free if use.driver == driver] if driver else [use.full_name for use in free]
 
 
 def _groups(asked: Asked) -> Iterable[str]:
@@ -176,7 +184,7 @@ def _groups(asked: Asked) -> Iterable[str]:
     return [
         group.name
         for target in asked.context.config.targets
-        if wanted in ("", target.name, "/".join(target.key))
+        if not wanted or is_called(target.key, wanted)
         for group in target.groups
     ]
 

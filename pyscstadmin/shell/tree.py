@@ -169,7 +169,8 @@ class TargetNode(Node):
     def summary(self) -> _Summary:
         state = self.context.target_state(self.target.key)
         relative = f", relative id {self.target.rel_tgt_id}" if self.target.rel_tgt_id else ""
-        return f"{state}{relative}", {"enabled": True, "parked": False}.get(state)
+        # One that waits for its port is as it should be.
+        return f"{state}{relative}", True if state == "enabled" else None
 
 
 class Luns(Node):

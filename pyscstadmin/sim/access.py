@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pyscstadmin.config import names
+from pyscstadmin.config.ports import UNKNOWN, Port, refusal
 from pyscstadmin.config.settings import DRIVERS, Value
 from pyscstadmin.config.spelling import name_key
 from pyscstadmin.sim.node import (
@@ -52,6 +53,8 @@ class DriverDir(Node):
 
     def make(self, name: str) -> None:
         refuse(names.check_target_name(name))
+        # What a driver allows of these has one spelling to the kernel.
+        refuse(DRIVERS[self.name].name.check(name))
         self.children[name] = Target(self, name)
 
     def restore(self, name: str, data: dict[str, Any]) -> None:
@@ -88,17 +91,18 @@ class Target(Item):
         if name == "lun_table":
             return self.luns.table()
         if name == "state":
-            return "enabled" if self.enabled else "disabled"
+            return self.state
         if name in self.values:
             return self.spec.settings[name].type.to_kernel(self.values[name])
         return str(int(getattr(self, name)))
 
     def store(self, name: str, text: str) -> None:
         if name == "enabled":
-            self.enabled = to_bool(within(text)[0])
-            for host in self.hosts.children.values():
-                assert isinstance(host, Host)
-                host.login(self.enabled)
+            on = to_bool(within(text)[0])
+            number = self._refusal() if on else 0
+            if number:
+                raise Refused(number)
+            self.switch(on)
         elif name in self.values:
             row = self.spec.settings[name]
             value = stored(row, text)
@@ -107,6 +111,32 @@ class Target(Item):
             self.values[name] = value
         else:
             self._store_id(text)
+
+    @property
+    def state(self) -> str:
+        """One whose port is not there, or cannot be a target, is parked until it can."""
+        if not self.enabled:
+            return "disabled"
+        if self.spec.ports is None:
+            return "enabled"
+        return "enabled" if self._port() is not None and not self._refusal() else "parked"
+
+    def _port(self) -> Port | None:
+        """The hardware that the target is, if it is there and its driver knows it."""
+        found = self.root.ports.find(self.driver, self.name)
+        return found if found is not None and found.state != UNKNOWN else None
+
+    def _refusal(self) -> int:
+        """Why it cannot be enabled: an errno, or 0."""
+        port = self._port() if self.spec.ports is not None else None
+        return refusal(port) if port is not None else 0
+
+    def switch(self, on: bool) -> None:
+        """Open it to initiators, or close it. One that is hardware serves when that is there."""
+        self.enabled = on
+        for host in self.hosts.children.values():
+            assert isinstance(host, Host)
+            host.login(on)
 
     def _store_id(self, text: str) -> None:
         number = to_number(text, 1, names.REL_TGT_ID_MAX)

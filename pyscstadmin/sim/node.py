@@ -16,6 +16,7 @@ from pyscstadmin.config.names import Fault
 from pyscstadmin.config.settings import Setting, Value
 from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.sim.force import InForce
+from pyscstadmin.sim.ports import SimPorts
 
 __all__ = [
     "RO",
@@ -187,6 +188,7 @@ class Top(Node):
     devices: Node
     targets: Node
     backings: Machine
+    ports: SimPorts
     # What is in force where the tree differs from it; None: the tree is in force.
     in_force: InForce | None
     # Devices that were parked because their backing is gone, since that was asked last.

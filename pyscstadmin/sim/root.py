@@ -22,6 +22,7 @@ from pyscstadmin.sim.access import DriverDir, Target, all_targets
 from pyscstadmin.sim.device import Device, HandlerDir
 from pyscstadmin.sim.force import InForce
 from pyscstadmin.sim.node import RO, RW, WO, Attribute, Node, Refused, Top, stored, to_bool, to_number
+from pyscstadmin.sim.ports import SimPorts
 
 __all__ = ["Command", "Root"]
 
@@ -53,9 +54,10 @@ class Command:
 class Root(Top):
     """The root: generation, staging and commit."""
 
-    def __init__(self, backings: Machine | None = None) -> None:
+    def __init__(self, backings: Machine | None = None, ports: SimPorts | None = None) -> None:
         super().__init__(None, "")
         self.backings = backings if backings is not None else Machine()
+        self.ports = ports if ports is not None else SimPorts()
         self.generation = 1
         self.autocommit = True
         self.in_force = None

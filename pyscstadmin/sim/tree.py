@@ -15,15 +15,17 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from pyscstadmin.config.ports import Port
 from pyscstadmin.errors import NotPresent, OperationError
 from pyscstadmin.kernel import inflight
 from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.kernel.running import Running
 from pyscstadmin.kernel.sessions import Session
-from pyscstadmin.sim.access import Host, all_hosts
+from pyscstadmin.sim.access import Host, Target, all_hosts
 from pyscstadmin.sim.device import Device, HandlerDir
 from pyscstadmin.sim.journal import Change, Journal
-from pyscstadmin.sim.node import Link, Linked, Node, Refused
+from pyscstadmin.sim.node import Link, Linked, Node, Refused, to_bool, within
+from pyscstadmin.sim.ports import SimPorts
 from pyscstadmin.sim.root import Command, Root
 
 if TYPE_CHECKING:
@@ -244,7 +246,8 @@ class SimTree(SimView):
         # Whether there is more to save than the changes.
         self._whole = False
         self._backings = backings
-        self.top = Root(backings)
+        self._ports = SimPorts(directory)
+        self.top = Root(backings, self._ports)
         if directory:
             _make(directory)
             self.refresh()
@@ -296,6 +299,12 @@ class SimTree(SimView):
         found = self.top.devices.children[parts[1]].children.get(parts[2])
         return found if isinstance(found, Device) else None
 
+    def _target_enabled(self, path: str) -> Target | None:
+        """The target that this attribute enables; None if it is another attribute."""
+        directory, _, name = path.rpartition("/")
+        found = self.find(directory) if name == "enabled" else None
+        return found if isinstance(found, Target) else None
+
     def changed(self) -> None:
         """Note that something else was changed, and what commands run under access that is no more."""
         self._whole = True
@@ -340,6 +349,9 @@ class SimTree(SimView):
                 handler.restore(what[1], what[2])
             case "symlink":
                 self._symlink(what[1], what[0])
+            case "write" if (target := self._target_enabled(what[0])) is not None:
+                # Whether its port lets it be a target is another question now.
+                target.switch(to_bool(within(what[1])[0]))
             case "write":
                 self._store(what[0], os.fsencode(what[1]) or b"\n")
             case _:
@@ -369,7 +381,7 @@ class SimTree(SimView):
         """Take over a state that `dump` made."""
         if data.get("format") != _FORMAT:
             raise NotPresent(self.name, "state.json is not of this version of the simulator; remove it")
-        self.top = Root(self._backings)
+        self.top = Root(self._backings, self._ports)
         self.top.load(data)
         self._changes.clear()
 
@@ -382,6 +394,18 @@ class SimTree(SimView):
     def running(self) -> list[Running]:
         """Revoked access that still has commands, as /sys/class/scst/core would show it."""
         return self.top.running()
+
+    def ports(self) -> list[Port]:
+        """The hardware ports that are there, as /sys would show them."""
+        return self._ports.all()
+
+    def plug(self, port: Port) -> None:
+        """A board comes with this port, or the port is another one now."""
+        self._ports.plug(port)
+
+    def unplug(self, driver: str, name: str) -> None:
+        """The board of a port goes."""
+        self._ports.unplug(driver, name)
 
     def in_flight(self) -> list[inflight.Command]:
         """The commands that hang, as debugfs would show them."""

@@ -56,7 +56,9 @@ def block_device() -> str:
 @pytest.fixture
 def names(tree: Tree) -> Names:
     """A device, a target and a group to try things on."""
-    assert set(tree.list("targets")) == set(DRIVERS)
+    there, hardware = set(tree.list("targets")), {name for name, spec in DRIVERS.items() if spec.ports}
+    # The module of a driver of boards is there if one of its targets was asked for.
+    assert there | hardware == set(DRIVERS) if REAL else there == set(DRIVERS)
     return Names.make(tree)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
+from pyscstadmin.config.settings import DRIVERS, Number, Setting, Value
 
 MIB = 1 << 20
 NAMES = [f"d{i}" for i in range(6)]
@@ -67,20 +68,42 @@ def groups(names: list[str]) -> st.SearchStrategy[tuple[Group, ...]]:
     return st.lists(group, max_size=3, unique_by=lambda item: item.name).map(tuple)
 
 
-def target(name: str, number: int, names: list[str]) -> st.SearchStrategy[Target]:
+# What targets may be called, in one spelling or another; each driver takes those that it can.
+TARGETS = ["t1", "t2", "t3", "21:00:00:1b:32:0a:0b:0c", "0X2100001B320A0B0D", "naa.2100001b320a0b0e"]
+
+
+def keys() -> st.SearchStrategy[list[tuple[str, str]]]:
+    """Drivers and names of some targets: three of each driver at most."""
+    known = [
+        (driver, name)
+        for driver, spec in DRIVERS.items()
+        for name in [one for one in TARGETS if spec.name.fault(one) is None][:3]
+    ]
+    return st.lists(st.sampled_from(known), max_size=3, unique=True)
+
+
+def value(row: Setting) -> st.SearchStrategy[Value]:
+    """A value of a setting of a target."""
+    if isinstance(row.type, Number):
+        return st.sampled_from([row.default, row.type.low, row.type.high])
+    return st.booleans()
+
+
+def target(driver: str, name: str, number: int, names: list[str]) -> st.SearchStrategy[Target]:
     """A target of that name and relative identifier."""
+    spec = DRIVERS[driver]
+    own = {row.name: value(row) for row in spec.settings.values()}
     hosts = st.lists(st.sampled_from(["a", "b", "xy"]), max_size=2, unique=True).map(tuple)
     return st.builds(
         Target,
-        st.just("local"),
+        st.just(driver),
         st.just(name),
         flags,
         st.just(number),
-        hosts=hosts,
+        hosts=hosts if spec.hosts else st.just(()),
         luns=luns(names),
         groups=groups(names),
-        auto_rescan=flags,
-        queue_depth=st.sampled_from([0, 1, 65535]),
+        **own,
     )
 
 
@@ -100,7 +123,6 @@ def configs(draw: st.DrawFn) -> Config:
             [draw(device(name)) for name in names], disks, parts, strict=False
         )
     ]
-    target_names = draw(st.lists(st.sampled_from(["t1", "t2", "t3"]), max_size=3, unique=True))
     numbers = draw(st.permutations([1, 2, 3, 4]))
-    targets = [draw(target(name, numbers[i], names)) for i, name in enumerate(target_names)]
+    targets = [draw(target(*key, numbers[i], names)) for i, key in enumerate(draw(keys()))]
     return Config(tuple(devices), tuple(targets), buffer_limit=draw(st.sampled_from([0, MIB])))

@@ -426,6 +426,29 @@ def test_nobody_logs_in_by_trying() -> None:
     assert not any(target.hosts for target in targets)
 
 
+def hardware(*targets: dict[str, Any]) -> Imported:
+    group = {"tag": 1, "luns": []}
+    whole = [{"fabric": "qla2xxx", "tpgs": [group], **target} for target in targets]
+    return convert(Document("x", {"targets": whole}))
+
+
+def test_a_port_stays_the_port() -> None:
+    """By its WWPN, in whatever spelling; it is one target, whatever LIO had made of it."""
+    found = hardware({"wwn": "naa.21000024FF4A5B6C"}, {"wwn": "21:00:00:24:ff:4a:5b:6d"})
+    names = ["21:00:00:24:ff:4a:5b:6c", "21:00:00:24:ff:4a:5b:6d"]
+    assert [target.key for target in found.config.targets] == [("qla2xxx", name) for name in names]
+    assert found.complete
+    several = hardware({"wwn": "naa.21000024ff4a5b6c", "tpgs": [{"tag": 1}, {"tag": 2, "luns": []}]})
+    assert len(several.config.targets) == 1
+    assert [item.place for item in several.account.lost()] == ["targets[0].tpgs[1]"]
+    for targets, words in (
+        (({"wwn": "iqn.2026-11.com.example:t"},), "must be a WWPN"),
+        (({"wwn": "naa.21000024ff4a5b6c"}, {"wwn": "0x21000024ff4a5b6c"}), "there once"),
+    ):
+        with pytest.raises(InvalidInput, match=words):
+            hardware(*targets)
+
+
 def loopback_hosts(**keys: Any) -> tuple[str, ...]:
     group = {"tag": 1, "luns": [], **keys}
     (target,) = convert(

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 from typing import Any
 
 import jsonschema
@@ -15,6 +17,7 @@ from pyscstadmin.cli import describe
 from pyscstadmin.config import schema
 from pyscstadmin.config.model import Config, Device, Target
 from pyscstadmin.config.names import Fault
+from pyscstadmin.config.ports import Port
 from pyscstadmin.config.settings import (
     DEVICE,
     DRIVERS,
@@ -25,13 +28,16 @@ from pyscstadmin.config.settings import (
     REL_TGT_ID,
     ROOT,
     TARGET,
+    Driver,
     Handler,
     Number,
+    Ports,
     Setting,
+    Text,
     Values,
     rows,
 )
-from pyscstadmin.errors import InvalidInput
+from pyscstadmin.errors import ApplyFailed, InvalidInput
 from pyscstadmin.shell.main import Shell
 from pyscstadmin.shell.session import Session
 from pyscstadmin.sim.tree import SimTree
@@ -173,3 +179,55 @@ def test_secrets_are_not_shown() -> None:
     with pytest.raises(InvalidInput) as caught:
         Values(table, {"word": "much too long a word"})
     assert "much" not in str(caught.value)
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A driver that there is not, of hardware whose names are numbers, with a setting that nobody has."""
+
+    def check(text: str) -> Fault | None:
+        return None if text.isdecimal() and text.isascii() else Fault(errno.EINVAL, "must be a slot's number")
+
+    number = Text(
+        check, "the number of a slot", "^0*[0-9]+$", canonical=lambda text: text.lstrip("0") or text
+    )
+    own = rows(Setting("spin", Number(1, 9), 5, "how fast it turns", live=True))
+    ports = Ports("drum", (), {errno.EBUSY: "slot {digits} turns already"}, "look into the slot")
+    monkeypatch.setitem(DRIVERS, "drum", Driver("scst_drum", own, name=number, ports=ports))
+    return "drum"
+
+
+def test_a_new_driver_is_a_row(driver: str) -> None:
+    tree = SimTree()
+    admin = Admin(tree=tree)
+    # Programs, files, the schema of files, the tree: one name.
+    assert Target(driver, "007", spin=7) == Target(driver, "7", spin=7)
+    document: dict[str, Any] = {"version": 1, "devices": {}, "targets": {driver: {"007": {"spin": 7}}}}
+    jsonschema.validate(document, describe.json_schema())
+    config = schema.loads(json.dumps(document))
+    assert schema.to_data(config)["targets"] == {driver: {"7": {"spin": 7}}}
+    document["targets"][driver] = {"x": {}}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, describe.json_schema())
+    with pytest.raises(InvalidInput, match="name 'x' must be a slot's number"):
+        schema.loads(json.dumps(document))
+    # It waits for its hardware, and a refusal says why.
+    assert admin.apply(config).waiting == (f"{driver}/7",)
+    assert tree.read(f"targets/{driver}/7/spin") == "7"
+    tree.plug(Port(driver, "7"))
+    tree.plug(Port(driver, "8", holder="somebody"))
+    assert admin.apply(config).waiting == ()
+    with pytest.raises(ApplyFailed, match="slot 8 turns already"):
+        admin.create_target(Target(driver, "08"))
+    assert [(use.name, use.remark) for use in admin.ports()] == [
+        ("7", ""),
+        ("8", "targets are refused: somebody has it"),
+    ]
+    # The shell, and what it completes.
+    lines: list[str] = []
+    shell = Shell(Session(admin, lines.append))
+    assert shell.execute(f"/targets/{driver}/0007 set spin=1") is None
+    assert shell.execute(f"/targets/{driver}/7 get spin") is None
+    assert lines == ["spin=1"]
+    assert shell.complete(f"/targets/{driver} create 8") == ["8 "]
+    assert shell.complete(f"/targets/{driver}/7 set sp") == ["spin="]

@@ -119,6 +119,10 @@ def test_what_took_the_place_of_the_file_stays(shell: Shell, admin: Admin, tmp_p
         ("create device x handler=fileio size=1M", "say path="),
         ("create device x {path}", "say handler="),
         ("create device blockio/x {path} handler=fileio", "is not of handler fileio"),
+        ("create device x {path} handler=filio", "there is no handler 'filio'; there are blockio,"),
+        ("list devices handler=filio", "there is no handler 'filio'"),
+        ("create target x driver=iscsi", "there is no target driver 'iscsi'; there are local,"),
+        ("ports driver=x", "there is no target driver 'x'"),
     ],
 )
 def test_files_that_cannot_be_made(shell: Shell, admin: Admin, tmp_path: Path, line: str, words: str) -> None:
