@@ -226,6 +226,8 @@ class Driver2400(HostDriver):
         super().__init__(loop, chip)
         self.atios = self.memory.allocate(self.ring * ENTRY)
         self._atio_out = 0
+        self.ignored: set[int] = set()
+        """Event codes whose queue is not read, as by a driver that is busy with something else."""
         self._mark(self.atios)
 
     def get(self, offset: int, size: int = 4) -> int:
@@ -263,11 +265,25 @@ class Driver2400(HostDriver):
                 self._collect_mailbox()
             elif code == 0x12:
                 self._collect_event()
-            elif code == 0x13:
-                self.put(regs24.RESPONSE_OUT, self.take_responses())
-            elif code == 0x1C:
-                self._take_atios()
+            elif code not in self.ignored:
+                self._take(code)
             self.put(regs24.HCCR, 0xA0000000)
+
+    def _take(self, code: int) -> None:
+        if code == 0x13:
+            self.put(regs24.RESPONSE_OUT, self.take_responses())
+        elif code == 0x1C:
+            self._take_atios()
+
+    def catch_up(self) -> None:
+        """Read what was ignored."""
+        for code in self.ignored:
+            self._take(code)
+        self.ignored.clear()
+
+    def free_requests(self) -> int:
+        """Entries that fit on the request queue by the chip's out-pointer."""
+        return (self.get(regs24.REQUEST_OUT) - self._in - 1) % self.ring
 
     def _take_atios(self) -> None:
         while True:
@@ -291,18 +307,22 @@ class Driver2400(HostDriver):
         self.taken.atios.remove(entry)
         return entry
 
-    def start(self, options: int = 0x6006, *, mid: bytes = b"") -> None:
+    def start(self, options: int = 0x6006, *, mid: bytes = b"", exchanges: int = 0) -> None:
         """Reset, load, initialise and wait for the link.
 
-        ``mid``: what follows the control block (virtual ports).
+        ``mid``: what follows the control block (virtual ports).  ``exchanges``: how many to ask for; 0: the
+        firmware decides.
         """
+        for base in (self.responses, self.atios):
+            self._mark(base)
+        self._in = self._out = self._atio_out = 0
         self.put(regs24.CONTROL, 1)
         self.put(regs24.INTERRUPT_CONTROL, 8)
         code = self.memory.allocate(64)
         self.command(0x0B, self.with_address(code, {1: 0, 8: 0x10, 4: 0, 5: 16}))
         self.command(0x02, {1: 0x10, 2: 0})
         block = bytearray(128)
-        struct.pack_into("<H2xHHHH", block, 0, 1, 2048, 0xFFFF, 0, 0)
+        struct.pack_into("<H2xHHHH", block, 0, 1, 2048, 0xFFFF, exchanges, 0)
         struct.pack_into(">QQ", block, 12, self.chip.settings.wwpn, self.chip.settings.wwnn)
         struct.pack_into("<HHxxxxQQ", block, 36, self.ring, self.ring, self.requests, self.responses)
         struct.pack_into("<HQ", block, 78, self.ring if options & 0x10 else 0, self.atios)

@@ -345,6 +345,10 @@ class TargetExchange:
         self.open = False
         self.stop_waiting()
 
+    def refuse_data(self) -> None:
+        """The initiator gives the exchange up: data that still comes is not taken."""
+        self._wanted = None
+
     def stop_waiting(self) -> None:
         """What the target waits for (data, a confirmation) will not come; the exchange itself stays."""
         self._wanted = None

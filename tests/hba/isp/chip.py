@@ -88,14 +88,20 @@ class Firmware(Protocol):
     def busy(self) -> bool:
         """Commands of the host are active."""
 
-    def requests(self, index: int) -> None:
-        """The host moved the request queue's in-pointer."""
+    def room(self) -> bool:
+        """The firmware can take one more entry off the request queue."""
+
+    def request(self, entry: bytes) -> None:
+        """Carry out an entry of the request queue; continuations are joined to it."""
 
     def interrupts_on(self) -> None:
         """The host enabled interrupts."""
 
     def cable_changed(self) -> None:
         """`Chip.cable` changed."""
+
+    def notify(self, kind: str, s_id: int) -> None:
+        """Something happened that the driver is told with an immediate notify; see `notices`."""
 
 
 class Ring:
@@ -112,6 +118,13 @@ class Ring:
         self.index = (self.index + 1) % self.length
         return address
 
+    def free(self, out: int) -> int:
+        """Entries that can be written before the one at ``out``, which has not been read.
+
+        One always stays empty: equal pointers mean an empty queue.
+        """
+        return (out - self.index - 1) % self.length
+
 
 @dataclass(slots=True)
 class ChipFaults:
@@ -124,12 +137,54 @@ class ChipFaults:
     dma_rate: float = 0.0
     """Bytes per second of data DMA; 0 for no limit."""
     queue_full: int = 0
-    """So many of the next commands find no resources at this target and get TASK SET FULL."""
+    """So many of the next commands find no exchange (2x00: no command resource) at this target."""
+    ctio_failures: int = 0
+    """So many of the next CTIOs come back with `ctio_status` and are not carried out."""
+    ctio_status: int = 0x17
+    exchanges: int = 0
+    """Exchanges that the target side has; 0: as many as the driver asked for."""
+    iocbs: int = 0
+    """Entries that can be under way at the same time; 0: as many as the firmware has."""
+    request_rate: float = 0.0
+    """Entries taken off the request queue per second; 0 for no limit."""
+    stall: bool = False
+    """No entry is taken off the request queue."""
     lost: int = 0
 
     def any(self) -> bool:
         """Something is to go wrong with completions."""
         return self.lose > 0 or self.delay > 0 or self.dma_rate > 0
+
+    def ctio_fails(self) -> bool:
+        """The CTIO at hand comes back with `ctio_status`."""
+        if self.ctio_failures <= 0:
+            return False
+        self.ctio_failures -= 1
+        return True
+
+
+@dataclass(slots=True)
+class Habits:
+    """How a firmware works, changed by tests at any time.
+
+    The defaults are what real firmware does or is believed to do (the README says which); the other values
+    make a model that spares its driver something.
+    """
+
+    back_pressure: bool = True
+    """Full response and ATIO queues are waited for; False: entries that were not read are overwritten."""
+    exchange_limit: bool = True
+    """Commands that find no exchange are not taken."""
+    answers_full: bool = False
+    """The firmware answers those with TASK SET FULL; False: the driver gets an ATIO without exchange."""
+    abts_ends_ctio: bool = False
+    """A CTIO that waits comes back when ABTS arrives; False: when the driver terminates the exchange."""
+    logout_status: bool = True
+    """CTIOs for ports that are not logged in come back with 0x29; False: with 0x02 or 0x08."""
+
+
+QUEUE_POLL = 0.005
+"""Seconds between looks at whether the request queue is still stalled."""
 
 
 class Chip:
@@ -153,6 +208,7 @@ class Chip:
         self._irqs: dict[int, tuple[int, int]] = {IRQ_INTX: (7, 1)}
         self.firmware: Firmware
         self.faults = ChipFaults()
+        self.habits = Habits()
         self.cable = True
         self.dead = False
         """Surprise removal: registers read all ones and writes do nothing."""
@@ -170,6 +226,12 @@ class Chip:
         """Firmware runs (as against the boot ROM)."""
         self.request = Ring()
         self.response = Ring()
+        self._request_in = 0
+        self._taking = False
+        self._pace: Timer | None = None
+        self._next_take = 0.0
+        self.response_out = 0
+        self._unsent: deque[bytes] = deque()
 
     @property
     def port(self) -> NPort:
@@ -255,7 +317,7 @@ class Chip:
         self.coalesce = 0.0
         self.interrupts = False
         self.running = False
-        self.request, self.response = Ring(), Ring()
+        self.start_queues(Ring(), Ring())
         self.reset_registers()
         self.firmware.reset()
         self.note("reset")
@@ -263,10 +325,16 @@ class Chip:
     def reset_registers(self) -> None:
         """Initial register values."""
 
-    def after(self, seconds: float, call: Callable[[], None]) -> None:
+    def start_queues(self, request: Ring, response: Ring) -> None:
+        """Queues with nothing in them."""
+        self.request, self.response = request, response
+        self._request_in = self.response_out = 0
+        self._unsent.clear()
+
+    def after(self, seconds: float, call: Callable[[], None]) -> Timer:
         """Call later, unless the chip is reset before."""
         epoch = self.epoch
-        self.loop.call_later(seconds, lambda: call() if epoch == self.epoch else None)
+        return self.loop.call_later(seconds, lambda: call() if epoch == self.epoch else None)
 
     def note(self, text: str) -> None:
         """A line in the trace."""
@@ -373,7 +441,7 @@ class Chip:
 
     def response_drained(self) -> bool:
         """The host has taken everything out of the response queue."""
-        return False
+        return self.response_out == self.response.index
 
     def enable_interrupts(self, on: bool) -> None:
         """The host switched interrupts."""
@@ -387,21 +455,44 @@ class Chip:
     # Queues.
 
     def respond(self, entry: bytes, *, hurry: bool = True) -> None:
-        """Put an entry on the response queue and tell the host; without ``hurry`` after `coalesce` s."""
+        """Put an entry on the response queue and tell the host; without ``hurry`` after `coalesce` s.
+
+        While the queue is full, entries wait.
+        """
         if not self.response.length:
             return
         if self.tracer is not None:
             self.tracer.entry(self, "<", entry)
-        try:
-            self.publish(self.response.advance(), entry)
-        except DmaFault as err:
-            self.transfer_error(ASYNC_RESPONSE_ERROR, err)
+        if self._unsent or (self.habits.back_pressure and not self.response.free(self.response_out)):
+            if not self._unsent:
+                self.note("response queue full")
+            self._unsent.append(entry)
             return
-        self.response_moved()
+        if not self._put_response(entry):
+            return
         if hurry:
             self._announce_responses()
         elif self._announcement is None:
             self._announcement = self.loop.call_later(self.coalesce, self._announce_responses)
+
+    def _put_response(self, entry: bytes) -> bool:
+        try:
+            self.publish(self.response.advance(), entry)
+        except DmaFault as err:
+            self.transfer_error(ASYNC_RESPONSE_ERROR, err)
+            return False
+        self.response_moved()
+        return True
+
+    def responses_taken(self, out: int) -> None:
+        """The host moved the response queue's out-pointer."""
+        self.response_out = out
+        if not self._unsent:
+            return
+        while self._unsent and self.response.free(out):
+            self._put_response(self._unsent.popleft())
+        self._announce_responses()
+        self.take_requests()
 
     def _announce_responses(self) -> None:
         if self._announcement is not None:
@@ -421,6 +512,7 @@ class Chip:
         faults = self.faults
         if not faults.any():
             self.respond(entry, hurry=not self.coalesce or not self.firmware.busy())
+            self.take_requests()
             return
         if faults.lose > 0:
             faults.lose -= 1
@@ -433,27 +525,67 @@ class Chip:
     def response_moved(self) -> None:
         """The response queue's in-pointer moved; subclasses show it in a register."""
 
-    def fetch(self, index: int) -> list[bytes]:
-        """Entries up to the host's new in-pointer, continuations joined to their first entry."""
-        ring = self.request
-        entries: list[bytes] = []
-        if not ring.length or index >= ring.length:
-            return entries
-        read = self.bus.dma.read
+    # The request queue.
+
+    def requests_moved(self, index: int) -> None:
+        """The host moved the request queue's in-pointer."""
+        if index < self.request.length:
+            self._request_in = index
+            self.take_requests()
+
+    def take_requests(self) -> None:
+        """Carry out what is on the request queue, as far as the firmware can take it.
+
+        Called again whenever something that was in the way may be gone.
+        """
+        if self._taking or self.request.index == self._request_in:
+            return
+        self._taking = True
         try:
-            while ring.index != index:
-                entry = read(ring.advance(), ENTRY)
-                for _ in range(entry[1] - 1):
-                    if ring.index == index:
-                        break
-                    entry += read(ring.advance(), ENTRY)
-                entries.append(entry)
+            while self._may_take():
+                entry = self._next_request()
+                if entry is None:
+                    return
+                if self.tracer is not None:
+                    self.tracer.entry(self, ">", entry)
+                self.firmware.request(entry)
+        finally:
+            self._taking = False
+
+    def _may_take(self) -> bool:
+        if self.request.index == self._request_in or self._unsent or not self.firmware.room():
+            return False
+        faults = self.faults
+        return not (faults.stall or faults.request_rate) or self._paced(faults)
+
+    def _paced(self, faults: ChipFaults) -> bool:
+        """Whether it is time for the next entry; if not, the queue is looked at again when it may be."""
+        now = self.loop.now()
+        if not faults.stall and now >= self._next_take:
+            self._next_take = now + 1 / faults.request_rate
+            return True
+        if self._pace is None:
+            wait = QUEUE_POLL if faults.stall else self._next_take - now
+            self._pace = self.loop.call_later(wait, self._pace_over)
+        return False
+
+    def _pace_over(self) -> None:
+        self._pace = None
+        self.take_requests()
+
+    def _next_request(self) -> bytes | None:
+        """The next entry with its continuations; None (and an event) if it cannot be read."""
+        ring, read = self.request, self.bus.dma.read
+        try:
+            entry = read(ring.advance(), ENTRY)
+            for _ in range(entry[1] - 1):
+                if ring.index == self._request_in:
+                    break
+                entry += read(ring.advance(), ENTRY)
         except DmaFault as err:
             self.transfer_error(ASYNC_REQUEST_ERROR, err)
-        if self.tracer is not None:
-            for entry in entries:
-                self.tracer.entry(self, ">", entry)
-        return entries
+            return None
+        return entry
 
     def store(self, segments: Sequence[Segment], data: bytes) -> int | None:
         """Write to a scatter list.
@@ -481,18 +613,30 @@ class Chip:
             self.note("cable connected" if connected else "cable pulled")
             self.firmware.cable_changed()
 
+    def notify(self, kind: str, wwpn: int = 0) -> None:
+        """An immediate notify (see `notices`) and what leads to it; from a port, or 0: for all.
+
+        ValueError names what is not known.
+        """
+        remote = next((one for one in self.port.remotes.values() if one.wwpn == wwpn), None)
+        if wwpn and remote is None:
+            raise ValueError(f"no port {wwpn:016x} is logged in")
+        self.note(f"notify {kind}")
+        self.firmware.notify(kind, remote.port_id if remote else 0)
+
     def system_error(self) -> None:
         """Firmware crash: the port leaves the fabric and the host is told with event 8002."""
         self.note("firmware system error")
         self.epoch += 1
+        self.start_queues(Ring(), Ring())
         self.firmware.reset()
         self._queue.clear()
-        self.response = Ring()
         self.async_event(ASYNC_SYSTEM_ERROR, 0x1234, 0x5678, 0)
 
     def remove(self) -> None:
         """Surprise removal: no register answers any more."""
         self.dead = True
         self.epoch += 1
+        self.start_queues(Ring(), Ring())
         self.firmware.reset()
         self._queue.clear()

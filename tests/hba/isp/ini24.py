@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from collections import deque
 from typing import TYPE_CHECKING
 
 from ..fc import frames as fc
@@ -127,18 +128,32 @@ class Initiator24:
         self._firmware = firmware
         self._chip = firmware.chip
         self._active: dict[int, Active] = {}
+        self._waiting: deque[bytes] = deque()
         self._ticking = False
 
     def reset(self) -> None:
         """Forget everything; the exchanges are ended by the port."""
         self._active.clear()
+        self._waiting.clear()
+
+    def __len__(self) -> int:
+        """Commands that have not ended."""
+        return len(self._active) + len(self._waiting)
+
+    @property
+    def exchanges(self) -> int:
+        """Exchanges in use."""
+        return len(self._active)
 
     def busy(self) -> bool:
         """Commands are active."""
         return bool(self._active)
 
     def command(self, entry: bytes, done: EntryDone) -> None:
-        """Command type 7."""
+        """Command type 7; without a free exchange it waits for one."""
+        if len(self._active) >= self._firmware.exchanges and self._chip.habits.exchange_limit:
+            self._waiting.append(entry)
+            return
         handle, nport_handle, timeout, number = HEAD_7.unpack_from(entry, 4)
         flags, attribute = entry[24], entry[26] & 7
         length = int.from_bytes(entry[44:48], "little")
@@ -209,6 +224,8 @@ class Initiator24:
         ox_id = active.exchange.ox_id if active.exchange else fc.NO_ID
         for reply in status_entries(active.handle, completion, result.response, length, moved, ox_id):
             self._chip.complete(reply, moved)
+        while self._waiting and len(self._active) < self._firmware.exchanges:
+            self.command(self._waiting.popleft(), self._chip.respond)
 
     # Task management and aborts.
 
@@ -258,9 +275,19 @@ class Initiator24:
             done(entry[:1] + b"\1" + entry[2:8] + status.to_bytes(2, "little") + entry[10:64])
 
         if active is None or active.exchange is None:
-            completed(iocb.CS_IOCB_ERROR)
+            completed(iocb.CS_COMPLETE if self._abort_waiting(target) else iocb.CS_IOCB_ERROR)
         elif options & NO_ABTS:
             active.exchange.finish(Outcome.ABORTED, Response())
             completed(iocb.CS_COMPLETE)
         else:
             active.exchange.abort(lambda accepted: completed(iocb.CS_COMPLETE))
+
+    def _abort_waiting(self, handle: int) -> bool:
+        """A command that has no exchange yet comes back as aborted."""
+        entry = next((one for one in self._waiting if one[4:8] == handle.to_bytes(4, "little")), None)
+        if entry is None:
+            return False
+        self._waiting.remove(entry)
+        for reply in status_entries(handle, iocb.CS_ABORTED, Response(), 0, 0, fc.NO_ID):
+            self._chip.complete(reply)
+        return True

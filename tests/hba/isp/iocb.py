@@ -19,6 +19,9 @@ ENABLE_LUN, MODIFY_LUN, ATIO_2, CTIO_2, CTIO_3 = 0x0B, 0x0C, 0x16, 0x17, 0x1F
 CS_COMPLETE, CS_DMA, CS_RESET, CS_ABORTED, CS_TIMEOUT = 0x00, 0x02, 0x04, 0x05, 0x06
 CS_UNDERRUN, CS_PORT_UNAVAILABLE, CS_LOGGED_OUT, CS_QUEUE_FULL, CS_IOCB_ERROR = 0x15, 0x28, 0x29, 0x1C, 0x31
 
+UNKNOWN_EXCHANGE = 0xFFFFFFFF
+"""Exchange address of a command or an abort for which there is no exchange."""
+
 ENTRY_BAD_TYPE, ENTRY_BAD_PARAMETER = 0x04, 0x08
 
 _WORDS = {size: (struct.Struct(f"<{size}I"), struct.Struct(f">{size}I")) for size in (2, 4, 5, 6, 7, 15)}

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import struct
+from collections import deque
 
 from ..fc.media import AnyMedium
 from ..loop import Loop
+from ..vfio.dma import DmaFault
 from ..vfio.protocol import IRQ_EVENTFD, IRQ_MSI, IRQ_MSIX, IRQ_NORESIZE
 from .chip import ENTRY, EVENT_ATIO, Chip, Event, Ring, Tracer
 from .models import Model, Settings, nvram_2400
@@ -55,12 +57,20 @@ class Isp2400(Chip):
         self._registers: dict[int, int] = {}
         self._risc_reset = False
         self.atio = Ring()
+        self.atio_out = 0
+        self._unread: deque[bytes] = deque()
 
     def reset_registers(self) -> None:
         """See Chip."""
         self._registers = {}
         self._risc_reset = False
-        self.atio = Ring()
+
+    def start_queues(self, request: Ring, response: Ring, atio: Ring | None = None) -> None:
+        """See Chip."""
+        super().start_queues(request, response)
+        self.atio = atio or Ring()
+        self.atio_out = 0
+        self._unread.clear()
 
     # Reading.
 
@@ -86,6 +96,8 @@ class Isp2400(Chip):
             return ENABLE_RISC if self.interrupts else 0
         if offset == HCCR:
             return RISC_RESET if self._risc_reset else 0
+        if offset == REQUEST_OUT:
+            return self.request.index
         value = self._registers.get(offset, 0)
         if offset == CONTROL:
             return value & ~(SOFT_RESET | DMA_ACTIVE)
@@ -100,8 +112,13 @@ class Isp2400(Chip):
             self._command(value >> 28)
         elif offset == REQUEST_IN:
             self._registers[REQUEST_IN] = value
-            self.firmware.requests(value)
-            self._registers[REQUEST_OUT] = self.request.index
+            self.requests_moved(value)
+        elif offset == RESPONSE_OUT:
+            self._registers[RESPONSE_OUT] = value
+            self.responses_taken(value)
+        elif offset == ATIO_OUT:
+            self._registers[ATIO_OUT] = value
+            self.atios_taken(value)
         elif MAILBOX <= offset < MAILBOX_END:
             for place in range(0, len(data) - 1, 2):
                 number = (offset + place - MAILBOX) >> 1
@@ -161,20 +178,45 @@ class Isp2400(Chip):
         """See Chip."""
         self._registers[RESPONSE_IN] = self.response.index
 
-    def response_drained(self) -> bool:
-        """See Chip."""
-        return self._registers.get(RESPONSE_OUT, -1) == self.response.index
-
     def give_atio(self, entry: bytes) -> None:
-        """Put an entry on the ATIO queue and tell the host; DmaFault goes to the caller."""
+        """Put an entry on the ATIO queue and tell the host; DmaFault goes to the caller.
+
+        While the queue is full, entries wait.
+        """
         if not self.atio.length:
             return
         if self.tracer is not None:
             self.tracer.entry(self, "<a", entry)
+        if self._unread or not self._fits(entry):
+            if not self._unread:
+                self.note("ATIO queue full")
+            self._unread.append(entry)
+            return
+        self._put_atio(entry)
+        self._announce_atios()
+
+    def _fits(self, entry: bytes) -> bool:
+        return not self.habits.back_pressure or -(-len(entry) // ENTRY) <= self.atio.free(self.atio_out)
+
+    def _put_atio(self, entry: bytes) -> None:
         place = self.atio.advance()
         for start in range(ENTRY, len(entry), ENTRY):
             self.bus.dma.write(self.atio.advance(), entry[start : start + ENTRY].ljust(ENTRY, b"\0"))
         self.publish(place, entry[:ENTRY].ljust(ENTRY, b"\0"))
         self._registers[ATIO_IN] = self.atio.index
+
+    def _announce_atios(self) -> None:
         if not any(event.code == EVENT_ATIO for event in self._queue):
             self.post(Event(EVENT_ATIO, 0, {}))
+
+    def atios_taken(self, out: int) -> None:
+        """The host moved the ATIO queue's out-pointer."""
+        self.atio_out = out
+        if not self._unread:
+            return
+        while self._unread and self._fits(self._unread[0]):
+            try:
+                self._put_atio(self._unread.popleft())
+            except DmaFault as err:
+                self.note(f"ATIO queue: {err}")
+        self._announce_atios()
