@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .isp import regs2x, regs24
-from .isp.chip import ENTRY, Chip
+from .isp.chip import Chip
+from .isp.queues import ENTRY
 from .loop import Loop
 from .vfio.dma import F_SEAL_SHRINK
 from .vfio.protocol import DMA_READABLE, DMA_WRITABLE, REGION_CONFIG

@@ -14,8 +14,9 @@ from .fc import frames as fc
 from .fc.frames import Frame
 from .fc.nameserver import CT_NAMES
 from .isp import iocb
-from .isp.chip import ENTRY, EVENT_ASYNC, Chip, Event
+from .isp.chip import EVENT_ASYNC, Chip, Event
 from .isp.models import Family
+from .isp.queues import ENTRY
 
 MAILBOX_NAMES = {
     0x00: "no-op",

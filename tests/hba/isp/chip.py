@@ -20,17 +20,16 @@ from ..vfio.pci import ConfigSpace
 from ..vfio.protocol import IRQ_INTX, IRQ_MSI, IRQ_MSIX, REGION_CONFIG
 from ..vfio.server import Bus
 from .models import Model, Settings
+from .queues import SIGNATURE_PLACE, RequestQueue, ResponseQueue, Ring
 
 log = logging.getLogger("hba.isp")
 
-ENTRY = 64
-SIGNATURE_PLACE = 60
 MAILBOXES = 32
 
 EVENT_ROM_OK, EVENT_ROM_FAILED, EVENT_MAILBOX_OK, EVENT_MAILBOX_FAILED = 0x01, 0x02, 0x10, 0x11
 EVENT_ASYNC, EVENT_RESPONSE, EVENT_FAST_CTIO, EVENT_ATIO = 0x12, 0x13, 0x17, 0x1C
 
-ASYNC_RESET, ASYNC_SYSTEM_ERROR, ASYNC_REQUEST_ERROR, ASYNC_RESPONSE_ERROR = 0x8001, 0x8002, 0x8003, 0x8004
+ASYNC_RESET, ASYNC_SYSTEM_ERROR = 0x8001, 0x8002
 ASYNC_LIP, ASYNC_LOOP_UP, ASYNC_LOOP_DOWN, ASYNC_LIP_RESET = 0x8010, 0x8011, 0x8012, 0x8013
 ASYNC_PORT_UPDATE, ASYNC_RSCN, ASYNC_CTIO_DONE, ASYNC_POINT_TO_POINT = 0x8014, 0x8015, 0x8021, 0x8030
 
@@ -102,28 +101,6 @@ class Firmware(Protocol):
 
     def notify(self, kind: str, s_id: int) -> None:
         """Something happened that the driver is told with an immediate notify; see `notices`."""
-
-
-class Ring:
-    """A circular queue of 64-byte entries in host memory."""
-
-    __slots__ = ("base", "index", "length")
-
-    def __init__(self, base: int = 0, length: int = 0) -> None:
-        self.base, self.length, self.index = base, length, 0
-
-    def advance(self) -> int:
-        """Address of the current entry; the index moves on."""
-        address = self.base + self.index * ENTRY
-        self.index = (self.index + 1) % self.length
-        return address
-
-    def free(self, out: int) -> int:
-        """Entries that can be written before the one at ``out``, which has not been read.
-
-        One always stays empty: equal pointers mean an empty queue.
-        """
-        return (out - self.index - 1) % self.length
 
 
 @dataclass(slots=True)
@@ -218,20 +195,28 @@ class Chip:
         self.current: Event | None = None
         self._queue: deque[Event] = deque()
         self._held = False
-        self._announcement: Timer | None = None
         self.coalesce = 0.0
         """Seconds for which completions are collected before an interrupt while commands are active."""
         self.interrupts = False
         self.running = False
         """Firmware runs (as against the boot ROM)."""
-        self.request = Ring()
-        self.response = Ring()
-        self._request_in = 0
-        self._taking = False
+        self.responses = ResponseQueue(self, Ring())
+        """The base queue of answers, and of all that is not an answer."""
+        self.requests = RequestQueue(self, Ring(), self.responses)
+        self.answers = self.responses
+        """Where the answers to the entry at hand go."""
         self._pace: Timer | None = None
         self._next_take = 0.0
-        self.response_out = 0
-        self._unsent: deque[bytes] = deque()
+
+    @property
+    def request(self) -> Ring:
+        """The base request queue in memory."""
+        return self.requests.ring
+
+    @property
+    def response(self) -> Ring:
+        """The base response queue in memory."""
+        return self.responses.ring
 
     @property
     def port(self) -> NPort:
@@ -311,13 +296,10 @@ class Chip:
         self._queue.clear()
         self.current = None
         self._held = False
-        if self._announcement is not None:
-            self._announcement.cancel()
-            self._announcement = None
         self.coalesce = 0.0
         self.interrupts = False
         self.running = False
-        self.start_queues(Ring(), Ring())
+        self.stop_queues()
         self.reset_registers()
         self.firmware.reset()
         self.note("reset")
@@ -325,11 +307,16 @@ class Chip:
     def reset_registers(self) -> None:
         """Initial register values."""
 
-    def start_queues(self, request: Ring, response: Ring) -> None:
-        """Queues with nothing in them."""
-        self.request, self.response = request, response
-        self._request_in = self.response_out = 0
-        self._unsent.clear()
+    def start_queues(self, requests: RequestQueue, responses: ResponseQueue) -> None:
+        """New base queues."""
+        self.stop_queues()
+        self.requests, self.responses = requests, responses
+        self.answers = responses
+
+    def stop_queues(self) -> None:
+        """No queue is used any more, by whoever still knows it."""
+        self.requests.close()
+        self.responses.close()
 
     def after(self, seconds: float, call: Callable[[], None]) -> Timer:
         """Call later, unless the chip is reset before."""
@@ -436,12 +423,8 @@ class Chip:
         queue = self._queue
         while queue and self.current is None:
             event = queue.popleft()
-            if not (event.code == EVENT_RESPONSE and self.response_drained()):
+            if not (event.code == EVENT_RESPONSE and self.responses.drained()):
                 self._present(event)
-
-    def response_drained(self) -> bool:
-        """The host has taken everything out of the response queue."""
-        return self.response_out == self.response.index
 
     def enable_interrupts(self, on: bool) -> None:
         """The host switched interrupts."""
@@ -455,49 +438,11 @@ class Chip:
     # Queues.
 
     def respond(self, entry: bytes, *, hurry: bool = True) -> None:
-        """Put an entry on the response queue and tell the host; without ``hurry`` after `coalesce` s.
+        """Put an entry on the base response queue and tell the host."""
+        self.responses.respond(entry, hurry=hurry)
 
-        While the queue is full, entries wait.
-        """
-        if not self.response.length:
-            return
-        if self.tracer is not None:
-            self.tracer.entry(self, "<", entry)
-        if self._unsent or (self.habits.back_pressure and not self.response.free(self.response_out)):
-            if not self._unsent:
-                self.note("response queue full")
-            self._unsent.append(entry)
-            return
-        if not self._put_response(entry):
-            return
-        if hurry:
-            self._announce_responses()
-        elif self._announcement is None:
-            self._announcement = self.loop.call_later(self.coalesce, self._announce_responses)
-
-    def _put_response(self, entry: bytes) -> bool:
-        try:
-            self.publish(self.response.advance(), entry)
-        except DmaFault as err:
-            self.transfer_error(ASYNC_RESPONSE_ERROR, err)
-            return False
-        self.response_moved()
-        return True
-
-    def responses_taken(self, out: int) -> None:
-        """The host moved the response queue's out-pointer."""
-        self.response_out = out
-        if not self._unsent:
-            return
-        while self._unsent and self.response.free(out):
-            self._put_response(self._unsent.popleft())
-        self._announce_responses()
-        self.take_requests()
-
-    def _announce_responses(self) -> None:
-        if self._announcement is not None:
-            self._announcement.cancel()
-            self._announcement = None
+    def announce_responses(self, queue: ResponseQueue) -> None:
+        """Tell the host that there is something on a response queue."""
         if not any(event.code == EVENT_RESPONSE for event in self._queue):
             self.post(Event(EVENT_RESPONSE, 0, {}))
 
@@ -507,11 +452,12 @@ class Chip:
         write(address, entry[:SIGNATURE_PLACE])
         write(address + SIGNATURE_PLACE, entry[SIGNATURE_PLACE:])
 
-    def complete(self, entry: bytes, moved: int = 0) -> None:
+    def complete(self, entry: bytes, moved: int = 0, queue: ResponseQueue | None = None) -> None:
         """`respond` for the end of an I/O that moved so many bytes; subject to `faults`."""
         faults = self.faults
+        queue = queue or self.responses
         if not faults.any():
-            self.respond(entry, hurry=not self.coalesce or not self.firmware.busy())
+            queue.respond(entry, hurry=not self.coalesce or not self.firmware.busy())
             self.take_requests()
             return
         if faults.lose > 0:
@@ -520,46 +466,17 @@ class Chip:
             self.note(f"completion lost, handle {int.from_bytes(entry[4:8], 'little'):#x}")
             return
         late = faults.delay + (moved / faults.dma_rate if faults.dma_rate else 0.0)
-        self.after(late, lambda: self.respond(entry))
-
-    def response_moved(self) -> None:
-        """The response queue's in-pointer moved; subclasses show it in a register."""
-
-    # The request queue.
-
-    def requests_moved(self, index: int) -> None:
-        """The host moved the request queue's in-pointer."""
-        if index < self.request.length:
-            self._request_in = index
-            self.take_requests()
+        self.after(late, lambda: queue.respond(entry))
 
     def take_requests(self) -> None:
-        """Carry out what is on the request queue, as far as the firmware can take it.
+        """Carry out what is on the request queues; whatever was in the way may be gone."""
+        self.requests.take()
 
-        Called again whenever something that was in the way may be gone.
-        """
-        if self._taking or self.request.index == self._request_in:
-            return
-        self._taking = True
-        try:
-            while self._may_take():
-                entry = self._next_request()
-                if entry is None:
-                    return
-                if self.tracer is not None:
-                    self.tracer.entry(self, ">", entry)
-                self.firmware.request(entry)
-        finally:
-            self._taking = False
-
-    def _may_take(self) -> bool:
-        if self.request.index == self._request_in or self._unsent or not self.firmware.room():
-            return False
+    def paced(self) -> bool:
+        """Whether it is time for the next entry; if not, the queues are looked at again when it may be."""
         faults = self.faults
-        return not (faults.stall or faults.request_rate) or self._paced(faults)
-
-    def _paced(self, faults: ChipFaults) -> bool:
-        """Whether it is time for the next entry; if not, the queue is looked at again when it may be."""
+        if not faults.stall and not faults.request_rate:
+            return True
         now = self.loop.now()
         if not faults.stall and now >= self._next_take:
             self._next_take = now + 1 / faults.request_rate
@@ -572,20 +489,6 @@ class Chip:
     def _pace_over(self) -> None:
         self._pace = None
         self.take_requests()
-
-    def _next_request(self) -> bytes | None:
-        """The next entry with its continuations; None (and an event) if it cannot be read."""
-        ring, read = self.request, self.bus.dma.read
-        try:
-            entry = read(ring.advance(), ENTRY)
-            for _ in range(entry[1] - 1):
-                if ring.index == self._request_in:
-                    break
-                entry += read(ring.advance(), ENTRY)
-        except DmaFault as err:
-            self.transfer_error(ASYNC_REQUEST_ERROR, err)
-            return None
-        return entry
 
     def store(self, segments: Sequence[Segment], data: bytes) -> int | None:
         """Write to a scatter list.
@@ -628,7 +531,7 @@ class Chip:
         """Firmware crash: the port leaves the fabric and the host is told with event 8002."""
         self.note("firmware system error")
         self.epoch += 1
-        self.start_queues(Ring(), Ring())
+        self.stop_queues()
         self.firmware.reset()
         self._queue.clear()
         self.async_event(ASYNC_SYSTEM_ERROR, 0x1234, 0x5678, 0)
@@ -637,6 +540,6 @@ class Chip:
         """Surprise removal: no register answers any more."""
         self.dead = True
         self.epoch += 1
-        self.start_queues(Ring(), Ring())
+        self.stop_queues()
         self.firmware.reset()
         self._queue.clear()

@@ -13,11 +13,12 @@ from ..fc.nport import AbortRequest, ElsRequest, NPort, Remote, TargetExchange
 from ..vfio.dma import DmaFault
 from . import chip as host
 from . import iocb
-from .chip import COMPLETE, EntryDone, MailboxDone, Ring, long_address
+from .chip import COMPLETE, EntryDone, MailboxDone, long_address
 from .ini24 import Initiator24
 from .login24 import Logins24
 from .notice24 import Notices24
 from .npiv24 import Virtual24
+from .queues import RequestQueue, ResponseQueue, Ring
 from .regs24 import Isp2400
 from .tgt24 import Target24
 
@@ -211,7 +212,7 @@ class Firmware24:
 
     def request(self, entry: bytes) -> None:
         """See Firmware."""
-        self.dispatch(entry, self.chip.respond)
+        self.dispatch(entry, self.chip.answers.respond)
 
     def notify(self, kind: str, s_id: int) -> None:
         """See Firmware."""
@@ -431,11 +432,9 @@ class Firmware24:
         response_length, request_length = struct.unpack_from("<HH", block, 36)
         request_base, response_base = struct.unpack_from("<QQ", block, 44)
         atio_length, atio_base = struct.unpack_from("<HQ", block, 78)
-        chip.start_queues(
-            Ring(request_base, request_length),
-            Ring(response_base, response_length),
-            Ring(atio_base, atio_length if atio_base else 0),
-        )
+        responses = ResponseQueue(chip, Ring(response_base, response_length))
+        requests = RequestQueue(chip, Ring(request_base, request_length), responses)
+        chip.start_queues(requests, responses, Ring(atio_base, atio_length if atio_base else 0))
         self.exchanges = min(int.from_bytes(block[8:10], "little") or EXCHANGES, EXCHANGES)
         self.options = cast("tuple[int, int, int]", struct.unpack_from("<III", block, 92))
         delay = int.from_bytes(block[88:90], "little")

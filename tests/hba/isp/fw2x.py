@@ -13,9 +13,10 @@ from ..fc.nport import AbortRequest, ElsRequest, NPort, Outcome, Remote, TargetE
 from ..vfio.dma import DmaFault, Segment
 from . import chip as host
 from . import iocb
-from .chip import COMPLETE, EntryDone, MailboxDone, Ring, long_address
+from .chip import COMPLETE, EntryDone, MailboxDone, long_address
 from .ini2x import Initiator2x
 from .models import Family
+from .queues import RequestQueue, ResponseQueue, Ring
 from .regs2x import Isp2300
 from .tgt2x import Target2x
 
@@ -385,7 +386,8 @@ class Firmware2x:
         chip = self.chip
         request_length, response_length = struct.unpack_from("<HH", block, 36)
         request_base, response_base = struct.unpack_from("<QQ", block, 40)
-        chip.start_queues(Ring(request_base, request_length), Ring(response_base, response_length))
+        responses = ResponseQueue(chip, Ring(response_base, response_length))
+        chip.start_queues(RequestQueue(chip, Ring(request_base, request_length), responses), responses)
         options = block[2]
         self.nport.wwpn = int.from_bytes(block[12:20], "big")
         self.nport.wwnn = int.from_bytes(block[24:32], "big") if block[3] & 0x40 else self.nport.wwpn

@@ -13,6 +13,7 @@ from ..fc.nport import InitiatorExchange, Outcome, Result
 from ..vfio.dma import DmaFault, Segment
 from . import iocb
 from .chip import EntryDone
+from .queues import ResponseQueue
 
 if TYPE_CHECKING:
     from .fw24 import Firmware24
@@ -49,6 +50,7 @@ class Active:
         "length",
         "nport_handle",
         "override",
+        "queue",
         "segments",
     )
 
@@ -64,6 +66,7 @@ class Active:
         self.handle, self.nport_handle, self.length, self.segments = handle, nport_handle, length, segments
         self.deadline = deadline
         self.exchange: InitiatorExchange | None = None
+        self.queue = firmware.chip.answers
         self.fault = False
         self.override: int | None = None
         self._dma = firmware.chip.bus.dma
@@ -128,7 +131,7 @@ class Initiator24:
         self._firmware = firmware
         self._chip = firmware.chip
         self._active: dict[int, Active] = {}
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[tuple[bytes, ResponseQueue]] = deque()
         self._ticking = False
 
     def reset(self) -> None:
@@ -152,7 +155,7 @@ class Initiator24:
     def command(self, entry: bytes, done: EntryDone) -> None:
         """Command type 7; without a free exchange it waits for one."""
         if len(self._active) >= self._firmware.exchanges and self._chip.habits.exchange_limit:
-            self._waiting.append(entry)
+            self._waiting.append((entry, self._chip.answers))
             return
         handle, nport_handle, timeout, number = HEAD_7.unpack_from(entry, 4)
         flags, attribute = entry[24], entry[26] & 7
@@ -186,7 +189,7 @@ class Initiator24:
         if exchange is None:
             status = iocb.CS_LOGGED_OUT if firmware.ready else iocb.CS_PORT_UNAVAILABLE
             for reply in status_entries(handle, status, Response(), 0, 0, fc.NO_ID):
-                self._chip.complete(reply)
+                self._chip.complete(reply, 0, active.queue)
             return
         active.exchange = exchange
         self._active[handle] = active
@@ -223,9 +226,11 @@ class Initiator24:
         length = active.length if result.outcome is Outcome.DONE else 0
         ox_id = active.exchange.ox_id if active.exchange else fc.NO_ID
         for reply in status_entries(active.handle, completion, result.response, length, moved, ox_id):
-            self._chip.complete(reply, moved)
+            self._chip.complete(reply, moved, active.queue)
         while self._waiting and len(self._active) < self._firmware.exchanges:
-            self.command(self._waiting.popleft(), self._chip.respond)
+            entry, self._chip.answers = self._waiting.popleft()
+            self.command(entry, self._chip.answers.respond)
+            self._chip.answers = self._chip.responses
 
     # Task management and aborts.
 
@@ -284,10 +289,10 @@ class Initiator24:
 
     def _abort_waiting(self, handle: int) -> bool:
         """A command that has no exchange yet comes back as aborted."""
-        entry = next((one for one in self._waiting if one[4:8] == handle.to_bytes(4, "little")), None)
-        if entry is None:
+        found = next((one for one in self._waiting if one[0][4:8] == handle.to_bytes(4, "little")), None)
+        if found is None:
             return False
-        self._waiting.remove(entry)
+        self._waiting.remove(found)
         for reply in status_entries(handle, iocb.CS_ABORTED, Response(), 0, 0, fc.NO_ID):
-            self._chip.complete(reply)
+            self._chip.complete(reply, 0, found[1])
         return True

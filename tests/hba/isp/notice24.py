@@ -10,8 +10,9 @@ from ..fc import frames as fc
 from ..fc.nport import AbortRequest, ElsRequest, TargetExchange
 from ..vfio.dma import DmaFault
 from . import iocb, notices
-from .chip import ENTRY, EntryDone
+from .chip import EntryDone
 from .notices import NOTIFY_ELS, NOTIFY_SRR
+from .queues import ENTRY
 
 if TYPE_CHECKING:
     from .fw24 import Firmware24, Port24

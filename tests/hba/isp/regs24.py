@@ -10,8 +10,9 @@ from ..fc.media import AnyMedium
 from ..loop import Loop
 from ..vfio.dma import DmaFault
 from ..vfio.protocol import IRQ_EVENTFD, IRQ_MSI, IRQ_MSIX, IRQ_NORESIZE
-from .chip import ENTRY, EVENT_ATIO, Chip, Event, Ring, Tracer
+from .chip import EVENT_ATIO, Chip, Event, Tracer
 from .models import Model, Settings, nvram_2400
+from .queues import ENTRY, RequestQueue, ResponseQueue, Ring
 
 FLASH_ADDRESS, FLASH_DATA, CONTROL, INTERRUPT_CONTROL, INTERRUPT_STATUS = 0x00, 0x04, 0x08, 0x0C, 0x10
 REQUEST_IN, REQUEST_OUT, RESPONSE_IN, RESPONSE_OUT = 0x1C, 0x20, 0x24, 0x28
@@ -65,11 +66,18 @@ class Isp2400(Chip):
         self._registers = {}
         self._risc_reset = False
 
-    def start_queues(self, request: Ring, response: Ring, atio: Ring | None = None) -> None:
+    def start_queues(
+        self, requests: RequestQueue, responses: ResponseQueue, atio: Ring | None = None
+    ) -> None:
         """See Chip."""
-        super().start_queues(request, response)
+        super().start_queues(requests, responses)
         self.atio = atio or Ring()
         self.atio_out = 0
+
+    def stop_queues(self) -> None:
+        """See Chip."""
+        super().stop_queues()
+        self.atio = Ring()
         self._unread.clear()
 
     # Reading.
@@ -98,6 +106,8 @@ class Isp2400(Chip):
             return RISC_RESET if self._risc_reset else 0
         if offset == REQUEST_OUT:
             return self.request.index
+        if offset == RESPONSE_IN:
+            return self.response.index
         value = self._registers.get(offset, 0)
         if offset == CONTROL:
             return value & ~(SOFT_RESET | DMA_ACTIVE)
@@ -112,10 +122,10 @@ class Isp2400(Chip):
             self._command(value >> 28)
         elif offset == REQUEST_IN:
             self._registers[REQUEST_IN] = value
-            self.requests_moved(value)
+            self.requests.moved(value)
         elif offset == RESPONSE_OUT:
             self._registers[RESPONSE_OUT] = value
-            self.responses_taken(value)
+            self.responses.taken(value)
         elif offset == ATIO_OUT:
             self._registers[ATIO_OUT] = value
             self.atios_taken(value)
@@ -173,10 +183,6 @@ class Isp2400(Chip):
         return DWORD.unpack_from(self._nvram, (place - 0x80) * 4)[0] if place >= 0x80 else 0
 
     # Queues.
-
-    def response_moved(self) -> None:
-        """See Chip."""
-        self._registers[RESPONSE_IN] = self.response.index
 
     def give_atio(self, entry: bytes) -> None:
         """Put an entry on the ATIO queue and tell the host; DmaFault goes to the caller.

@@ -162,10 +162,10 @@ class Isp2300(Chip):
         if MAILBOX <= offset < MAILBOX + 64:
             self.mailbox_in[(offset - MAILBOX) >> 1] = value
         elif offset == REQUEST_IN:
-            self.requests_moved(value)
+            self.requests.moved(value)
         elif offset == RESPONSE_OUT:
             self._registers[RESPONSE_OUT] = value
-            self.responses_taken(value)
+            self.responses.taken(value)
         elif offset == HOST_SEMAPHORE:
             self._host_semaphore = value & 1
         else:
@@ -264,9 +264,9 @@ class Isp2200(Isp2300):
             self._loading = True
         elif self.request.length and not self._loading:
             if number == 4:
-                self.requests_moved(value)
+                self.requests.moved(value)
             elif number == 5:
-                self.responses_taken(value)
+                self.responses.taken(value)
 
     def doorbell(self) -> None:
         """See Chip."""

@@ -12,8 +12,9 @@ from ..fc.frames import Response
 from ..fc.nport import TargetExchange
 from ..vfio.dma import DmaFault
 from . import iocb
-from .chip import ENTRY, EntryDone
+from .chip import EntryDone
 from .notices import CTIO_ABORTED, CTIO_LOGGED_OUT
+from .queues import ENTRY
 
 if TYPE_CHECKING:
     from .fw24 import Firmware24, Port24
@@ -231,10 +232,11 @@ class Target24:
         """CTIO type 7: move data, send status, or both."""
         (flags,) = struct.unpack_from("<H", entry, 26)
         exchange = self._exchange_of(entry, flags)
+        queue = self._chip.answers
 
         def completed(status: int, moved: int = 0) -> None:
             if not (flags & NO_REPLY and status == CTIO_OK):
-                self._chip.complete(_ctio_reply(entry, status), moved)
+                self._chip.complete(_ctio_reply(entry, status), moved, queue)
             else:
                 self._chip.take_requests()
 

@@ -16,8 +16,9 @@ from ..fc.frames import Response
 from ..fc.nport import AbortRequest, ElsRequest, TargetExchange
 from ..vfio.dma import DmaFault, Segment
 from . import iocb, notices
-from .chip import ENTRY, EntryDone
+from .chip import EntryDone
 from .models import Family
+from .queues import ENTRY
 
 if TYPE_CHECKING:
     from .fw2x import Firmware2x

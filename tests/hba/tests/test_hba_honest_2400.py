@@ -121,7 +121,7 @@ def test_responses_wait_and_requests_wait_behind_them(target_side: TargetSide) -
     for _ in range(number):
         driver.submit(ctio7(driver.atio(iocb.ATIO_7), STATUS))
     driver.settle()
-    assert chip.response.free(chip.response_out) == 0
+    assert chip.response.free(chip.responses.out) == 0
     # One answer did not fit; the entries behind it stay where they are.
     assert driver.free_requests() == driver.ring - 1 - (number - driver.ring)
     assert sum(task.done for task in tasks) == driver.ring
