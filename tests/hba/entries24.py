@@ -11,10 +11,11 @@ from .fc import frames as fc
 from .fc.media import ArbitratedLoop, Switch
 from .fc.nport import Outcome
 from .fc.scripted import ScriptedInitiator, Task
-from .hostside import Driver2400, HostError
+from .hostside import Driver2400, Driver2700, HostError
 from .isp import iocb
 from .isp.models import Settings
 from .isp.regs24 import Isp2400
+from .isp.regs27 import Isp2700
 from .loop import Loop
 
 WWPN = 0x210000E08B000001
@@ -36,7 +37,7 @@ def build(
         loop, medium_type(loop), model, Settings(WWPN, WWPN ^ 1 << 56), "hba0", interrupt=interrupt
     )
     assert isinstance(chip, Isp2400)
-    return loop, chip, Driver2400(loop, chip)
+    return loop, chip, (Driver2700 if isinstance(chip, Isp2700) else Driver2400)(loop, chip)
 
 
 def login_entry(handle: int, port_id: int, flags: int = 0, vp: int = 0) -> bytes:
@@ -152,9 +153,9 @@ def ctio7(
     return bytes(entry)
 
 
-def log_in_target() -> TargetSide:
+def log_in_target(model: str = "2432") -> TargetSide:
     """A chip in target mode with a scripted initiator logged in."""
-    loop, chip, driver = build()
+    loop, chip, driver = build(model)
     driver.start(0x4036)
     initiator = ScriptedInitiator(loop, chip.medium, INITIATOR)
     initiator.plug()

@@ -614,6 +614,9 @@ class NPort:
             self._answer_discovery(request, remote)
         elif code in (fc.ELS_RSCN, fc.ELS_ECHO, fc.ELS_RRQ):
             request.answer(fc.LS_ACC)
+        elif code == fc.ELS_FPIN:
+            # A notification that nobody answers.
+            return
         elif code == fc.ELS_PRLI:
             request.refuse(fc.REASON_UNABLE, fc.EXPLAIN_LOGIN_REQUIRED)
         else:

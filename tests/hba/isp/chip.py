@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -385,6 +385,11 @@ class Chip:
         """The next event may come."""
         self._held = False
         self.acknowledge()
+
+    @property
+    def waiting_events(self) -> Iterable[Event]:
+        """Events that are not presented yet."""
+        return self._queue
 
     def async_event(self, code: int, *mailboxes: int) -> None:
         """Queue an asynchronous event with mailboxes 1 and up."""

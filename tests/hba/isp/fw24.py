@@ -18,8 +18,8 @@ from .ini24 import Initiator24
 from .login24 import Logins24
 from .notice24 import Notices24
 from .npiv24 import Virtual24
-from .queues import RequestQueue, ResponseQueue, Ring
 from .regs24 import Isp2400
+from .regs27 import Isp2700
 from .tgt24 import Target24
 
 OPTION_TARGET, OPTION_INITIATOR_OFF = 0x10, 0x20
@@ -135,7 +135,9 @@ class Firmware24:
             0x08: self._version,
             0x09: self._load,
             0x0B: self._load,
+            0x0F: self._dump,
             0x14: self._stop,
+            0x1F: self._queue,
             0x20: self._adapter_id,
             0x22: self._timeouts,
             0x2A: self._crash,
@@ -348,6 +350,17 @@ class Firmware24:
         self.chip.bus.dma.read(long_address(m), min((m[4] << 16 | m[5]) * 4, 1 << 20))
         done(COMPLETE, {})
 
+    def _dump(self, m: list[int], done: MailboxDone) -> None:
+        """Dump RAM; of the RISC's address space there is only the flash."""
+        start, number = m[8] << 16 | m[1], min(m[4] << 16 | m[5], 1 << 18)
+        words = (self.chip.flash_word(address) for address in range(start, start + number))
+        self.chip.bus.dma.write(long_address(m), b"".join(word.to_bytes(4, "little") for word in words))
+        done(COMPLETE, {})
+
+    def _queue(self, m: list[int], done: MailboxDone) -> None:
+        made = isinstance(self.chip, Isp2700) and self.chip.queue_command(m, long_address(m))
+        done(COMPLETE if made else host.COMMAND_ERROR, {1: 0})
+
     def _stop(self, m: list[int], done: MailboxDone) -> None:
         self.reset()
         done(COMPLETE, {})
@@ -429,12 +442,7 @@ class Firmware24:
     def _initialise(self, m: list[int], done: MailboxDone) -> None:
         block = self.chip.bus.dma.read(long_address(m), 128)
         chip = self.chip
-        response_length, request_length = struct.unpack_from("<HH", block, 36)
-        request_base, response_base = struct.unpack_from("<QQ", block, 44)
-        atio_length, atio_base = struct.unpack_from("<HQ", block, 78)
-        responses = ResponseQueue(chip, Ring(response_base, response_length))
-        requests = RequestQueue(chip, Ring(request_base, request_length), responses)
-        chip.start_queues(requests, responses, Ring(atio_base, atio_length if atio_base else 0))
+        chip.base_queues(block)
         self.exchanges = min(int.from_bytes(block[8:10], "little") or EXCHANGES, EXCHANGES)
         self.options = cast("tuple[int, int, int]", struct.unpack_from("<III", block, 92))
         delay = int.from_bytes(block[88:90], "little")

@@ -138,6 +138,11 @@ class RequestQueue:
             self._in = index
             self.take()
 
+    @property
+    def given(self) -> int:
+        """The host's in-pointer."""
+        return self._in
+
     def take(self) -> None:
         """Carry out what is there, as far as there is room."""
         if self._taking or self.ring.index == self._in:

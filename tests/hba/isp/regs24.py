@@ -44,6 +44,17 @@ class Isp2400(Chip):
     ) -> None:
         """``interrupt``: ``intx``, ``msi`` or ``msix``, the best the board offers."""
         super().__init__(loop, medium, model, settings, name, tracer)
+        self.add_regions(interrupt)
+        self._nvram = nvram_2400(settings)
+        self._flash: dict[int, int] = {}
+        self._registers: dict[int, int] = {}
+        self._risc_reset = False
+        self.atio = Ring()
+        self.atio_out = 0
+        self._unread: deque[bytes] = deque()
+
+    def add_regions(self, interrupt: str) -> None:
+        """BARs and interrupts."""
         self.config.add_io_bar(0, 256)
         self.config.add_memory_bar(1, 0x4000, wide=True)
         self._regions |= {0: 256, 1: 0x4000}
@@ -53,18 +64,25 @@ class Isp2400(Chip):
         if interrupt == "msix":
             self.config.add_msix(MSIX_VECTORS, 1, 0x2000, 0x3000)
             self._irqs[IRQ_MSIX] = (IRQ_EVENTFD | IRQ_NORESIZE, MSIX_VECTORS)
-        self._nvram = nvram_2400(settings)
-        self._flash: dict[int, int] = {}
-        self._registers: dict[int, int] = {}
-        self._risc_reset = False
-        self.atio = Ring()
-        self.atio_out = 0
-        self._unread: deque[bytes] = deque()
 
     def reset_registers(self) -> None:
         """See Chip."""
         self._registers = {}
         self._risc_reset = False
+
+    def base_queues(self, block: bytes) -> None:
+        """The queues that the control block describes."""
+        response_length, request_length = struct.unpack_from("<HH", block, 36)
+        request_base, response_base = struct.unpack_from("<QQ", block, 44)
+        responses = ResponseQueue(self, Ring(response_base, response_length))
+        requests = RequestQueue(self, Ring(request_base, request_length), responses)
+        self.start_queues(requests, responses, self.atio_ring(block))
+
+    @staticmethod
+    def atio_ring(block: bytes) -> Ring:
+        """The ATIO queue that the control block describes, if any."""
+        length, base = struct.unpack_from("<HQ", block, 78)
+        return Ring(base, length if base else 0)
 
     def start_queues(
         self, requests: RequestQueue, responses: ResponseQueue, atio: Ring | None = None
@@ -199,7 +217,7 @@ class Isp2400(Chip):
             self._unread.append(entry)
             return
         self._put_atio(entry)
-        self._announce_atios()
+        self.announce_atios()
 
     def _fits(self, entry: bytes) -> bool:
         return not self.habits.back_pressure or -(-len(entry) // ENTRY) <= self.atio.free(self.atio_out)
@@ -211,7 +229,8 @@ class Isp2400(Chip):
         self.publish(place, entry[:ENTRY].ljust(ENTRY, b"\0"))
         self._registers[ATIO_IN] = self.atio.index
 
-    def _announce_atios(self) -> None:
+    def announce_atios(self) -> None:
+        """Tell the host that there is something on the ATIO queue."""
         if not any(event.code == EVENT_ATIO for event in self._queue):
             self.post(Event(EVENT_ATIO, 0, {}))
 
@@ -225,4 +244,4 @@ class Isp2400(Chip):
                 self._put_atio(self._unread.popleft())
             except DmaFault as err:
                 self.note(f"ATIO queue: {err}")
-        self._announce_atios()
+        self.announce_atios()

@@ -501,3 +501,19 @@ def test_errors_of_notify(target_side: TargetSide) -> None:
         chip.notify("nonsense")
     with pytest.raises(ValueError, match="is logged in"):
         chip.notify("port logout", 5)
+
+
+@pytest.mark.parametrize(("code", "answers"), [(fc.ELS_RDP, [Outcome.REJECTED]), (fc.ELS_FPIN, [])])
+def test_link_services_that_could_be_passed_through(
+    target_side: TargetSide, code: int, answers: list[Outcome]
+) -> None:
+    _, chip, driver, initiator = target_side
+    driver.taken.entries.clear()
+    outcomes: list[Outcome] = []
+    initiator.nport.els(
+        chip.port.port_id, bytes((code,)) + bytes(15), lambda outcome, payload: outcomes.append(outcome)
+    )
+    driver.settle()
+    assert outcomes == answers
+    assert not driver.taken.atios
+    assert not driver.taken.entries

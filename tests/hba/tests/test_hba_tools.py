@@ -280,7 +280,7 @@ def test_serial_memory() -> None:
 def test_models_and_memory() -> None:
     with pytest.raises(ValueError, match="known are 2200"):
         make_chip(Loop(), Switch(Loop()), "9999", Settings(1, 2), "x")
-    assert set(MODELS) == {"2200", "2300", "2312", "2432", "2532"}
+    assert set(MODELS) == {"2200", "2300", "2312", "2432", "2532", "2261"}
     memory = Memory(Bus(), 4096)
     memory.allocate(4000)
     with pytest.raises(HostError, match="used up"):
