@@ -163,6 +163,7 @@ LAYOUTS_24 = {
         (iocb.NOTIFY, "immediate notify", _NOTIFY),
         (iocb.NOTIFY_ACK, "notify ack", "flags:12:h " + _NOTIFY),
         (iocb.ABTS_RECEIVED, "ABTS", "nport:10:H xchg:16:i s_id:24:p rx:36:h ox:38:h abort:60:i"),
+        (iocb.PUREX, "PUREX", "nport:10:H xchg:16:i s_id:24:p ox:38:h payload:44:s20"),
         (
             iocb.ABTS_RESPONSE,
             "ABTS response",

@@ -18,6 +18,7 @@ from .ini24 import Initiator24
 from .login24 import Logins24
 from .notice24 import Notices24
 from .npiv24 import Virtual24
+from .purex24 import Purex24
 from .regs24 import Isp2400
 from .regs27 import Isp2700
 from .tgt24 import Target24
@@ -52,6 +53,8 @@ class Port24:
         if request.code == fc.ELS_RSCN:
             self._rscn(request.frame.payload)
             return False
+        if self.firmware.purex.received(self, request):
+            return True
         return self.target and self.firmware.notices.els_received(self, request)
 
     def _rscn(self, payload: bytes) -> None:
@@ -111,6 +114,7 @@ class Firmware24:
         self.targets = Target24(self)
         self.notices = Notices24(self)
         self.virtual = Virtual24(self)
+        self.purex = Purex24(self)
         self.entries: dict[int, Callable[[bytes, EntryDone], None]] = {
             iocb.COMMAND_7: self.initiator.command,
             iocb.TASK_MANAGEMENT: self.initiator.task_management,
@@ -142,9 +146,11 @@ class Firmware24:
             0x22: self._timeouts,
             0x2A: self._crash,
             0x42: self._resources,
+            0x38: self.purex.options,
             0x48: self._initialise,
             0x60: self._initialise,
             0x54: self._execute_entry,
+            0x59: self.purex.parameters,
             0x5D: self._data_rate,
             0x64: self.logins.port_database,
             0x69: self._state,
@@ -164,8 +170,6 @@ class Firmware24:
             0x27,
             0x28,
             0x32,
-            0x38,
-            0x59,
             0x5A,
             0x6B,
             0x6C,
@@ -198,6 +202,7 @@ class Firmware24:
         self.initiator.reset()
         self.notices.reset()
         self.targets.reset()
+        self.purex.reset()
 
     def mailbox(self, inputs: list[int], done: MailboxDone) -> None:
         """See Firmware."""

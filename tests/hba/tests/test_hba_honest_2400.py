@@ -517,3 +517,48 @@ def test_link_services_that_could_be_passed_through(
     assert outcomes == answers
     assert not driver.taken.atios
     assert not driver.taken.entries
+
+
+def ask_for(driver: Driver2400, *codes: int) -> None:
+    """Have link services passed through."""
+    wanted = bytearray(32)
+    for code in codes:
+        wanted[code // 8] |= 1 << code % 8
+    address = driver.memory.allocate(64, bytes(wanted))
+    assert driver.command(0x59, driver.with_address(address, {1: 5 << 8}))[0] == 0x4000
+    assert driver.command(0x38, {1: 0x400})[0] == 0x4000
+
+
+def test_a_link_service_is_passed_through(target_side: TargetSide) -> None:
+    _, chip, driver, initiator = target_side
+    ask_for(driver, fc.ELS_RDP)
+    answers: list[tuple[Outcome, bytes]] = []
+    request = bytes((fc.ELS_RDP, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1))
+    initiator.nport.els(
+        chip.port.port_id, request, lambda outcome, payload: answers.append((outcome, payload))
+    )
+    entry = driver.response(iocb.PUREX)
+    assert entry[47] == fc.ELS_RDP
+    assert entry[24:27] == initiator.port_id.to_bytes(3, "little")
+    assert struct.unpack_from("<HH", entry, 10) == (handle(chip, initiator), 12 + 24)
+    reply = bytearray(64)
+    reply[0:2] = bytes((iocb.ELS, 1))
+    reply[16:20] = entry[16:20]
+    data = fc.LS_ACC + b"lots of facts"
+    struct.pack_into("<HIIQI", reply, 30, 1 << 13, 0, len(data), driver.memory.allocate(64, data), len(data))
+    for expected in (0, iocb.CS_IOCB_ERROR):
+        driver.submit(bytes(reply))
+        assert struct.unpack_from("<H", driver.response(iocb.ELS), 8)[0] == expected
+    driver.settle()
+    assert answers == [(Outcome.DONE, data)]
+
+
+def test_a_long_link_service_has_continuations(target_side: TargetSide) -> None:
+    _, chip, driver, initiator = target_side
+    ask_for(driver, fc.ELS_FPIN)
+    payload = bytes((fc.ELS_FPIN, *range(1, 100)))
+    initiator.nport.els(chip.port.port_id, payload, lambda outcome, data: None)
+    entry = driver.response(iocb.PUREX)
+    assert entry[1] == 3
+    more = [driver.response(iocb.STATUS_CONTINUATION) for _ in range(2)]
+    assert iocb.swap(entry[44:64]) + b"".join(iocb.swap(each[4:]) for each in more) == payload + bytes(40)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 
+from ..fc import frames as fc
+from ..fc.nport import Outcome
 from . import both, ours
 from .lab import Lab, check
 from .machine import Machine
@@ -63,4 +65,22 @@ def scst_2261(lab: Lab) -> None:
     counts = interrupts(machine)
     check(counts.get("atio_q", 0) > 100, f"interrupts {counts}")
     ours.clear(machine)
+    log_is_clean(machine)
+
+
+@scenario("2532-rdp")
+def isp2532_rdp(lab: Lab) -> None:
+    """The driver asks for the link service RDP, gets one by PUREX and answers it."""
+    target, chip = lab.target(), lab.board("2532")
+    machine = lab.boot()
+    attach(machine, chip, parameters="ql2xrdpenable=1")
+    answers: list[tuple[Outcome, bytes]] = []
+
+    def answered(outcome: Outcome, payload: bytes) -> None:
+        answers.append((outcome, payload))
+
+    target.nport.els(chip.port.port_id, bytes((fc.ELS_RDP, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1)), answered)
+    check(lab.loop.run_until(lambda: bool(answers), 30), "RDP got no answer")
+    outcome, payload = answers[0]
+    check(outcome is Outcome.DONE and len(payload) > 100, f"RDP: {outcome}, {payload[:16].hex()}")
     log_is_clean(machine)
