@@ -13,6 +13,7 @@ from .isp.fw24 import Firmware24
 from .isp.models import MODELS, Family, Model, Settings
 from .isp.regs2x import Isp2200, Isp2300
 from .isp.regs24 import Isp2400
+from .isp.regs27 import Isp2700
 from .loop import Loop
 from .vfio.server import Endpoint
 
@@ -32,8 +33,9 @@ def make_chip(
     if model not in MODELS:
         raise ValueError(f"there is no chip model {model!r}; known are {', '.join(MODELS)}")
     kind: Model = MODELS[model]
-    if kind.family is Family.ISP2400:
-        chip = Isp2400(loop, medium, kind, settings, name, tracer, interrupt)
+    if kind.family in (Family.ISP2400, Family.ISP2700):
+        new = Isp2700 if kind.family is Family.ISP2700 else Isp2400
+        chip = new(loop, medium, kind, settings, name, tracer, interrupt)
         Firmware24(chip)
         chip.power_on()
         return chip

@@ -11,13 +11,14 @@ import contextlib
 import json
 import socket
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from .boards import TestBed
 from .fc import frames as fc
 from .fc.media import FrameFault, Switch
-from .isp.chip import Chip
+from .isp.chip import Chip, ChipFaults
 
 FRAME_KINDS = {
     "command": fc.R_COMMAND,
@@ -27,6 +28,8 @@ FRAME_KINDS = {
     "els": fc.R_ELS_REQUEST,
     "abts": fc.R_ABTS,
 }
+COUNTS = ("lose", "queue_full", "ctio_failures", "ctio_status", "exchanges", "iocbs")
+RATES = ("delay", "dma_rate", "request_rate")
 MAX_LINE = 65536
 
 Request = dict[str, Any]
@@ -53,6 +56,8 @@ class Controller:
             "chip": self._chip_faults,
             "frames": self._frames,
             "calm": self._calm,
+            "habits": self._habits,
+            "notify": self._notify,
         }
 
     def execute(self, request: Request) -> Request:
@@ -138,11 +143,38 @@ class Controller:
 
     def _chip_faults(self, request: Request) -> Request:
         faults = self._chip(request).faults
-        faults.lose = int(self._number(request, "lose", faults.lose))
-        faults.delay = self._number(request, "delay", faults.delay)
-        faults.dma_rate = self._number(request, "dma_rate", faults.dma_rate)
-        faults.queue_full = int(self._number(request, "queue_full", faults.queue_full))
+        for key in COUNTS:
+            setattr(faults, key, int(self._number(request, key, getattr(faults, key))))
+        for key in RATES:
+            setattr(faults, key, self._number(request, key, getattr(faults, key)))
+        faults.stall = self._flag(request, "stall", faults.stall)
         return {"lost": faults.lost}
+
+    @staticmethod
+    def _flag(request: Request, key: str, default: bool) -> bool:
+        value = request.get(key, default)
+        if not isinstance(value, bool):
+            raise ControlError(f"{key} has to be true or false, not {value!r}")
+        return value
+
+    def _habits(self, request: Request) -> Request:
+        habits = self._chip(request).habits
+        names = [each.name for each in fields(habits)]
+        for key in request.keys() - {"do", "board"}:
+            if key not in names:
+                raise ControlError(f"there is no habit {key!r}; known are {', '.join(names)}")
+            setattr(habits, key, self._flag(request, key, True))
+        return {name: getattr(habits, name) for name in names}
+
+    def _notify(self, request: Request) -> Request:
+        kind, port = request.get("kind"), request.get("port", "")
+        if not isinstance(kind, str) or not isinstance(port, str):
+            raise ControlError("kind and port have to be text")
+        try:
+            self._chip(request).notify(kind, fc.parse_wwn(port) if port else 0)
+        except ValueError as err:
+            raise ControlError(str(err)) from None
+        return {}
 
     def _frames(self, request: Request) -> Request:
         kind = request.get("kind")
@@ -162,8 +194,7 @@ class Controller:
     def _calm(self, request: Request) -> Request:
         self.bed.medium.wire.faults.clear()
         for chip in self.bed.chips:
-            chip.faults.lose = chip.faults.queue_full = 0
-            chip.faults.delay = chip.faults.dma_rate = 0.0
+            chip.faults = ChipFaults(lost=chip.faults.lost)
         return {}
 
 

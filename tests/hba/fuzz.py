@@ -113,7 +113,7 @@ class Fuzzer:
     """The attacker and the good client."""
 
     seed: int
-    models: tuple[str, ...] = ("2432", "2312", "2200")
+    models: tuple[str, ...] = ("2432", "2312", "2200", "2261")
     random: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -258,7 +258,10 @@ class Fuzzer:
             value = pick.choice(
                 (self._number(), 0x5000, 0x50000000, 0xA0000000, 0x7000, 0x8008, 8, pick.randrange(0x80))
             )
-            body = wire.REGION_HEAD.pack(offset, 1, size) + (value & (1 << 8 * size) - 1).to_bytes(
+            region = pick.choice((1, 1, 0, 4))
+            if region == 4:
+                offset += pick.randrange(17) << 12
+            body = wire.REGION_HEAD.pack(offset, region, size) + (value & (1 << 8 * size) - 1).to_bytes(
                 size, "little"
             )
             if not client.message(Command.REGION_WRITE, body, None, wire.FLAG_NO_REPLY):
@@ -305,20 +308,22 @@ class Fuzzer:
         client.message(Command.DMA_UNMAP, wire.DMA_UNMAP_BODY.pack(24, wire.UNMAP_ALL, 0, 0))
         alive = client.message(Command.DMA_MAP, wire.DMA_MAP_BODY.pack(32, 3, 0, 0, MEMORY), [fd])
         os.close(fd)
-        for base, bell, command, queue in (
-            (0x80, 0x48, 0x50000000, 0x1C),
-            (0x40, 0xC0, 0x5000, 0x10),
-            (0x10, 0xC0, 0x5000, 0x18),
+        for region, queues, base, bell, command, queue in (
+            (1, 1, 0x80, 0x48, 0x50000000, 0x1C),
+            (1, 1, 0x40, 0xC0, 0x5000, 0x10),
+            (1, 1, 0x10, 0xC0, 0x5000, 0x18),
+            (0, 4, 0x80, 0x48, 0x50000000, 0),
         ):
-            for number, value in ((2, 0), (3, 0x1000), (6, 0), (7, 0), (0, pick.choice((0x60, 0x48)))):
-                alive = alive and self._poke(client, base + 2 * number, value, 2)
-            alive = alive and self._poke(client, bell, command, 4 if bell == 0x48 else 2)
-            alive = alive and self._poke(client, queue, pick.randrange(128), 4 if bell == 0x48 else 2)
+            for number, value in ((2, 0), (3, 0x1000), (6, 0), (7, 0), (0, pick.choice((0x60, 0x48, 0x1F)))):
+                alive = alive and self._poke(client, region, base + 2 * number, value, 2)
+            size = 4 if bell == 0x48 else 2
+            alive = alive and self._poke(client, region, bell, command, size)
+            alive = alive and self._poke(client, queues, queue, pick.randrange(128), size)
         return alive
 
-    def _poke(self, client: Client, offset: int, value: int, size: int) -> bool:
+    def _poke(self, client: Client, region: int, offset: int, value: int, size: int) -> bool:
         self.messages += 1
-        body = wire.REGION_HEAD.pack(offset, 1, size) + value.to_bytes(size, "little")
+        body = wire.REGION_HEAD.pack(offset, region, size) + value.to_bytes(size, "little")
         return client.message(Command.REGION_WRITE, body, None, wire.FLAG_NO_REPLY)
 
     def round(self) -> None:

@@ -14,11 +14,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .isp import regs2x, regs24
-from .isp.chip import ENTRY, Chip
+from .isp import regs2x, regs24, regs27
+from .isp.chip import Chip
+from .isp.queues import ENTRY
 from .loop import Loop
 from .vfio.dma import F_SEAL_SHRINK
-from .vfio.protocol import DMA_READABLE, DMA_WRITABLE, REGION_CONFIG
+from .vfio.protocol import DMA_READABLE, DMA_WRITABLE, IRQ_MSIX, REGION_CONFIG
 from .vfio.server import Bus
 
 MEMORY_BASE = 0x100000
@@ -92,8 +93,8 @@ class HostDriver:
         self._out = 0
         self._mark(self.responses)
 
-    def _mark(self, base: int) -> None:
-        for index in range(self.ring):
+    def _mark(self, base: int, length: int = 0) -> None:
+        for index in range(length or self.ring):
             self.bus.dma.write(base + index * ENTRY + 60, struct.pack("<I", SIGNATURE))
 
     def close(self) -> None:
@@ -226,6 +227,8 @@ class Driver2400(HostDriver):
         super().__init__(loop, chip)
         self.atios = self.memory.allocate(self.ring * ENTRY)
         self._atio_out = 0
+        self.ignored: set[int] = set()
+        """Event codes whose queue is not read, as by a driver that is busy with something else."""
         self._mark(self.atios)
 
     def get(self, offset: int, size: int = 4) -> int:
@@ -263,22 +266,36 @@ class Driver2400(HostDriver):
                 self._collect_mailbox()
             elif code == 0x12:
                 self._collect_event()
-            elif code == 0x13:
-                self.put(regs24.RESPONSE_OUT, self.take_responses())
-            elif code == 0x1C:
-                self._take_atios()
+            elif code not in self.ignored:
+                self._take(code)
             self.put(regs24.HCCR, 0xA0000000)
 
-    def _take_atios(self) -> None:
+    def _take(self, code: int) -> None:
+        if code == 0x13:
+            self.put(regs24.RESPONSE_OUT, self.take_responses())
+        elif code == 0x1C:
+            self.put(regs24.ATIO_OUT, self.take_atios())
+
+    def catch_up(self) -> None:
+        """Read what was ignored."""
+        for code in self.ignored:
+            self._take(code)
+        self.ignored.clear()
+
+    def free_requests(self) -> int:
+        """Entries that fit on the request queue by the chip's out-pointer."""
+        return (self.get(regs24.REQUEST_OUT) - self._in - 1) % self.ring
+
+    def take_atios(self) -> int:
+        """Move new ATIO entries to `taken`; the new out-pointer."""
         while True:
             address = self.atios + self._atio_out * ENTRY
             entry = self.bus.dma.read(address, ENTRY)
             if entry[60:64] == struct.pack("<I", SIGNATURE):
-                break
+                return self._atio_out
             self.bus.dma.write(address + 60, struct.pack("<I", SIGNATURE))
             self._atio_out = (self._atio_out + 1) % self.ring
             self.taken.atios.append(entry)
-        self.put(regs24.ATIO_OUT, self._atio_out)
 
     def atio(self, kind: int, seconds: float = WAIT) -> bytes:
         """The next entry of a type from the ATIO queue; HostError if none comes."""
@@ -291,28 +308,145 @@ class Driver2400(HostDriver):
         self.taken.atios.remove(entry)
         return entry
 
-    def start(self, options: int = 0x6006, *, mid: bytes = b"") -> None:
+    def control_block(self, options: int, exchanges: int) -> bytes:
+        """The initialisation control block; ``options``: firmware options 1."""
+        block = bytearray(128)
+        struct.pack_into("<H2xHHHH", block, 0, 1, 2048, 0xFFFF, exchanges, 0)
+        struct.pack_into(">QQ", block, 12, self.chip.settings.wwpn, self.chip.settings.wwnn)
+        struct.pack_into("<HHxxxxQQ", block, 36, self.ring, self.ring, self.requests, self.responses)
+        struct.pack_into("<HQ", block, 78, self.ring if options & 0x10 else 0, self.atios)
+        struct.pack_into("<III", block, 92, options, 0x1020, 0x4000)
+        return bytes(block)
+
+    def start(self, options: int = 0x6006, *, mid: bytes = b"", exchanges: int = 0) -> None:
         """Reset, load, initialise and wait for the link.
 
-        ``mid``: what follows the control block (virtual ports).
+        ``mid``: what follows the control block (virtual ports).  ``exchanges``: how many to ask for; 0: the
+        firmware decides.
         """
+        for base in (self.responses, self.atios):
+            self._mark(base)
+        self._in = self._out = self._atio_out = 0
         self.put(regs24.CONTROL, 1)
         self.put(regs24.INTERRUPT_CONTROL, 8)
         code = self.memory.allocate(64)
         self.command(0x0B, self.with_address(code, {1: 0, 8: 0x10, 4: 0, 5: 16}))
         self.command(0x02, {1: 0x10, 2: 0})
-        block = bytearray(128)
-        struct.pack_into("<H2xHHHH", block, 0, 1, 2048, 0xFFFF, 0, 0)
-        struct.pack_into(">QQ", block, 12, self.chip.settings.wwpn, self.chip.settings.wwnn)
-        struct.pack_into("<HHxxxxQQ", block, 36, self.ring, self.ring, self.requests, self.responses)
-        struct.pack_into("<HQ", block, 78, self.ring if options & 0x10 else 0, self.atios)
-        struct.pack_into("<III", block, 92, options, 0x1020, 0x4000)
-        address = self.memory.allocate(2048, bytes(block) + mid)
+        block = self.control_block(options, exchanges)
+        address = self.memory.allocate(2048, block + mid)
         result = self.command(0x48 if mid else 0x60, self.with_address(address))
         if result[0] != 0x4000:
             raise HostError(f"initialise firmware failed with {result[0]:04x}")
         if self.chip.cable:
             self.event(0x8014)
+
+
+class Pair:
+    """A pair of queues of an ISP27xx, as its driver sees it."""
+
+    length = 32
+
+    def __init__(self, driver: Driver2700, number: int, vector: int) -> None:
+        self.driver, self.number, self.vector = driver, number, vector
+        allocate = driver.memory.allocate
+        self.requests = allocate((self.length + 1) * ENTRY)
+        self.responses = allocate((self.length + 1) * ENTRY)
+        driver._mark(self.responses, self.length)
+        self._in = self._out = 0
+
+    def shadow(self, ring: int) -> int:
+        """The chip's pointer behind a ring."""
+        return int.from_bytes(self.driver.bus.dma.read(ring + self.length * ENTRY, 2), "little")
+
+    def submit(self, entry: bytes) -> None:
+        """Put an entry on the request queue."""
+        self.driver.bus.dma.write(self.requests + self._in * ENTRY, entry)
+        self._in = (self._in + 1) % self.length
+        self.driver.put_queue(self.number, regs27.REQUEST_IN, self._in)
+
+    def take(self) -> list[bytes]:
+        """Entries up to the chip's shadow pointer."""
+        entries = []
+        while self._out != self.shadow(self.responses):
+            entries.append(self.driver.bus.dma.read(self.responses + self._out * ENTRY, ENTRY))
+            self._out = (self._out + 1) % self.length
+        self.driver.put_queue(self.number, regs27.RESPONSE_OUT, self._out)
+        return entries
+
+
+class Driver2700(Driver2400):
+    """Drives an ISP27xx: vectors 1 for the base response queue, 2 for the ATIO queue, 3 and up for pairs."""
+
+    def __init__(self, loop: Loop, chip: Chip) -> None:
+        super().__init__(loop, chip)
+        # The pointers behind the rings.
+        self.requests = self.memory.allocate((self.ring + 1) * ENTRY)
+        self.responses = self.memory.allocate((self.ring + 1) * ENTRY)
+        self.vectors = {number: os.eventfd(0, os.EFD_NONBLOCK) for number in range(6)}
+        for number, fd in self.vectors.items():
+            self.bus.install(IRQ_MSIX, number, os.dup(fd))
+
+    def close(self) -> None:
+        """See HostDriver."""
+        super().close()
+        for fd in self.vectors.values():
+            os.close(fd)
+        self.vectors.clear()
+
+    def raised(self, vector: int) -> bool:
+        """An interrupt came since the last look."""
+        try:
+            return bool(os.eventfd_read(self.vectors[vector]))
+        except BlockingIOError:
+            return False
+
+    def put_queue(self, number: int, register: int, value: int) -> None:
+        """Write a register of a pair of queues."""
+        place = number * regs27.QUEUE_PAGE + register
+        self.chip.write(regs27.QUEUES_BAR, place, value.to_bytes(4, "little"))
+
+    def get_queue(self, number: int, register: int) -> int:
+        """Read a register of a pair of queues."""
+        place = number * regs27.QUEUE_PAGE + register
+        return int.from_bytes(self.chip.read(regs27.QUEUES_BAR, place, 4), "little")
+
+    def ring_doorbell(self, index: int) -> None:
+        """See HostDriver."""
+        self.put_queue(0, regs27.REQUEST_IN, index)
+
+    def control_block(self, options: int, exchanges: int) -> bytes:
+        """See Driver2400."""
+        block = bytearray(super().control_block(options, exchanges))
+        struct.pack_into("<HH", block, 68, 1, 2)
+        struct.pack_into("<I", block, 96, 0x1020 | regs27.SHADOWS)
+        return bytes(block)
+
+    def service(self) -> None:
+        """See HostDriver: queues that have a vector are read when it is raised."""
+        super().service()
+        if self.raised(1) and regs27.EVENT_RESPONSE not in self.ignored:
+            self._take(regs27.EVENT_RESPONSE)
+        if self.raised(2) and regs27.EVENT_ATIO not in self.ignored:
+            self._take(regs27.EVENT_ATIO)
+
+    def _take(self, code: int) -> None:
+        if code == regs27.EVENT_RESPONSE:
+            self.put_queue(0, regs27.RESPONSE_OUT, self.take_responses())
+        elif code == regs27.EVENT_ATIO:
+            self.put_queue(0, regs27.ATIO_OUT, self.take_atios())
+
+    def pair(self, number: int, vector: int) -> Pair:
+        """Make a pair of queues; HostError if the chip does not."""
+        pair = Pair(self, number, vector)
+        shadow = regs27.HAS_SHADOW
+        more = {4: number, 5: pair.length, 14: vector}
+        for address, inputs in (
+            (pair.responses, {1: shadow | regs27.IS_RESPONSE, **more}),
+            (pair.requests, {1: shadow, 10: number, **more}),
+        ):
+            if self.command(0x1F, self.with_address(address, inputs))[0] != 0x4000:
+                raise HostError(f"queue {number} cannot be made")
+        return pair
 
 
 class Driver2300(HostDriver):

@@ -14,9 +14,11 @@ from .fc import frames as fc
 from .fc.frames import Frame
 from .fc.nameserver import CT_NAMES
 from .isp import iocb
-from .isp.chip import ENTRY, EVENT_ASYNC, Chip, Event
+from .isp.chip import EVENT_ASYNC, Chip, Event
 from .isp.models import Family
+from .isp.queues import ENTRY
 
+SWAPPED = (Family.ISP2400, Family.ISP2700)
 MAILBOX_NAMES = {
     0x00: "no-op",
     0x01: "load RAM",
@@ -30,6 +32,7 @@ MAILBOX_NAMES = {
     0x09: "load RISC RAM",
     0x0B: "load RISC RAM extended",
     0x0C: "dump RISC RAM",
+    0x0F: "dump RISC RAM extended",
     0x10: "SerDes parameters",
     0x11: "get echo",
     0x12: "get IOCB status",
@@ -39,6 +42,7 @@ MAILBOX_NAMES = {
     0x17: "abort target",
     0x18: "bus reset",
     0x1A: "port parameters",
+    0x1F: "initialize multi-queue",
     0x20: "get adapter id",
     0x22: "get timeouts",
     0x27: "trace control",
@@ -159,6 +163,7 @@ LAYOUTS_24 = {
         (iocb.NOTIFY, "immediate notify", _NOTIFY),
         (iocb.NOTIFY_ACK, "notify ack", "flags:12:h " + _NOTIFY),
         (iocb.ABTS_RECEIVED, "ABTS", "nport:10:H xchg:16:i s_id:24:p rx:36:h ox:38:h abort:60:i"),
+        (iocb.PUREX, "PUREX", "nport:10:H xchg:16:i s_id:24:p ox:38:h payload:44:s20"),
         (
             iocb.ABTS_RESPONSE,
             "ABTS response",
@@ -282,7 +287,7 @@ class TextTrace:
 
     def entry(self, chip: Chip, direction: str, data: bytes) -> None:
         """See Tracer."""
-        self._chip(chip, f"{direction:4} {describe_entry(data, swapped=chip.model.family is Family.ISP2400)}")
+        self._chip(chip, f"{direction:4} {describe_entry(data, swapped=chip.model.family in SWAPPED)}")
 
     def event(self, chip: Chip, event: Event) -> None:
         """See Tracer: queue and mailbox events are told by their contents already."""

@@ -345,6 +345,10 @@ class TargetExchange:
         self.open = False
         self.stop_waiting()
 
+    def refuse_data(self) -> None:
+        """The initiator gives the exchange up: data that still comes is not taken."""
+        self._wanted = None
+
     def stop_waiting(self) -> None:
         """What the target waits for (data, a confirmation) will not come; the exchange itself stays."""
         self._wanted = None
@@ -610,6 +614,9 @@ class NPort:
             self._answer_discovery(request, remote)
         elif code in (fc.ELS_RSCN, fc.ELS_ECHO, fc.ELS_RRQ):
             request.answer(fc.LS_ACC)
+        elif code == fc.ELS_FPIN:
+            # A notification that nobody answers.
+            return
         elif code == fc.ELS_PRLI:
             request.refuse(fc.REASON_UNABLE, fc.EXPLAIN_LOGIN_REQUIRED)
         else:

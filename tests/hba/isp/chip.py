@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -20,17 +20,16 @@ from ..vfio.pci import ConfigSpace
 from ..vfio.protocol import IRQ_INTX, IRQ_MSI, IRQ_MSIX, REGION_CONFIG
 from ..vfio.server import Bus
 from .models import Model, Settings
+from .queues import SIGNATURE_PLACE, RequestQueue, ResponseQueue, Ring
 
 log = logging.getLogger("hba.isp")
 
-ENTRY = 64
-SIGNATURE_PLACE = 60
 MAILBOXES = 32
 
 EVENT_ROM_OK, EVENT_ROM_FAILED, EVENT_MAILBOX_OK, EVENT_MAILBOX_FAILED = 0x01, 0x02, 0x10, 0x11
 EVENT_ASYNC, EVENT_RESPONSE, EVENT_FAST_CTIO, EVENT_ATIO = 0x12, 0x13, 0x17, 0x1C
 
-ASYNC_RESET, ASYNC_SYSTEM_ERROR, ASYNC_REQUEST_ERROR, ASYNC_RESPONSE_ERROR = 0x8001, 0x8002, 0x8003, 0x8004
+ASYNC_RESET, ASYNC_SYSTEM_ERROR = 0x8001, 0x8002
 ASYNC_LIP, ASYNC_LOOP_UP, ASYNC_LOOP_DOWN, ASYNC_LIP_RESET = 0x8010, 0x8011, 0x8012, 0x8013
 ASYNC_PORT_UPDATE, ASYNC_RSCN, ASYNC_CTIO_DONE, ASYNC_POINT_TO_POINT = 0x8014, 0x8015, 0x8021, 0x8030
 
@@ -88,8 +87,11 @@ class Firmware(Protocol):
     def busy(self) -> bool:
         """Commands of the host are active."""
 
-    def requests(self, index: int) -> None:
-        """The host moved the request queue's in-pointer."""
+    def room(self) -> bool:
+        """The firmware can take one more entry off the request queue."""
+
+    def request(self, entry: bytes) -> None:
+        """Carry out an entry of the request queue; continuations are joined to it."""
 
     def interrupts_on(self) -> None:
         """The host enabled interrupts."""
@@ -97,20 +99,8 @@ class Firmware(Protocol):
     def cable_changed(self) -> None:
         """`Chip.cable` changed."""
 
-
-class Ring:
-    """A circular queue of 64-byte entries in host memory."""
-
-    __slots__ = ("base", "index", "length")
-
-    def __init__(self, base: int = 0, length: int = 0) -> None:
-        self.base, self.length, self.index = base, length, 0
-
-    def advance(self) -> int:
-        """Address of the current entry; the index moves on."""
-        address = self.base + self.index * ENTRY
-        self.index = (self.index + 1) % self.length
-        return address
+    def notify(self, kind: str, s_id: int) -> None:
+        """Something happened that the driver is told with an immediate notify; see `notices`."""
 
 
 @dataclass(slots=True)
@@ -124,12 +114,54 @@ class ChipFaults:
     dma_rate: float = 0.0
     """Bytes per second of data DMA; 0 for no limit."""
     queue_full: int = 0
-    """So many of the next commands find no resources at this target and get TASK SET FULL."""
+    """So many of the next commands find no exchange (2x00: no command resource) at this target."""
+    ctio_failures: int = 0
+    """So many of the next CTIOs come back with `ctio_status` and are not carried out."""
+    ctio_status: int = 0x17
+    exchanges: int = 0
+    """Exchanges that the target side has; 0: as many as the driver asked for."""
+    iocbs: int = 0
+    """Entries that can be under way at the same time; 0: as many as the firmware has."""
+    request_rate: float = 0.0
+    """Entries taken off the request queue per second; 0 for no limit."""
+    stall: bool = False
+    """No entry is taken off the request queue."""
     lost: int = 0
 
     def any(self) -> bool:
         """Something is to go wrong with completions."""
         return self.lose > 0 or self.delay > 0 or self.dma_rate > 0
+
+    def ctio_fails(self) -> bool:
+        """The CTIO at hand comes back with `ctio_status`."""
+        if self.ctio_failures <= 0:
+            return False
+        self.ctio_failures -= 1
+        return True
+
+
+@dataclass(slots=True)
+class Habits:
+    """How a firmware works, changed by tests at any time.
+
+    The defaults are what real firmware does or is believed to do (the README says which); the other values
+    make a model that spares its driver something.
+    """
+
+    back_pressure: bool = True
+    """Full response and ATIO queues are waited for; False: entries that were not read are overwritten."""
+    exchange_limit: bool = True
+    """Commands that find no exchange are not taken."""
+    answers_full: bool = False
+    """The firmware answers those with TASK SET FULL; False: the driver gets an ATIO without exchange."""
+    abts_ends_ctio: bool = False
+    """A CTIO that waits comes back when ABTS arrives; False: when the driver terminates the exchange."""
+    logout_status: bool = True
+    """CTIOs for ports that are not logged in come back with 0x29; False: with 0x02 or 0x08."""
+
+
+QUEUE_POLL = 0.005
+"""Seconds between looks at whether the request queue is still stalled."""
 
 
 class Chip:
@@ -153,6 +185,7 @@ class Chip:
         self._irqs: dict[int, tuple[int, int]] = {IRQ_INTX: (7, 1)}
         self.firmware: Firmware
         self.faults = ChipFaults()
+        self.habits = Habits()
         self.cable = True
         self.dead = False
         """Surprise removal: registers read all ones and writes do nothing."""
@@ -162,14 +195,28 @@ class Chip:
         self.current: Event | None = None
         self._queue: deque[Event] = deque()
         self._held = False
-        self._announcement: Timer | None = None
         self.coalesce = 0.0
         """Seconds for which completions are collected before an interrupt while commands are active."""
         self.interrupts = False
         self.running = False
         """Firmware runs (as against the boot ROM)."""
-        self.request = Ring()
-        self.response = Ring()
+        self.responses = ResponseQueue(self, Ring())
+        """The base queue of answers, and of all that is not an answer."""
+        self.requests = RequestQueue(self, Ring(), self.responses)
+        self.answers = self.responses
+        """Where the answers to the entry at hand go."""
+        self._pace: Timer | None = None
+        self._next_take = 0.0
+
+    @property
+    def request(self) -> Ring:
+        """The base request queue in memory."""
+        return self.requests.ring
+
+    @property
+    def response(self) -> Ring:
+        """The base response queue in memory."""
+        return self.responses.ring
 
     @property
     def port(self) -> NPort:
@@ -249,13 +296,10 @@ class Chip:
         self._queue.clear()
         self.current = None
         self._held = False
-        if self._announcement is not None:
-            self._announcement.cancel()
-            self._announcement = None
         self.coalesce = 0.0
         self.interrupts = False
         self.running = False
-        self.request, self.response = Ring(), Ring()
+        self.stop_queues()
         self.reset_registers()
         self.firmware.reset()
         self.note("reset")
@@ -263,10 +307,21 @@ class Chip:
     def reset_registers(self) -> None:
         """Initial register values."""
 
-    def after(self, seconds: float, call: Callable[[], None]) -> None:
+    def start_queues(self, requests: RequestQueue, responses: ResponseQueue) -> None:
+        """New base queues."""
+        self.stop_queues()
+        self.requests, self.responses = requests, responses
+        self.answers = responses
+
+    def stop_queues(self) -> None:
+        """No queue is used any more, by whoever still knows it."""
+        self.requests.close()
+        self.responses.close()
+
+    def after(self, seconds: float, call: Callable[[], None]) -> Timer:
         """Call later, unless the chip is reset before."""
         epoch = self.epoch
-        self.loop.call_later(seconds, lambda: call() if epoch == self.epoch else None)
+        return self.loop.call_later(seconds, lambda: call() if epoch == self.epoch else None)
 
     def note(self, text: str) -> None:
         """A line in the trace."""
@@ -331,6 +386,11 @@ class Chip:
         self._held = False
         self.acknowledge()
 
+    @property
+    def waiting_events(self) -> Iterable[Event]:
+        """Events that are not presented yet."""
+        return self._queue
+
     def async_event(self, code: int, *mailboxes: int) -> None:
         """Queue an asynchronous event with mailboxes 1 and up."""
         self.post(Event(EVENT_ASYNC, code, dict(enumerate(mailboxes, 1))))
@@ -368,12 +428,8 @@ class Chip:
         queue = self._queue
         while queue and self.current is None:
             event = queue.popleft()
-            if not (event.code == EVENT_RESPONSE and self.response_drained()):
+            if not (event.code == EVENT_RESPONSE and self.responses.drained()):
                 self._present(event)
-
-    def response_drained(self) -> bool:
-        """The host has taken everything out of the response queue."""
-        return False
 
     def enable_interrupts(self, on: bool) -> None:
         """The host switched interrupts."""
@@ -387,26 +443,11 @@ class Chip:
     # Queues.
 
     def respond(self, entry: bytes, *, hurry: bool = True) -> None:
-        """Put an entry on the response queue and tell the host; without ``hurry`` after `coalesce` s."""
-        if not self.response.length:
-            return
-        if self.tracer is not None:
-            self.tracer.entry(self, "<", entry)
-        try:
-            self.publish(self.response.advance(), entry)
-        except DmaFault as err:
-            self.transfer_error(ASYNC_RESPONSE_ERROR, err)
-            return
-        self.response_moved()
-        if hurry:
-            self._announce_responses()
-        elif self._announcement is None:
-            self._announcement = self.loop.call_later(self.coalesce, self._announce_responses)
+        """Put an entry on the base response queue and tell the host."""
+        self.responses.respond(entry, hurry=hurry)
 
-    def _announce_responses(self) -> None:
-        if self._announcement is not None:
-            self._announcement.cancel()
-            self._announcement = None
+    def announce_responses(self, queue: ResponseQueue) -> None:
+        """Tell the host that there is something on a response queue."""
         if not any(event.code == EVENT_RESPONSE for event in self._queue):
             self.post(Event(EVENT_RESPONSE, 0, {}))
 
@@ -416,11 +457,13 @@ class Chip:
         write(address, entry[:SIGNATURE_PLACE])
         write(address + SIGNATURE_PLACE, entry[SIGNATURE_PLACE:])
 
-    def complete(self, entry: bytes, moved: int = 0) -> None:
+    def complete(self, entry: bytes, moved: int = 0, queue: ResponseQueue | None = None) -> None:
         """`respond` for the end of an I/O that moved so many bytes; subject to `faults`."""
         faults = self.faults
+        queue = queue or self.responses
         if not faults.any():
-            self.respond(entry, hurry=not self.coalesce or not self.firmware.busy())
+            queue.respond(entry, hurry=not self.coalesce or not self.firmware.busy())
+            self.take_requests()
             return
         if faults.lose > 0:
             faults.lose -= 1
@@ -428,32 +471,29 @@ class Chip:
             self.note(f"completion lost, handle {int.from_bytes(entry[4:8], 'little'):#x}")
             return
         late = faults.delay + (moved / faults.dma_rate if faults.dma_rate else 0.0)
-        self.after(late, lambda: self.respond(entry))
+        self.after(late, lambda: queue.respond(entry))
 
-    def response_moved(self) -> None:
-        """The response queue's in-pointer moved; subclasses show it in a register."""
+    def take_requests(self) -> None:
+        """Carry out what is on the request queues; whatever was in the way may be gone."""
+        self.requests.take()
 
-    def fetch(self, index: int) -> list[bytes]:
-        """Entries up to the host's new in-pointer, continuations joined to their first entry."""
-        ring = self.request
-        entries: list[bytes] = []
-        if not ring.length or index >= ring.length:
-            return entries
-        read = self.bus.dma.read
-        try:
-            while ring.index != index:
-                entry = read(ring.advance(), ENTRY)
-                for _ in range(entry[1] - 1):
-                    if ring.index == index:
-                        break
-                    entry += read(ring.advance(), ENTRY)
-                entries.append(entry)
-        except DmaFault as err:
-            self.transfer_error(ASYNC_REQUEST_ERROR, err)
-        if self.tracer is not None:
-            for entry in entries:
-                self.tracer.entry(self, ">", entry)
-        return entries
+    def paced(self) -> bool:
+        """Whether it is time for the next entry; if not, the queues are looked at again when it may be."""
+        faults = self.faults
+        if not faults.stall and not faults.request_rate:
+            return True
+        now = self.loop.now()
+        if not faults.stall and now >= self._next_take:
+            self._next_take = now + 1 / faults.request_rate
+            return True
+        if self._pace is None:
+            wait = QUEUE_POLL if faults.stall else self._next_take - now
+            self._pace = self.loop.call_later(wait, self._pace_over)
+        return False
+
+    def _pace_over(self) -> None:
+        self._pace = None
+        self.take_requests()
 
     def store(self, segments: Sequence[Segment], data: bytes) -> int | None:
         """Write to a scatter list.
@@ -481,18 +521,30 @@ class Chip:
             self.note("cable connected" if connected else "cable pulled")
             self.firmware.cable_changed()
 
+    def notify(self, kind: str, wwpn: int = 0) -> None:
+        """An immediate notify (see `notices`) and what leads to it; from a port, or 0: for all.
+
+        ValueError names what is not known.
+        """
+        remote = next((one for one in self.port.remotes.values() if one.wwpn == wwpn), None)
+        if wwpn and remote is None:
+            raise ValueError(f"no port {wwpn:016x} is logged in")
+        self.note(f"notify {kind}")
+        self.firmware.notify(kind, remote.port_id if remote else 0)
+
     def system_error(self) -> None:
         """Firmware crash: the port leaves the fabric and the host is told with event 8002."""
         self.note("firmware system error")
         self.epoch += 1
+        self.stop_queues()
         self.firmware.reset()
         self._queue.clear()
-        self.response = Ring()
         self.async_event(ASYNC_SYSTEM_ERROR, 0x1234, 0x5678, 0)
 
     def remove(self) -> None:
         """Surprise removal: no register answers any more."""
         self.dead = True
         self.epoch += 1
+        self.stop_queues()
         self.firmware.reset()
         self._queue.clear()

@@ -9,6 +9,9 @@ from __future__ import annotations
 import struct
 
 LOAD_ADDRESSES = (0x100000, 0x110000)
+DUMP_TEMPLATE, TEMPLATE_END = 99, 255
+TEMPLATE_HEAD = 41
+"""32-bit words."""
 
 
 def dummy_2400() -> bytes:
@@ -18,6 +21,25 @@ def dummy_2400() -> bytes:
         words = [0, 0, address, 16, 8, 7, 0, 1] + [0] * 8
         segments.append(struct.pack(">16I", *words))
     return b"".join(segments)
+
+
+def dump_template() -> bytes:
+    """A template for firmware dumps that dumps nothing: its only entry is the end.
+
+    Its 32-bit words, little-endian, add up to all ones.
+    """
+    head = [DUMP_TEMPLATE, TEMPLATE_HEAD * 4, (TEMPLATE_HEAD + 4) * 4, 0, 1, 1, 0, 0] + [0] * (
+        TEMPLATE_HEAD - 8
+    )
+    words = [*head, TEMPLATE_END, 16, 0, 0]
+    words[7] = 0xFFFFFFFF - sum(words)
+    return struct.pack(f"<{len(words)}I", *words)
+
+
+def dummy_2700() -> bytes:
+    """As for the 24xx, with a template for dumps behind it, between a head and a checksum."""
+    template = dump_template()
+    return dummy_2400() + struct.pack(">7I", 0, 0, 8 + len(template) // 4, 0, 0, 0, 0) + template + bytes(4)
 
 
 def dummy_2300() -> bytes:
@@ -31,4 +53,5 @@ DUMMIES = {
     "ql2322_fw.bin": dummy_2300,
     "ql2400_fw.bin": dummy_2400,
     "ql2500_fw.bin": dummy_2400,
+    "ql2700_fw.bin": dummy_2700,
 }

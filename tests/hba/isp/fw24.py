@@ -13,16 +13,20 @@ from ..fc.nport import AbortRequest, ElsRequest, NPort, Remote, TargetExchange
 from ..vfio.dma import DmaFault
 from . import chip as host
 from . import iocb
-from .chip import COMPLETE, EntryDone, MailboxDone, Ring, long_address
+from .chip import COMPLETE, EntryDone, MailboxDone, long_address
 from .ini24 import Initiator24
 from .login24 import Logins24
+from .notice24 import Notices24
 from .npiv24 import Virtual24
+from .purex24 import Purex24
 from .regs24 import Isp2400
+from .regs27 import Isp2700
 from .tgt24 import Target24
 
 OPTION_TARGET, OPTION_INITIATOR_OFF = 0x10, 0x20
 COALESCING, DELAY_UNIT = 6, 1e-4
 """Operation mode in firmware options 2, and the unit of the control block's interrupt delay in seconds."""
+EXCHANGES, IOCBS = 2048, 4096
 STATE_WAITING, STATE_READY = 1, 3
 HANDLE_F_PORT, HANDLE_NAME_SERVER = 0x7FE, 0x7FC
 FIRST_OWN_HANDLE = 0x400
@@ -49,7 +53,9 @@ class Port24:
         if request.code == fc.ELS_RSCN:
             self._rscn(request.frame.payload)
             return False
-        return self.target and self.firmware.targets.els_received(self, request)
+        if self.firmware.purex.received(self, request):
+            return True
+        return self.target and self.firmware.notices.els_received(self, request)
 
     def _rscn(self, payload: bytes) -> None:
         for place in range(4, len(payload) - 3, 4):
@@ -61,7 +67,9 @@ class Port24:
         firmware = self.firmware
         if remote.plogi:
             firmware.handle_for(self, remote.port_id)
-        elif self.nport.online and not self.target:
+            return
+        firmware.targets.forget_closed()
+        if self.nport.online and not self.target:
             handle = firmware.find_handle(self, remote.port_id)
             if handle is not None and handle not in firmware.logging_out:
                 firmware.chip.async_event(host.ASYNC_PORT_UPDATE, handle, 7, self.index)
@@ -76,7 +84,7 @@ class Port24:
     def abort_received(self, abort: AbortRequest) -> None:
         """See PortUser."""
         if self.target:
-            self.firmware.targets.abort_received(self, abort)
+            self.firmware.notices.abort_received(self, abort)
         else:
             abort.refuse(fc.REASON_LOGICAL, 3)
 
@@ -96,13 +104,17 @@ class Firmware24:
         self.handles: dict[int, tuple[Port24, int]] = {}
         self.logging_out: set[int] = set()
         self.options = (0, 0, 0)
+        self.exchanges = EXCHANGES
+        """Exchanges of each side: what the driver asked for, at most what the firmware has."""
         self.ready = False
         self._link_news = False
         self._initialised = False
         self.initiator = Initiator24(self)
         self.logins = Logins24(self)
         self.targets = Target24(self)
+        self.notices = Notices24(self)
         self.virtual = Virtual24(self)
+        self.purex = Purex24(self)
         self.entries: dict[int, Callable[[bytes, EntryDone], None]] = {
             iocb.COMMAND_7: self.initiator.command,
             iocb.TASK_MANAGEMENT: self.initiator.task_management,
@@ -113,8 +125,8 @@ class Firmware24:
             iocb.ELS: self.logins.els,
             iocb.MAILBOX_ENTRY: self._mailbox_entry,
             iocb.CTIO_7: self.targets.ctio,
-            iocb.NOTIFY_ACK: self.targets.notify_ack,
-            iocb.ABTS_RESPONSE: self.targets.abts_response,
+            iocb.NOTIFY_ACK: self.notices.acknowledged,
+            iocb.ABTS_RESPONSE: self.notices.abts_response,
             iocb.VP_CONTROL: self.virtual.control,
             iocb.VP_CONFIG: self.virtual.configure,
         }
@@ -127,14 +139,18 @@ class Firmware24:
             0x08: self._version,
             0x09: self._load,
             0x0B: self._load,
+            0x0F: self._dump,
             0x14: self._stop,
+            0x1F: self._queue,
             0x20: self._adapter_id,
             0x22: self._timeouts,
             0x2A: self._crash,
             0x42: self._resources,
+            0x38: self.purex.options,
             0x48: self._initialise,
             0x60: self._initialise,
             0x54: self._execute_entry,
+            0x59: self.purex.parameters,
             0x5D: self._data_rate,
             0x64: self.logins.port_database,
             0x69: self._state,
@@ -154,8 +170,6 @@ class Firmware24:
             0x27,
             0x28,
             0x32,
-            0x38,
-            0x59,
             0x5A,
             0x6B,
             0x6C,
@@ -186,7 +200,9 @@ class Firmware24:
         self.handles.clear()
         self.logging_out.clear()
         self.initiator.reset()
+        self.notices.reset()
         self.targets.reset()
+        self.purex.reset()
 
     def mailbox(self, inputs: list[int], done: MailboxDone) -> None:
         """See Firmware."""
@@ -196,10 +212,18 @@ class Firmware24:
         """See Firmware."""
         return self.initiator.busy()
 
-    def requests(self, index: int) -> None:
+    def room(self) -> bool:
+        """See Firmware: so many entries can be under way."""
+        limit = self.chip.faults.iocbs or IOCBS
+        return len(self.initiator) + len(self.targets.waiting) < limit
+
+    def request(self, entry: bytes) -> None:
         """See Firmware."""
-        for entry in self.chip.fetch(index):
-            self.dispatch(entry, self.chip.respond)
+        self.dispatch(entry, self.chip.answers.respond)
+
+    def notify(self, kind: str, s_id: int) -> None:
+        """See Firmware."""
+        self.notices.happened(self.physical, kind, s_id)
 
     def interrupts_on(self) -> None:
         """See Firmware: link news that came while the driver could not take them."""
@@ -247,6 +271,7 @@ class Firmware24:
             self._link_news = False
             self.handles.clear()
             self.initiator.reset()
+            self.notices.reset()
             self.targets.reset()
             self.chip.async_event(host.ASYNC_LOOP_DOWN, 0, 0, 0)
 
@@ -266,6 +291,8 @@ class Firmware24:
     def link_disturbed(self, kind: str) -> None:
         """LIP or link reset with an unchanged address."""
         if kind == "lip":
+            if self.physical.target:
+                self.notices.happened(self.physical, "link reinit", 0)
             self.chip.async_event(host.ASYNC_LIP, 0xF7F7)
         else:
             self.chip.async_event(host.ASYNC_LOOP_DOWN, 0, 0, 0)
@@ -328,6 +355,17 @@ class Firmware24:
         self.chip.bus.dma.read(long_address(m), min((m[4] << 16 | m[5]) * 4, 1 << 20))
         done(COMPLETE, {})
 
+    def _dump(self, m: list[int], done: MailboxDone) -> None:
+        """Dump RAM; of the RISC's address space there is only the flash."""
+        start, number = m[8] << 16 | m[1], min(m[4] << 16 | m[5], 1 << 18)
+        words = (self.chip.flash_word(address) for address in range(start, start + number))
+        self.chip.bus.dma.write(long_address(m), b"".join(word.to_bytes(4, "little") for word in words))
+        done(COMPLETE, {})
+
+    def _queue(self, m: list[int], done: MailboxDone) -> None:
+        made = isinstance(self.chip, Isp2700) and self.chip.queue_command(m, long_address(m))
+        done(COMPLETE if made else host.COMMAND_ERROR, {1: 0})
+
     def _stop(self, m: list[int], done: MailboxDone) -> None:
         self.reset()
         done(COMPLETE, {})
@@ -360,7 +398,22 @@ class Firmware24:
 
     def _resources(self, m: list[int], done: MailboxDone) -> None:
         vports = 63 if self.chip.model.attributes & 0x4 else 0
-        done(COMPLETE, {1: 2048, 2: 2048, 3: 2048, 6: 2048, 7: 4096, 10: 4096, 11: vports, 12: 0})
+        targets = EXCHANGES - len(self.targets)
+        initiators = EXCHANGES - self.initiator.exchanges
+        iocbs = IOCBS - len(self.initiator) - len(self.targets.waiting)
+        done(
+            COMPLETE,
+            {
+                1: EXCHANGES,
+                2: targets,
+                3: initiators,
+                6: EXCHANGES,
+                7: iocbs,
+                10: IOCBS,
+                11: vports,
+                12: 0,
+            },
+        )
 
     def _data_rate(self, m: list[int], done: MailboxDone) -> None:
         done(COMPLETE, {1: self.chip.model.speed, 2: 0})
@@ -394,11 +447,8 @@ class Firmware24:
     def _initialise(self, m: list[int], done: MailboxDone) -> None:
         block = self.chip.bus.dma.read(long_address(m), 128)
         chip = self.chip
-        response_length, request_length = struct.unpack_from("<HH", block, 36)
-        request_base, response_base = struct.unpack_from("<QQ", block, 44)
-        atio_length, atio_base = struct.unpack_from("<HQ", block, 78)
-        chip.request, chip.response = Ring(request_base, request_length), Ring(response_base, response_length)
-        chip.atio = Ring(atio_base, atio_length if atio_base else 0)
+        chip.base_queues(block)
+        self.exchanges = min(int.from_bytes(block[8:10], "little") or EXCHANGES, EXCHANGES)
         self.options = cast("tuple[int, int, int]", struct.unpack_from("<III", block, 92))
         delay = int.from_bytes(block[88:90], "little")
         chip.coalesce = delay * DELAY_UNIT if self.options[1] & 0xF == COALESCING else 0.0

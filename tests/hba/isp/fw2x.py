@@ -13,9 +13,10 @@ from ..fc.nport import AbortRequest, ElsRequest, NPort, Outcome, Remote, TargetE
 from ..vfio.dma import DmaFault, Segment
 from . import chip as host
 from . import iocb
-from .chip import COMPLETE, EntryDone, MailboxDone, Ring, long_address
+from .chip import COMPLETE, EntryDone, MailboxDone, long_address
 from .ini2x import Initiator2x
 from .models import Family
+from .queues import RequestQueue, ResponseQueue, Ring
 from .regs2x import Isp2300
 from .tgt2x import Target2x
 
@@ -147,10 +148,13 @@ class Firmware2x:
         """See Firmware: this generation is never asked to collect completions."""
         return False
 
-    def requests(self, index: int) -> None:
+    def room(self) -> bool:
+        """See Firmware: commands are counted in resources of their own."""
+        return True
+
+    def request(self, entry: bytes) -> None:
         """See Firmware."""
-        for entry in self.chip.fetch(index):
-            self.dispatch(entry, self.chip.respond)
+        self.dispatch(entry, self.chip.respond)
 
     def dispatch(self, entry: bytes, done: EntryDone) -> None:
         """Execute a queue entry."""
@@ -164,6 +168,10 @@ class Firmware2x:
         except DmaFault as err:
             self.chip.note(f"entry type {entry[0]:02x}: {err}")
             done(entry[:1] + b"\1" + entry[2:3] + bytes((iocb.ENTRY_BAD_PARAMETER,)) + entry[4:64])
+
+    def notify(self, kind: str, s_id: int) -> None:
+        """See Firmware."""
+        self.targets.happened(kind, s_id)
 
     def interrupts_on(self) -> None:
         """See Firmware."""
@@ -378,7 +386,8 @@ class Firmware2x:
         chip = self.chip
         request_length, response_length = struct.unpack_from("<HH", block, 36)
         request_base, response_base = struct.unpack_from("<QQ", block, 40)
-        chip.request, chip.response = Ring(request_base, request_length), Ring(response_base, response_length)
+        responses = ResponseQueue(chip, Ring(response_base, response_length))
+        chip.start_queues(RequestQueue(chip, Ring(request_base, request_length), responses), responses)
         options = block[2]
         self.nport.wwpn = int.from_bytes(block[12:20], "big")
         self.nport.wwnn = int.from_bytes(block[24:32], "big") if block[3] & 0x40 else self.nport.wwpn

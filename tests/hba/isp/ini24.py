@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from collections import deque
 from typing import TYPE_CHECKING
 
 from ..fc import frames as fc
@@ -12,6 +13,7 @@ from ..fc.nport import InitiatorExchange, Outcome, Result
 from ..vfio.dma import DmaFault, Segment
 from . import iocb
 from .chip import EntryDone
+from .queues import ResponseQueue
 
 if TYPE_CHECKING:
     from .fw24 import Firmware24
@@ -48,6 +50,7 @@ class Active:
         "length",
         "nport_handle",
         "override",
+        "queue",
         "segments",
     )
 
@@ -63,6 +66,7 @@ class Active:
         self.handle, self.nport_handle, self.length, self.segments = handle, nport_handle, length, segments
         self.deadline = deadline
         self.exchange: InitiatorExchange | None = None
+        self.queue = firmware.chip.answers
         self.fault = False
         self.override: int | None = None
         self._dma = firmware.chip.bus.dma
@@ -127,18 +131,32 @@ class Initiator24:
         self._firmware = firmware
         self._chip = firmware.chip
         self._active: dict[int, Active] = {}
+        self._waiting: deque[tuple[bytes, ResponseQueue]] = deque()
         self._ticking = False
 
     def reset(self) -> None:
         """Forget everything; the exchanges are ended by the port."""
         self._active.clear()
+        self._waiting.clear()
+
+    def __len__(self) -> int:
+        """Commands that have not ended."""
+        return len(self._active) + len(self._waiting)
+
+    @property
+    def exchanges(self) -> int:
+        """Exchanges in use."""
+        return len(self._active)
 
     def busy(self) -> bool:
         """Commands are active."""
         return bool(self._active)
 
     def command(self, entry: bytes, done: EntryDone) -> None:
-        """Command type 7."""
+        """Command type 7; without a free exchange it waits for one."""
+        if len(self._active) >= self._firmware.exchanges and self._chip.habits.exchange_limit:
+            self._waiting.append((entry, self._chip.answers))
+            return
         handle, nport_handle, timeout, number = HEAD_7.unpack_from(entry, 4)
         flags, attribute = entry[24], entry[26] & 7
         length = int.from_bytes(entry[44:48], "little")
@@ -171,7 +189,7 @@ class Initiator24:
         if exchange is None:
             status = iocb.CS_LOGGED_OUT if firmware.ready else iocb.CS_PORT_UNAVAILABLE
             for reply in status_entries(handle, status, Response(), 0, 0, fc.NO_ID):
-                self._chip.complete(reply)
+                self._chip.complete(reply, 0, active.queue)
             return
         active.exchange = exchange
         self._active[handle] = active
@@ -208,7 +226,11 @@ class Initiator24:
         length = active.length if result.outcome is Outcome.DONE else 0
         ox_id = active.exchange.ox_id if active.exchange else fc.NO_ID
         for reply in status_entries(active.handle, completion, result.response, length, moved, ox_id):
-            self._chip.complete(reply, moved)
+            self._chip.complete(reply, moved, active.queue)
+        while self._waiting and len(self._active) < self._firmware.exchanges:
+            entry, self._chip.answers = self._waiting.popleft()
+            self.command(entry, self._chip.answers.respond)
+            self._chip.answers = self._chip.responses
 
     # Task management and aborts.
 
@@ -258,9 +280,19 @@ class Initiator24:
             done(entry[:1] + b"\1" + entry[2:8] + status.to_bytes(2, "little") + entry[10:64])
 
         if active is None or active.exchange is None:
-            completed(iocb.CS_IOCB_ERROR)
+            completed(iocb.CS_COMPLETE if self._abort_waiting(target) else iocb.CS_IOCB_ERROR)
         elif options & NO_ABTS:
             active.exchange.finish(Outcome.ABORTED, Response())
             completed(iocb.CS_COMPLETE)
         else:
             active.exchange.abort(lambda accepted: completed(iocb.CS_COMPLETE))
+
+    def _abort_waiting(self, handle: int) -> bool:
+        """A command that has no exchange yet comes back as aborted."""
+        found = next((one for one in self._waiting if one[0][4:8] == handle.to_bytes(4, "little")), None)
+        if found is None:
+            return False
+        self._waiting.remove(found)
+        for reply in status_entries(handle, iocb.CS_ABORTED, Response(), 0, 0, fc.NO_ID):
+            self._chip.complete(reply, 0, found[1])
+        return True

@@ -11,7 +11,7 @@ from ..fc.media import LOOP_ORDER
 from ..fc.nport import Outcome, Remote
 from ..vfio.dma import Segment
 from . import chip as host
-from . import iocb
+from . import iocb, purex24
 from .chip import COMPLETE, EntryDone, MailboxDone, long_address
 
 if TYPE_CHECKING:
@@ -185,6 +185,9 @@ class Logins24:
     def els(self, entry: bytes, done: EntryDone) -> None:
         """Link service pass-through, and termination of a received exchange."""
         (flags,) = struct.unpack_from("<H", entry, 30)
+        if flags >> 13 & 3 in (purex24.ACCEPT, purex24.REJECT):
+            self._firmware.purex.answer(entry, done)
+            return
         if flags >> 13 & 3 == ELS_TERMINATE:
             (address,) = struct.unpack_from("<I", entry, 16)
             self._firmware.targets.terminate(address)

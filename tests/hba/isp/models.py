@@ -16,6 +16,7 @@ class Family(Enum):
     ISP2200 = "2200"
     ISP2300 = "2300"
     ISP2400 = "2400"
+    ISP2700 = "2700"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,13 @@ class Model:
     firmware: tuple[int, int, int]
     attributes: int
     speed: int
-    """Data rate code of the link: 0 1G, 1 2G, 3 4G, 4 8G."""
+    """Data rate code of the link: 0 1G, 1 2G, 3 4G, 4 8G, 5 16G."""
     fpm_revision: int = 0
     """Low byte of the frame buffer command register while the FPM registers are selected."""
     nvram_in_flash: bool = False
 
 
-NPIV = 0x4
+NPIV, MULTI_QUEUE = 0x4, 0x40
 TPX_2K_LOGINS = 0x117
 
 MODELS = {
@@ -63,6 +64,7 @@ MODELS = {
         Model(
             "2532", Family.ISP2400, PciIdentity(0x2532, 2, 0x015C), (8, 7, 0), NPIV, 4, nvram_in_flash=True
         ),
+        Model("2261", Family.ISP2700, PciIdentity(0x2261, 1, 0x029B), (9, 12, 0), NPIV | MULTI_QUEUE, 5),
     )
 }
 
@@ -113,6 +115,15 @@ def nvram_2400(settings: Settings) -> bytes:
     )
     total = sum(struct.unpack("<127I", image[:508]))
     struct.pack_into("<I", image, 508, -total & 0xFFFFFFFF)
+    return bytes(image)
+
+
+def nvram_2700(settings: Settings) -> bytes:
+    """As for the 24xx, with fabric notifications off."""
+    image = bytearray(nvram_2400(settings))
+    struct.pack_into("<H", image, 406, 0x80)
+    image[508:] = bytes(4)
+    struct.pack_into("<I", image, 508, -sum(struct.unpack("<128I", image)) & 0xFFFFFFFF)
     return bytes(image)
 
 

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import struct
+from collections import deque
 
 from ..fc.media import AnyMedium
 from ..loop import Loop
+from ..vfio.dma import DmaFault
 from ..vfio.protocol import IRQ_EVENTFD, IRQ_MSI, IRQ_MSIX, IRQ_NORESIZE
-from .chip import ENTRY, EVENT_ATIO, Chip, Event, Ring, Tracer
+from .chip import EVENT_ATIO, Chip, Event, Tracer
 from .models import Model, Settings, nvram_2400
+from .queues import ENTRY, RequestQueue, ResponseQueue, Ring
 
 FLASH_ADDRESS, FLASH_DATA, CONTROL, INTERRUPT_CONTROL, INTERRUPT_STATUS = 0x00, 0x04, 0x08, 0x0C, 0x10
 REQUEST_IN, REQUEST_OUT, RESPONSE_IN, RESPONSE_OUT = 0x1C, 0x20, 0x24, 0x28
@@ -41,6 +44,17 @@ class Isp2400(Chip):
     ) -> None:
         """``interrupt``: ``intx``, ``msi`` or ``msix``, the best the board offers."""
         super().__init__(loop, medium, model, settings, name, tracer)
+        self.add_regions(interrupt)
+        self._nvram = nvram_2400(settings)
+        self._flash: dict[int, int] = {}
+        self._registers: dict[int, int] = {}
+        self._risc_reset = False
+        self.atio = Ring()
+        self.atio_out = 0
+        self._unread: deque[bytes] = deque()
+
+    def add_regions(self, interrupt: str) -> None:
+        """BARs and interrupts."""
         self.config.add_io_bar(0, 256)
         self.config.add_memory_bar(1, 0x4000, wide=True)
         self._regions |= {0: 256, 1: 0x4000}
@@ -50,17 +64,39 @@ class Isp2400(Chip):
         if interrupt == "msix":
             self.config.add_msix(MSIX_VECTORS, 1, 0x2000, 0x3000)
             self._irqs[IRQ_MSIX] = (IRQ_EVENTFD | IRQ_NORESIZE, MSIX_VECTORS)
-        self._nvram = nvram_2400(settings)
-        self._flash: dict[int, int] = {}
-        self._registers: dict[int, int] = {}
-        self._risc_reset = False
-        self.atio = Ring()
 
     def reset_registers(self) -> None:
         """See Chip."""
         self._registers = {}
         self._risc_reset = False
+
+    def base_queues(self, block: bytes) -> None:
+        """The queues that the control block describes."""
+        response_length, request_length = struct.unpack_from("<HH", block, 36)
+        request_base, response_base = struct.unpack_from("<QQ", block, 44)
+        responses = ResponseQueue(self, Ring(response_base, response_length))
+        requests = RequestQueue(self, Ring(request_base, request_length), responses)
+        self.start_queues(requests, responses, self.atio_ring(block))
+
+    @staticmethod
+    def atio_ring(block: bytes) -> Ring:
+        """The ATIO queue that the control block describes, if any."""
+        length, base = struct.unpack_from("<HQ", block, 78)
+        return Ring(base, length if base else 0)
+
+    def start_queues(
+        self, requests: RequestQueue, responses: ResponseQueue, atio: Ring | None = None
+    ) -> None:
+        """See Chip."""
+        super().start_queues(requests, responses)
+        self.atio = atio or Ring()
+        self.atio_out = 0
+
+    def stop_queues(self) -> None:
+        """See Chip."""
+        super().stop_queues()
         self.atio = Ring()
+        self._unread.clear()
 
     # Reading.
 
@@ -86,6 +122,10 @@ class Isp2400(Chip):
             return ENABLE_RISC if self.interrupts else 0
         if offset == HCCR:
             return RISC_RESET if self._risc_reset else 0
+        if offset == REQUEST_OUT:
+            return self.request.index
+        if offset == RESPONSE_IN:
+            return self.response.index
         value = self._registers.get(offset, 0)
         if offset == CONTROL:
             return value & ~(SOFT_RESET | DMA_ACTIVE)
@@ -100,8 +140,13 @@ class Isp2400(Chip):
             self._command(value >> 28)
         elif offset == REQUEST_IN:
             self._registers[REQUEST_IN] = value
-            self.firmware.requests(value)
-            self._registers[REQUEST_OUT] = self.request.index
+            self.requests.moved(value)
+        elif offset == RESPONSE_OUT:
+            self._registers[RESPONSE_OUT] = value
+            self.responses.taken(value)
+        elif offset == ATIO_OUT:
+            self._registers[ATIO_OUT] = value
+            self.atios_taken(value)
         elif MAILBOX <= offset < MAILBOX_END:
             for place in range(0, len(data) - 1, 2):
                 number = (offset + place - MAILBOX) >> 1
@@ -157,24 +202,46 @@ class Isp2400(Chip):
 
     # Queues.
 
-    def response_moved(self) -> None:
-        """See Chip."""
-        self._registers[RESPONSE_IN] = self.response.index
-
-    def response_drained(self) -> bool:
-        """See Chip."""
-        return self._registers.get(RESPONSE_OUT, -1) == self.response.index
-
     def give_atio(self, entry: bytes) -> None:
-        """Put an entry on the ATIO queue and tell the host; DmaFault goes to the caller."""
+        """Put an entry on the ATIO queue and tell the host; DmaFault goes to the caller.
+
+        While the queue is full, entries wait.
+        """
         if not self.atio.length:
             return
         if self.tracer is not None:
             self.tracer.entry(self, "<a", entry)
+        if self._unread or not self._fits(entry):
+            if not self._unread:
+                self.note("ATIO queue full")
+            self._unread.append(entry)
+            return
+        self._put_atio(entry)
+        self.announce_atios()
+
+    def _fits(self, entry: bytes) -> bool:
+        return not self.habits.back_pressure or -(-len(entry) // ENTRY) <= self.atio.free(self.atio_out)
+
+    def _put_atio(self, entry: bytes) -> None:
         place = self.atio.advance()
         for start in range(ENTRY, len(entry), ENTRY):
             self.bus.dma.write(self.atio.advance(), entry[start : start + ENTRY].ljust(ENTRY, b"\0"))
         self.publish(place, entry[:ENTRY].ljust(ENTRY, b"\0"))
         self._registers[ATIO_IN] = self.atio.index
+
+    def announce_atios(self) -> None:
+        """Tell the host that there is something on the ATIO queue."""
         if not any(event.code == EVENT_ATIO for event in self._queue):
             self.post(Event(EVENT_ATIO, 0, {}))
+
+    def atios_taken(self, out: int) -> None:
+        """The host moved the ATIO queue's out-pointer."""
+        self.atio_out = out
+        if not self._unread:
+            return
+        while self._unread and self._fits(self._unread[0]):
+            try:
+                self._put_atio(self._unread.popleft())
+            except DmaFault as err:
+                self.note(f"ATIO queue: {err}")
+        self.announce_atios()

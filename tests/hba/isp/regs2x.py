@@ -162,7 +162,10 @@ class Isp2300(Chip):
         if MAILBOX <= offset < MAILBOX + 64:
             self.mailbox_in[(offset - MAILBOX) >> 1] = value
         elif offset == REQUEST_IN:
-            self.firmware.requests(value)
+            self.requests.moved(value)
+        elif offset == RESPONSE_OUT:
+            self._registers[RESPONSE_OUT] = value
+            self.responses.taken(value)
         elif offset == HOST_SEMAPHORE:
             self._host_semaphore = value & 1
         else:
@@ -199,10 +202,6 @@ class Isp2300(Chip):
         self.firmware.reset()
         self.mailbox_out[: len(PRODUCT_ID)] = PRODUCT_ID
 
-    def response_drained(self) -> bool:
-        """See Chip."""
-        return self._registers.get(RESPONSE_OUT, -1) == self.response.index
-
     def fast_ctio(self, handle: int) -> None:
         """Complete a CTIO without a queue entry: handle low in the host status, high in mailbox 2."""
         self.post(Event(EVENT_FAST_CTIO, handle & 0xFFFF, {2: handle >> 16}))
@@ -224,13 +223,11 @@ class Isp2200(Isp2300):
         self._semaphore = False
         self._waiting = False
         self._loading = False
-        self._response_out = -1
 
     def reset_registers(self) -> None:
         """See Chip."""
         super().reset_registers()
         self._semaphore = self._waiting = self._loading = False
-        self._response_out = -1
 
     def special_value(self, offset: int) -> int | None:
         """See Isp2300."""
@@ -267,9 +264,9 @@ class Isp2200(Isp2300):
             self._loading = True
         elif self.request.length and not self._loading:
             if number == 4:
-                self.firmware.requests(value)
+                self.requests.moved(value)
             elif number == 5:
-                self._response_out = value
+                self.responses.taken(value)
 
     def doorbell(self) -> None:
         """See Chip."""
@@ -293,10 +290,6 @@ class Isp2200(Isp2300):
         if not locked and self._waiting:
             self._waiting = False
             self.unhold()
-
-    def response_drained(self) -> bool:
-        """See Chip."""
-        return self._response_out == self.response.index
 
     def fast_ctio(self, handle: int) -> None:
         """Complete a CTIO without a queue entry: an asynchronous event with the handle."""

@@ -15,9 +15,10 @@ from ..fc import frames as fc
 from ..fc.frames import Response
 from ..fc.nport import AbortRequest, ElsRequest, TargetExchange
 from ..vfio.dma import DmaFault, Segment
-from . import iocb
-from .chip import ENTRY, EntryDone
+from . import iocb, notices
+from .chip import EntryDone
 from .models import Family
+from .queues import ENTRY
 
 if TYPE_CHECKING:
     from .fw2x import Firmware2x
@@ -202,6 +203,8 @@ class Target2x:
         elif flags & TERMINATE:
             self._drop(rx_id)
             finish(CTIO_OK)
+        elif self._chip.faults.ctio_fails():
+            finish(self._chip.faults.ctio_status)
         else:
             self._carry_out(entry, rx_id, exchange, flags, finish)
 
@@ -445,6 +448,18 @@ class Target2x:
         self._cut(CTIO_LIP_RESET, lambda x: True)
         if self.enabled:
             self._notify(0, NOTIFY_LIP_RESET, None)
+
+    def happened(self, kind: str, s_id: int) -> None:
+        """An event of `notices`, at one remote port or (0) at all of them."""
+        notice = notices.known(kind)
+        if notice.ends:
+            self._cut(notice.ends, lambda x: s_id in (0, x.s_id))
+        if notice.logout:
+            nport = self._firmware.nport
+            for remote in [one for one in nport.remotes.values() if s_id in (0, one.port_id)]:
+                nport.drop_login(remote)
+        if notice.code and self.enabled:
+            self._notify(s_id, notice.code, None)
 
     def link_lost(self) -> None:
         """The cable is out."""

@@ -4,94 +4,25 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
 
 import pytest
-from hba.entries24 import DATA, INITIATOR, READ, SENSE, WRITE, build
+from hba.entries24 import (
+    DATA,
+    INITIATOR,
+    READ,
+    SENSE,
+    WRITE,
+    TargetSide,
+    acknowledge,
+    ctio7,
+    finish,
+    serve_logins,
+)
 from hba.fc import frames as fc
 from hba.fc.media import FrameFault
 from hba.fc.nport import Outcome
-from hba.fc.scripted import ScriptedInitiator, Task
-from hba.hostside import Driver2400
+from hba.fc.scripted import ScriptedInitiator
 from hba.isp import iocb
-from hba.isp.regs24 import Isp2400
-from hba.loop import Loop
-
-TargetSide = tuple[Loop, Isp2400, Driver2400, ScriptedInitiator]
-
-
-def acknowledge(notify: bytes, *, terminate: bool = False, srr: tuple[int, int, int] = (0, 0, 0)) -> bytes:
-    entry = bytearray(64)
-    entry[0:2] = bytes((iocb.NOTIFY_ACK, 1))
-    entry[8:10] = notify[8:10]
-    entry[12] = 8 if terminate else 0
-    entry[14:30] = notify[14:30]
-    entry[30], entry[53], entry[54] = srr
-    entry[62:64] = notify[62:64]
-    return bytes(entry)
-
-
-def serve_logins(driver: Driver2400, wanted: list[int]) -> None:
-    """Acknowledge link service notifies in order."""
-    for code in wanted:
-        notify = driver.atio(iocb.NOTIFY)
-        assert struct.unpack_from("<H", notify, 16)[0] == 0x46
-        assert notify[18] == code
-        driver.submit(acknowledge(notify))
-        assert driver.response(iocb.NOTIFY_ACK)[16] == 1
-
-
-@pytest.fixture
-def target_side() -> Iterator[TargetSide]:
-    """A chip in target mode with a scripted initiator logged in."""
-    loop, chip, driver = build()
-    driver.start(0x4036)
-    initiator = ScriptedInitiator(loop, chip.medium, INITIATOR)
-    initiator.plug()
-    address = chip.port.port_id
-    outcomes: list[Outcome] = []
-    initiator.nport.login(address, lambda outcome, payload: outcomes.append(outcome))
-    serve_logins(driver, [fc.ELS_PLOGI])
-    driver.wait(lambda: outcomes == [Outcome.DONE], "PLOGI")
-    initiator.nport.process_login(address, lambda outcome, payload: outcomes.append(outcome))
-    serve_logins(driver, [fc.ELS_PRLI])
-    driver.wait(lambda: len(outcomes) == 2, "PRLI")
-    yield loop, chip, driver, initiator
-    driver.close()
-
-
-def ctio7(
-    atio: bytes,
-    flags: int,
-    segments: Sequence[tuple[int, int]] = (),
-    *,
-    scsi: int = 0,
-    residual: int = 0,
-    sense: bytes = b"",
-    info: bytes = b"",
-    offset: int = 0,
-) -> bytes:
-    entry = bytearray(64)
-    entry[0:2] = bytes((iocb.CTIO_7, 1))
-    struct.pack_into("<I", entry, 4, 0x20000005)
-    struct.pack_into("<H", entry, 12, len(segments))
-    entry[20:24] = atio[4:8]
-    struct.pack_into("<HI", entry, 26, flags, residual)
-    struct.pack_into("<H", entry, 34, scsi)
-    if flags & 0x40:
-        struct.pack_into("<H", entry, 24, len(sense))
-        struct.pack_into("<H", entry, 36, len(info))
-        entry[40:64] = iocb.swap_padded(info + sense, 24)
-        return bytes(entry)
-    struct.pack_into("<I", entry, 36, offset)
-    struct.pack_into("<I", entry, 44, sum(length for _, length in segments))
-    if segments:
-        struct.pack_into("<QI", entry, 52, *segments[0])
-    return bytes(entry)
-
-
-def finish(driver: Driver2400, task: Task) -> None:
-    driver.wait(lambda: task.done, "the end of the command")
 
 
 def test_target_read_write_status(target_side: TargetSide) -> None:
@@ -190,7 +121,6 @@ def test_target_abort(target_side: TargetSide, reject: bool) -> None:
     task.exchange.abort(answers.append)
     received = driver.response(iocb.ABTS_RECEIVED)
     assert received[60:64] == atio[4:8]
-    assert driver.response(iocb.CTIO_7)[8] == 2
     response = bytearray(received)
     response[0], response[23] = iocb.ABTS_RESPONSE, fc.R_BA_RJT if reject else fc.R_BA_ACC
     response[12:14] = bytes(2)
@@ -200,6 +130,7 @@ def test_target_abort(target_side: TargetSide, reject: bool) -> None:
         assert struct.unpack_from("<H", entry, 8)[0] == 0x31
         assert entry[52] == 0x1E
         driver.submit(ctio7(atio, 0x4000))
+        assert driver.response(iocb.CTIO_7)[8] == 2
         assert driver.response(iocb.CTIO_7)[8] == 1
     driver.submit(bytes(response))
     assert struct.unpack_from("<H", driver.response(iocb.ABTS_RESPONSE), 8)[0] == 0
@@ -280,10 +211,8 @@ def test_target_login_refused_and_logout(target_side: TargetSide) -> None:
     assert not chip.port.remotes[initiator.port_id].plogi
 
 
-def test_target_queue_full_and_lost_ctio(target_side: TargetSide) -> None:
+def test_target_lost_ctio(target_side: TargetSide) -> None:
     _, chip, driver, initiator = target_side
-    chip.faults.queue_full = 1
-    assert initiator.scsi(chip.port.port_id, bytes(6)).status == fc.STATUS_FULL
     chip.faults.lose = 1
     task = initiator.start(chip.port.port_id, bytes(6))
     driver.submit(ctio7(driver.atio(iocb.ATIO_7), 0x8040))

@@ -629,3 +629,49 @@ def test_target_on_a_loop() -> None:
     bench.initiator.unplug()
     bench.driver.event(0x8010)
     bench.driver.close()
+
+
+def test_a_driver_that_is_late_loses_nothing(bench: Bench) -> None:
+    number = 150
+    driver = bench.driver
+    tasks = [bench.initiator.start(bench.address, bytes(6), lun=each) for each in range(number)]
+    # Nothing is read meanwhile: more commands than the queue has room for.
+    bench.loop.run_for(1)
+    assert bench.chip.response.free(bench.chip.responses.out) == 0
+    luns = []
+    for _ in tasks:
+        atio = driver.response(iocb.ATIO_2)
+        luns.append(struct.unpack_from("<H", atio, 40)[0])
+        driver.submit(ctio(atio, 1 | tgt2x.NO_DATA | FULL_FAST | tgt2x.SEND_STATUS))
+    for task in tasks:
+        bench.end(task)
+    assert luns == list(range(number))
+
+
+def test_ctios_fail_as_wanted(bench: Bench) -> None:
+    task, atio = bench.begin(bytes(6))
+    bench.chip.faults.ctio_failures, bench.chip.faults.ctio_status = 1, tgt2x.CTIO_TIMEOUT
+    for expected in (tgt2x.CTIO_TIMEOUT, tgt2x.CTIO_OK):
+        bench.driver.submit(ctio(atio, 1 | tgt2x.NO_DATA | tgt2x.SEND_STATUS))
+        assert bench.driver.response(iocb.CTIO_2)[14] == expected
+    bench.end(task)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "status"),
+    [
+        ("port logout", 0x29, 0x29),
+        ("port config", 0x2A, 0x2A),
+        ("lip reset", 0x0E, 0x0E),
+        ("resource", 0x34, 1),
+    ],
+)
+def test_events(bench: Bench, kind: str, code: int, status: int) -> None:
+    _, atio = bench.begin(bytes(6))
+    bench.chip.notify(kind, INITIATOR)
+    notify = bench.driver.response(iocb.NOTIFY)
+    assert struct.unpack_from("<H", notify, 16)[0] == code
+    bench.driver.submit(ack(notify), ctio(atio, 1 | tgt2x.NO_DATA | tgt2x.SEND_STATUS))
+    assert bench.driver.response(iocb.NOTIFY_ACK)[16] == tgt2x.ACK_OK
+    assert bench.driver.response(iocb.CTIO_2)[14] == status
+    assert bench.chip.port.remotes[bench.initiator.port_id].plogi == (kind != "port logout")

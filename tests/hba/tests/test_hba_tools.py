@@ -147,12 +147,29 @@ def test_control_verbs() -> None:
         1000,
         7,
     )
+    slow = {
+        "request_rate": 3,
+        "stall": True,
+        "exchanges": 2,
+        "iocbs": 4,
+        "ctio_failures": 1,
+        "ctio_status": 41,
+    }
+    control.execute({"do": "chip", "board": "hba0", **slow})
+    assert {key: getattr(first.faults, key) for key in slow} == slow
+    habits = control.execute({"do": "habits", "board": "hba0", "abts_ends_ctio": True})
+    assert habits["abts_ends_ctio"]
+    assert habits["back_pressure"]
+    assert first.habits.abts_ends_ctio
+    for board in ("hba0", "hba1"):
+        control.execute({"do": "notify", "board": board, "kind": "lip reset"})
     control.execute({"do": "frames", "kind": "data", "count": 2, "clip": 100})
     control.execute({"do": "frames", "kind": "els", "delay": 1})
     assert len(bed.medium.wire.faults) == 2
     control.execute({"do": "calm"})
     assert not bed.medium.wire.faults
     assert not first.faults.any()
+    assert not first.faults.stall
     control.execute({"do": "disconnect", "board": "hba0"})
     control.execute({"do": "crash", "board": "hba0"})
     assert not first.port.online
@@ -171,6 +188,12 @@ def test_control_verbs() -> None:
         ({"do": "chip", "board": "hba0", "lose": -1}, "not negative"),
         ({"do": "chip", "board": "hba0", "lose": True}, "not True"),
         ({"do": "frames", "kind": "x"}, "no frames 'x'"),
+        ({"do": "chip", "board": "hba0", "stall": 1}, "true or false"),
+        ({"do": "habits", "board": "hba0", "kind": True}, "known are back_pressure"),
+        ({"do": "habits", "board": "hba0", "back_pressure": 0}, "true or false"),
+        ({"do": "notify", "board": "hba0"}, "have to be text"),
+        ({"do": "notify", "board": "hba0", "kind": "x"}, "known are lip reset"),
+        ({"do": "notify", "board": "hba0", "kind": "lip reset", "port": "x"}, "not a WWN"),
         ({"do": "swap", "board": "hba0", "with": "hba7"}, "no board 'hba7'"),
     ],
 )
@@ -257,7 +280,7 @@ def test_serial_memory() -> None:
 def test_models_and_memory() -> None:
     with pytest.raises(ValueError, match="known are 2200"):
         make_chip(Loop(), Switch(Loop()), "9999", Settings(1, 2), "x")
-    assert set(MODELS) == {"2200", "2300", "2312", "2432", "2532"}
+    assert set(MODELS) == {"2200", "2300", "2312", "2432", "2532", "2261"}
     memory = Memory(Bus(), 4096)
     memory.allocate(4000)
     with pytest.raises(HostError, match="used up"):

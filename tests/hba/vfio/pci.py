@@ -68,11 +68,11 @@ class ConfigSpace:
         self._allow(MSI_OFFSET + 2, "<HIIH", 0x71, 0xFFFFFFFC, 0xFFFFFFFF, 0xFFFF)
         self._link(MSI_OFFSET)
 
-    def add_msix(self, vectors: int, bar: int, table: int, pending: int) -> None:
-        """MSI-X with its table and pending bits in a memory BAR."""
-        self._set(MSIX_OFFSET, "<BBHII", 0x11, 0, vectors - 1, table | bar, pending | bar)
-        self._allow(MSIX_OFFSET + 2, "<H", 0xC000)
-        self._link(MSIX_OFFSET)
+    def add_msix(self, vectors: int, bar: int, table: int, pending: int, offset: int = MSIX_OFFSET) -> None:
+        """MSI-X with its table and pending bits in a memory BAR; ``offset``: of the capability."""
+        self._set(offset, "<BBHII", 0x11, 0, vectors - 1, table | bar, pending | bar)
+        self._allow(offset + 2, "<H", 0xC000)
+        self._link(offset)
 
     def read(self, offset: int, count: int) -> bytes:
         """Read within the 256 bytes."""

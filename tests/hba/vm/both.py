@@ -51,7 +51,7 @@ def exercise(lab: Lab, initiator: Machine, own: Chip, target: Chip, disk: str) -
     """64 MiB verified, LUN reset, an aborted command, a cable pull during I/O."""
     initiator.run(BIG_VERIFY.format(disk=disk), timeout=500)
     initiator.run(f"sg_reset -d {disk}")
-    _abort(lab, initiator, target, disk)
+    abort(lab, initiator, target, disk)
     if lab.kernel.series in UNFORGIVING:
         print("    cable pull left out: this kernel's LIO target never takes the initiator back", flush=True)
         return
@@ -63,7 +63,7 @@ def exercise(lab: Lab, initiator: Machine, own: Chip, target: Chip, disk: str) -
     during_verify(lab, initiator, disk, lambda: cable_pull(lab, own, 14), size="2m")
 
 
-def _abort(lab: Lab, machine: Machine, target: Chip, disk: str) -> None:
+def abort(lab: Lab, machine: Machine, target: Chip, disk: str) -> None:
     """Lose the data of a write.
 
     The initiator gives up and sends ABTS, the target answers, the retry succeeds.

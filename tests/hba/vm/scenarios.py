@@ -77,7 +77,8 @@ def log_is_clean(machine: Machine) -> None:
     check(not bad, "kernel log: " + "; ".join(bad[:5]))
 
 
-def _attach_and_verify(lab: Lab, model: str, **settings: str) -> tuple[Machine, Chip, ScriptedTarget, str]:
+def attach_and_verify(lab: Lab, model: str, **settings: str) -> tuple[Machine, Chip, ScriptedTarget, str]:
+    """A machine with one board and a scripted target; ext4 and fio on its disk."""
     target = lab.target()
     chip = lab.board(model, **settings)
     machine = lab.boot()
@@ -88,7 +89,7 @@ def _attach_and_verify(lab: Lab, model: str, **settings: str) -> tuple[Machine, 
     return machine, chip, target, disk
 
 
-def _recovers(machine: Machine, chip: Chip, disk: str, cause: Callable[[], None]) -> None:
+def recovers(machine: Machine, chip: Chip, disk: str, cause: Callable[[], None]) -> None:
     """Cause a chip reset, wait until the port is back and verify data."""
     before = chip.epoch
     cause()
@@ -98,13 +99,14 @@ def _recovers(machine: Machine, chip: Chip, disk: str, cause: Callable[[], None]
     verify(machine, disk, "2m")
 
 
-def _reset_scenario(lab: Lab, model: str) -> None:
-    machine, chip, _, disk = _attach_and_verify(lab, model)
+def reset_scenario(lab: Lab, model: str) -> None:
+    """The same, and two chip resets."""
+    machine, chip, _, disk = attach_and_verify(lab, model)
     host = machine.run(f"host_by_wwn {chip.settings.wwpn:016x}").strip()
     # 0x2025c, which the driver reads in decimal, is its code for a chip reset.
     reset = f"echo {0x2025C} >/sys/class/scsi_host/{host}/device/reset"
-    _recovers(machine, chip, disk, lambda: void(machine.run(reset)))
-    _recovers(machine, chip, disk, chip.system_error)
+    recovers(machine, chip, disk, lambda: void(machine.run(reset)))
+    recovers(machine, chip, disk, chip.system_error)
     log_is_clean(machine)
 
 
@@ -115,31 +117,31 @@ def void(_: object) -> None:
 @scenario("2432", smoke=True)
 def isp2432(lab: Lab) -> None:
     """ISP2432: Online, disk, ext4, fio, recovery from a chip reset and from a firmware crash."""
-    _reset_scenario(lab, "2432")
+    reset_scenario(lab, "2432")
 
 
 @scenario("2532", smoke=True)
 def isp2532(lab: Lab) -> None:
     """ISP2532: the same."""
-    _reset_scenario(lab, "2532")
+    reset_scenario(lab, "2532")
 
 
 @scenario("2312", smoke=True)
 def isp2312(lab: Lab) -> None:
     """ISP2312: Online, disk, ext4, fio (the driver cannot recover this generation from a chip reset)."""
-    _attach_and_verify(lab, "2312")
+    attach_and_verify(lab, "2312")
 
 
 @scenario("2300", smoke=True)
 def isp2300(lab: Lab) -> None:
     """ISP2300: the same."""
-    _attach_and_verify(lab, "2300")
+    attach_and_verify(lab, "2300")
 
 
 @scenario("2200")
 def isp2200(lab: Lab) -> None:
     """ISP2200: the same, with eight mailboxes and a semaphore instead of a host status register."""
-    _attach_and_verify(lab, "2200")
+    attach_and_verify(lab, "2200")
 
 
 @scenario("2312-loop")
@@ -158,7 +160,7 @@ def _on_loop(lab: Lab, model: str) -> None:
     from .faultruns import during_verify
 
     lab.use_loop()
-    machine, chip, _, disk = _attach_and_verify(lab, model)
+    machine, chip, _, disk = attach_and_verify(lab, model)
     port_type = machine.run(f"cat /sys/class/fc_host/$(host_by_wwn {chip.settings.wwpn:016x})/port_type")
     check("NLPort" in port_type or "LPort" in port_type, f"the driver sees {port_type.strip()}, not a loop")
     during_verify(lab, machine, disk, lambda: lab.medium.disturb(chip.port))
@@ -168,13 +170,13 @@ def _on_loop(lab: Lab, model: str) -> None:
 @scenario("2432-intx")
 def isp2432_intx(lab: Lab) -> None:
     """ISP2432 with a level interrupt only."""
-    _attach_and_verify(lab, "2432", interrupt="intx")
+    attach_and_verify(lab, "2432", interrupt="intx")
 
 
 @scenario("2432-msi")
 def isp2432_msi(lab: Lab) -> None:
     """ISP2432 with one MSI vector."""
-    _attach_and_verify(lab, "2432", interrupt="msi")
+    attach_and_verify(lab, "2432", interrupt="msi")
 
 
 @scenario("faults")
