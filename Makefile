@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # make demo      the main job end to end in a virtual machine, with a verdict
+# make demo-fc   the main job over Fibre Channel, on two emulated boards in two virtual machines
 # make test      everything: unit tests, checks of the sources, tests in the virtual machine
 # make test-long [ROUNDS=10000 SEED=]  the tests that go on for as long as they are told to
 # make vm TEST=tests/vm/guest/test_x.py[::name]     build the modules, run one test in the virtual machine
@@ -34,7 +35,7 @@ KIND ?= kasan
 HBA_SCENARIOS := 2432 2532 2312 2300 scst-one-vm
 INSTALL_KDIR = $(or $(KDIR),/lib/modules/$(shell uname -r)/build)
 
-.PHONY: all demo test test-long test-hba unit vm shell bench lint lint-python lint-kernel test-kernels test-debug modules docs install setup clean
+.PHONY: all demo demo-fc test test-long test-hba unit vm shell bench lint lint-python lint-kernel test-kernels test-debug modules docs install setup clean
 
 all: modules
 
@@ -43,6 +44,10 @@ setup:
 
 demo: setup
 	@$(PY) -m tests.vm.demo
+
+demo-fc: setup
+	@$(PY) tests/hba/run.py setup --kernel 6.1
+	@PYTHONPATH=tests $(PY) -m hba.vm.demo
 
 test: setup
 	@$(PY) -m tests.vm.suite

@@ -73,11 +73,17 @@ luns_of() {
 	units "$1" "$2" | sed 's/.*://'
 }
 
+# unit_of INITIATOR TARGET LUN: its SCSI address
+unit_of() {
+	local address
+	for address in $(units "$1" "$2"); do
+		[ "${address##*:}" = "$3" ] && echo "$address" && return 0
+	done
+	return 1
+}
+
 # lun_of INITIATOR TARGET LUN: its block device
 lun_of() {
 	local address
-	for address in $(units "$1" "$2"); do
-		[ "${address##*:}" = "$3" ] && echo "/dev/$(ls "/sys/bus/scsi/devices/$address/block")" && return 0
-	done
-	return 1
+	address=$(unit_of "$1" "$2" "$3") && echo "/dev/$(ls "/sys/bus/scsi/devices/$address/block")"
 }

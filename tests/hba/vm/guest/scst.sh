@@ -10,18 +10,28 @@ scst_load() {
 	load configfs
 	load loop
 	load target_core_mod
-	for module in scst scst_fileio scst_nullio scst_qla2xxx; do
+	for module in scst scst_fileio scst_blockio scst_nullio scst_qla2xxx; do
 		grep -q "^$module " /proc/modules || insmod "/extra/$module.ko" || return 1
 	done
 	[ -d "$SCST" ] || mount -t configfs configfs /sys/kernel/config
 }
 
-# scst_file NAME MIB: a device on a file
+# scst_file NAME MIB: a device on a file, which may be there already
 scst_file() {
-	dd if=/dev/zero of="/tmp/$1" bs=1M count="$2" 2>/dev/null
+	[ -e "/tmp/$1" ] || dd if=/dev/zero of="/tmp/$1" bs=1M count="$2" 2>/dev/null
 	mkdir "$SCST/devices/fileio/$1" || return 1
 	echo "/tmp/$1" >"$SCST/devices/fileio/$1/path"
 	echo 1 >"$SCST/devices/fileio/$1/enabled"
+}
+
+# scst_disk NAME MIB: a device on a block device, which is a file's
+scst_disk() {
+	local loop
+	dd if=/dev/zero of="/tmp/$1" bs=1M count="$2" 2>/dev/null
+	loop=$(losetup -f) && losetup "$loop" "/tmp/$1" || return 1
+	mkdir "$SCST/devices/blockio/$1" || return 1
+	echo "$loop" >"$SCST/devices/blockio/$1/path"
+	echo 1 >"$SCST/devices/blockio/$1/enabled"
 }
 
 # scst_null NAME BYTES: a device on nothing
@@ -43,20 +53,27 @@ scst_group() {
 	mkdir -p "$SCST/targets/qla2xxx/$1/groups/$2/initiators/$3"
 }
 
+# scst_local NAME DEVICE: a target of driver local, with the device as LUN 0 of its one initiator; that one's SCSI host
+scst_local() {
+	local folder="$SCST/targets/local/$1"
+	insmod /extra/scst_local.ko && mkdir "$folder" "$folder/hosts/initiator" || return 1
+	scst_map "$folder" 0 "$2" 0 && echo 1 >"$folder/enabled" && cat "$folder/hosts/initiator/host"
+}
+
 # scst_clear: nothing is left, all modules go
 scst_clear() {
 	local folder module
-	for folder in "$SCST"/targets/qla2xxx/*; do
+	for folder in "$SCST"/targets/*/*; do
 		[ -d "$folder" ] && echo 0 >"$folder/enabled"
 	done
-	for folder in "$SCST"/targets/qla2xxx/*/groups/*/luns/* "$SCST"/targets/qla2xxx/*/luns/*; do
+	for folder in "$SCST"/targets/*/*/groups/*/luns/* "$SCST"/targets/*/*/luns/*; do
 		[ -d "$folder" ] && rm "$folder/device" && rmdir "$folder"
 	done
-	for folder in "$SCST"/targets/qla2xxx/*/groups/*/initiators/* "$SCST"/targets/qla2xxx/*/groups/* \
-		"$SCST"/targets/qla2xxx/* "$SCST"/devices/fileio/* "$SCST"/devices/nullio/*; do
+	for folder in "$SCST"/targets/*/*/groups/*/initiators/* "$SCST"/targets/*/*/groups/* "$SCST"/targets/*/*/hosts/* \
+		"$SCST"/targets/*/* "$SCST"/devices/*/*; do
 		[ ! -d "$folder" ] || rmdir "$folder" || return 1
 	done
-	for module in scst_qla2xxx scst_nullio scst_fileio; do
+	for module in $(sed -n 's/^\(scst_[a-z0-9_]*\) .*/\1/p' /proc/modules); do
 		rmmod "$module" || return 1
 	done
 	scst_objects && rmmod scst
