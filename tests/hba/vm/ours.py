@@ -10,12 +10,14 @@ from ..fc.media import FrameFault
 from ..fc.scripted import ScriptedInitiator
 from ..isp.chip import Chip
 from .faultruns import cable_pull, during_verify
+from .files import contents, copy_and_compare
 from .lab import Lab, check
 from .machine import Machine
 from .scenarios import attach, log_is_clean, scenario, verify, write_and_compare
 
 READY = bytes(6)
 BLOCKS = 8
+MANY_FILES = 40
 LATE = 4.0
 """Seconds that data is late: a task management function must not wait for it."""
 
@@ -25,6 +27,7 @@ scst_load {parameters}
 wait_for 20 [ -d /sys/class/scst/port.qla2xxx.{target} ]
 scst_file f 32
 scst_file g 32
+scst_file h 32
 scst_null n 1073741824
 mkdir $SCST/targets/qla2xxx/{target}
 {access}
@@ -75,42 +78,56 @@ def scst_one_vm(lab: Lab) -> None:
 
 @scenario("scst-two-vms")
 def scst_two_vms(lab: Lab) -> None:
-    """Two initiators in one VM, our target in another: each sees what it should, by its WWPN."""
+    """A and B in one VM, our target on two CPUs in another: A sees f and g, B sees g read-only and h."""
     first, second = lab.board("2532"), lab.board("2432")
     target = lab.board("2432")
-    server = lab.boot(lab.bed.endpoints[2:], memory=512, cpus=2)
-    mine = access(target, "a", first, "0 fileio/f 0", "1 nullio/n 0")
-    other = access(target, "b", second, "0 fileio/f 1", "3 fileio/g 0")
+    server = lab.boot(lab.bed.endpoints[2:], memory=640, cpus=2)
+    mine = access(target, "a", first, "0 fileio/f 0", "1 fileio/g 0")
+    other = access(target, "b", second, "0 fileio/g 1", "1 fileio/h 0")
     serve(server, target, "qlini_mode=disabled", mine, other)
-    client = lab.boot(lab.bed.endpoints[:2], memory=384)
-    wwpn = target.settings.wwpn
-    attach(client, first, wwpn)
+    client = lab.boot(lab.bed.endpoints[:2], memory=512)
+    attach(client, first, target.settings.wwpn)
     client.run(f"wait_for 60 online {second.settings.wwpn:016x}")
-    seen = {}
-    for chip in (first, second):
-        luns = {0, 1} if chip is first else {0, 3}
-        for lun in luns:
-            seen[chip, lun] = client.run(
-                f"wait_for 60 lun_of {chip.settings.wwpn:016x} {wwpn:016x} {lun}; "
-                f"lun_of {chip.settings.wwpn:016x} {wwpn:016x} {lun}"
-            ).strip()
-        there = client.run(f"luns_of {chip.settings.wwpn:016x} {wwpn:016x}").split()
-        check({int(lun) for lun in there} == luns, f"{name(chip)} sees LUNs {there}")
-    write_and_compare(client, seen[first, 0])
+    a, b = seen(client, first, target), seen(client, second, target)
+    # 2532 to 2432, and 2432 to 2432.
+    for disk in (a[0], a[1], b[1]):
+        copied = copy_and_compare(client, disk)
+        check(copied.files > MANY_FILES, f"only {copied.files} files were copied")
+    check(contents(client, b[0]) == copied.sum, "B does not find what A has written")
+    refused(client, b[0])
     # Not in scst-faults: in dual mode the in-box driver does not recover a port without a target from this.
     before = second.epoch
     second.system_error()
     check(lab.loop.run_until(lambda: second.epoch > before, 60), "the initiator's chip was not reset")
-    client.run(f"wait_for 90 dd if={seen[second, 3]} of=/dev/null bs=4k count=1 iflag=direct", timeout=120)
-    verify(client, seen[second, 3])
-    # The other one reads what was written, and writes nothing.
-    client.run(f"mount -t ext4 -o ro,noload {seen[second, 0]} /mnt && [ -f /mnt/data ] && umount /mnt")
-    generic = f"/dev/$(ls /sys/block/{seen[second, 0].removeprefix('/dev/')}/device/scsi_generic)"
-    refused = client.run(f"! sg_raw -s 512 -i /dev/zero {generic} 2a 00 00 00 00 00 00 00 01 00 2>&1")
-    check("data protect" in refused.lower(), f"a write to a read-only LUN: {refused}")
+    client.run(f"wait_for 90 dd if={b[1]} of=/dev/null bs=4k count=1 iflag=direct", timeout=120)
+    verify(client, b[1], "8m")
+    verify(client, a[0], "8m")
+    check(contents(client, b[0]) == copied.sum, "what B may only read has changed")
     clear(server)
     log_is_clean(client)
     log_is_clean(server)
+
+
+def seen(client: Machine, chip: Chip, target: Chip) -> list[str]:
+    """The disks that a port sees at our target: LUN 0 and 1, and no other."""
+    own, wwpn = f"{chip.settings.wwpn:016x}", f"{target.settings.wwpn:016x}"
+    disks = [
+        client.run(f"wait_for 60 lun_of {own} {wwpn} {lun}; lun_of {own} {wwpn} {lun}").strip()
+        for lun in range(2)
+    ]
+    there = sorted(client.run(f"luns_of {own} {wwpn}").split())
+    check(there == ["0", "1"], f"{name(chip)} sees LUNs {there}")
+    return disks
+
+
+def refused(client: Machine, disk: str) -> None:
+    """A write to a LUN that may only be read is refused, and the initiator is told why."""
+    block = disk.removeprefix("/dev/")
+    check(client.run(f"cat /sys/block/{block}/ro").strip() == "1", f"{disk} is not read-only")
+    generic = f"/dev/$(ls /sys/block/{block}/device/scsi_generic)"
+    answer = client.run(f"! sg_raw -s 512 -i /dev/zero {generic} 2a 00 00 00 00 00 00 00 01 00 2>&1")
+    for word in ("data protect", "write protected"):
+        check(word in answer.lower(), f"a write to a read-only LUN: {answer}")
 
 
 class Wire:
