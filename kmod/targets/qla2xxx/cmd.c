@@ -359,9 +359,22 @@ struct qla_tgt_cmd *qla_find_cmd_by_tag(struct fc_port *fcport, uint64_t tag)
 
 /* --- lost ----------------------------------------------------------------------------------------------------- */
 
-static bool qla_lost(const struct qla_tgt_cmd *q, const struct fc_port *fcport)
+/* Ours from now on.  Under the queue lock, which the in-box driver holds while it drops commands. */
+static bool qla_take_lost(struct qla_tgt_cmd *q, const struct fc_port *fcport)
 {
-	return q->sess == fcport && q->cmd_sent_to_fw && q->aborted && q->reset_count != q->qpair->chip_reset;
+	struct qla_qpair *qpair = READ_ONCE(q->qpair);
+	unsigned long irq;
+	bool lost;
+
+	/* A command that is only just arriving has none. */
+	if (!qpair)
+		return false;
+	spin_lock_irqsave(qpair->qp_lock_ptr, irq);
+	lost = q->sess == fcport && q->cmd_sent_to_fw && q->aborted && q->reset_count != qpair->chip_reset;
+	if (lost)
+		q->cmd_sent_to_fw = 0;
+	spin_unlock_irqrestore(qpair->qp_lock_ptr, irq);
+	return lost;
 }
 
 static bool qla_reclaim_one(struct sbitmap *busy, unsigned int nr, void *data)
@@ -370,9 +383,8 @@ static bool qla_reclaim_one(struct sbitmap *busy, unsigned int nr, void *data)
 	struct qla_cmd *qc = &find->port->cmds[nr];
 	struct qla_tgt_cmd *q = &qc->q;
 
-	if (!qla_lost(q, find->fcport))
+	if (!qla_take_lost(q, find->fcport))
 		return true;
-	q->cmd_sent_to_fw = 0;
 	/* Of a command that is aborted already it unmaps the memory, and nothing else. */
 	qlt_abort_cmd(q);
 	if (q->state == QLA_TGT_STATE_NEED_DATA) {
@@ -386,7 +398,8 @@ static bool qla_reclaim_one(struct sbitmap *busy, unsigned int nr, void *data)
 
 /*
  * 6.1 forgets commands that are with the firmware when the chip is reset: it marks them as aborted and drops them from its table,
- * and their session could never end.  Process context; the login is ending, so that nothing new comes.
+ * and their session could never end.  Process context; the login is ending, so that nothing new comes.  Any number of times; but not
+ * where the in-box driver gives them back itself (SCST_QLA2XXX_FORGETS), for it does that some time after the reset has begun.
  */
 void qla_cmds_reclaim(struct qla_port *port, const struct fc_port *fcport)
 {

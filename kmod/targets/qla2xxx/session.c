@@ -5,6 +5,8 @@
  */
 #include "qla.h"
 
+#define QLA_LOOK_AGAIN		HZ
+
 static u32 qla_id(port_id_t id)
 {
 	return id.b24;
@@ -185,6 +187,21 @@ void qla_session_gone(struct scst_session *sess)
 }
 
 /*
+ * Where the firmware owes us a command, only a reset of the chip ends it.  Who is not told of the commands that are dropped then has to
+ * look, now and then.
+ */
+static void qla_session_wait(struct qla_session *qs)
+{
+	if (!SCST_QLA2XXX_FORGETS) {
+		wait_for_completion(&qs->gone);
+		return;
+	}
+	do
+		qla_cmds_reclaim(qs->port, qs->fcport);
+	while (!wait_for_completion_timeout(&qs->gone, QLA_LOOK_AGAIN));
+}
+
+/*
  * A work item of this login's: nothing arrives for it any more.  The in-box driver does not forget the login before this returns,
  * and lets no other of the same initiator port in.
  */
@@ -197,9 +214,8 @@ void qla_session_free(struct fc_port *fcport)
 	mutex_lock(&port->sessions_lock);
 	qs->closing = true;
 	mutex_unlock(&port->sessions_lock);
-	qla_cmds_reclaim(port, fcport);
 	scst_session_close(qs->scst);
-	wait_for_completion(&qs->gone);
+	qla_session_wait(qs);
 	mutex_lock(&port->sessions_lock);
 	list_del(&qs->entry);
 	mutex_unlock(&port->sessions_lock);
