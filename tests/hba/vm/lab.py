@@ -16,9 +16,8 @@ from ..fc.scripted import ScriptedTarget
 from ..isp.chip import Chip
 from ..loop import Loop
 from ..trace import PcapTrace, TextTrace
-from ..vfio.server import Endpoint
 from . import initramfs
-from .machine import Machine
+from .machine import Machine, Place
 from .packages import Kernel, SetupError, Tools
 
 TARGET_WWPN = 0x5006016000000001
@@ -83,16 +82,29 @@ class Lab:
 
     def boot(
         self,
-        endpoints: Sequence[Endpoint] | None = None,
+        endpoints: Sequence[Place] | None = None,
         *,
         memory: int = 512,
         append: str = "",
         cpus: int = 1,
+        more: Sequence[str] = (),
+        files: bytes = b"",
     ) -> Machine:
-        """Boot a machine with the bed's boards (or some of them) and wait for its shell."""
+        """Boot a machine with the bed's boards (or some of them) and wait for its shell.
+
+        ``more`` words for QEMU, and another archive of ``files`` for the guest's root.
+        """
         boards = self.bed.endpoints if endpoints is None else endpoints
         machine = Machine(
-            self.loop, self.tools, self.kernel, self._archive, boards, memory=memory, append=append, cpus=cpus
+            self.loop,
+            self.tools,
+            self.kernel,
+            self._archive + files,
+            boards,
+            memory=memory,
+            append=append,
+            cpus=cpus,
+            more=more,
         )
         self.machines.append(machine)
         machine.wait_ready()

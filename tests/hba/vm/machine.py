@@ -18,9 +18,9 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ..loop import Loop
-from ..vfio.server import Endpoint
 from .packages import Kernel, Tools
 
 BOOT_TIMEOUT = 120.0
@@ -30,6 +30,14 @@ BAD_LOG = re.compile(
     r"hung_task|blocked for more than|Call Trace|list_del corruption|unable to handle"
 )
 PRELUDE = ". /lib.sh\n"
+
+
+class Place(Protocol):
+    """Where a board is to be found: its server's socket."""
+
+    @property
+    def path(self) -> Path:
+        """The socket."""
 
 
 class GuestError(Exception):
@@ -59,13 +67,14 @@ class Machine:
         tools: Tools,
         kernel: Kernel,
         archive: bytes,
-        endpoints: Sequence[Endpoint],
+        endpoints: Sequence[Place],
         *,
         memory: int = 512,
         append: str = "",
         cpus: int = 1,
+        more: Sequence[str] = (),
     ) -> None:
-        """Start QEMU; ``memory`` in MiB."""
+        """Start QEMU; ``memory`` in MiB, ``more`` words for its command line."""
         self.loop, self.kernel = loop, kernel
         self._folder = Path(tempfile.mkdtemp(prefix="hba-vm-"))
         self._console = self._folder / "console"
@@ -80,7 +89,7 @@ class Machine:
         self._listener.bind(str(self._folder / "shell"))
         self._listener.listen(1)
         loop.watch(self._listener.fileno(), self._shell_connected)
-        command = qemu_command(tools, kernel, self._folder, endpoints, memory, append, cpus)
+        command = [*qemu_command(tools, kernel, self._folder, endpoints, memory, append, cpus), *more]
         with (self._folder / "qemu").open("w") as out:
             self._process = subprocess.Popen(
                 command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
@@ -208,7 +217,7 @@ def qemu_command(
     tools: Tools,
     kernel: Kernel,
     folder: Path,
-    endpoints: Sequence[Endpoint],
+    endpoints: Sequence[Place],
     memory: int,
     append: str,
     cpus: int,
