@@ -132,6 +132,14 @@ def build(
     return archive.pack()
 
 
+def build_programs(tools: Tools, programs: Iterable[str]) -> bytes:
+    """An archive with nothing but some programs and their libraries, to go on top of another."""
+    archive = Archive()
+    for name in programs:
+        _add_tool(archive, tools, name)
+    return archive.pack()
+
+
 def _add_modules(archive: Archive, kernel: Kernel, wanted: list[str]) -> None:
     orders = load_order((kernel.modules / "modules.dep").read_text(), [*wanted, *OPTIONAL])
     builtin = {module_name(line) for line in (kernel.modules / "modules.builtin").read_text().split()}

@@ -236,6 +236,15 @@ class Cache:
             shutil.rmtree(apt.root / "cache/archives", ignore_errors=True)
         return Tools(target)
 
+    def package(self, name: str) -> Tools:
+        """The programs of one more package, in a folder of their own."""
+        target = self.root / f"package-{name}"
+        if not target.is_dir():
+            apt = self._apt()
+            _build(target, apt.closure((name,)))
+            shutil.rmtree(apt.root / "cache/archives", ignore_errors=True)
+        return Tools(target)
+
     def kernel(self, series: str) -> Kernel:
         """The newest packaged kernel of a series such as ``6.12``; SetupError if there is none."""
         target = self.root / f"kernel-{series}"
