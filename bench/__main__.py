@@ -2,19 +2,21 @@
 """Measures this target beside LIO and the floors: ``python -m bench``, about twenty minutes.
 
 Virtual machines, one after the other: instructions per I/O (one CPU, the clock counts instructions), cache
-lines that move between CPUs (2, 4 and 8 CPUs, where QEMU takes plugins), throughput (two CPUs), and the
-control plane. Prints the tables, what is required, and what is worse than in the last commit. Exit status
-0: all required figures are met; 1: one is not; 2: wrong usage; 3: the measurements failed.
+lines that move between CPUs (2, 4 and 8 CPUs, where QEMU takes plugins), throughput (two CPUs), the
+control plane, and the target's side of Fibre Channel (emulated boards).
+Prints the tables, what is required, and what is worse than in the last commit. Exit status 0: all required
+figures are met; 1: one is not; 2: wrong usage; 3: the measurements failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from bench import sharing, table, vm
+from bench import fc, sharing, table, vm
 from bench.baseline import committed
 from bench.counts import NoPlugins
 from bench.hostload import QUIET
@@ -24,7 +26,7 @@ from bench.vm import REPO, Part, PartFailed
 
 RESULTS = REPO / "bench/results.json"
 README = REPO / "README.md"
-BENCHES = ("instructions", "sharing", "throughput", "control")
+BENCHES = ("instructions", "sharing", "throughput", "control", fc.BENCH)
 ALWAYS_SHOWN = ("setup", "multiqueue")
 FULL_SECONDS = 3600
 MISSED, USAGE, BROKEN = 1, 2, 3
@@ -47,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parts(full: bool) -> dict[str, list[Part]]:
-    """What is run, by bench."""
+    """What is run in machines of their own, by bench."""
     cells, seconds = "bench.guest.cells", FULL_SECONDS
     rounds = ("--rounds", "3" if full else "2")
     rtslib = ("--rtslib-mappings", "5000", "--rtslib-seconds", "1200") if full else ()
@@ -63,14 +65,23 @@ def parts(full: bool) -> dict[str, list[Part]]:
     return found
 
 
+def measurements(full: bool) -> dict[str, Callable[[], list[Sample]]]:
+    """Everything that can be measured, by bench."""
+    found: dict[str, Callable[[], list[Sample]]] = {
+        bench: partial(vm.measure, machines) for bench, machines in parts(full).items()
+    }
+    found[fc.BENCH] = fc.measure
+    return found
+
+
 def measure(options: argparse.Namespace) -> tuple[list[Result], list[str]]:
     """Measure and write the results, keeping those of benches that were not run; also who was run."""
     samples: list[Sample] = []
     done: list[str] = []
-    for bench, found in parts(options.full).items():
+    for bench, found in measurements(options.full).items():
         if options.only in (None, bench):
             try:
-                samples += vm.measure(found)
+                samples += found()
                 done.append(bench)
             except NoPlugins as error:
                 print(f"bench: {bench}: skipped, nothing can be counted here: {error}")

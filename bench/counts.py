@@ -13,7 +13,7 @@ import struct
 import subprocess
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,14 +68,14 @@ def call(*words: str, stdin: str = "") -> None:
         raise NoPlugins(f"{words[0]}: {error.stdout.strip()}") from None
 
 
-def build(plugin: Path = PLUGIN) -> Path:
-    """The plugin, compiled if it is older than its source, and tried out. Raises NoPlugins."""
+def build(plugin: Path = PLUGIN, qemu: Sequence[str] = (QEMU,)) -> Path:
+    """The plugin, compiled if it is older than its source, and tried out with a QEMU. Raises NoPlugins."""
     if not plugin.exists() or plugin.stat().st_mtime < max(path.stat().st_mtime for path in SOURCES):
         plugin.parent.mkdir(parents=True, exist_ok=True)
         call("gcc", *CFLAGS, "-o", str(plugin), str(SOURCES[0]))
     with tempfile.NamedTemporaryFile() as file:
         machine = ("-M", "none", "-nodefaults", "-display", "none", "-qmp", "stdio")
-        call(QEMU, *machine, *arguments(plugin, Path(file.name), "instructions"), stdin=HELLO)
+        call(*qemu, *machine, *arguments(plugin, Path(file.name), "instructions"), stdin=HELLO)
     return plugin
 
 

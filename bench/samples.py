@@ -24,6 +24,7 @@ COMPARED = {
     "throughput": SPEEDS,
     "multiqueue": SPEEDS,
     "sharing": ("lines",),
+    "fc": ("instructions", "own_instructions"),
 }
 
 Cell = tuple[str, str, str, str]

@@ -221,9 +221,22 @@ def report(results: Sequence[Result]) -> str:
         sections += [fast, setup_line(book), speeds(book, "throughput"), spent, per_io(book)]
     if book.cells("multiqueue", "iops"):
         sections += [queues, speeds(book, "multiqueue")]
+    if book.cells("fc", "instructions"):
+        sections += fibre_channel(book)
     if any(result.bench == "control" for result in results):
         sections += [managed, control(book)]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def fibre_channel(book: Book) -> list[str]:
+    """Tables of the target's side of Fibre Channel."""
+    titles = {
+        "instructions": "**Fibre Channel, instructions per I/O on the target's side** (all of its machine)",
+        "own_instructions": "**Of these, in the target's own modules** (of them the emulator hides nothing)",
+        "inbox_instructions": "**Of these, in the in-box driver of the board**, which both use",
+        "switches": "**Context switches per I/O on the target's side**",
+    }
+    return [text for metric, title in titles.items() for text in (title, compared(book, "fc", metric))]
 
 
 SUMMARY = (

@@ -29,6 +29,10 @@ LINE_LIMITS = {"null": 0.05, "blk": 0.05, FAR: 2.0}
 SWITCH_LIMIT = 0.1
 # Speed as a multiple of LIO's: in every cell, and of null reads at queue depth 1.
 SPEED_LIMIT, SPEED_LIMIT_SINGLE = 1.0, 2.0
+# Fibre Channel, the target's side: instructions as a part of LIO's, by pattern; context switches per I/O.
+FC_LIMITS = {"randread 4k qd1 j1": 0.7, "read 256k qd1 j1": 0.8}
+FC_SWITCH_LIMITS = {"randread 4k qd1 j1": 1.0, "randwrite 4k qd1 j1": 2.0}
+FC_BACKENDS = ("null", "file")
 # Seconds for 1,000 mappings through `Admin`; five times as many may take GROWTH times as long.
 CONTROL_LIMITS = {"create_s": 1.5, "no_change_s": 0.5, "one_lun_s": 0.2, "clear_s": 1.5}
 CONTROL_SCALE, CONTROL_SCALE_LARGE, GROWTH = "100x10", "100x50", 6.0
@@ -72,7 +76,7 @@ def requirements(results: Sequence[Result]) -> list[Requirement]:
     """Everything that is required, with the values found."""
     medians = Medians(results)
     costs = (*instructions(medians), *large(medians), *lines(medians))
-    return [*costs, *switches(medians), *speeds(medians), *control(medians)]
+    return [*costs, *switches(medians), *speeds(medians), *control(medians), *fibre_channel(medians)]
 
 
 def instructions(medians: Medians) -> Iterator[Requirement]:
@@ -123,6 +127,17 @@ def speeds(medians: Medians) -> Iterator[Requirement]:
             yield Requirement(
                 "throughput", f"{unit} / LIO's, {backend}, {pattern}", limit, value, at_least=True
             )
+
+
+def fibre_channel(medians: Medians) -> Iterator[Requirement]:
+    """Cost of commands on the target's side of Fibre Channel, beside LIO's; and context switches."""
+    for backend in FC_BACKENDS:
+        for pattern, limit in FC_LIMITS.items():
+            value = medians.get("fc", backend, pattern, "instructions", f"{OURS}/lio")
+            yield Requirement("fc", f"instructions per I/O / lio's, {backend}, {pattern}", limit, value)
+        for pattern, limit in FC_SWITCH_LIMITS.items():
+            value = medians.get("fc", backend, pattern, "switches")
+            yield Requirement("fc", f"switches per I/O, {backend}, {pattern}", limit, value)
 
 
 def control(medians: Medians) -> Iterator[Requirement]:

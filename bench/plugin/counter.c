@@ -157,14 +157,16 @@ static void watch_accesses(struct qemu_plugin_tb *tb)
 
 /* --- the beginning ---------------------------------------------------------------------------------------- */
 
-static void translated_counting(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+static void (*look_at)(struct qemu_plugin_tb *tb);
+
+static void told(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
-	count_block(tb);
+	look_at(tb);
 }
 
-static void translated_watching(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+static void told_data(struct qemu_plugin_tb *tb, void *data)
 {
-	watch_accesses(tb);
+	look_at(tb);
 }
 
 /* The value of "name=" among the arguments, or NULL. */
@@ -218,6 +220,7 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
 	}
 	if (make_result(out) || (lines && make_lines(strtoul(mib, NULL, 10))))
 		return -1;
-	qemu_plugin_register_vcpu_tb_trans_cb(id, lines ? translated_watching : translated_counting);
+	look_at = lines ? watch_accesses : count_block;
+	qemu_plugin_on_translation(id, told, told_data);
 	return 0;
 }

@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench import __main__ as command
-from bench import sharing, table, vm
+from bench import fc, sharing, table, vm
 from bench.counts import NoPlugins
 from bench.pattern import BACKENDS, FAR, INSTRUCTIONS, LARGE, THROUGHPUT, Pattern, floor, speed
 from bench.samples import Result, Sample, aggregate, dumps, loads, machine_sample
 from bench.verdict import (
     CONTROL_LIMITS,
+    FC_LIMITS,
+    FC_SWITCH_LIMITS,
     INSTRUCTION_LIMITS,
     LARGE_LIMITS,
     LINE_LIMITS,
@@ -70,9 +73,25 @@ def io_samples() -> list[Sample]:
     return found
 
 
+def fc_samples() -> list[Sample]:
+    """The target's side of Fibre Channel, half of LIO's."""
+    return [
+        Sample(fc.BENCH, backend, str(pattern), metric, system, 0, value * (2 if system == "lio" else 1))
+        for backend in fc.BACKENDS
+        for pattern in fc.PATTERNS
+        for system in ("scst", "lio")
+        for metric, value in (
+            ("instructions", 9_000.0),
+            ("own_instructions", 2_000.0),
+            ("inbox_instructions", 4_000.0),
+            ("switches", 0.9),
+        )
+    ]
+
+
 def good() -> list[Result]:
     """Results that meet everything."""
-    samples = [*io_samples(), *line_samples(), machine_sample("instructions", "6.1", 1)]
+    samples = [*io_samples(), *line_samples(), *fc_samples(), machine_sample("instructions", "6.1", 1)]
     for scale, factor in (("100x10", 1.0), ("100x50", 5.0)):
         for metric, limit in CONTROL_LIMITS.items():
             samples.append(Sample("control", "api", scale, metric, "scst", 0, limit * factor * 0.9))
@@ -100,7 +119,7 @@ def missed(results: list[Result]) -> list[Requirement]:
 
 def test_good_results_meet_everything() -> None:
     assert missed(good()) == []
-    assert len(requirements(good())) == 4 + 2 + 6 + 5 + 27 + 8
+    assert len(requirements(good())) == 4 + 2 + 6 + 5 + 27 + 8 + 8
 
 
 @pytest.mark.parametrize(("backend", "access"), INSTRUCTION_LIMITS)
@@ -138,6 +157,37 @@ def test_too_many_lines(backend: str) -> None:
     assert (
         missed(spoil("sharing", backend, sharing.pattern("randread", other), "own_lines", "scst", 99)) == []
     )
+
+
+@pytest.mark.parametrize("backend", fc.BACKENDS)
+def test_fibre_channel_too_dear(backend: str) -> None:
+    for pattern, limit in FC_LIMITS.items():
+        place = (fc.BENCH, backend, pattern, "instructions", "scst/lio")
+        assert missed(spoil(*place, limit)) == []
+        assert len(missed(spoil(*place, limit + 0.01))) == 1
+    for pattern, limit in FC_SWITCH_LIMITS.items():
+        place = (fc.BENCH, backend, pattern, "switches", "scst")
+        assert missed(spoil(*place, limit)) == []
+        assert len(missed(spoil(*place, limit + 0.01))) == 1
+
+
+def test_fibre_channel_without_what_the_machine_does_by_itself() -> None:
+    disk = fc.Disk("lio", "null", "/dev/sda")
+    window = fc.Window(1, disk, SINGLE, 2, 100, 2.0, 170)
+    found = Counter(
+        {"kernel": 6_000, "tcm_qla2xxx": 900, "target_core_mod": 1_100, "qla2xxx": 4_200, "scst": 9}
+    )
+    idle = {"kernel": 400.0, "qla2xxx": 100.0}
+    samples = list(fc.values(window, found, sum(idle.values()), idle, 10.0))
+    assert {sample.metric: sample.value for sample in samples} == {
+        "instructions": (12_209 - 1_000) / 100,
+        "own_instructions": 20.0,
+        "inbox_instructions": 40.0,
+        "switches": 1.5,
+    }
+    assert {(s.bench, s.backend, s.pattern, s.system, s.round) for s in samples} == {
+        (fc.BENCH, "null", str(SINGLE), "lio", 2)
+    }
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -281,7 +331,7 @@ def run(arguments: list[str], results: list[Result], tmp_path: Path) -> int:
 
 def test_table_of_good_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--table"], good(), tmp_path) == 0
-    assert "52 of 52 required figures met" in capsys.readouterr().out
+    assert "60 of 60 required figures met" in capsys.readouterr().out
 
 
 def test_worse_than_the_last_commit(
