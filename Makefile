@@ -12,7 +12,7 @@
 # make install [DESTDIR=] modules for the running kernel (or KDIR), scstadmin, man pages, completion, udev rules and units
 # make docs      the pages in docs/ that are made from the tables of settings and verbs
 # make test-hba  the emulated QLogic HBA: unit tests, and all scenarios in virtual machines
-# make test-kernels  the modules built for newer kernels, the emulated HBA under the drivers of all of them, faults on the newest,
+# make test-kernels  the modules built for newer kernels, the emulated HBA under the drivers of all of them, some faults on the newest,
 #                and the tests in the virtual machine with poisoned memory (slub_debug, page_poison)
 # make test-debug [KERNEL=6.1] [KIND=kcsan]  the tests, and faults, on a debug kernel, which is built first when it is
 #                not in the cache; of the kind kcsan: the tests, looking for accesses that nothing orders
@@ -33,7 +33,7 @@ NOT_POISONED := --deselect=tests/vm/guest/test_memory.py::test_what_a_host_costs
 KERNEL ?= 6.1
 KIND ?= kasan
 HBA_SCENARIOS := 2432 2532 2312 2300 scst-one-vm
-HBA_FAULTS := $(addprefix scst-fault-,cables reset crash abts lost ring exchanges tmf killed disable unload removal emulator)
+HBA_FAULTS := scst-fault-crash scst-fault-abts
 INSTALL_KDIR = $(or $(KDIR),/lib/modules/$(shell uname -r)/build)
 
 .PHONY: all demo demo-fc test test-long test-hba unit vm shell bench lint lint-python lint-kernel test-kernels test-debug modules docs install setup clean
