@@ -34,7 +34,7 @@ from pyscstadmin.config.plan import (
     Write,
     inverse,
 )
-from pyscstadmin.config.settings import HANDLERS
+from pyscstadmin.config.settings import DRIVERS, HANDLERS
 from pyscstadmin.errors import ApplyFailed, OperationError, PartlyApplied
 from pyscstadmin.kernel.asking import Patience
 from pyscstadmin.kernel.cfs import View
@@ -57,6 +57,9 @@ Prover = Callable[[View, str], AbstractContextManager[Proof]]
 
 # Seconds for requests, where nobody says it.
 _PATIENCE = 3.0
+
+# Seconds that the opening of a target is waited for which is hardware: its chip is reset for that.
+_CHIP_RESET = 60.0
 
 _CLOSING = "it is still being closed: its backing, or commands of initiators, keep it waiting"
 
@@ -280,7 +283,9 @@ class _Run:
         A target that is enabled waits for no backing, and what its driver says is wanted: so however much of
         the patience is used up, it is waited for.
         """
-        if self.patience.ask(self.tree, path, value, whole=value == "1" and path.startswith("targets/")):
+        opened = value == "1" and path.startswith("targets/")
+        least = _CHIP_RESET if opened and DRIVERS[path.split("/")[1]].ports is not None else 0.0
+        if self.patience.ask(self.tree, path, value, whole=opened, least=least):
             self.closing.discard(directory)
         elif value == "0":
             self.closing.add(directory)

@@ -50,16 +50,17 @@ class Patience:
             took = time.monotonic() - began
             self._left -= took if took >= seconds else max(0.0, took - _FREE)
 
-    def ask(self, tree: View, path: str, value: str, *, whole: bool = False) -> bool:
+    def ask(self, tree: View, path: str, value: str, *, whole: bool = False, least: float = 0.0) -> bool:
         """Store; False if the request goes on without anybody who waits for it. Raises `OperationError`.
 
         A device that is enabled is so then all the same, and its state is `opening`. `whole`: as if nothing
-        had been waited for yet.
+        had been waited for yet. `least`: seconds that it is waited for in any case.
         """
-        with self.spending() as seconds:
+        with self.spending() as left:
             self._say(path)
+            seconds = max(least, self._whole if whole else left)
             try:
-                tree.ask(path, value, int((self._whole if whole else seconds) * 1000))
+                tree.ask(path, value, int(seconds * 1000))
             except OperationError as error:
                 if error.errno != errno.EINPROGRESS:
                     raise

@@ -264,6 +264,25 @@ def test_an_initiator_is_one_entry(run: Callable[..., str], said: Callable[..., 
 # Targets before their port.
 
 
+def test_a_chip_is_waited_for(
+    tmp_path: Path, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Enabling a target that is hardware resets it, which takes longer than opening any other."""
+    within = {}
+    ask = SimTree.ask
+
+    def noted(self: SimTree, path: str, value: str, ms: int) -> None:
+        within[path] = ms
+        ask(self, path, value, ms)
+
+    monkeypatch.setattr(SimTree, "ask", noted)
+    board(tmp_path, PORT)
+    run("create", "target", FULL)
+    run("create", "target", "local/t1")
+    assert within[f"targets/{FULL}/enabled"] == 60_000
+    assert within["targets/local/t1/enabled"] < 10_000
+
+
 def test_a_target_waits_for_its_port(
     tmp_path: Path, run: Callable[..., str], said: Callable[..., Any]
 ) -> None:
