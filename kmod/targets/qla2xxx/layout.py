@@ -31,9 +31,10 @@ STRUCTURES: Mapping[str, Sequence[str]] = {
     ),
     "qla_hw_data": (
         "pdev", "model_number", "tgt.tgt_ops", "fw_major_version", "fw_minor_version", "fw_subminor_version",
+        "chip_reset",
     ),
     "qla_qpair": ("chip_reset",),
-    "fc_port": ("conf_compl_supported", "d_id", "loop_id", "se_sess", "sess_kref"),
+    "fc_port": ("conf_compl_supported", "d_id", "logout_on_delete", "loop_id", "se_sess", "sess_kref"),
     "qla_tgt_cmd": (
         "se_cmd", "sess", "qpair", "reset_count", "state", "sense_buffer", "write_data_transferred",
         "cmd_sent_to_fw", "aborted", "sg", "sg_cnt", "bufflen", "offset", "unpacked_lun",

@@ -102,11 +102,8 @@ static int qla_check_build(void)
 
 static int __init qla_module_init(void)
 {
-	int ret = qla_check_build();
+	int ret = qla_check_build() ?: scst_target_driver_register(&qla_driver);
 
-	if (ret)
-		return ret;
-	ret = scst_target_driver_register(&qla_driver);
 	if (ret)
 		return ret;
 	ret = qla_ports_init();

@@ -152,23 +152,18 @@ static bool qla_is_going(const struct scsi_qla_host *vha)
 	return READ_ONCE(dev_to_vport(vha->host->shost_gendev.parent)->flags) & FC_VPORT_DELETING;
 }
 
-/* As long as the second phase has not come nobody else gets the port. */
-static void qla_leave(struct qla_port *port)
-{
-	qla_ports_remove(port);
-	qlt_stop_phase2(port->vha->vha_tgt.qla_tgt);
-	qlt_lport_deregister(port->vha);
-}
-
 /* Nothing comes any more and nobody is logged in. */
 static void qla_idle_work(struct work_struct *work)
 {
 	struct qla_port *port = container_of(work, struct qla_port, idle_work);
 
+	/* As long as the second phase has not come nobody else gets the port. */
 	if (!port->base)
-		qla_leave(port);
-	else if (!qla_is_going(port->vha))
+		qla_ports_remove(port);
+	if (!port->base || !qla_is_going(port->vha))
 		qlt_stop_phase2(port->vha->vha_tgt.qla_tgt);
+	if (!port->base)
+		qlt_lport_deregister(port->vha);
 	cancel_delayed_work_sync(&port->resume_work);
 	qla_cmds_free(port);
 	smp_store_release(&port->tgt, NULL);

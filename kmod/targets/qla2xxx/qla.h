@@ -78,6 +78,7 @@ struct qla_port {
  * struct qla_session - an initiator port that is logged in
  * @by_id: in port->by_id, by @id
  * @closing: takes no task management functions any more; under sessions_lock
+ * @chip_reset: how often the chip had been reset when it logged in
  * @gone: the core's session has ended
  */
 struct qla_session {
@@ -88,6 +89,7 @@ struct qla_session {
 	struct scst_session *scst;
 	u32 id;
 	u16 loop_id;
+	u32 chip_reset;
 	bool closing;
 	struct completion gone;
 	struct rcu_head rcu;

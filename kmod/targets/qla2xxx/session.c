@@ -108,6 +108,7 @@ static struct qla_session *qla_session_make(struct qla_port *port, struct fc_por
 	init_completion(&qs->gone);
 	qs->fcport = fcport;
 	qs->port = port;
+	qs->chip_reset = port->vha->hw->chip_reset;
 	memcpy(&id.bytes[8], wwpn, 8);
 	snprintf(name, sizeof(name), "%8phC", wwpn);
 	qs->scst = scst_session_register(port->tgt, name, &id, qs);
@@ -156,17 +157,22 @@ void qla_session_put(struct fc_port *fcport)
 		kref_put(&fcport->sess_kref, qla_last_put);
 }
 
-/* The login is going, but commands of it may still arrive: qla_session_free() follows when they have. */
+/*
+ * The login is going, but commands of it may still arrive: qla_session_free() follows when they have.  A chip that was reset knows
+ * nothing of it: the in-box driver would lose the logout while that goes on, and wait 23 s for its end.
+ */
 void qla_session_shutdown(struct fc_port *fcport)
 {
+	struct qla_session *qs = (void *)fcport->se_sess;
+
+	if (qs->chip_reset != qs->port->vha->hw->chip_reset)
+		fcport->logout_on_delete = 0;
 }
 
 /* The core's session is over. */
 void qla_session_gone(struct scst_session *sess)
 {
-	struct qla_session *qs = sess->driver_data;
-
-	complete(&qs->gone);
+	complete(&((struct qla_session *)sess->driver_data)->gone);
 }
 
 /*

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import both, guards, npiv, ours, scenarios  # noqa: F401  registers its scenarios
+from . import both, crash, guards, npiv, ours, scenarios  # noqa: F401  registers its scenarios
 from .lab import Lab, make_archive
 from .packages import Cache, Kernel
 from .scenarios import SCENARIOS
