@@ -227,6 +227,15 @@ def of_module(path: Path, kernel: Btf) -> Btf:
     return Btf(raw, kernel)
 
 
+def release(path: Path) -> str:
+    """Of the kernel that a module is for."""
+    info = section(module(path), ".modinfo") or b""
+    for word in info.split(b"\0"):
+        if word.startswith(b"vermagic="):
+            return word.removeprefix(b"vermagic=").split(b" ")[0].decode()
+    raise BtfError(f"{path} does not say which kernel it is for")
+
+
 def build_id(path: Path) -> bytes:
     """What tells this build of a module from all others."""
     note = section(module(path), ".note.gnu.build-id")

@@ -27,13 +27,14 @@ STRUCTURES: Mapping[str, Sequence[str]] = {
     "qla_tgt_func_tmpl": ("*", "get_cmd_ref?"),
     "scsi_qlt_host": ("target_lport_ptr", "qla_tgt"),
     "scsi_qla_host": (
-        "host", "hw", "port_name", "vha_tgt", "qlini_mode",
+        "host", "hw", "port_name", "vha_tgt", "qlini_mode", "unknown_atio_list",
     ),
     "qla_hw_data": (
         "pdev", "model_number", "tgt.tgt_ops", "fw_major_version", "fw_minor_version", "fw_subminor_version",
+        "chip_reset",
     ),
     "qla_qpair": ("chip_reset", "qp_lock_ptr"),
-    "fc_port": ("conf_compl_supported", "d_id", "loop_id", "se_sess", "sess_kref"),
+    "fc_port": ("conf_compl_supported", "d_id", "logout_on_delete", "loop_id", "se_sess", "sess_kref"),
     "qla_tgt_cmd": (
         "se_cmd", "sess", "qpair", "reset_count", "state", "sense_buffer", "write_data_transferred",
         "cmd_sent_to_fw", "aborted", "sg", "sg_cnt", "bufflen", "offset", "unpacked_lun",
@@ -168,7 +169,7 @@ class Writer:
         return f"{self.types.declare(self.types.types[self.types.find(btf.FUNC, name)].ref, name)};"
 
 
-def header(types: Btf, build_id: bytes) -> Iterator[str]:
+def header(types: Btf, build_id: bytes, release: str) -> Iterator[str]:
     """The file's lines."""
     writer = Writer(types)
     yield "/* SPDX-License-Identifier: GPL-2.0-only */"
@@ -176,6 +177,13 @@ def header(types: Btf, build_id: bytes) -> Iterator[str]:
     yield "#ifndef QLA2XXX_LAYOUT_H"
     yield "#define QLA2XXX_LAYOUT_H"
     yield ""
+    yield "#include <generated/utsrelease.h>"
+    yield ""
+    # A constant for the compiler, but not for sparse.
+    yield "#ifndef __CHECKER__"
+    same = f'__builtin_strcmp(UTS_RELEASE, "{release}") == 0'
+    yield f'static_assert({same}, "qla2xxx of another kernel: {release}");'
+    yield "#endif"
     yield f"#define QLA_BUILD_ID\t{{ {', '.join(f'0x{byte:02x}' for byte in build_id)} }}"
     yield ""
     for name in STRUCTURES:
@@ -237,7 +245,7 @@ def main(argv: Sequence[str]) -> int:
     kernel, module = (Path(word) for word in argv)
     try:
         types = btf.of_module(module, btf.of_kernel(kernel))
-        lines = list(header(types, btf.build_id(module)))
+        lines = list(header(types, btf.build_id(module), btf.release(module)))
     except (OSError, BtfError) as error:
         print(f"layout.py: {error}", file=sys.stderr)
         return 1

@@ -11,17 +11,7 @@
 #define QLA_BUILD_ID_NOTE	"/sys/module/qla2xxx/notes/.note.gnu.build-id"
 #define QLA_NOTE_MAX		128
 
-/* No T10 protection information yet: neither is asked for by anybody. */
-static int qla_get_dif_tags(struct qla_tgt_cmd *q, uint16_t *options)
-{
-	return 0;
-}
-
-static int qla_chk_dif_tags(uint32_t tag)
-{
-	return 0;
-}
-
+/* No T10 protection information yet: tags of it are asked for by nobody. */
 const struct qla_tgt_func_tmpl qla_ops = {
 	.find_cmd_by_tag		= qla_find_cmd_by_tag,
 	.handle_cmd			= qla_handle_cmd,
@@ -39,8 +29,8 @@ const struct qla_tgt_func_tmpl qla_ops = {
 	.clear_nacl_from_fcport_map	= qla_session_hide,
 	.put_sess			= qla_session_put,
 	.shutdown_sess			= qla_session_shutdown,
-	.get_dif_tags			= qla_get_dif_tags,
-	.chk_dif_tags			= qla_chk_dif_tags,
+	.add_target			= qla_virtual_made,
+	.remove_target			= qla_virtual_gone,
 #ifdef QLA_HAS_qla_tgt_func_tmpl_get_cmd_ref
 	.get_cmd_ref			= qla_get_cmd_ref,
 	.put_cmd_ref			= qla_put_cmd_ref,
@@ -53,12 +43,13 @@ static int qla_target_init(struct scst_target *tgt)
 	const char *name = tgt->name;
 	int i;
 
-	if (strlen(name) != QLA_NAME_LEN - 1)
-		return -EINVAL;
-	for (i = 0; name[i]; i++)
+	for (i = 0; i < QLA_NAME_LEN - 1; i++)
 		if (i % 3 == 2 ? name[i] != ':' : !isxdigit(name[i]) || isupper(name[i]))
-			return -EINVAL;
-	return 0;
+			break;
+	if (i == QLA_NAME_LEN - 1 && !name[i])
+		return 0;
+	pr_warn("target %s: a port's name is needed, as in 21:00:00:1b:32:0a:0b:0c, in lower case\n", name);
+	return -EINVAL;
 }
 
 const struct scst_target_driver qla_driver = {
@@ -111,11 +102,8 @@ static int qla_check_build(void)
 
 static int __init qla_module_init(void)
 {
-	int ret = qla_check_build();
+	int ret = qla_check_build() ?: scst_target_driver_register(&qla_driver);
 
-	if (ret)
-		return ret;
-	ret = scst_target_driver_register(&qla_driver);
 	if (ret)
 		return ret;
 	ret = qla_ports_init();

@@ -28,17 +28,23 @@
 #define QLA_HASH_BITS		6
 /* Exchanges that a board has; a command beyond them is answered BUSY by the in-box driver. */
 #define QLA_CMDS		2048
+/* More than there is of LIO's structure before the pointer that it looks for. */
+#define QLA_LIO_LEN		1024
 
 /**
  * struct qla_port - a port of a board, or a virtual one: what can be a target
+ * @lio: zero: LIO takes what a board's port belongs to for its own when it shall make a virtual port, and finds it not set up
  * @entry: in qla_ports, under qla_ports_lock
  * @vha: the in-box driver's host
+ * @base: of a virtual port: its board's own, which stays longer
+ * @serving: virtual ports may be claimed; under qla_ports_lock, as is
+ * @handled: it is being shown or removed
  * @port: the core's
  * @name: its WWPN
  * @tgt: the target, from enable() until the port is idle again
  * @users: one for being enabled, one for each session; who takes the last one away queues @idle_work
  * @idle_work: lets go of the port; enable() and who removes it wait for it
- * @lock: protects @by_id and @by_loop against writers; readers come under RCU.  Taken in hard interrupts
+ * @lock: protects @by_id against writers; readers come under RCU.  Taken in hard interrupts
  * @sessions: all, under @sessions_lock
  * @sessions_lock: also held while a task management function is submitted
  * @cmds: all commands there can be, and
@@ -47,8 +53,12 @@
  * @resume_work: looks for it, when no completion does
  */
 struct qla_port {
+	u8 lio[QLA_LIO_LEN];
 	struct list_head entry;
 	struct scsi_qla_host *vha;
+	struct qla_port *base;
+	bool serving;
+	bool handled;
 	struct scst_port *port;
 	char name[QLA_NAME_LEN];
 	struct scst_target *tgt;
@@ -56,7 +66,6 @@ struct qla_port {
 	struct work_struct idle_work;
 	spinlock_t lock;
 	DECLARE_HASHTABLE(by_id, QLA_HASH_BITS);
-	DECLARE_HASHTABLE(by_loop, QLA_HASH_BITS);
 	struct list_head sessions;
 	struct mutex sessions_lock;
 	struct qla_cmd *cmds;
@@ -68,19 +77,19 @@ struct qla_port {
 /**
  * struct qla_session - an initiator port that is logged in
  * @by_id: in port->by_id, by @id
- * @by_loop: in port->by_loop, by @loop_id
  * @closing: takes no task management functions any more; under sessions_lock
+ * @chip_reset: how often the chip had been reset when it logged in
  * @gone: the core's session has ended
  */
 struct qla_session {
 	struct hlist_node by_id;
-	struct hlist_node by_loop;
 	struct list_head entry;
 	struct fc_port *fcport;
 	struct qla_port *port;
 	struct scst_session *scst;
 	u32 id;
 	u16 loop_id;
+	u32 chip_reset;
 	bool closing;
 	struct completion gone;
 	struct rcu_head rcu;
@@ -120,6 +129,8 @@ void qla_ports_exit(void);
 int qla_enable(struct scst_target *tgt);
 void qla_disable(struct scst_target *tgt);
 void qla_port_unuse(struct qla_port *port);
+void qla_virtual_made(struct scsi_qla_host *vha);
+void qla_virtual_gone(struct scsi_qla_host *vha);
 
 /* session.c */
 int qla_login(struct scsi_qla_host *vha, unsigned char *wwpn, struct fc_port *fcport);

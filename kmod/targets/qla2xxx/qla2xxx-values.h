@@ -35,7 +35,6 @@
 
 /* fc_tm_rsp: FCP-4 9.4.11, RSP_CODE */
 #define FC_TM_SUCCESS			0
-#define FC_TM_BAD_CMD			2
 #define FC_TM_REJECT			4
 #define FC_TM_FAILED			5
 

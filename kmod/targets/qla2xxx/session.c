@@ -7,11 +7,6 @@
 
 #define QLA_LOOK_AGAIN		HZ
 
-static u32 qla_id(port_id_t id)
-{
-	return id.b24;
-}
-
 /* --- who is it? --------------------------------------------------------------------------------------------- */
 
 static void qla_session_show(struct qla_session *qs, u32 id, u16 loop_id)
@@ -21,11 +16,9 @@ static void qla_session_show(struct qla_session *qs, u32 id, u16 loop_id)
 
 	spin_lock_irqsave(&port->lock, irq);
 	hash_del_rcu(&qs->by_id);
-	hash_del_rcu(&qs->by_loop);
 	WRITE_ONCE(qs->id, id);
 	WRITE_ONCE(qs->loop_id, loop_id);
 	hash_add_rcu(port->by_id, &qs->by_id, id);
-	hash_add_rcu(port->by_loop, &qs->by_loop, loop_id);
 	spin_unlock_irqrestore(&port->lock, irq);
 }
 
@@ -39,7 +32,6 @@ void qla_session_hide(struct fc_port *fcport)
 		return;
 	spin_lock_irqsave(&qs->port->lock, irq);
 	hash_del_rcu(&qs->by_id);
-	hash_del_rcu(&qs->by_loop);
 	spin_unlock_irqrestore(&qs->port->lock, irq);
 }
 
@@ -52,7 +44,7 @@ void qla_session_moved(struct fc_port *fcport, port_id_t id, uint16_t loop_id, b
 	fcport->loop_id = loop_id;
 	fcport->conf_compl_supported = conf_compl;
 	if (qs)
-		qla_session_show(qs, qla_id(id), loop_id);
+		qla_session_show(qs, id.b24, loop_id);
 }
 
 /* Hard interrupt, for each command.  The caller takes a reference to the login, if there still is one. */
@@ -73,16 +65,18 @@ struct fc_port *qla_session_by_id(struct scsi_qla_host *vha, const be_id_t be)
 	return found;
 }
 
+/* Likewise; for notifications only. */
 struct fc_port *qla_session_by_loop_id(struct scsi_qla_host *vha, const uint16_t id)
 {
 	struct qla_port *port = qla_port_of(vha);
 	struct qla_session *qs;
 	struct fc_port *found = NULL;
+	int bucket;
 
 	if (!port)
 		return NULL;
 	rcu_read_lock();
-	hash_for_each_possible_rcu(port->by_loop, qs, by_loop, id)
+	hash_for_each_rcu(port->by_id, bucket, qs, by_id)
 		if (READ_ONCE(qs->loop_id) == id)
 			found = qs->fcport;
 	rcu_read_unlock();
@@ -103,29 +97,21 @@ struct qla_session *qla_session_find(struct qla_port *port, const struct fc_port
 
 /* --- login ---------------------------------------------------------------------------------------------------- */
 
-/* SPC-4 7.6.4.2 */
-static void qla_transport_id(struct scst_transport_id *id, const u8 *wwpn)
-{
-	memset(id, 0, sizeof(*id));
-	id->len = 24;
-	id->bytes[0] = SCST_PROTOCOL_FCP;
-	memcpy(&id->bytes[8], wwpn, 8);
-}
-
 static struct qla_session *qla_session_make(struct qla_port *port, struct fc_port *fcport, const u8 *wwpn)
 {
 	struct qla_session *qs = kzalloc(sizeof(*qs), GFP_KERNEL);
-	struct scst_transport_id id;
+	/* SPC-4 7.6.4.2 */
+	struct scst_transport_id id = { .len = 24, .bytes = { SCST_PROTOCOL_FCP } };
 	char name[QLA_NAME_LEN];
 
 	if (!qs)
 		return ERR_PTR(-ENOMEM);
 	INIT_HLIST_NODE(&qs->by_id);
-	INIT_HLIST_NODE(&qs->by_loop);
 	init_completion(&qs->gone);
 	qs->fcport = fcport;
 	qs->port = port;
-	qla_transport_id(&id, wwpn);
+	qs->chip_reset = port->vha->hw->chip_reset;
+	memcpy(&id.bytes[8], wwpn, 8);
 	snprintf(name, sizeof(name), "%8phC", wwpn);
 	qs->scst = scst_session_register(port->tgt, name, &id, qs);
 	if (IS_ERR(qs->scst)) {
@@ -155,7 +141,7 @@ int qla_login(struct scsi_qla_host *vha, unsigned char *wwpn, struct fc_port *fc
 	list_add_tail(&qs->entry, &port->sessions);
 	mutex_unlock(&port->sessions_lock);
 	fcport->se_sess = (void *)qs;
-	qla_session_show(qs, qla_id(fcport->d_id), fcport->loop_id);
+	qla_session_show(qs, fcport->d_id.b24, fcport->loop_id);
 	return 0;
 }
 
@@ -173,17 +159,22 @@ void qla_session_put(struct fc_port *fcport)
 		kref_put(&fcport->sess_kref, qla_last_put);
 }
 
-/* The login is going, but commands of it may still arrive: qla_session_free() follows when they have. */
+/*
+ * The login is going, but commands of it may still arrive: qla_session_free() follows when they have.  A chip that was reset knows
+ * nothing of it: the in-box driver would lose the logout while that goes on, and wait 23 s for its end.
+ */
 void qla_session_shutdown(struct fc_port *fcport)
 {
+	struct qla_session *qs = (void *)fcport->se_sess;
+
+	if (qs->chip_reset != qs->port->vha->hw->chip_reset)
+		fcport->logout_on_delete = 0;
 }
 
 /* The core's session is over. */
 void qla_session_gone(struct scst_session *sess)
 {
-	struct qla_session *qs = sess->driver_data;
-
-	complete(&qs->gone);
+	complete(&((struct qla_session *)sess->driver_data)->gone);
 }
 
 /*

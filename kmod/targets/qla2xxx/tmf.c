@@ -36,12 +36,6 @@ static int qla_function(u16 fn)
 	}
 }
 
-static void qla_tmf_answer(struct qla_tgt_mgmt_cmd *mcmd, u8 response)
-{
-	mcmd->fc_tm_rsp = response;
-	qlt_xmit_tm_rsp(mcmd);
-}
-
 /* FCP-4 9.4.11; an ABTS of a command that is over is accepted: it is not there any more (FCP-4 12.3.2). */
 static u8 qla_tmf_response(const struct scst_tmf *tmf)
 {
@@ -110,7 +104,8 @@ int qla_handle_tmr(struct qla_tgt_mgmt_cmd *mcmd, u64 lun, uint16_t code, uint32
 	if (!port || fn < 0)
 		return -ENOSYS;
 	if (fn == SCST_TMF_ABORT_TASK && qla_dropped(port, mcmd, tag)) {
-		qla_tmf_answer(mcmd, FC_TM_SUCCESS);
+		mcmd->fc_tm_rsp = FC_TM_SUCCESS;
+		qlt_xmit_tm_rsp(mcmd);
 		return 0;
 	}
 	qm = kzalloc(sizeof(*qm), GFP_NOIO);

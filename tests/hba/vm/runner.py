@@ -8,7 +8,19 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import both, conformance, demo, honest, matrix, newer, ours, scenarios  # noqa: F401  registers its scenarios
+from . import (  # noqa: F401  registers its scenarios
+    both,
+    conformance,
+    crash,
+    demo,
+    guards,
+    honest,
+    matrix,
+    newer,
+    npiv,
+    ours,
+    scenarios,
+)
 from .lab import Lab, make_archive
 from .packages import Cache, Kernel
 from .scenarios import SCENARIOS
