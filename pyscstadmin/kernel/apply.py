@@ -232,9 +232,9 @@ class _Run:
             case Write(path, value):
                 self.write(path, value)
             case Link(path, target):
-                target = self.instead.get(target, target)
-                tree.symlink(target, path)
-                return Link(path, target)
+                found = self.instead.get(target, target)
+                tree.symlink(found, path)
+                return act if found == target else Link(path, found)
             case Unlink():
                 return self.unlink(act)
             case Rmdir(path):
