@@ -342,19 +342,16 @@ def test_right_disk_binds_within_a_second(admin: Admin, ground: Ground, watch: C
     one, two = (next(d for d in everything.devices if d.name == name) for name in SCSI[:2])
     admin.apply(Config((one, two)))
     running = watch()
-    for name in SCSI[:2]:
-        running.wait(device=name, state="active")
+    running.wait_each(SCSI[:2], state="active")
     for order in itertools.islice(itertools.cycle((SCSI[1::-1], SCSI[:2])), 4):
         for name in SCSI[:2]:
             ground.pull(name)
-        for name in SCSI[:2]:
-            running.wait(device=name, state="parked")
+        running.wait_each(SCSI[:2], state="parked")
         for name in order:
             ground.put(name)
         command("udevadm", "settle")
         there = pulse.time()
-        for name in SCSI[:2]:
-            assert running.wait(device=name, state="active") - there < 1.0 * SLOW
+        assert running.wait_each(SCSI[:2], state="active") - there < 1.0 * SLOW
         check(admin, ground, set())
 
 

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -80,17 +80,25 @@ class Watch:
 
     def wait(self, **wanted: str) -> float:
         """The time at which the line with these fields came. Fails after `LIMIT` seconds."""
+        return self._wait([wanted])
+
+    def wait_each(self, devices: Iterable[str], **wanted: str) -> float:
+        """The time at which the last of these devices had such a line; in whatever order they come."""
+        return self._wait([{"device": device, **wanted} for device in devices])
+
+    def _wait(self, missing: list[dict[str, str]]) -> float:
         end = pulse.time() + LIMIT
-        while True:
+        when = 0.0
+        while missing:
             try:
                 when, line = self.lines.get(timeout=max(0.0, end - pulse.time()))
             except Empty:
                 stack = Path(f"/proc/{self.child.pid}/stack").read_text()
                 said = "\n".join(str(line["text"]) for line in self.past)
-                pytest.fail(f"no line {wanted} in {LIMIT:g} s; the watcher is at\n{stack}and said\n{said}")
+                pytest.fail(f"no line {missing} in {LIMIT:g} s; the watcher is at\n{stack}and said\n{said}")
             self.past.append(line)
-            if all(line.get(key) == value for key, value in wanted.items()):
-                return when
+            missing = [wanted for wanted in missing if not wanted.items() <= line.items()]
+        return when
 
     def stop(self) -> int:
         """SIGTERM; returns the exit status."""
