@@ -153,3 +153,19 @@ def test_the_tool_leaves_the_lock_to_others(silent: Silent, start: Start, tmp_pa
     assert slow.state == "active"
     time.sleep(MOMENT)
     assert stuck() == []
+
+
+def test_many_openings_hang(silent: Silent) -> None:
+    """Each keeps a thread, and takes it from nobody: another device is opened and closed meanwhile."""
+    hung = [Device("fileio", f"slow{number}").make(path=silent.path, read_only="1") for number in range(5)]
+    silent.hang()
+    for device in hung:
+        assert within(device, "enabled", "1", 0) == ""
+    assert {device.state for device in hung} == {"opening"}
+    for number in range(10):
+        other = timely("enabled", partial(tree.nullio, f"n{number}", 1 << 20))
+        assert other.state == "active"
+        timely("rmdir", other.remove)
+    silent.answer()
+    for device in hung:
+        tree.wait_for("it to open", partial(lambda one: one.state == "active", device))
