@@ -171,7 +171,4 @@ static inline void scst_bdev_holder_unlock(struct block_device *bdev)
 }
 #endif
 
-/* Until 6.12 qla2xxx drops commands of targets without a word when a chip is reset; then it gives them back itself.  Goes with 6.1. */
-#define SCST_QLA2XXX_FORGETS	(LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0))
-
 #endif /* SCST_COMPAT_H */

@@ -359,8 +359,26 @@ struct qla_tgt_cmd *qla_find_cmd_by_tag(struct fc_port *fcport, uint64_t tag)
 
 /* --- lost ----------------------------------------------------------------------------------------------------- */
 
-/* Ours from now on.  Under the queue lock, which the in-box driver holds while it drops commands. */
-static bool qla_take_lost(struct qla_tgt_cmd *q, const struct fc_port *fcport)
+/* None is asked for and none is under way: what the in-box driver gives back because of it has come. */
+static bool qla_reset_is_over(const struct qla_port *port)
+{
+	const struct scsi_qla_host *base = pci_get_drvdata(port->vha->hw->pdev);
+
+	return !(READ_ONCE(base->dpc_flags) & (BIT(ISP_ABORT_NEEDED) | BIT(ABORT_ISP_ACTIVE)));
+}
+
+/* Of a host that is no target any more the in-box driver leaves commands in its table when the chip is reset. */
+static void qla_forget(struct req_que *req, const struct qla_tgt_cmd *q)
+{
+	int i;
+
+	for (i = 1; i < req->num_outstanding_cmds; i++)
+		if ((void *)req->outstanding_cmds[i] == q)
+			req->outstanding_cmds[i] = NULL;
+}
+
+/* Ours from now on.  Under the queue lock, as all that the in-box driver does with its table. */
+static bool qla_take_lost(const struct qla_port *port, struct qla_tgt_cmd *q, const struct fc_port *fcport)
 {
 	struct qla_qpair *qpair = READ_ONCE(q->qpair);
 	unsigned long irq;
@@ -370,9 +388,12 @@ static bool qla_take_lost(struct qla_tgt_cmd *q, const struct fc_port *fcport)
 	if (!qpair)
 		return false;
 	spin_lock_irqsave(qpair->qp_lock_ptr, irq);
-	lost = q->sess == fcport && q->cmd_sent_to_fw && q->aborted && q->reset_count != qpair->chip_reset;
-	if (lost)
+	lost = q->sess == fcport && q->cmd_sent_to_fw && q->reset_count != qpair->chip_reset && qla_reset_is_over(port);
+	if (lost) {
 		q->cmd_sent_to_fw = 0;
+		q->aborted = 1;
+		qla_forget(qpair->req, q);
+	}
 	spin_unlock_irqrestore(qpair->qp_lock_ptr, irq);
 	return lost;
 }
@@ -383,10 +404,11 @@ static bool qla_reclaim_one(struct sbitmap *busy, unsigned int nr, void *data)
 	struct qla_cmd *qc = &find->port->cmds[nr];
 	struct qla_tgt_cmd *q = &qc->q;
 
-	if (!qla_take_lost(q, find->fcport))
+	if (!qla_take_lost(find->port, q, find->fcport))
 		return true;
-	/* Of a command that is aborted already it unmaps the memory, and nothing else. */
-	qlt_abort_cmd(q);
+	if (q->sg_mapped)
+		dma_unmap_sg(&find->port->vha->hw->pdev->dev, q->sg, q->sg_cnt, q->dma_data_direction);
+	q->sg_mapped = 0;
 	if (q->state == QLA_TGT_STATE_NEED_DATA) {
 		q->state = QLA_TGT_STATE_DATA_IN;
 		scst_data_received(&qc->cmd, -EIO, SCST_CTX_DEFER);
@@ -397,9 +419,9 @@ static bool qla_reclaim_one(struct sbitmap *busy, unsigned int nr, void *data)
 }
 
 /*
- * 6.1 forgets commands that are with the firmware when the chip is reset: it marks them as aborted and drops them from its table,
- * and their session could never end.  Process context; the login is ending, so that nothing new comes.  Any number of times; but not
- * where the in-box driver gives them back itself (SCST_QLA2XXX_FORGETS), for it does that some time after the reset has begun.
+ * A reset of the chip forgets commands that are with the firmware: 6.1 drops them from its table, all kernels skip them if the host is
+ * no target any more, and their session could never end.  Process context; the login is ending, so that nothing new comes.  Any
+ * number of times.
  */
 void qla_cmds_reclaim(struct qla_port *port, const struct fc_port *fcport)
 {

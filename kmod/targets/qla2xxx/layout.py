@@ -27,17 +27,18 @@ STRUCTURES: Mapping[str, Sequence[str]] = {
     "qla_tgt_func_tmpl": ("*", "get_cmd_ref?"),
     "scsi_qlt_host": ("target_lport_ptr", "qla_tgt"),
     "scsi_qla_host": (
-        "host", "hw", "port_name", "vha_tgt", "qlini_mode", "unknown_atio_list",
+        "host", "hw", "port_name", "vha_tgt", "qlini_mode", "unknown_atio_list", "dpc_flags",
     ),
     "qla_hw_data": (
         "pdev", "model_number", "tgt.tgt_ops", "fw_major_version", "fw_minor_version", "fw_subminor_version",
         "chip_reset",
     ),
-    "qla_qpair": ("chip_reset", "qp_lock_ptr"),
+    "qla_qpair": ("chip_reset", "qp_lock_ptr", "req"),
+    "req_que": ("outstanding_cmds", "num_outstanding_cmds"),
     "fc_port": ("conf_compl_supported", "d_id", "logout_on_delete", "loop_id", "se_sess", "sess_kref"),
     "qla_tgt_cmd": (
         "se_cmd", "sess", "qpair", "reset_count", "state", "sense_buffer", "write_data_transferred",
-        "cmd_sent_to_fw", "aborted", "sg", "sg_cnt", "bufflen", "offset", "unpacked_lun",
+        "cmd_sent_to_fw", "aborted", "sg_mapped", "sg", "sg_cnt", "bufflen", "offset", "unpacked_lun",
         "dma_data_direction", "ctio_flags", "atio.u.isp24.exchange_addr",
         "atio.u.isp24.fcp_cmnd.lun", "cdb_len?",
     ),

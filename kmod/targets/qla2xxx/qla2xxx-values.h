@@ -12,6 +12,10 @@
 #define QLA2XXX_INI_MODE_ENABLED	2
 #define QLA2XXX_INI_MODE_DUAL		3
 
+/* bits of dpc_flags */
+#define ISP_ABORT_NEEDED		2
+#define ABORT_ISP_ACTIVE		3
+
 /* state of a command */
 #define QLA_TGT_STATE_NEED_DATA		1
 #define QLA_TGT_STATE_DATA_IN		2

@@ -183,10 +183,6 @@ void qla_session_gone(struct scst_session *sess)
  */
 static void qla_session_wait(struct qla_session *qs)
 {
-	if (!SCST_QLA2XXX_FORGETS) {
-		wait_for_completion(&qs->gone);
-		return;
-	}
 	do
 		qla_cmds_reclaim(qs->port, qs->fcport);
 	while (!wait_for_completion_timeout(&qs->gone, QLA_LOOK_AGAIN));
