@@ -355,6 +355,16 @@ static bool scst_cmd_track_late(struct scst_cmd *cmd)
 	return false;
 }
 
+/* False: there is no room for it, it has been answered. */
+static bool scst_cmd_queue(struct scst_cmd *cmd)
+{
+	if (!scst_cmd_track_late(cmd))
+		return false;
+	trace_scst_cmd_queue(cmd);
+	cmd->now = SCST_NOW_QUEUED;
+	return true;
+}
+
 /**
  * scst_cmd_to_thread() - go on with a command on its device's own threads
  * @cmd: the command, pinned
@@ -364,11 +374,24 @@ static bool scst_cmd_track_late(struct scst_cmd *cmd)
  */
 void scst_cmd_to_thread(struct scst_cmd *cmd, void (*fn)(struct scst_job *job))
 {
-	if (!scst_cmd_track_late(cmd))
-		return;
-	trace_scst_cmd_queue(cmd);
-	cmd->now = SCST_NOW_QUEUED;
-	scst_device_defer(cmd->dev, &cmd->job, fn);
+	if (scst_cmd_queue(cmd))
+		scst_device_defer(cmd->dev, &cmd->job, fn);
+}
+
+/* Threads would only wait for each other; not so where a write waits for the medium. */
+static bool scst_cmd_in_line(const struct scst_cmd *cmd)
+{
+	return cmd->action == SCST_ACTION_WRITE && cmd->dev->one_writer && !cmd->fua && !cmd->dev->write_through;
+}
+
+static void scst_cmd_execute_later(struct scst_cmd *cmd)
+{
+	if (!scst_cmd_in_line(cmd)) {
+		scst_cmd_to_thread(cmd, scst_cmd_execute_job);
+	} else if (scst_cmd_queue(cmd)) {
+		cmd->job.fn = scst_cmd_execute_job;
+		scst_line_add(&cmd->dev->writes, &cmd->dev->threads, &cmd->job);
+	}
 }
 
 /**
@@ -389,7 +412,7 @@ void scst_cmd_to_handler(struct scst_cmd *cmd, enum scst_action action)
 	if (handler->try_execute && handler->try_execute(cmd))
 		return;
 	if (!(handler->flags & SCST_HANDLER_DIRECT) || cmd->now != SCST_CTX_TASK)
-		scst_cmd_to_thread(cmd, scst_cmd_execute_job);
+		scst_cmd_execute_later(cmd);
 	else if (scst_cmd_track_late(cmd))
 		scst_cmd_execute(cmd);
 }

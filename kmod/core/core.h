@@ -579,8 +579,11 @@ void scst_ua_session(struct scst_session *sess, enum scst_ua ua);
 int scst_threads_module_init(void);
 void scst_threads_module_exit(void);
 void scst_threads_init(struct scst_threads *threads, const char *name, unsigned int max);
+void scst_threads_near(struct scst_threads *threads);
 void scst_threads_add(struct scst_threads *threads, struct scst_job *job);
 void scst_threads_stop(struct scst_threads *threads);
+void scst_line_init(struct scst_line *line);
+void scst_line_add(struct scst_line *line, struct scst_threads *threads, struct scst_job *job);
 
 /* --- retire.c: what is on its way out, and waiting in a store ---------------------------------- */
 

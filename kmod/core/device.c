@@ -1188,6 +1188,8 @@ void scst_device_setup(struct scst_device *dev, const struct scst_handler *handl
 	INIT_WORK(&dev->retire_work, scst_device_retire_work);
 	INIT_WORK(&dev->free_work, scst_device_free_work);
 	scst_threads_init(&dev->threads, dev->name, SCST_DEVICE_THREADS);
+	scst_threads_near(&dev->threads);
+	scst_line_init(&dev->writes);
 	atomic_inc(&scst_objects[SCST_OBJ_DEVICES]);
 }
 

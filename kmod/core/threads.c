@@ -7,6 +7,10 @@
  * next as long as there are jobs. They are made by work on a queue of the module's own, which runs no jobs. Memory
  * for a thread may have to be waited for; jobs wait on their list meanwhile and are never lost.
  *
+ * Where the set is near(), a CPU that submits gets one thread that is bound to it, and a job goes to that one if it is
+ * idle.  Who submits a single job most likely waits for it: to be woken on another CPU costs more than the job.  All other
+ * threads may run anywhere.
+ *
  * An idle thread sleeps without a time limit, for a timer would cost every job that it is woken for: one piece of work per
  * set looks for those that have been idle for long. A thread that ends is collected by kthread_stop(), which returns when
  * it has left the text of this module.
@@ -23,24 +27,48 @@ struct scst_thread {
 	struct list_head entry;		/* threads->idle or ->ended, under its lock */
 	struct scst_threads *threads;
 	struct task_struct *task;
+	int cpu;			/* that it is bound to; -1: none */
 	unsigned long since;		/* jiffies, when it went idle */
 	bool unwanted;			/* it is to go, if there is no job; under the lock */
 };
 
 static struct workqueue_struct *scst_spawn_wq;
 
-/* There are jobs that nobody has taken yet. */
-static void scst_threads_more(struct scst_threads *threads)
+static void scst_threads_ask(struct scst_threads *threads, int cpu)
 {
-	struct scst_thread *thread = list_first_entry_or_null(&threads->idle, struct scst_thread, entry);
+	if (threads->spawning || threads->nr >= threads->max)
+		return;
+	threads->spawning = true;
+	threads->spawn_cpu = cpu;
+	queue_delayed_work(scst_spawn_wq, &threads->spawn_work, 0);
+}
+
+/* The thread of this CPU's if it is idle, else the one that went idle last, or NULL. */
+static struct scst_thread *scst_threads_idle(struct scst_threads *threads, bool near)
+{
+	if (near) {
+		struct scst_thread *own = *this_cpu_ptr(threads->near);
+
+		if (!own)
+			scst_threads_ask(threads, smp_processor_id());
+		else if (!list_empty(&own->entry))
+			return own;
+	}
+	return list_first_entry_or_null(&threads->idle, struct scst_thread, entry);
+}
+
+/* There are jobs that nobody has taken yet. */
+static void scst_threads_more(struct scst_threads *threads, bool near)
+{
+	struct scst_thread *thread;
 
 	lockdep_assert_held(&threads->lock);
+	thread = scst_threads_idle(threads, near);
 	if (thread) {
 		list_del_init(&thread->entry);
 		wake_up_process(thread->task);
-	} else if (!threads->spawning && threads->nr < threads->max) {
-		threads->spawning = true;
-		queue_delayed_work(scst_spawn_wq, &threads->spawn_work, 0);
+	} else {
+		scst_threads_ask(threads, -1);
 	}
 }
 
@@ -57,7 +85,7 @@ void scst_threads_add(struct scst_threads *threads, struct scst_job *job)
 
 	spin_lock_irqsave(&threads->lock, flags);
 	list_add_tail(&job->entry, &threads->jobs);
-	scst_threads_more(threads);
+	scst_threads_more(threads, threads->near);
 	spin_unlock_irqrestore(&threads->lock, flags);
 }
 
@@ -89,8 +117,10 @@ static struct scst_job *scst_thread_next(struct scst_threads *threads, struct sc
 	if (job) {
 		list_del(&job->entry);
 		if (!list_empty(&threads->jobs))
-			scst_threads_more(threads);
+			scst_threads_more(threads, false);
 	} else {
+		if (self->cpu >= 0)
+			*per_cpu_ptr(threads->near, self->cpu) = NULL;
 		list_add(&self->entry, &threads->ended);
 		queue_delayed_work(scst_spawn_wq, &threads->spawn_work, 0);
 		/* Under the lock: who waits for the last one may free it afterwards. */
@@ -119,7 +149,18 @@ static int scst_thread_main(void *data)
 	return 0;
 }
 
-static int scst_thread_spawn(struct scst_threads *threads)
+/* A CPU that goes offline meanwhile, or later, leaves its thread to the others. */
+static void scst_thread_bind(struct scst_thread *thread)
+{
+	struct scst_threads *threads = thread->threads;
+
+	kthread_bind(thread->task, thread->cpu);
+	spin_lock_irq(&threads->lock);
+	*per_cpu_ptr(threads->near, thread->cpu) = thread;
+	spin_unlock_irq(&threads->lock);
+}
+
+static int scst_thread_spawn(struct scst_threads *threads, int cpu)
 {
 	struct scst_thread *thread = kzalloc(sizeof(*thread), GFP_KERNEL);
 
@@ -127,7 +168,9 @@ static int scst_thread_spawn(struct scst_threads *threads)
 		return -ENOMEM;
 	INIT_LIST_HEAD(&thread->entry);
 	thread->threads = threads;
-	thread->task = kthread_create(scst_thread_main, thread, "scst/%s", threads->name);
+	thread->cpu = cpu;
+	thread->task = kthread_create_on_node(scst_thread_main, thread, cpu < 0 ? NUMA_NO_NODE : cpu_to_node(cpu),
+					      "scst/%s", threads->name);
 	if (IS_ERR(thread->task)) {
 		int ret = PTR_ERR(thread->task);
 
@@ -135,6 +178,8 @@ static int scst_thread_spawn(struct scst_threads *threads)
 		return ret;
 	}
 	get_task_struct(thread->task);
+	if (cpu >= 0)
+		scst_thread_bind(thread);
 	wake_up_process(thread->task);
 	return 0;
 }
@@ -154,14 +199,19 @@ static void scst_threads_collect(struct scst_threads *threads)
 	}
 }
 
-/* Is one to be made?  Those who were busy may have taken the jobs by now. */
-static bool scst_threads_spawn_begin(struct scst_threads *threads)
+/*
+ * Is one to be made, and for which CPU?  Those who were busy may have taken the jobs by now; a CPU's own thread is made
+ * for the jobs to come.
+ */
+static bool scst_threads_spawn_begin(struct scst_threads *threads, int *cpu)
 {
 	bool wanted;
 
 	spin_lock_irq(&threads->lock);
 	wanted = threads->spawning && !threads->starting;
-	if (wanted && (list_empty(&threads->jobs) || !list_empty(&threads->idle))) {
+	*cpu = threads->spawn_cpu;
+	if (wanted && (*cpu < 0 || threads->stopping) &&
+	    (list_empty(&threads->jobs) || !list_empty(&threads->idle))) {
 		threads->spawning = false;
 		wanted = false;
 	}
@@ -187,9 +237,10 @@ static void scst_threads_spawn_failed(struct scst_threads *threads)
 static void scst_threads_spawn_work(struct work_struct *work)
 {
 	struct scst_threads *threads = container_of(to_delayed_work(work), struct scst_threads, spawn_work);
+	int cpu;
 
 	scst_threads_collect(threads);
-	if (scst_threads_spawn_begin(threads) && scst_thread_spawn(threads))
+	if (scst_threads_spawn_begin(threads, &cpu) && scst_thread_spawn(threads, cpu))
 		scst_threads_spawn_failed(threads);
 }
 
@@ -235,6 +286,17 @@ void scst_threads_init(struct scst_threads *threads, const char *name, unsigned 
 	threads->max = max;
 }
 
+/**
+ * scst_threads_near() - who submits alone has its jobs done on its own CPU
+ * @threads: new
+ *
+ * Process context, may sleep.  Without memory for it the threads run anywhere.
+ */
+void scst_threads_near(struct scst_threads *threads)
+{
+	threads->near = alloc_percpu(struct scst_thread *);
+}
+
 static bool scst_threads_gone(struct scst_threads *threads)
 {
 	bool gone;
@@ -269,6 +331,55 @@ void scst_threads_stop(struct scst_threads *threads)
 	cancel_delayed_work_sync(&threads->spawn_work);
 	scst_threads_collect(threads);
 	WARN_ON_ONCE(!list_empty(&threads->jobs));
+	free_percpu(threads->near);
+}
+
+/* --- one after the other ----------------------------------------------------------------------- */
+
+static struct scst_job *scst_line_next(struct scst_line *line)
+{
+	struct scst_job *job;
+
+	spin_lock_irq(&line->lock);
+	job = list_first_entry_or_null(&line->jobs, struct scst_job, entry);
+	if (job)
+		list_del(&job->entry);
+	else
+		line->running = false;
+	spin_unlock_irq(&line->lock);
+	return job;
+}
+
+static void scst_line_job(struct scst_job *self)
+{
+	struct scst_line *line = container_of(self, struct scst_line, job);
+	struct scst_job *job;
+
+	while ((job = scst_line_next(line)))
+		job->fn(job);
+}
+
+/* Have a job done by a thread after those that are in the line already.  As scst_threads_add(). */
+void scst_line_add(struct scst_line *line, struct scst_threads *threads, struct scst_job *job)
+{
+	unsigned long flags;
+	bool running;
+
+	spin_lock_irqsave(&line->lock, flags);
+	list_add_tail(&job->entry, &line->jobs);
+	running = line->running;
+	line->running = true;
+	spin_unlock_irqrestore(&line->lock, flags);
+	if (!running)
+		scst_threads_add(threads, &line->job);
+}
+
+/* @line: zeroed.  It lives as long as the threads that it is for. */
+void scst_line_init(struct scst_line *line)
+{
+	spin_lock_init(&line->lock);
+	INIT_LIST_HEAD(&line->jobs);
+	line->job.fn = scst_line_job;
 }
 
 /**

@@ -680,6 +680,8 @@ static int fileio_geometry(struct fileio_device *fd, const struct inode *inode, 
 		.rotational	= bdev && bdev_rot(bdev),
 	};
 	dev->fua = true;
+	/* Through the page cache, file systems write a file under a lock of its own. */
+	dev->one_writer = !fd->o_direct;
 	return 0;
 }
 

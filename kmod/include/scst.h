@@ -53,6 +53,7 @@ struct scst_opcode;
 struct scst_session;
 struct scst_slot;
 struct scst_target;
+struct scst_thread;
 struct scst_tmf;
 
 /* Work that may block, on threads of its device's own: see scst_device_defer() */
@@ -69,8 +70,10 @@ struct scst_threads {
 	spinlock_t lock;
 	struct list_head jobs;
 	struct list_head idle;		/* threads, the one that went idle last first */
+	struct scst_thread *__percpu *near;	/* the thread that is bound to a CPU, or NULL; NULL: none is bound */
 	unsigned int nr;		/* threads alive or being made */
 	unsigned int max;
+	int spawn_cpu;			/* the one that is asked for is bound to it; -1: to none */
 	bool spawning;			/* one is asked for */
 	bool starting;			/* ... and made */
 	bool stopping;
@@ -80,6 +83,14 @@ struct scst_threads {
 	struct delayed_work spawn_work;
 	struct delayed_work reap_work;
 	wait_queue_head_t gone;
+};
+
+/* Jobs that are done one after the other, on a thread of some threads' */
+struct scst_line {
+	spinlock_t lock;
+	struct list_head jobs;
+	struct scst_job job;
+	bool running;			/* its job is, or is about to */
 };
 
 /* What stands in the way of another object while it goes; see retire.c */

@@ -139,6 +139,8 @@ enum scst_device_state {
  * struct scst_device - a logical unit's back end, made by mkdir devices/HANDLER/NAME
  * @geo: set by open()
  * @fua: the handler honours cmd->fua, set by open()
+ * @one_writer: what the backing is written with waits for its like anyhow (a file system's lock), set by open(): one write
+ *	that need not be stable is handed over after the other
  * @read_only: setting: never written to
  * @write_through: setting: each write is stable before its status
  * @block_size: setting: logical block in bytes, 0: the backing's
@@ -154,6 +156,7 @@ struct scst_device {
 	const struct scst_handler *handler;
 	const struct scst_op_table *ops;
 	bool fua;
+	bool one_writer;
 	bool write_through;
 	bool wce_off;		/* mode page 08h: every write is to be stable */
 	bool d_sense;		/* mode page 0Ah */
@@ -199,6 +202,7 @@ struct scst_device {
 	struct work_struct free_work;
 	struct scst_retiree retiree;
 	struct scst_threads threads;	/* where its commands may block, and looking for its size */
+	struct scst_line writes;	/* of one_writer */
 	wait_queue_head_t changed;	/* state */
 
 	struct config_group group;

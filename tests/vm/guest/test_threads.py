@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.vm import guest_plugin
 from tests.vm.guest import tree
 from tests.vm.guest.patience import SLOW
 from tests.vm.guest.script import Nexus, Script, serve
@@ -65,3 +68,77 @@ def test_openings_need_no_thread_each() -> None:
     devices = [tree.nullio(f"d{number}", 1 << 20) for number in range(20)]
     assert all(device.state == "active" for device in devices)
     assert 1 <= len(threads("state")) < 5
+
+
+@contextmanager
+def frozen(mount: Path) -> Iterator[None]:
+    """Nothing can be written in a file system."""
+    guest_plugin.command("fsfreeze", "-f", str(mount))
+    try:
+        yield
+    finally:
+        guest_plugin.command("fsfreeze", "-u", str(mount))
+
+
+def forget(file: Path) -> None:
+    """Leave nothing of it in the page cache."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def test_one_write_after_the_other(script: Script, ext4: Path, make_file: Callable[[str, int], Path]) -> None:
+    """A file system writes a file under one lock: more threads would only wait. Reads need not."""
+    file = make_file("f", 1)
+    nexus, other = serve(script, tree.fileio("f", file))
+    forget(file)
+    blocks = [bytes([number]) * 512 for number in range(1, 33)]
+    with frozen(ext4):
+        numbers = [nexus.write10(lba, block) for lba, block in enumerate(blocks)]
+        # It comes to a thread after all of them.
+        assert other.answer(other.read10(1024, 1)).good
+        count = len(threads("f"))
+    assert all(nexus.answer(number).good for number in numbers)
+    assert count <= 1 + (os.cpu_count() or 1) + 1
+    assert nexus.answer(nexus.read10(0, 32)).data == b"".join(blocks)
+
+
+@contextmanager
+def on_cpu(cpu: int) -> Iterator[None]:
+    """Run on one CPU."""
+    usual = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usual)
+
+
+def bound(device: str, cpu: int) -> set[int]:
+    """The threads of a device that run on one CPU alone."""
+    return {number for number in threads(device) if os.sched_getaffinity(number) == {cpu}}
+
+
+def switches(thread: int) -> int:
+    """How often it has gone to sleep."""
+    lines = Path("/proc", str(thread), "status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("voluntary_ctxt")).split()[1])
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="one CPU is near to itself")
+def test_who_waits_is_served_where_it_is(script: Script, make_file: Callable[[str, int], Path]) -> None:
+    """A job that is alone is done on the CPU that it was submitted on, by a thread that stays there."""
+    nexus, _ = serve(script, tree.fileio("f", make_file("f", 1)))
+    own = {}
+    for cpu in (0, 1):
+        with on_cpu(cpu):
+            write(nexus, 0)
+        tree.wait_for(f"a thread on CPU {cpu}", lambda cpu=cpu: len(bound("f", cpu)) == 1, 10 * SLOW)  # type: ignore[misc]
+        (own[cpu],) = bound("f", cpu)
+    for cpu in (0, 1):
+        before = [switches(own[0]), switches(own[1])]
+        with on_cpu(cpu):
+            for _ in range(20):
+                write(nexus, 0)
+        slept = [switches(own[0]) - before[0], switches(own[1]) - before[1]]
+        assert slept[cpu] >= 20 > slept[1 - cpu]
