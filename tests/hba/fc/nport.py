@@ -401,15 +401,18 @@ class NPort:
         """Log a remote port out implicitly; open exchanges with it end."""
         was = remote.plogi
         remote.plogi = remote.prli = False
-        for exchange in [x for x in self._initiated.values() if x.d_id == remote.port_id]:
+        self._end_exchanges(remote.port_id, outcome)
+        if was:
+            self.user.login_changed(remote)
+
+    def _end_exchanges(self, port_id: int, outcome: Outcome) -> None:
+        for exchange in [x for x in self._initiated.values() if x.d_id == port_id]:
             self.close_initiator(exchange)
             exchange.aborting = None
             exchange.finish(outcome, Response())
-        for target in [x for x in self._received.values() if x.s_id == remote.port_id]:
+        for target in [x for x in self._received.values() if x.s_id == port_id]:
             self.forget(target)
             target.gone()
-        if was:
-            self.user.login_changed(remote)
 
     # Sending.
 
@@ -471,10 +474,11 @@ class NPort:
     # Logins.
 
     def login(self, d_id: int, done: ElsDone) -> None:
-        """PLOGI; on success the remote port is in `remotes`."""
+        """PLOGI; on success the remote port is in `remotes`, and exchanges of an older login are over."""
 
         def answered(outcome: Outcome, payload: bytes) -> None:
             if outcome is Outcome.DONE:
+                self._end_exchanges(d_id, Outcome.LOGGED_OUT)
                 wwpn, wwnn = fc.login_names(payload)
                 self.remotes[d_id] = Remote(d_id, wwpn, wwnn, plogi=True)
             done(outcome, payload)

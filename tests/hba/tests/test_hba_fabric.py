@@ -216,6 +216,19 @@ def test_logins() -> None:
     assert initiator.scsi(address, bytes(6)).status == 0
 
 
+def test_a_new_login_ends_what_was_open() -> None:
+    """Of the old one, at both ends: the target's chip may have been reset and know nothing of it."""
+    _, initiator, target, address = pair()
+    target.hold = True
+    for forget in (lambda: None, target.nport.remotes.clear):
+        task = initiator.start(address, bytes(6))
+        forget()
+        initiator.login(address)
+        assert task.end.outcome is Outcome.LOGGED_OUT
+    target.hold = False
+    assert initiator.scsi(address, bytes(6)).status == 0
+
+
 def test_unplug_and_swap() -> None:
     loop, initiator, target, address = pair()
     target.hold = True
