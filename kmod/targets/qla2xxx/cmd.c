@@ -359,14 +359,6 @@ struct qla_tgt_cmd *qla_find_cmd_by_tag(struct fc_port *fcport, uint64_t tag)
 
 /* --- lost ----------------------------------------------------------------------------------------------------- */
 
-/* None is asked for and none is under way: what the in-box driver gives back because of it has come. */
-static bool qla_reset_is_over(const struct qla_port *port)
-{
-	const struct scsi_qla_host *base = pci_get_drvdata(port->vha->hw->pdev);
-
-	return !(READ_ONCE(base->dpc_flags) & (BIT(ISP_ABORT_NEEDED) | BIT(ABORT_ISP_ACTIVE)));
-}
-
 /* Of a host that is no target any more the in-box driver leaves commands in its table when the chip is reset. */
 static void qla_forget(struct req_que *req, const struct qla_tgt_cmd *q)
 {

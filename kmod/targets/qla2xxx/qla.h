@@ -149,6 +149,14 @@ static inline struct qla_port *qla_port_of(const struct scsi_qla_host *vha)
 	return READ_ONCE(vha->vha_tgt.target_lport_ptr);
 }
 
+/* None is asked for and none is under way: what the in-box driver gives back because of it has come. */
+static inline bool qla_reset_is_over(const struct qla_port *port)
+{
+	const struct scsi_qla_host *base = pci_get_drvdata(port->vha->hw->pdev);
+
+	return !(READ_ONCE(base->dpc_flags) & (BIT(ISP_ABORT_NEEDED) | BIT(ABORT_ISP_ACTIVE)));
+}
+
 /* cmd.c */
 int qla_cmds_alloc(struct qla_port *port);
 void qla_cmds_free(struct qla_port *port);

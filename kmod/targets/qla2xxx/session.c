@@ -5,7 +5,9 @@
  */
 #include "qla.h"
 
-#define QLA_LOOK_AGAIN		HZ
+#define QLA_LOOK_AGAIN		(HZ / 10)
+/* 2 * R_A_TOV: so long who has sent a PLOGI waits for the answer. */
+#define QLA_PLOGI_TIME		(20 * HZ)
 
 /* --- who is it? --------------------------------------------------------------------------------------------- */
 
@@ -178,14 +180,19 @@ void qla_session_gone(struct scst_session *sess)
 }
 
 /*
- * Where the firmware owes us a command, only a reset of the chip ends it.  Who is not told of the commands that are dropped then has to
- * look, now and then.
+ * Where the firmware owes us a command, only a reset of the chip ends it.  Of commands that are dropped then nobody tells, nor of the
+ * reset's end: the in-box driver looks now and then, too.  An initiator port that logs in anew before that is answered when this login
+ * has ended, but the answer is lost as long as the chip is reset: it would wait until its PLOGI times out.
  */
 static void qla_session_wait(struct qla_session *qs)
 {
+	unsigned long end = jiffies + QLA_PLOGI_TIME;
+
 	do
 		qla_cmds_reclaim(qs->port, qs->fcport);
 	while (!wait_for_completion_timeout(&qs->gone, QLA_LOOK_AGAIN));
+	while (!qla_reset_is_over(qs->port) && time_before(jiffies, end))
+		schedule_timeout_uninterruptible(QLA_LOOK_AGAIN);
 }
 
 /*
