@@ -276,3 +276,15 @@ void *scst_port_data(struct device *classdev)
 	return scst_port_of(classdev)->data;
 }
 EXPORT_SYMBOL_GPL(scst_port_data);
+
+/**
+ * scst_target_port() - what belongs to the port of a target
+ * @tgt: the target
+ *
+ * Any context, from enable() until disable() returns.  Return: what the driver gave when it registered the port.
+ */
+void *scst_target_port(const struct scst_target *tgt)
+{
+	return tgt->port->data;
+}
+EXPORT_SYMBOL_GPL(scst_target_port);

@@ -222,6 +222,7 @@ struct scst_port *scst_port_register(const struct scst_port_info *info);
 void scst_port_unregister(struct scst_port *port);
 void scst_port_changed(struct scst_port *port, const char *event, const char *state);
 void *scst_port_data(struct device *classdev);
+void *scst_target_port(const struct scst_target *tgt);
 
 /* --- sessions ------------------------------------------------------------------------ */
 

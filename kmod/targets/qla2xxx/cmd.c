@@ -40,7 +40,6 @@ void qla_cmds_free(struct qla_port *port)
 	WARN_ON(sbitmap_any_bit_set(&port->busy));
 	sbitmap_free(&port->busy);
 	kvfree(port->cmds);
-	port->cmds = NULL;
 }
 
 /* Hard interrupt. */
@@ -56,7 +55,7 @@ struct qla_tgt_cmd *qla_get_cmd(struct fc_port *fcport)
 	memset(&qc->q, 0, sizeof(qc->q));
 	/* Of commands that the in-box driver only answers BUSY it forgets to say whose they are, and then can't free them. */
 	qc->q.sess = fcport;
-	atomic_set(&qc->stage, QLA_ARRIVED);
+	qc->taken = 0;
 	qc->terminated = false;
 	atomic_set(&qc->refs, 0);
 	refcount_set(&qc->holds, 1);
@@ -107,7 +106,7 @@ int qla_handle_cmd(struct scsi_qla_host *vha, struct qla_tgt_cmd *q, unsigned ch
 	struct qla_session *qs = (void *)q->sess->se_sess;
 	struct scst_cmd *cmd = &qc->cmd;
 
-	if (atomic_cmpxchg(&qc->stage, QLA_ARRIVED, QLA_SUBMITTED) != QLA_ARRIVED)
+	if (test_and_set_bit(0, &qc->taken))
 		return -ECANCELED;
 	/* Read when an ABTS comes. */
 	q->se_cmd.orig_fe_lun = q->unpacked_lun;
@@ -316,12 +315,6 @@ void qla_abort(struct scst_cmd *cmd)
 	spin_unlock_irqrestore(&qc->lock, irq);
 }
 
-/* It has not reached the core yet, and will not.  False: it has. */
-bool qla_cmd_drop(struct qla_cmd *qc)
-{
-	return atomic_cmpxchg(&qc->stage, QLA_ARRIVED, QLA_DROPPED) != QLA_SUBMITTED;
-}
-
 struct qla_find {
 	struct qla_port *port;
 	const struct fc_port *fcport;
@@ -340,12 +333,20 @@ static bool qla_find_one(struct sbitmap *busy, unsigned int nr, void *data)
 }
 
 /* Any context.  It may end any time, its memory stays. */
-struct qla_cmd *qla_cmd_find(struct qla_port *port, const struct fc_port *fcport, u32 tag)
+static struct qla_cmd *qla_cmd_find(struct qla_port *port, const struct fc_port *fcport, u32 tag)
 {
 	struct qla_find find = { .port = port, .fcport = fcport, .tag = tag };
 
 	sbitmap_for_each_set(&port->busy, qla_find_one, &find);
 	return find.found;
+}
+
+/* A command that is aborted has not reached the core yet, and will not.  False: it has, or there is none. */
+bool qla_cmd_drop(struct qla_port *port, const struct fc_port *fcport, u32 tag)
+{
+	struct qla_cmd *qc = qla_cmd_find(port, fcport, tag);
+
+	return qc && !test_and_set_bit(0, &qc->taken);
 }
 
 /* Hard interrupt: an ABTS has come. */

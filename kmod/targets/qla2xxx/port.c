@@ -13,8 +13,6 @@
 #include "qla.h"
 #include <scsi/scsi_transport_fc.h>
 
-#define QLA_INBOX_NAME	"qla2xxx"
-
 /* A board's own port stands before its virtual ones. */
 static LIST_HEAD(qla_ports);
 /* Protects the list and who has which port; inside of the in-box driver's mutex of all targets. */
@@ -32,19 +30,6 @@ static struct qla_port *qla_newest(const void *key)
 		if (!key || key == port->vha || key == &port->vha->hw->pdev->dev || key == port->base)
 			return port;
 	return NULL;
-}
-
-/* The core holds the port of a target. */
-static struct qla_port *qla_port_for(const struct scst_target *tgt)
-{
-	struct qla_port *port, *found = NULL;
-
-	spin_lock(&qla_ports_lock);
-	list_for_each_entry(port, &qla_ports, entry)
-		if (!strcmp(port->name, tgt->name))
-			found = port;
-	spin_unlock(&qla_ports_lock);
-	return found;
 }
 
 /* --- removal --------------------------------------------------------------------------------------------------------- */
@@ -325,8 +310,9 @@ static int qla_may_use(const struct qla_port *port)
 	return -EOPNOTSUPP;
 }
 
-static int qla_port_use(struct qla_port *port, struct scst_target *tgt)
+int qla_enable(struct scst_target *tgt)
 {
+	struct qla_port *port = scst_target_port(tgt);
 	struct pci_dev *pdev = port->vha->hw->pdev;
 	int ret;
 
@@ -353,20 +339,13 @@ static int qla_port_use(struct qla_port *port, struct scst_target *tgt)
 	return 0;
 }
 
-int qla_enable(struct scst_target *tgt)
-{
-	struct qla_port *port = qla_port_for(tgt);
-
-	return port ? qla_port_use(port, tgt) : -ENODEV;
-}
-
 /*
  * Waits for a bounded time for logins to end, then resets the chip, and has no answer for those that are left: they end later, and
  * the last one lets go of the port.
  */
 void qla_disable(struct scst_target *tgt)
 {
-	struct qla_port *port = qla_port_for(tgt);
+	struct qla_port *port = scst_target_port(tgt);
 
 	spin_lock(&qla_ports_lock);
 	port->serving = false;
@@ -379,7 +358,7 @@ void qla_disable(struct scst_target *tgt)
 
 static bool qla_is_bound(const struct device *dev)
 {
-	return dev->driver && !strcmp(dev->driver->name, QLA_INBOX_NAME);
+	return dev->driver && !strcmp(dev->driver->name, "qla2xxx");
 }
 
 static void qla_board_add(struct device *dev)

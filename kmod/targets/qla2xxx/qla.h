@@ -45,7 +45,7 @@
  * @users: one for being enabled, one for each session; who takes the last one away queues @idle_work
  * @idle_work: lets go of the port; enable() and who removes it wait for it
  * @lock: protects @by_id against writers; readers come under RCU.  Taken in hard interrupts
- * @sessions: all, under @sessions_lock
+ * @sessions: those that do not end, under @sessions_lock
  * @sessions_lock: also held while a task management function is submitted
  * @cmds: all commands there can be, and
  * @busy: which of them are in use
@@ -77,7 +77,7 @@ struct qla_port {
 /**
  * struct qla_session - an initiator port that is logged in
  * @by_id: in port->by_id, by @id
- * @closing: takes no task management functions any more; under sessions_lock
+ * @entry: in port->sessions, while it takes task management functions
  * @chip_reset: how often the chip had been reset when it logged in
  * @gone: the core's session has ended
  */
@@ -88,18 +88,9 @@ struct qla_session {
 	struct qla_port *port;
 	struct scst_session *scst;
 	u32 id;
-	u16 loop_id;
 	u32 chip_reset;
-	bool closing;
 	struct completion gone;
 	struct rcu_head rcu;
-};
-
-/* How far a command is that an ABTS asks for. */
-enum qla_stage {
-	QLA_ARRIVED,		/* waits for handle_cmd() */
-	QLA_SUBMITTED,		/* the core has it */
-	QLA_DROPPED,		/* aborted before the core had it */
 };
 
 /**
@@ -107,7 +98,7 @@ enum qla_stage {
  * @q: the in-box driver's part
  * @port: always the same
  * @lock: what is done to the exchange; the queue lock is taken inside
- * @stage: enum qla_stage
+ * @taken: bit 0: by handle_cmd(), for the core, or by an ABTS that came earlier
  * @terminated: the exchange has been; under @lock
  * @refs: of a response: the firmware's, until its CTIO comes back, and that of who sends it
  * @holds: of the memory: one until release, and those of the in-box driver (get_cmd_ref())
@@ -117,7 +108,7 @@ struct qla_cmd {
 	struct qla_tgt_cmd q;
 	struct qla_port *port;
 	spinlock_t lock;
-	atomic_t stage;
+	unsigned long taken;
 	bool terminated;
 	atomic_t refs;
 	refcount_t holds;
@@ -142,7 +133,6 @@ void qla_session_put(struct fc_port *fcport);
 void qla_session_shutdown(struct fc_port *fcport);
 struct fc_port *qla_session_by_id(struct scsi_qla_host *vha, const be_id_t id);
 struct fc_port *qla_session_by_loop_id(struct scsi_qla_host *vha, const uint16_t id);
-struct qla_session *qla_session_find(struct qla_port *port, const struct fc_port *fcport);
 
 static inline struct qla_port *qla_port_of(const struct scsi_qla_host *vha)
 {
@@ -161,8 +151,7 @@ static inline bool qla_reset_is_over(const struct qla_port *port)
 int qla_cmds_alloc(struct qla_port *port);
 void qla_cmds_free(struct qla_port *port);
 void qla_cmds_reclaim(struct qla_port *port, const struct fc_port *fcport);
-bool qla_cmd_drop(struct qla_cmd *qc);
-struct qla_cmd *qla_cmd_find(struct qla_port *port, const struct fc_port *fcport, u32 tag);
+bool qla_cmd_drop(struct qla_port *port, const struct fc_port *fcport, u32 tag);
 struct qla_tgt_cmd *qla_find_cmd_by_tag(struct fc_port *fcport, uint64_t tag);
 struct qla_tgt_cmd *qla_get_cmd(struct fc_port *fcport);
 void qla_rel_cmd(struct qla_tgt_cmd *q);

@@ -11,16 +11,15 @@
 
 /* --- who is it? --------------------------------------------------------------------------------------------- */
 
-static void qla_session_show(struct qla_session *qs, u32 id, u16 loop_id)
+static void qla_session_show(struct qla_session *qs)
 {
 	struct qla_port *port = qs->port;
 	unsigned long irq;
 
 	spin_lock_irqsave(&port->lock, irq);
 	hash_del_rcu(&qs->by_id);
-	WRITE_ONCE(qs->id, id);
-	WRITE_ONCE(qs->loop_id, loop_id);
-	hash_add_rcu(port->by_id, &qs->by_id, id);
+	WRITE_ONCE(qs->id, qs->fcport->d_id.b24);
+	hash_add_rcu(port->by_id, &qs->by_id, qs->id);
 	spin_unlock_irqrestore(&port->lock, irq);
 }
 
@@ -46,7 +45,7 @@ void qla_session_moved(struct fc_port *fcport, port_id_t id, uint16_t loop_id, b
 	fcport->loop_id = loop_id;
 	fcport->conf_compl_supported = conf_compl;
 	if (qs)
-		qla_session_show(qs, id.b24, loop_id);
+		qla_session_show(qs);
 }
 
 /* Hard interrupt, for each command.  The caller takes a reference to the login, if there still is one. */
@@ -79,22 +78,10 @@ struct fc_port *qla_session_by_loop_id(struct scsi_qla_host *vha, const uint16_t
 		return NULL;
 	rcu_read_lock();
 	hash_for_each_rcu(port->by_id, bucket, qs, by_id)
-		if (READ_ONCE(qs->loop_id) == id)
+		if (READ_ONCE(qs->fcport->loop_id) == id)
 			found = qs->fcport;
 	rcu_read_unlock();
 	return found;
-}
-
-/* Under port->sessions_lock: the session of a login that is not ending; NULL: none. */
-struct qla_session *qla_session_find(struct qla_port *port, const struct fc_port *fcport)
-{
-	struct qla_session *qs;
-
-	lockdep_assert_held(&port->sessions_lock);
-	list_for_each_entry(qs, &port->sessions, entry)
-		if (qs->fcport == fcport && !qs->closing)
-			return qs;
-	return NULL;
 }
 
 /* --- login ---------------------------------------------------------------------------------------------------- */
@@ -104,6 +91,7 @@ static struct qla_session *qla_session_make(struct qla_port *port, struct fc_por
 	struct qla_session *qs = kzalloc(sizeof(*qs), GFP_KERNEL);
 	/* SPC-4 7.6.4.2 */
 	struct scst_transport_id id = { .len = 24, .bytes = { SCST_PROTOCOL_FCP } };
+	struct scst_session *sess;
 	char name[QLA_NAME_LEN];
 
 	if (!qs)
@@ -115,14 +103,13 @@ static struct qla_session *qla_session_make(struct qla_port *port, struct fc_por
 	qs->chip_reset = port->vha->hw->chip_reset;
 	memcpy(&id.bytes[8], wwpn, 8);
 	snprintf(name, sizeof(name), "%8phC", wwpn);
-	qs->scst = scst_session_register(port->tgt, name, &id, qs);
-	if (IS_ERR(qs->scst)) {
-		int ret = PTR_ERR(qs->scst);
-
-		kfree(qs);
-		return ERR_PTR(ret);
+	sess = scst_session_register(port->tgt, name, &id, qs);
+	if (!IS_ERR(sess)) {
+		qs->scst = sess;
+		return qs;
 	}
-	return qs;
+	kfree(qs);
+	return ERR_CAST(sess);
 }
 
 /* Process context: an initiator port has logged in.  Not 0: it is refused. */
@@ -143,7 +130,7 @@ int qla_login(struct scsi_qla_host *vha, unsigned char *wwpn, struct fc_port *fc
 	list_add_tail(&qs->entry, &port->sessions);
 	mutex_unlock(&port->sessions_lock);
 	fcport->se_sess = (void *)qs;
-	qla_session_show(qs, fcport->d_id.b24, fcport->loop_id);
+	qla_session_show(qs);
 	return 0;
 }
 
@@ -206,13 +193,10 @@ void qla_session_free(struct fc_port *fcport)
 
 	qla_session_hide(fcport);
 	mutex_lock(&port->sessions_lock);
-	qs->closing = true;
+	list_del(&qs->entry);
 	mutex_unlock(&port->sessions_lock);
 	scst_session_close(qs->scst);
 	qla_session_wait(qs);
-	mutex_lock(&port->sessions_lock);
-	list_del(&qs->entry);
-	mutex_unlock(&port->sessions_lock);
 	kfree_rcu(qs, rcu);
 	qla_port_unuse(port);
 }

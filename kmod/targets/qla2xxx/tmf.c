@@ -61,37 +61,23 @@ void qla_tmf_done(struct scst_tmf *tmf)
 	qlt_xmit_tm_rsp(mcmd);
 }
 
-static void qla_tmf_fill(struct qla_tmf *qm, enum scst_tmf_function fn, u64 lun, u32 tag)
-{
-	struct scsi_lun packed;
-
-	int_to_scsilun(lun, &packed);
-	qm->tmf.fn = fn;
-	qm->tmf.lun = scst_lun_unpack(packed.scsi_lun);
-	qm->tmf.tag = tag;
-}
-
 /* False: the login has ended. */
 static bool qla_tmf_submit(struct qla_port *port, struct qla_tmf *qm)
 {
 	struct qla_session *qs;
+	bool found = false;
 
 	mutex_lock(&port->sessions_lock);
-	qs = qla_session_find(port, qm->mcmd->sess);
-	if (qs) {
+	list_for_each_entry(qs, &port->sessions, entry) {
+		if (qs->fcport != qm->mcmd->sess)
+			continue;
 		qm->tmf.sess = qs->scst;
 		scst_tmf_submit(&qm->tmf);
+		found = true;
+		break;
 	}
 	mutex_unlock(&port->sessions_lock);
-	return qs;
-}
-
-/* An ABTS for a command that has not reached the core: it does not any more. */
-static bool qla_dropped(struct qla_port *port, struct qla_tgt_mgmt_cmd *mcmd, u32 tag)
-{
-	struct qla_cmd *qc = qla_cmd_find(port, mcmd->sess, tag);
-
-	return qc && qla_cmd_drop(qc);
+	return found;
 }
 
 /* A work item of the in-box driver's.  Not 0: it refuses the function. */
@@ -99,11 +85,12 @@ int qla_handle_tmr(struct qla_tgt_mgmt_cmd *mcmd, u64 lun, uint16_t code, uint32
 {
 	struct qla_port *port = qla_port_of(mcmd->vha);
 	int fn = qla_function(code);
+	struct scsi_lun packed;
 	struct qla_tmf *qm;
 
 	if (!port || fn < 0)
 		return -ENOSYS;
-	if (fn == SCST_TMF_ABORT_TASK && qla_dropped(port, mcmd, tag)) {
+	if (fn == SCST_TMF_ABORT_TASK && qla_cmd_drop(port, mcmd->sess, tag)) {
 		mcmd->fc_tm_rsp = FC_TM_SUCCESS;
 		qlt_xmit_tm_rsp(mcmd);
 		return 0;
@@ -112,7 +99,10 @@ int qla_handle_tmr(struct qla_tgt_mgmt_cmd *mcmd, u64 lun, uint16_t code, uint32
 	if (!qm)
 		return -ENOMEM;
 	qm->mcmd = mcmd;
-	qla_tmf_fill(qm, fn, lun, tag);
+	int_to_scsilun(lun, &packed);
+	qm->tmf.fn = fn;
+	qm->tmf.lun = scst_lun_unpack(packed.scsi_lun);
+	qm->tmf.tag = tag;
 	if (qla_tmf_submit(port, qm))
 		return 0;
 	kfree(qm);
