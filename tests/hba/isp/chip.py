@@ -158,6 +158,8 @@ class Habits:
     """A CTIO that waits comes back when ABTS arrives; False: when the driver terminates the exchange."""
     logout_status: bool = True
     """CTIOs for ports that are not logged in come back with 0x29; False: with 0x02 or 0x08."""
+    data_timeout: bool = True
+    """A CTIO whose data does not come in time comes back without; False: it waits for as long as it takes."""
 
 
 QUEUE_POLL = 0.005

@@ -321,7 +321,9 @@ class Target24:
         timeout, number = struct.unpack_from("<HH", entry, 10)
         offset, _, length = struct.unpack_from("<III", entry, 36)
         segments = iocb.segments_64(entry, number, 52, 1) if number else []
-        waiting = Waiting(self, exchange, completed, timeout)
+        waiting = Waiting(
+            self, exchange, completed, timeout if self._chip.habits.data_timeout else NO_TIMEOUT
+        )
 
         def arrived(data: bytes) -> None:
             try:

@@ -343,6 +343,14 @@ def test_a_driver_that_never_terminates(target_side: TargetSide) -> None:
     assert driver.response(iocb.CTIO_7)[8] == 0x0B
 
 
+def test_a_firmware_with_patience(target_side: TargetSide) -> None:
+    _, chip, driver, _ = target_side
+    chip.habits.data_timeout = False
+    waiting_write(target_side, timeout=10)
+    driver.settle(60)
+    assert no_ctio(driver)
+
+
 def test_data_behind_abts_is_not_taken(target_side: TargetSide) -> None:
     _, chip, driver, initiator = target_side
     task = initiator.start(chip.port.port_id, WRITE, DATA)
