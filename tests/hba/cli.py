@@ -24,17 +24,18 @@ def _setup(args: argparse.Namespace) -> int:
 
 
 def _vm(args: argparse.Namespace) -> int:
-    from .vm.lab import build_own
+    from .vm.lab import Effort, build_own
     from .vm.runner import run_kernel, select
 
     cache = Cache(cache_root())
     if args.record:
         args.record.mkdir(parents=True, exist_ok=True)
     failed: list[str] = []
+    effort = Effort(args.seconds, args.seed)
     for series in args.kernel or SERIES[:1]:
         names = select(args.scenario, first=series == SERIES[0])
         build_own(cache.kernel(series), names)
-        failed += run_kernel(cache, cache.kernel(series), names, args.record)
+        failed += run_kernel(cache, cache.kernel(series), names, args.record, effort)
     print(f"FAILED: {', '.join(failed)}" if failed else "all scenarios passed")
     return 1 if failed else 0
 
@@ -87,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     vm.add_argument(
         "--record", type=Path, metavar="FOLDER", help="write a trace and a pcap-ng file per scenario"
     )
+    vm.add_argument("--seconds", type=float, default=40, help="how long scst-chaos goes on")
+    vm.add_argument("--seed", type=int, default=1, help="what scst-chaos does")
     vm.set_defaults(run=_vm)
     unit = commands.add_parser("unit", help="run the unit tests (needs pytest)")
     unit.add_argument("pytest", nargs="*", help="more arguments for pytest")

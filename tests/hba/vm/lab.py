@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..boards import TestBed
@@ -37,12 +38,28 @@ def check(condition: bool, text: str) -> None:
         raise CheckFailed(text)
 
 
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long, and with which seed, a scenario at random goes on."""
+
+    seconds: float = 40.0
+    seed: int = 1
+
+
 class Lab:
     """One test's world: a loop, a bed with boards, machines."""
 
-    def __init__(self, tools: Tools, kernel: Kernel, archive: bytes, record: Path | None = None) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        kernel: Kernel,
+        archive: bytes,
+        record: Path | None = None,
+        effort: Effort | None = None,
+    ) -> None:
         """``record``: path without suffix for ``.txt`` and ``.pcapng`` records."""
         self.loop = Loop()
+        self.effort = effort or Effort()
         self.tools, self.kernel, self._archive = tools, kernel, archive
         self._files = []
         tracer = None

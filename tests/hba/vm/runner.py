@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import (  # noqa: F401  registers its scenarios
     both,
+    chaos,
     conformance,
     crash,
     demo,
