@@ -16,23 +16,21 @@ from ..fc.scripted import ScriptedInitiator, ScriptError, Task
 from ..isp.chip import Chip
 from .lab import Lab, check
 from .machine import Machine
-from .ours import READY, clear, name, serve
+from .ours import READY, clear, name, read10, serve, write10
 from .scenarios import log_is_clean, scenario
 
 GUESTS = 64
 BLOCK = 4096
+SECTORS = BLOCK // 512
 RESET_EVERY = 12.0
 """Seconds on average."""
+COMMAND_TIMEOUT = 10.0
+"""Seconds after which an initiator aborts a command, and logs in again if the abort does not help."""
 PATIENCE = 120.0
 """Seconds until everybody must be in again."""
 OPEN = """set -e
 mkdir -p $SCST/targets/qla2xxx/{target}/groups/all/initiators/10:00:00:00:c9:00:*
 scst_map $SCST/targets/qla2xxx/{target}/groups/all 0 fileio/f 0"""
-
-
-def cdb(opcode: int, lba: int) -> bytes:
-    """READ(10) or WRITE(10) of one of our blocks."""
-    return bytes((opcode, 0)) + lba.to_bytes(4, "big") + bytes((0, 0, BLOCK // 512, 0))
 
 
 class Guest:
@@ -42,70 +40,74 @@ class Guest:
         self.lab, self.target, self.number, self.done = lab, target, number, done
         self.random = random.Random(lab.effort.seed << 16 | number)
         self.port = ScriptedInitiator(lab.loop, lab.medium, 0x10000000C9000000 + number)
-        self.lba = number * BLOCK // 512
+        self.lba = number * SECTORS
         self.may_hold = [bytes(BLOCK)]
-        self.serial = 0
         self.busy = False
+        """A login is under way."""
         self.inside = False
         self.writing: Task | None = None
-        self.tasks: list[Task] = []
-        self.stopped = False
+        self.checking: Task | None = None
+        self.running: list[tuple[float, Task]] = []
+        self.leaving = False
+        """Nothing more at random: it comes back for the last time."""
+        self.back = False
 
-    # Doing things.
+    @property
+    def address(self) -> int:
+        """The target's; ScriptError while it has none."""
+        return self.port.find(self.target.settings.wwpn)
 
     def enter(self) -> None:
         """Log in for the first time, and take what is pending."""
         self.port.plug()
-        address = self._address()
-        self.port.login(address)
+        self.port.login(self.address)
         self.inside = True
-        for _ in range(4):
-            if self.port.scsi(address, READY).status == 0:
-                break
+        check(any(self.port.scsi(self.address, READY).status == 0 for _ in range(4)), "the disk is not ready")
 
     def later(self) -> None:
-        """What it does next, at random."""
-        if not self.stopped:
-            self.lab.loop.call_later(self.random.uniform(0.02, 0.6), self._step)
+        """What it does next."""
+        self.lab.loop.call_later(self.random.uniform(0.02, 0.6), self._step)
 
     def _step(self) -> None:
         self._reap()
-        if not self.stopped and not self.busy:
+        if self.back:
+            return
+        if not self.busy:
             try:
                 self._act()
             except ScriptError:
-                # Not logged in any more: the link or the chip went meanwhile.
+                # Not logged in any more, or the target has no address: the link or the chip went meanwhile.
                 self.inside = False
         self.later()
 
     def _act(self) -> None:
         if not self.inside:
-            self.log_in()
-            return
-        deed = self.random.random()
-        if deed < 0.45:
-            self.write()
-        elif deed < 0.80:
-            self._read()
-        elif deed < 0.90:
-            self.port.nport.logout(self._address(), lambda *_: None)
-            self.done["logouts"] += 1
-            self.inside = False
-        elif deed < 0.94:
+            self._log_in()
+        elif self.leaving:
+            self._look()
+        else:
+            self._deed(self.random.random())
+
+    def _deed(self, chance: float) -> None:
+        if chance < 0.45:
+            self._write()
+        elif chance < 0.80:
+            self._start("reads", read10(self.lba), read=BLOCK)
+        elif chance < 0.90:
+            self._leave()
+        elif chance < 0.94:
             self._abort()
-        elif deed < 0.97:
+        elif chance < 0.97:
             code = self.random.choice((fc.TASK_ABORT_SET, fc.TASK_LUN_RESET, fc.TASK_TARGET_RESET))
-            self.tasks.append(self.port.start(self._address(), bytes(16), task=code))
-            self.done["functions"] += 1
+            self._start("functions", bytes(16), task=code)
         else:
             self._unplug()
 
-    def _address(self) -> int:
-        return self.port.find(self.target.settings.wwpn)
+    # Logins.
 
-    def log_in(self) -> None:
+    def _log_in(self) -> None:
         """PLOGI and PRLI; busy until both are answered."""
-        address = self._address()
+        address = self.address
         self.busy = True
 
         def out(outcome: Outcome, _payload: bytes) -> None:
@@ -121,24 +123,10 @@ class Guest:
 
         self.port.nport.login(address, half)
 
-    def write(self) -> None:
-        """If the last one has ended."""
-        if self.writing is not None:
-            return
-        self.serial += 1
-        data = (self.number << 32 | self.serial).to_bytes(8, "big") * (BLOCK // 8)
-        self.writing = self.port.start(self._address(), cdb(0x2A, self.lba), data)
-        self.may_hold.append(data)
-        self.done["writes"] += 1
-
-    def _read(self) -> None:
-        self.tasks.append(self.port.start(self._address(), cdb(0x28, self.lba), read=BLOCK))
-        self.done["reads"] += 1
-
-    def _abort(self) -> None:
-        if self.writing is not None and not self.writing.done:
-            self.writing.exchange.abort(lambda _accepted: None)
-            self.done["aborts"] += 1
+    def _leave(self) -> None:
+        self.port.nport.logout(self.address, lambda *_: None)
+        self.inside = False
+        self.done["logouts"] += 1
 
     def _unplug(self) -> None:
         self.port.unplug()
@@ -146,29 +134,59 @@ class Guest:
         self.lab.loop.call_later(self.random.uniform(0.1, 3), lambda: self.lab.medium.plug(self.port.nport))
         self.done["cables"] += 1
 
+    # Commands.
+
+    def _start(self, what: str, cdb: bytes, data: bytes = b"", *, read: int = 0, task: int = 0) -> Task:
+        started = self.port.start(self.address, cdb, data, read=read, task=task)
+        self.running.append((self.lab.loop.now(), started))
+        self.done[what] += 1
+        return started
+
+    def _write(self) -> None:
+        """If the last one has ended."""
+        if self.writing is None:
+            data = self.random.randbytes(8) * (BLOCK // 8)
+            self.writing = self._start("writes", write10(self.lba), data)
+            self.may_hold.append(data)
+
+    def _abort(self) -> None:
+        if self.writing is not None and not self.writing.done:
+            self._give_up(self.writing)
+            self.done["aborts"] += 1
+
+    def _give_up(self, task: Task) -> None:
+        def answered(accepted: bool) -> None:
+            self.inside = self.inside and accepted
+
+        if task.exchange.aborting is None:
+            task.exchange.abort(answered)
+
     def _reap(self) -> None:
-        """What has ended: an acknowledged write is the only thing that the block may hold."""
+        """What has ended, or should have."""
         if self.writing is not None and self.writing.done:
             end = self.writing.end
             if end.outcome is Outcome.DONE and end.response.status == 0:
+                # Acknowledged: the only thing that the block may hold.
                 self.may_hold = self.may_hold[-1:]
-            elif end.outcome is not Outcome.DONE:
-                self.inside = self.inside and end.outcome is Outcome.ABORTED
             self.writing = None
-        self.tasks = [task for task in self.tasks if not task.done]
+        self.running = [(since, task) for since, task in self.running if not task.done]
+        for since, task in self.running:
+            if self.lab.loop.now() - since > COMMAND_TIMEOUT and task.exchange.aborting is None:
+                self.done["timeouts"] += 1
+                self._give_up(task)
 
     # At the end.
 
-    def holds(self) -> None:
-        """Log in as anybody would, and look at the blocks; ScriptError if that does not work."""
-        address = self._address()
-        self.port.login(address)
-        for _ in range(4):
-            if self.port.scsi(address, READY).status == 0:
-                break
-        result = self.port.scsi(address, cdb(0x28, self.lba), read=BLOCK)
-        check(result.status == 0, f"{name(self.port)}: READ: {result.status:02x} {result.key_code}")
-        check(result.data in self.may_hold, f"{name(self.port)}: what it wrote is not there")
+    def _look(self) -> None:
+        """It is back when it finds what it wrote."""
+        if self.checking is not None and self.checking.done:
+            result = self.port.finish(self.checking)
+            if result.outcome is Outcome.DONE and result.status == 0:
+                check(result.data in self.may_hold, f"{name(self.port)}: what it wrote is not there")
+                self.back = True
+            self.checking = None
+        elif self.checking is None:
+            self.checking = self._start("looks", read10(self.lba), read=BLOCK)
 
 
 def resets(lab: Lab, target: Chip, done: Counter[str]) -> None:
@@ -190,19 +208,17 @@ def resets(lab: Lab, target: Chip, done: Counter[str]) -> None:
 def everybody_returns(lab: Lab, guests: list[Guest]) -> None:
     """Each can log in, within a time, and finds what it wrote."""
     started = lab.loop.now()
-    waiting = list(guests)
-    while waiting and lab.loop.now() - started < PATIENCE:
-        guest = waiting.pop(0)
-        try:
-            if not guest.port.nport.online:
-                guest.port.plug()
-            guest.holds()
-        except ScriptError:
-            waiting.append(guest)
-            lab.loop.run_for(0.5)
-    who = ", ".join(name(guest.port) for guest in waiting)
-    check(not waiting, f"{len(waiting)} of {len(guests)} can't log in: {who}")
-    print(f"    {len(guests)} logged in again after {lab.loop.now() - started:.1f} s", flush=True)
+    for guest in guests:
+        guest.leaving = True
+    lab.loop.run_until(lambda: all(guest.back for guest in guests), PATIENCE)
+    waiting = [name(guest.port) for guest in guests if not guest.back]
+    check(not waiting, f"{len(waiting)} of {len(guests)} are not back: {', '.join(waiting)}")
+    print(f"    {len(guests)} back after {lab.loop.now() - started:.1f} s", flush=True)
+
+
+def tell(done: Counter[str]) -> None:
+    """What was done, in a line."""
+    print("    " + ", ".join(f"{count} {what}" for what, count in sorted(done.items())), flush=True)
 
 
 def open_to_all(machine: Machine, target: Chip) -> None:
@@ -224,12 +240,13 @@ def scst_chaos(lab: Lab) -> None:
     for guest in guests:
         guest.later()
     resets(lab, target, done)
-    for guest in guests:
-        guest.stopped = True
-    print("    " + ", ".join(f"{count} {what}" for what, count in sorted(done.items())), flush=True)
+    tell(done)
     check(done["resets"] > 0 and done["writes"] > GUESTS, "too little was done")
-    own = f"{target.settings.wwpn:016x}"
-    machine.run(f"wait_for 90 online {own}", timeout=120)
-    everybody_returns(lab, guests)
+    machine.run(f"wait_for 90 online {target.settings.wwpn:016x}", timeout=120)
+    done.clear()
+    try:
+        everybody_returns(lab, guests)
+    finally:
+        tell(done)
     clear(machine)
     log_is_clean(machine)

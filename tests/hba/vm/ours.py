@@ -174,12 +174,12 @@ def is_write_data(frame: fc.Frame) -> bool:
 
 def write10(lba: int) -> bytes:
     """WRITE(10)."""
-    return bytes((0x2A, 0, 0, 0, 0, lba, 0, 0, BLOCKS, 0))
+    return bytes((0x2A, 0, 0, 0, *lba.to_bytes(2, "big"), 0, 0, BLOCKS, 0))
 
 
 def read10(lba: int) -> bytes:
     """READ(10)."""
-    return bytes((0x28, 0, 0, 0, 0, lba, 0, 0, BLOCKS, 0))
+    return bytes((0x28, 0, 0, 0, *lba.to_bytes(2, "big"), 0, 0, BLOCKS, 0))
 
 
 def killed(lab: Lab, wire: Wire, lba: int, seconds: float | None, kill: Callable[[object], None]) -> None:

@@ -22,7 +22,7 @@ from . import (  # noqa: F401  registers its scenarios
     ours,
     scenarios,
 )
-from .lab import Lab, make_archive
+from .lab import Effort, Lab, make_archive
 from .packages import Cache, Kernel
 from .scenarios import SCENARIOS
 
@@ -35,7 +35,9 @@ def select(names: Sequence[str], *, first: bool) -> list[str]:
     return list(names) or [name for name, entry in SCENARIOS.items() if first or entry.smoke]
 
 
-def run_kernel(cache: Cache, kernel: Kernel, names: Sequence[str], record: Path | None) -> list[str]:
+def run_kernel(
+    cache: Cache, kernel: Kernel, names: Sequence[str], record: Path | None, effort: Effort | None = None
+) -> list[str]:
     """Run scenarios on one kernel; the names of those that failed."""
     tools = cache.tools()
     archive = make_archive(tools, kernel)
@@ -43,9 +45,8 @@ def run_kernel(cache: Cache, kernel: Kernel, names: Sequence[str], record: Path 
     for name in names:
         print(f"{kernel.series} {name} ...", flush=True)
         started = time.monotonic()
-        problem = run_one(
-            Lab(tools, kernel, archive, record / f"{kernel.series}-{name}" if record else None), name
-        )
+        place = record / f"{kernel.series}-{name}" if record else None
+        problem = run_one(Lab(tools, kernel, archive, place, effort), name)
         print(
             f"{kernel.series} {name}: {'FAILED' if problem else 'ok'} ({time.monotonic() - started:.0f} s)",
             flush=True,
