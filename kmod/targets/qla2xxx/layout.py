@@ -35,7 +35,9 @@ STRUCTURES: Mapping[str, Sequence[str]] = {
     ),
     "qla_qpair": ("chip_reset", "qp_lock_ptr", "req"),
     "req_que": ("outstanding_cmds", "num_outstanding_cmds"),
-    "fc_port": ("conf_compl_supported", "d_id", "logout_on_delete", "loop_id", "se_sess", "sess_kref"),
+    "fc_port": (
+        "conf_compl_supported", "d_id", "free_work", "logout_on_delete", "loop_id", "se_sess", "sess_kref",
+    ),
     "qla_tgt_cmd": (
         "se_cmd", "sess", "qpair", "reset_count", "state", "sense_buffer", "write_data_transferred",
         "cmd_sent_to_fw", "aborted", "sg_mapped", "sg", "sg_cnt", "bufflen", "offset", "unpacked_lun",

@@ -137,6 +137,28 @@ static bool qla_is_going(const struct scsi_qla_host *vha)
 	return READ_ONCE(dev_to_vport(vha->host->shost_gendev.parent)->flags) & FC_VPORT_DELETING;
 }
 
+/* What a port has while it is a target. */
+static int qla_memory_alloc(struct qla_port *port)
+{
+	int ret;
+
+	/* As the queue that waits for its items. */
+	port->ends = alloc_workqueue("scst_qla2xxx", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!port->ends)
+		return -ENOMEM;
+	ret = qla_cmds_alloc(port);
+	if (ret)
+		destroy_workqueue(port->ends);
+	return ret;
+}
+
+/* The last logout's work item may still be under way. */
+static void qla_memory_free(struct qla_port *port)
+{
+	destroy_workqueue(port->ends);
+	qla_cmds_free(port);
+}
+
 /* Nothing comes any more and nobody is logged in. */
 static void qla_idle_work(struct work_struct *work)
 {
@@ -150,7 +172,7 @@ static void qla_idle_work(struct work_struct *work)
 	if (!port->base)
 		qlt_lport_deregister(port->vha);
 	cancel_delayed_work_sync(&port->resume_work);
-	qla_cmds_free(port);
+	qla_memory_free(port);
 	smp_store_release(&port->tgt, NULL);
 	wake_up_all(&qla_change);
 }
@@ -317,7 +339,7 @@ int qla_enable(struct scst_target *tgt)
 	int ret;
 
 	qla_wait_idle(port);
-	ret = qla_may_use(port) ?: qla_cmds_alloc(port);
+	ret = qla_may_use(port) ?: qla_memory_alloc(port);
 	if (ret)
 		return ret;
 	port->tgt = tgt;
@@ -327,7 +349,7 @@ int qla_enable(struct scst_target *tgt)
 		if (ret == -EBUSY)
 			pr_warn("%s is another target driver's\n", port->name);
 		port->tgt = NULL;
-		qla_cmds_free(port);
+		qla_memory_free(port);
 		return ret;
 	}
 	tgt->limits.max_segs = 256;

@@ -47,6 +47,7 @@
  * @lock: protects @by_id against writers; readers come under RCU.  Taken in hard interrupts
  * @sessions: those that do not end, under @sessions_lock
  * @sessions_lock: also held while a task management function is submitted
+ * @ends: the in-box driver's work items in which logins end
  * @cmds: all commands there can be, and
  * @busy: which of them are in use
  * @stalled: somebody waits for room in the ring
@@ -68,6 +69,7 @@ struct qla_port {
 	DECLARE_HASHTABLE(by_id, QLA_HASH_BITS);
 	struct list_head sessions;
 	struct mutex sessions_lock;
+	struct workqueue_struct *ends;
 	struct qla_cmd *cmds;
 	struct sbitmap busy;
 	bool stalled;

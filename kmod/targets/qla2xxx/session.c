@@ -136,9 +136,19 @@ int qla_login(struct scsi_qla_host *vha, unsigned char *wwpn, struct fc_port *fc
 
 /* --- logout ----------------------------------------------------------------------------------------------------- */
 
+/*
+ * The work item in which a login ends sleeps until its logout is done, which another item of the same queue sends.  If many logins end at
+ * once that queue's rescuer takes all items and runs them in turn, and each end waits 23 s for a logout that is behind it.  Moved to a
+ * queue of their own they may wait for each other, but keep nobody from sending.
+ */
 static void qla_last_put(struct kref *kref)
 {
-	qlt_unreg_sess(container_of(kref, struct fc_port, sess_kref));
+	struct fc_port *fcport = container_of(kref, struct fc_port, sess_kref);
+	struct qla_port *port = ((struct qla_session *)fcport->se_sess)->port;
+
+	qlt_unreg_sess(fcport);
+	if (cancel_work(&fcport->free_work))
+		queue_work(port->ends, &fcport->free_work);
 }
 
 /* Any context. */
