@@ -37,6 +37,7 @@ int qla_cmds_alloc(struct qla_port *port)
 
 void qla_cmds_free(struct qla_port *port)
 {
+	qla_cmds_unkeep(port, NULL);
 	WARN_ON(sbitmap_any_bit_set(&port->busy));
 	sbitmap_free(&port->busy);
 	kvfree(port->cmds);
@@ -356,6 +357,37 @@ struct qla_tgt_cmd *qla_find_cmd_by_tag(struct fc_port *fcport, uint64_t tag)
 	struct qla_cmd *qc = qs ? qla_cmd_find(qs->port, fcport, tag) : NULL;
 
 	return qc ? &qc->q : NULL;
+}
+
+/* --- kept ----------------------------------------------------------------------------------------------------- */
+
+/* Under the lock of the list. */
+static bool qla_unkeep_one(struct sbitmap *busy, unsigned int nr, void *data)
+{
+	struct qla_find *find = data;
+	struct qla_tgt_cmd *q = &find->port->cmds[nr].q;
+
+	/* One that is only just being put on the list comes with the port's end. */
+	if (q->q_full && (!find->fcport || q->sess == find->fcport) && !list_empty(&q->cmd_list)) {
+		list_del(&q->cmd_list);
+		find->port->vha->hw->tgt.num_qfull_cmds_alloc--;
+		qla_rel_cmd(q);
+	}
+	return true;
+}
+
+/*
+ * What the in-box driver could not answer BUSY, or terminate, for the ring was full or the chip being reset, it keeps on a list until the
+ * board is removed, when our memory is gone.  Process context; of one login, or (NULL) of all, which are over.
+ */
+void qla_cmds_unkeep(struct qla_port *port, const struct fc_port *fcport)
+{
+	struct qla_find find = { .port = port, .fcport = fcport };
+	unsigned long irq;
+
+	spin_lock_irqsave(&port->vha->hw->tgt.q_full_lock, irq);
+	sbitmap_for_each_set(&port->busy, qla_unkeep_one, &find);
+	spin_unlock_irqrestore(&port->vha->hw->tgt.q_full_lock, irq);
 }
 
 /* --- lost ----------------------------------------------------------------------------------------------------- */

@@ -30,8 +30,8 @@ STRUCTURES: Mapping[str, Sequence[str]] = {
         "host", "hw", "port_name", "vha_tgt", "qlini_mode", "unknown_atio_list", "dpc_flags",
     ),
     "qla_hw_data": (
-        "pdev", "model_number", "tgt.tgt_ops", "fw_major_version", "fw_minor_version", "fw_subminor_version",
-        "chip_reset",
+        "pdev", "model_number", "tgt.tgt_ops", "tgt.q_full_lock", "tgt.num_qfull_cmds_alloc",
+        "fw_major_version", "fw_minor_version", "fw_subminor_version", "chip_reset",
     ),
     "qla_qpair": ("chip_reset", "qp_lock_ptr", "req"),
     "req_que": ("outstanding_cmds", "num_outstanding_cmds"),
@@ -40,8 +40,8 @@ STRUCTURES: Mapping[str, Sequence[str]] = {
     ),
     "qla_tgt_cmd": (
         "se_cmd", "sess", "qpair", "reset_count", "state", "sense_buffer", "write_data_transferred",
-        "cmd_sent_to_fw", "aborted", "sg_mapped", "sg", "sg_cnt", "bufflen", "offset", "unpacked_lun",
-        "dma_data_direction", "ctio_flags", "atio.u.isp24.exchange_addr",
+        "cmd_sent_to_fw", "aborted", "sg_mapped", "q_full", "cmd_list", "sg", "sg_cnt", "bufflen", "offset",
+        "unpacked_lun", "dma_data_direction", "ctio_flags", "atio.u.isp24.exchange_addr",
         "atio.u.isp24.fcp_cmnd.lun", "cdb_len?",
     ),
     "qla_tgt_mgmt_cmd": ("fc_tm_rsp", "sess", "vha"),

@@ -153,6 +153,7 @@ static inline bool qla_reset_is_over(const struct qla_port *port)
 int qla_cmds_alloc(struct qla_port *port);
 void qla_cmds_free(struct qla_port *port);
 void qla_cmds_reclaim(struct qla_port *port, const struct fc_port *fcport);
+void qla_cmds_unkeep(struct qla_port *port, const struct fc_port *fcport);
 bool qla_cmd_drop(struct qla_port *port, const struct fc_port *fcport, u32 tag);
 struct qla_tgt_cmd *qla_find_cmd_by_tag(struct fc_port *fcport, uint64_t tag);
 struct qla_tgt_cmd *qla_get_cmd(struct fc_port *fcport);

@@ -207,6 +207,7 @@ void qla_session_free(struct fc_port *fcport)
 	mutex_unlock(&port->sessions_lock);
 	scst_session_close(qs->scst);
 	qla_session_wait(qs);
+	qla_cmds_unkeep(port, fcport);
 	kfree_rcu(qs, rcu);
 	qla_port_unuse(port);
 }
