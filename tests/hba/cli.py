@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     vm.add_argument(
         "--record", type=Path, metavar="FOLDER", help="write a trace and a pcap-ng file per scenario"
     )
-    vm.add_argument("--seconds", type=float, default=40, help="how long scst-chaos goes on")
+    vm.add_argument("--seconds", type=float, default=20, help="how long scst-chaos goes on")
     vm.add_argument("--seed", type=int, default=1, help="what scst-chaos does")
     vm.set_defaults(run=_vm)
     unit = commands.add_parser("unit", help="run the unit tests (needs pytest)")

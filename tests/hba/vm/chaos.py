@@ -22,7 +22,7 @@ from .scenarios import log_is_clean, scenario
 GUESTS = 64
 BLOCK = 4096
 SECTORS = BLOCK // 512
-RESET_EVERY = 12.0
+RESET_EVERY = 10.0
 """Seconds on average."""
 COMMAND_TIMEOUT = 10.0
 """Seconds after which an initiator aborts a command, and logs in again if the abort does not help."""
@@ -198,7 +198,7 @@ def resets(lab: Lab, target: Chip, done: Counter[str]) -> None:
         if not target.port.online:
             # It is not back yet: a firmware that does not run can't crash.
             continue
-        if choose.random() < 0.7:
+        if not done["resets"] or choose.random() < 0.7:
             target.system_error()
             done["resets"] += 1
         else:

@@ -42,7 +42,7 @@ def check(condition: bool, text: str) -> None:
 class Effort:
     """How long, and with which seed, a scenario at random goes on."""
 
-    seconds: float = 40.0
+    seconds: float = 20.0
     seed: int = 1
 
 
