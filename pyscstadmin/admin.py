@@ -459,8 +459,7 @@ class Admin:
 
     def _misplaced(self, outcome: Outcome) -> Iterator[Proof]:
         """Devices that go on with what they have open, which is not what they are to be known by now."""
-        acts = [act for operation in outcome.done for act in operation.acts]
-        for act in acts:
+        for act in (act for operation in outcome.done for act in operation.acts):
             if not isinstance(act, Write) or not act.path.endswith("/facts"):
                 continue
             directory = act.path.rpartition("/")[0]

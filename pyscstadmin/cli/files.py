@@ -235,7 +235,8 @@ def clear(ctx: Context, given: Given) -> Result:
 
 
 def _done(ctx: Context, outcome: Outcome, losses: Losses | None = None) -> Result:
-    data, lines = outcome_data(outcome), list(outcome_lines(outcome))
+    # Of as many operations as there may be, nothing is made that nobody reads.
+    data, lines = outcome_data(outcome) if ctx.collects else {}, list(outcome_lines(outcome))
     if losses is not None:
         data["losses"] = losses.as_dict()
         lines.insert(1, f"this {losses.text()}")

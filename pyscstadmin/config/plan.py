@@ -458,12 +458,14 @@ class _Planner:
         after = {lun.number: lun for lun in new}
         for number, lun in before.items():
             if number not in after:
-                acts = tuple(self._lun_off(place, lun))
-                yield Operation(_unmap_text(lun, where), f"{place}/{number}", acts, impact, target=root)
+                path = f"{place}/{number}"
+                acts = tuple(self._lun_off(path, lun))
+                yield Operation(_unmap_text(lun, where), path, acts, impact, target=root)
         for number, lun in after.items():
             if number not in before:
-                acts = tuple(self._lun_on(place, lun))
-                yield Operation(_map_text(lun, where), f"{place}/{number}", acts, impact, target=root)
+                path = f"{place}/{number}"
+                acts = tuple(self._lun_on(path, lun))
+                yield Operation(_map_text(lun, where), path, acts, impact, target=root)
             elif before[number] != lun:
                 yield self._change_lun(target, group, before[number], lun, impact)
 
@@ -491,16 +493,14 @@ class _Planner:
         text = f"change LUN {new.number} of {where} {change}"
         return Operation(text, path, tuple(acts), impact, parts, root)
 
-    def _lun_on(self, place: str, lun: Lun) -> Iterator[Act]:
-        path = f"{place}/{lun.number}"
+    def _lun_on(self, path: str, lun: Lun) -> Iterator[Act]:
         yield Mkdir(path)
         if lun.read_only:
             yield Write(f"{path}/read_only", "1")
         if lun.device:
             yield self._link(path, lun.device)
 
-    def _lun_off(self, place: str, lun: Lun) -> Iterator[Act]:
-        path = f"{place}/{lun.number}"
+    def _lun_off(self, path: str, lun: Lun) -> Iterator[Act]:
         if lun.device:
             yield self._unlink(path, lun.device)
         yield Rmdir(path, (Write(f"{path}/read_only", "1"),) if lun.read_only else ())
@@ -528,7 +528,7 @@ class _Planner:
         path = group_dir(target.driver, target.name, group.name)
         acts: list[Act] = []
         for lun in group.luns:
-            acts.extend(self._lun_off(f"{path}/luns", lun))
+            acts.extend(self._lun_off(f"{path}/luns/{lun.number}", lun))
         acts.extend(Rmdir(f"{path}/initiators/{group.spelled.get(name, name)}") for name in group.initiators)
         changed = group.priority != PRIORITY_DEFAULT
         acts.append(Rmdir(path, (Write(f"{path}/priority", str(group.priority)),) if changed else ()))

@@ -13,6 +13,7 @@ for its backing, and what is being closed serves nobody any more.
 from __future__ import annotations
 
 import errno
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -171,8 +172,9 @@ class _Run:
         self.acts: list[Act] = []
         self.undoing = False
         self.proofs: list[Proof] = []
-        # Each operation done, and how many acts were done before it.
-        self.done: list[tuple[Operation, int]] = []
+        # The operations done, and for each how many acts were done before it. There may be a million.
+        self.done: list[Operation] = []
+        self.starts = array("q")
         self.failed: list[Failure] = []
         # Directories of targets whose access stays as it was, and why.
         self.closed: dict[str, OperationError] = {}
@@ -211,9 +213,9 @@ class _Run:
             except BaseException as error:
                 self.back_out(operation, error)
                 raise
-            self.done.append((operation, start))
-        done = tuple(operation for operation, _ in self.done)
-        return Outcome(self.base, done, tuple(self.failed), proofs=tuple(self.proofs))
+            self.done.append(operation)
+            self.starts.append(start)
+        return Outcome(self.base, tuple(self.done), tuple(self.failed), proofs=tuple(self.proofs))
 
     def operation(self, operation: Operation, deliver: Callable[[], None]) -> None:
         for act in operation.acts:
@@ -387,9 +389,9 @@ class _Run:
             return
         # Operations about the access of one target are next to each other.
         self.closed[operation.target] = error
-        while self.done and self.done[-1][0].target == operation.target:
-            undone, start = self.done.pop()
-            left = self.undo(start)
+        while self.done and self.done[-1].target == operation.target:
+            undone = self.done.pop()
+            left = self.undo(self.starts.pop())
             if left:
                 self.give_up(undone, error, left)
             self.failed.append(Failure(undone, error))

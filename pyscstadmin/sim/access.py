@@ -6,7 +6,9 @@ attribute takes, what refuses.
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from pyscstadmin.config import names
@@ -232,6 +234,8 @@ class Groups(Fixed):
 class _AccessItem(Item):
     """An item of the access directories. It is empty when it goes, so nobody notices."""
 
+    __slots__ = ()
+
     def leaving(self) -> None:
         self.note()
 
@@ -242,7 +246,10 @@ class _AccessItem(Item):
 
 def _target_path(node: Node) -> str:
     """The path of the target that a node is in."""
-    return "/".join(node.path.split("/", 3)[:3])
+    while not isinstance(node, Target):
+        assert node.parent is not None
+        node = node.parent
+    return node.path
 
 
 def _group_name(node: Node) -> str:
@@ -311,6 +318,11 @@ class Initiators(Fixed):
 class Initiator(_AccessItem):
     """.../initiators/PATTERN."""
 
+    __slots__ = ()
+
+    def __init__(self, parent: Node, name: str) -> None:
+        super().__init__(parent, name, _NONE)
+
     def note(self) -> None:
         force = self.root.before_change()
         if force is not None:
@@ -325,15 +337,18 @@ class Initiator(_AccessItem):
 class Luns(Fixed):
     """.../luns."""
 
+    __slots__ = ()
+
     def make(self, name: str) -> None:
         refuse(names.check_lun(name))
+        name = sys.intern(name)
         force = self.root.before_change()
         if force is not None:
             force.lun(_target_path(self), _group_name(self), name, None)
         self.children[name] = Lun(self, name)
 
     def access(self) -> dict[str, Any]:
-        """The LUNs as plain data, by number."""
+        """The LUNs as plain data, by number. Equal ones are one object: do not change it."""
         luns = sorted(self.children.items(), key=lambda item: int(item[0]))
         return {number: lun.access() for number, lun in luns if isinstance(lun, Lun)}
 
@@ -344,7 +359,8 @@ class Luns(Fixed):
 
     def restore(self, data: dict[str, Any]) -> None:
         """The reverse of `access`."""
-        for number, fields in data.items():
+        for text, fields in data.items():
+            number = sys.intern(text)
             lun = Lun(self, number)
             self.children[number] = lun
             lun.read_only = fields["read_only"]
@@ -356,8 +372,10 @@ class Luns(Fixed):
 class Lun(_AccessItem, Linked):
     """.../luns/N."""
 
+    __slots__ = ("device", "link_name", "read_only")
+
     def __init__(self, parent: Node, name: str) -> None:
-        super().__init__(parent, name)
+        super().__init__(parent, name, _NONE)
         self.read_only = False
         self.device: Served | None = None
         self.link_name = "device"
@@ -423,6 +441,15 @@ class Lun(_AccessItem, Linked):
                 device.luns.add(self)
 
     def access(self) -> dict[str, Any]:
-        """Plain data."""
-        data = {"device": self.device.name if self.device else "", "read_only": self.read_only}
-        return data if self.link_name == "device" else {**data, "link": self.link_name}
+        """Plain data, not to be changed."""
+        return _lun_data(self.device.name if self.device else "", self.read_only, self.link_name)
+
+
+# What is in directories in which nothing can be.
+_NONE: dict[str, Node] = {}
+
+
+@lru_cache(1 << 16)
+def _lun_data(device: str, read_only: bool, link: str) -> dict[str, Any]:
+    data = {"device": device, "read_only": read_only}
+    return data if link == "device" else {**data, "link": link}

@@ -28,11 +28,17 @@ class InForce:
 
     def name(self, target: str, group: str, name: str, there: bool) -> None:
         """Note whether a name is in a group."""
-        self._names.setdefault((target, group, name), there)
+        if not self._is_new(target, group):
+            self._names.setdefault((target, group, name), there)
 
     def lun(self, target: str, group: str, number: str, access: dict[str, Any] | None) -> None:
         """Note a LUN of a group or of the target ('')."""
-        self._luns.setdefault((target, group, number), access)
+        if not self._is_new(target, group):
+            self._luns.setdefault((target, group, number), access)
+
+    def _is_new(self, target: str, group: str) -> bool:
+        """Whether nothing of a group is in force, which tells all of what is in it."""
+        return self._groups.get((target, group), 0) is None
 
     def forget(self, target: str) -> None:
         """A target is gone, and nothing of it is in force."""

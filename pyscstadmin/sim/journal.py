@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +23,9 @@ _LEAST = 64 << 10
 # Ends what was saved at once.
 _END = b'["."]\n'
 _ATTEMPTS = 100
+# A device, or all groups of a target, is a piece of the text of a state.
+_DEPTH = 3
+_PIECE = 1 << 20
 
 
 class Journal:
@@ -89,10 +92,15 @@ class Journal:
 
     # Writing.
 
+    @property
+    def room(self) -> int:
+        """Bytes of changes that can be saved before it is time to save the whole state."""
+        return 0 if self._stamp is None else max(_LEAST, self._size) - self._offset
+
     def add(self, changes: Sequence[Change]) -> bool:
         """Save changes; False, and nothing is done, when it is time to save the whole state."""
         data = b"".join(json.dumps(change).encode() + b"\n" for change in changes) + _END
-        if self._stamp is None or self._offset + len(data) > max(_LEAST, self._size):
+        if len(data) > self.room:
             return False
         fd = os.open(self._path(self._log), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
@@ -107,14 +115,13 @@ class Journal:
         """Save the whole state, in one step. Raises OSError; then what was saved before is still there."""
         old = self._log
         number = self._number + 1
-        text = json.dumps({**state, "journal": number})
         temporary = f"{self._path(_STATE)}.{os.getpid()}"
         with suppress(FileNotFoundError):
             os.unlink(temporary)  # of a writer that was killed; nobody else writes now
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             try:
-                _write(fd, text.encode(), 0)
+                size = _write_all(fd, _texts({**state, "journal": number}, _DEPTH))
             finally:
                 os.close(fd)
             with suppress(FileNotFoundError):
@@ -124,7 +131,7 @@ class Journal:
             with suppress(OSError):
                 os.unlink(temporary)
             raise
-        self._number, self._offset, self._size = number, 0, len(text)
+        self._number, self._offset, self._size = number, 0, size
         self._stamp = self._look()
         with suppress(FileNotFoundError):
             os.unlink(self._path(old))
@@ -137,7 +144,33 @@ class Journal:
         return os.path.join(self._directory, name)
 
 
-def _write(fd: int, data: bytes, offset: int) -> None:
+def _texts(value: Any, depth: int) -> Iterator[str]:
+    """The JSON text of a value in pieces: there is never all of a large one."""
+    if not depth or type(value) is not dict or not value:
+        yield json.dumps(value)
+        return
+    before = "{"
+    for key, member in value.items():
+        yield f"{before}{json.dumps(key)}: "
+        yield from _texts(member, depth - 1)
+        before = ", "
+    yield "}"
+
+
+def _write_all(fd: int, texts: Iterator[str]) -> int:
+    """Write texts one behind the other; returns how many bytes they are."""
+    offset, data = 0, bytearray()
+    for text in texts:
+        data += text.encode()
+        if len(data) >= _PIECE:
+            _write(fd, data, offset)
+            offset += len(data)
+            data.clear()
+    _write(fd, data, offset)
+    return offset + len(data)
+
+
+def _write(fd: int, data: bytes | bytearray, offset: int) -> None:
     view = memoryview(data)
     while view:
         done = os.pwrite(fd, view, offset)

@@ -78,10 +78,13 @@ class Link:
 class Node:
     """A directory. This class is a default group: nothing can be made in it, and it cannot be removed."""
 
-    def __init__(self, parent: Node | None, name: str) -> None:
+    # Of some kinds there may be a million.
+    __slots__ = ("children", "name", "parent")
+
+    def __init__(self, parent: Node | None, name: str, children: dict[str, Node] | None = None) -> None:
         self.parent = parent
         self.name = name
-        self.children: dict[str, Node] = {}
+        self.children = {} if children is None else children
 
     @property
     def path(self) -> str:
@@ -138,7 +141,7 @@ class Node:
 class Item(Node):
     """A directory made by mkdir."""
 
-    default_groups: tuple[str, ...] = ()
+    __slots__ = ()
 
     def pointed_at(self) -> bool:
         """Whether a link points here."""
@@ -161,9 +164,13 @@ class Item(Node):
 class Fixed(Node):
     """A default group in which items are made."""
 
+    __slots__ = ()
+
 
 class Linked(Item):
     """A directory in which a link is made."""
+
+    __slots__ = ()
 
     def link(self, name: str, target: Node) -> None:
         """symlink in this directory."""

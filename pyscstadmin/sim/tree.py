@@ -242,8 +242,10 @@ class SimTree(SimView):
         self.inject: Injector | None = None
         self._durable = durable
         self._journal = Journal(directory) if directory else None
+        # What was done since all was saved, and how long it is at least as text.
         self._changes: list[Change] = []
-        # Whether there is more to save than the changes.
+        self._length = 0
+        # Whether all is to be saved, and not the changes.
         self._whole = False
         self._backings = backings
         self._ports = SimPorts(directory)
@@ -270,7 +272,7 @@ class SimTree(SimView):
         if device is not None:
             self._became(device)
         else:
-            self._changes.append((operation, path, value))
+            self._note((operation, path, value), len(path))
         if self.top.commands:
             self.changed()
         if self._durable:
@@ -284,12 +286,24 @@ class SimTree(SimView):
 
     def _became(self, device: Device) -> None:
         """Note a device as it is: to be found out once more it would depend on the time and on its file."""
-        if self.top.devices.children[device.handler].children.get(device.name) is not device:
+        there = self.top.devices.children[device.handler].children.get(device.name) is device
+        if self._whole or not there:
             return
         who = ("device", device.handler, device.name)
         if self._changes and tuple(self._changes[-1][:3]) == who:
             self._changes.pop()
-        self._changes.append((*who, device.dump()))
+            self._length -= len(device.name)
+        self._note((*who, device.dump()), len(device.name))
+
+    def _note(self, change: Change, length: int) -> None:
+        """Keep a change to be saved, as long as less is saved by that than by saving all."""
+        self._length += length
+        if self._journal is None or self._length > self._journal.room:
+            self._whole = True
+        if not self._whole:
+            self._changes.append(change)
+        elif self._changes:
+            self._changes.clear()
 
     def _device(self, path: str) -> Device | None:
         """The device that a path is in, if it is there."""
@@ -366,8 +380,12 @@ class SimTree(SimView):
             except OSError as error:
                 self._whole = True
                 raise OperationError("write", f"{self.name}/state.json", None, error.errno or 0) from error
-            self._whole = False
+        self._whole = False
+        self._clean()
+
+    def _clean(self) -> None:
         self._changes.clear()
+        self._length = 0
 
     def close(self) -> None:
         """Save the state."""
@@ -383,7 +401,7 @@ class SimTree(SimView):
             raise NotPresent(self.name, "state.json is not of this version of the simulator; remove it")
         self.top = Root(self._backings, self._ports)
         self.top.load(data)
-        self._changes.clear()
+        self._clean()
 
     # What is not in configfs.
 

@@ -126,3 +126,26 @@ def test_a_state_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(NotPresent, match="not of this version"):
         SimTree(str(tmp_path))
+
+
+def test_changes_are_kept_only_while_less_is_saved_by_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large change takes no memory for what is saved whole anyway."""
+    monkeypatch.setattr(journal, "_LEAST", 1000)
+    sim = str(tmp_path)
+    with SimTree(sim) as tree:
+        tree.mkdir("targets/local/t")
+        assert not tree._changes, "the first is saved whole"
+        tree.flush()
+        lengths = []
+        for number in range(100):
+            tree.mkdir(f"targets/local/t/groups/{number}")
+            lengths.append(len(tree._changes))
+    assert lengths[:10] == list(range(1, 11))
+    assert max(lengths) < 60 and lengths[-1] == 0
+    with SimTree(sim) as tree:
+        assert sorted(map(int, tree.list("targets/local/t/groups"))) == [*range(100)]
+        tree.mkdir("targets/local/t/groups/more")
+        assert len(tree._changes) == 1, "changes count anew after that"
+    assert (tmp_path / "state.2.log").exists()
