@@ -25,12 +25,11 @@ from typing import TYPE_CHECKING, Any
 from pyscstadmin.config import edits
 from pyscstadmin.config.draft import Draft, LunSet, near, no_single
 from pyscstadmin.config.edits import Edit, Needs
-from pyscstadmin.config.facts import NOTHING, Difference, Facts, compare
 from pyscstadmin.config.identity import asked
 from pyscstadmin.config.layout import CLASS_ROOT, ROOT, device_dir, group_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.plan import Operation, Plan, Write, between, plan, settle, staged_into_force
-from pyscstadmin.config.ports import PortTarget, PortUse, uses, waits
+from pyscstadmin.config.ports import PortUse, uses
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
 from pyscstadmin.config.valid import (
     check_call,
@@ -58,14 +57,14 @@ from pyscstadmin.errors import (
     PendingChanges,
     Problem,
 )
-from pyscstadmin.kernel import modules, parts, prove, read
-from pyscstadmin.kernel.apply import Failure, Outcome, Progress, Prover, execute, failures
-from pyscstadmin.kernel.asking import ON_THE_WAY, Patience, arrived
-from pyscstadmin.kernel.backing import Found, Machine
-from pyscstadmin.kernel.cfs import RealTree, Tree, View
-from pyscstadmin.kernel.hints import hinted
+from pyscstadmin.kernel import modules, parts, prove, read, waiting
+from pyscstadmin.kernel.apply import Failure, Outcome, Progress, execute, failures
+from pyscstadmin.kernel.asking import Patience, arrived
+from pyscstadmin.kernel.backing import Machine
+from pyscstadmin.kernel.cfs import RealTree, Tree
 from pyscstadmin.kernel.lock import locked
-from pyscstadmin.kernel.prove import Proof, Was, proven
+from pyscstadmin.kernel.opening import MOMENT, Asked, Openings, Rebound, Resized, write_all
+from pyscstadmin.kernel.prove import Proof, Was
 from pyscstadmin.kernel.read import RootState, Snapshot, Standing
 from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
 from pyscstadmin.kernel.stops import Stops, deferred
@@ -89,19 +88,7 @@ STATE_DIR = "/run/scst"
 
 _NOTHING_THERE = (Was.ABSENT, Was.SILENT)
 
-# Seconds for which a request that nothing else depends on is waited for with the lock: most need less.
-_MOMENT = 0.1
-
 Key = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Resized:
-    """Bytes that a device served before and serves now, and its state."""
-
-    before: int
-    size: int
-    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +111,6 @@ class Who:
     device: Device
     standing: Standing
     uses: tuple[Use, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rebound:
-    """A device that is on something else: what it was known by before and is from now on (None: nothing),
-    and its state.
-    """
-
-    device: str
-    path: str
-    before: Facts | None
-    after: Facts | None
-    state: str = ""
-
-    @property
-    def differences(self) -> tuple[Difference, ...]:
-        """The facts that are other ones now, those that decide first."""
-        verdict = compare(self.before or NOTHING, self.after or NOTHING)
-        return (*verdict.differences, *verdict.hints)
 
 
 class Admin:
@@ -193,10 +161,10 @@ class Admin:
         self.patience = patience
         self._patience = Patience(patience)
         self._deliver: Callable[[], None] | None = None
-        # What was proven of devices that are being opened without anybody who waits: nothing else can get
-        # the number of their files until they are open.
-        self._openings: dict[str, ExitStack] = {}
         self.backings = backings if backings is not None else Machine()
+        self._openings = Openings(
+            lambda: self.tree, lambda: self.backings, lambda: self._patience, self._stopped
+        )
         self._tree: Tree | None = tree
         # The last configuration read or applied. Its access part is used again while the generation says that
         # it is still in force; devices and targets have no such number and are read each time.
@@ -217,7 +185,7 @@ class Admin:
 
     def close(self) -> None:
         """Let go of the tree; the next call opens it again."""
-        self._release(every=True)
+        self._openings.release(every=True)
         if self._tree is not None:
             self._tree.close()
             self._tree = None
@@ -345,21 +313,7 @@ class Admin:
             classes, configfs = os.path.dirname(self.class_root), os.path.dirname(self.root)
             found = read_ports(Places(classes, lio=f"{configfs}/target"))
         loaded = tree.list("targets") if tree is not None else []
-        return uses(found, self._port_targets(loaded), loaded)
-
-    def _port_targets(self, drivers: Iterable[str]) -> dict[Key, PortTarget]:
-        """The targets that are hardware. One that goes meanwhile is left out."""
-        found = {}
-        for driver in drivers:
-            for name in (
-                self.tree.list(f"targets/{driver}") if driver in DRIVERS and DRIVERS[driver].ports else ()
-            ):
-                path = target_dir(driver, name)
-                enabled = read.optional(self.tree, f"{path}/enabled")
-                state = read.optional(self.tree, f"{path}/state")
-                if enabled is not None and state is not None:
-                    found[driver, name] = PortTarget(enabled == "1", state)
-        return found
+        return uses(found, read.port_targets(tree, loaded) if tree is not None else {}, loaded)
 
     def commands(self) -> list[Command]:
         """The commands in flight now, the oldest first. Raises `OperationError`: debugfs is not there."""
@@ -526,7 +480,7 @@ class Admin:
         `files` are made before, and removed again if the edits fail. The cost is that of what one edit
         changes; several together look at the whole configuration once. `needs`: load the modules of this.
         """
-        return self._change(lambda: _joined(wanted), files, needs)
+        return self._change(lambda: edits.joined(wanted), files, needs)
 
     def save(self, path: str | None = None, *, force: bool = False) -> bool:
         """Write the configuration to a file (default: `default_file`); False if it holds it already.
@@ -604,10 +558,10 @@ class Admin:
             handler, _ = self._handler(name)
             path = device_dir(handler, name)
             self._last_chance()
-            asked = self._open_backing(path)
+            asked = self._openings.open(path)
             if asked.answered:
                 return tree.read(f"{path}/state")
-        return self._came_of(asked)
+        return self._openings.came_of(asked)
 
     def deactivate(self, name: str) -> str:
         """Close the backing of a device and park it; returns its state."""
@@ -615,81 +569,23 @@ class Admin:
             handler, _ = self._handler(name)
             path = device_dir(handler, name)
             self._last_chance()
-            asked = self._switch_active(path, "0")
+            asked = self._openings.switch(path, "0")
             if asked.answered:
                 return tree.read(f"{path}/state")
-        return self._came_of(asked)
-
-    def _open_backing(self, directory: str, how: str = "1") -> _Asked:
-        """Prove a backing and ask for it to be opened. Raises `OperationError`."""
-        if not HANDLERS[directory.split("/")[1]].backed:
-            return self._switch_active(directory, how)
-        with self._proven(self.tree, directory) as proof:
-            return self._switch_active(directory, how, proof)
-
-    def _switch_active(self, directory: str, value: str, proof: Proof | None = None) -> _Asked:
-        """Ask, and wait for no longer than is no burden for anybody else."""
-        try:
-            answered = Patience(_MOMENT).ask(self.tree, f"{directory}/active", value)
-        except OperationError as error:
-            raise self._explained(error, proof) from error
-        return _Asked(directory, value, answered, proof)
-
-    def _explained(self, error: OperationError, proof: Proof | None) -> OperationError:
-        if proof is not None and not proof.bound and error.errno == errno.ESTALE:
-            error.advice = proof.text
-            return error
-        return hinted(self.tree, error)
-
-    def _came_of(self, asked: _Asked) -> str:
-        """Wait for what comes of a request, without the lock; the state. Raises `OperationError`."""
-        came = arrived(lambda: self.tree, asked.directory, self._stopped)
-        self._release()
-        wanted = "parked" if asked.value == "0" else "active"
-        if came is not None and came.state == wanted:
-            return came.state
-        if came is None:
-            number = errno.EINPROGRESS
-        elif came.state != "parked" or came.wanted != (asked.value != "0"):
-            number = errno.ECANCELED
-        else:
-            number = getattr(errno, came.error, errno.EIO)
-        path = f"{self.tree.root}/{asked.directory}/active"
-        raise self._explained(OperationError("write", path, asked.value, number), asked.proof)
+        return self._openings.came_of(asked)
 
     @property
     def _bounded(self) -> Patience:
         """What is left of the patience with the lock, or all of it without."""
         return self._patience if self._locked else Patience(self.patience)
 
-    @property
-    def _proven(self) -> Prover:
-        """Proves the backing of a device that is opened within. Of one that is still being opened after that,
-        it stays proven.
-        """
-
-        @contextmanager
-        def proving(tree: View, directory: str) -> Iterator[Proof]:
-            with ExitStack() as held:
-                yield held.enter_context(proven(tree, directory, self.backings, self._patience))
-                if read.optional(tree, f"{directory}/state") in ON_THE_WAY:
-                    self._openings[directory] = held.pop_all()
-
-        return proving
-
     def opening(self, handler: str, name: str) -> bool:
         """Whether this device was being opened when nobody waited for it any longer (see `release`)."""
-        return device_dir(handler, name) in self._openings
+        return self._openings.holds(device_dir(handler, name))
 
     def release(self) -> None:
         """Let go of what was proven of devices that are not being opened any more."""
-        self._release()
-
-    def _release(self, *, every: bool = False) -> None:
-        for directory in list(self._openings):
-            state = "" if every else read.optional(self.tree, f"{directory}/state")
-            if state not in ON_THE_WAY:
-                self._openings.pop(directory).close()
+        self._openings.release()
 
     def find(self, name: str) -> Proof | None:
         """What is at the path of a device now, or where else its disk is, by what it is known by; None for
@@ -709,13 +605,13 @@ class Admin:
         the device is on it from then on, and its opening is waited for without the lock. Raises `Conflict`,
         `OperationError`.
         """
-        opening: _Asked | None = None
+        opening: Asked | None = None
         with self._writing() as tree:
             device = self._device(name)
             directory = device_dir(device.handler, name)
             if not HANDLERS[device.handler].backed:
                 raise Conflict(f"{name} has no backing")
-            found = self._answer(path or device.path)
+            found = self._openings.at(path or device.path)
             if found is None:
                 raise Conflict(f"nothing is at {path or device.path} that {name} could be on")
             facts = self.backings.telling(found)
@@ -726,44 +622,13 @@ class Admin:
             if tree.read(f"{directory}/backing") == found.words and rebound.path == device.path:
                 tree.write(f"{directory}/facts", changes["facts"])
             elif state == "disabled":
-                _write_all(tree, directory, changes)
+                write_all(tree, directory, changes)
             else:
-                asked = self._put_on(directory, state, changes)
+                asked = self._openings.put_on(directory, state, changes)
                 if not asked.answered:
                     opening = asked
             rebound = replace(rebound, state=tree.read(f"{directory}/state"))
-        return rebound if opening is None else replace(rebound, state=self._came_of(opening))
-
-    def _answer(self, path: str) -> Found | None:
-        """What is at a path. Raises `Conflict` if it does not answer."""
-        try:
-            with self._patience.spending() as left, self.backings.answering(path, left) as found:
-                return found
-        except TimeoutError:
-            raise Conflict(f"{path} does not answer") from None
-
-    def _put_on(self, directory: str, state: str, changes: Mapping[str, str]) -> _Asked:
-        tree = self.tree
-        old = {name: tree.read(f"{directory}/{name}") for name in changes}
-        if state == "active":
-            self._close_backing(directory)
-        try:
-            _write_all(tree, directory, changes)
-            return self._open_backing(directory)
-        except BaseException:
-            _write_all(tree, directory, old)
-            if state == "active":
-                self._open_backing(directory)
-            raise
-
-    def _close_backing(self, directory: str) -> None:
-        """Close it, and wait for that with the lock, for more is to be done. One that is not closed in time
-        is opened again. Raises `OperationError`.
-        """
-        path = f"{directory}/active"
-        if not self._patience.ask(self.tree, path, "0"):
-            self._open_backing(directory)
-            raise OperationError("write", f"{self.tree.root}/{path}", "0", errno.EINPROGRESS)
+        return rebound if opening is None else replace(rebound, state=self._openings.came_of(opening))
 
     def resize(self, name: str, size: int | None = None, *, shrink: bool = False) -> Resized:
         """Serve `size` bytes of a device's backing from now on; None: what it has grown to. Nothing else of
@@ -1004,7 +869,7 @@ class Admin:
             self._deferred(),
         ):
             tree = self.tree
-            self._release()
+            self._openings.release()
             self._patience = Patience(self.patience, waiting_for)
             if needs is not None:
                 self._absent = modules.load(tree, needs, keep_going=keep_going)
@@ -1063,40 +928,19 @@ class Admin:
             keep_going=keep_going,
             fence=self.fence,
             deliver=self._deliver,
-            prove=self._proven,
+            prove=self._openings.proven,
             patience=self._patience,
         )
-        touched, opened = self._states(result, steps), self._target_states(result, steps)
+        touched = waiting.device_states(self.tree, result, steps)
+        opened = waiting.target_states(self.tree, result, steps)
         states, target_states = {**shot.device_states, **touched}, {**shot.target_states, **opened}
         if not outcome.failed:
             root = RootState(outcome.generation, False, True)
             self._known = Snapshot(result, root, states, target_states)
         concerned = {device.name for device in result.devices} if whole else set(touched)
-        outcome = _portless(outcome, result, target_states if whole else opened)
-        return _waiting(outcome, {name: state for name, state in states.items() if name in concerned})
-
-    def _states(self, config: Config, steps: Plan) -> Mapping[str, str]:
-        """The states of the devices that a plan touched."""
-        touched = {operation.path for operation in steps.operations}
-        found = {}
-        for device in config.devices:
-            path = device_dir(device.handler, device.name)
-            if path in touched:
-                try:
-                    found[device.name] = self.tree.read(f"{path}/state")
-                except OperationError:  # left out, and reported as such
-                    continue
-        return found
-
-    def _target_states(self, config: Config, steps: Plan) -> Mapping[Key, str]:
-        """The states of the targets that a plan touched, if they are to be enabled and are hardware."""
-        touched = {operation.path for operation in steps.operations}
-        found = {}
-        for target in config.targets:
-            path = target_dir(*target.key)
-            if path in touched and target.enabled and DRIVERS[target.driver].ports is not None:
-                found[target.key] = read.optional(self.tree, f"{path}/state") or ""
-        return found
+        outcome = waiting.with_targets(outcome, result, target_states if whole else opened)
+        mine = {name: state for name, state in states.items() if name in concerned}
+        return waiting.with_devices(outcome, mine)
 
     def _slice(self, old: Config, new: Config, root: RootState | None = None) -> Outcome:
         """Change a part of the configuration that was just read, knowing nothing of the rest.
@@ -1112,11 +956,11 @@ class Admin:
             root.generation,
             fence=self.fence,
             deliver=self._deliver,
-            prove=self._proven,
+            prove=self._openings.proven,
             patience=self._patience,
         )
-        outcome = _portless(outcome, new, self._target_states(new, steps))
-        return _waiting(outcome, self._states(new, steps))
+        outcome = waiting.with_targets(outcome, new, waiting.target_states(self.tree, new, steps))
+        return waiting.with_devices(outcome, waiting.device_states(self.tree, new, steps))
 
     def _settled(self, outcome: Outcome) -> Outcome:
         """Wait until what was revoked is over, and backings that did not answer are open. Not under the lock:
@@ -1145,8 +989,8 @@ class Admin:
                 left = end - time.monotonic()
                 came = arrived(lambda: self.tree, device_dir(found[0], name), self._stopped, left)
                 states[name] = came.state if came is not None else found[1]
-        self._release()
-        return _waiting(outcome, states)
+        self._openings.release()
+        return waiting.with_devices(outcome, states)
 
     def _stopped(self) -> bool:
         return self.stops is not None and bool(self.stops.came)
@@ -1177,7 +1021,7 @@ class Admin:
     def _change_locked(self, edit: Edit) -> Outcome:
         """Make an edit, having read what it needs and nothing else; a false outcome if it is so already."""
         if edit.needs.everything:
-            return self._edit_locked(lambda config: _edited(config, edit))
+            return self._edit_locked(edit.of)
         # The generation first: whatever others change after this is noticed.
         root = read.root_state(self.tree)
         before = parts.part(self.tree, edit.needs)
@@ -1209,7 +1053,7 @@ class Admin:
         for key, group in [place for place in self._sets if place[0] == needs.target]:
             numbers = needs.luns.get(group, ())
             if numbers:
-                _take_over(self._sets[key, group], draft.target(key).lun_set(group), numbers)
+                self._sets[key, group].take_over(draft.target(key).lun_set(group), numbers)
             elif needs.whole or group in (*needs.groups, *needs.luns):
                 del self._sets[key, group]
         self._sets_at = outcome.generation
@@ -1277,13 +1121,13 @@ class Admin:
             if seen != [error, path, "1"]:
                 return None
             self._last_chance()
-            with self._proven(tree, directory) as proof:
+            with self._openings.proven(tree, directory) as proof:
                 if proof.bound:
-                    self._switch_active(directory, "reopen", proof)
+                    self._openings.switch(directory, "reopen", proof)
                 elif state == "active" or (proof.was not in _NOTHING_THERE and error != "ESTALE"):
                     # The kernel parks it, and its directory says why.
                     with suppress(OperationError):
-                        self._switch_active(directory, "reopen")
+                        self._openings.switch(directory, "reopen")
             return proof
 
     def grow(self, handler: str, name: str, *, path: str) -> bool:
@@ -1298,33 +1142,9 @@ class Admin:
             if read.find_handler(tree, name) != (handler, "active") or tree.read(f"{directory}/path") != path:
                 return False
             self._last_chance()
-            if not Patience(_MOMENT).ask(tree, f"{directory}/active", "1"):
+            if not Patience(MOMENT).ask(tree, f"{directory}/active", "1"):
                 raise OperationError("write", f"{tree.root}/{directory}/active", "1", errno.EINPROGRESS)
         return True
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What was asked of a device (`active`), whether that is over, and what was proven before."""
-
-    directory: str
-    value: str
-    answered: bool
-    proof: Proof | None = None
-
-
-def _waiting(outcome: Outcome, states: Mapping[str, str]) -> Outcome:
-    """With the devices that wait for their backing, by their states."""
-    parked = sorted(name for name, state in states.items() if state == "parked")
-    opening = sorted(name for name, state in states.items() if state == "opening")
-    return replace(outcome, parked=tuple(parked), opening=tuple(opening))
-
-
-def _portless(outcome: Outcome, config: Config, states: Mapping[Key, str]) -> Outcome:
-    """With the targets that wait for their port, by their states."""
-    enabled = {target.key: target.enabled for target in config.targets}
-    waiting = [key for key, state in states.items() if waits(key[0], enabled.get(key, False), state)]
-    return replace(outcome, waiting=tuple(sorted("/".join(key) for key in waiting)))
 
 
 def _refuse_errors(remarks: Iterable[Remark]) -> None:
@@ -1344,11 +1164,6 @@ def _remarks(device: Device, patience: float) -> tuple[Remark, ...]:
         return lint_device(device, looking.look)
 
 
-def _write_all(tree: Tree, directory: str, values: Mapping[str, str]) -> None:
-    for name, text in values.items():
-        tree.write(f"{directory}/{name}", text)
-
-
 def _simulated(tree: Tree) -> SimTree | None:
     """The tree, if it is a simulated one."""
     import sys
@@ -1360,34 +1175,6 @@ def _simulated(tree: Tree) -> SimTree | None:
 def _must_be_settled(root: RootState) -> None:
     if not root.settled:
         raise PendingChanges
-
-
-def _joined(wanted: Sequence[Edit]) -> Edit:
-    """Several edits as one."""
-    if len(wanted) == 1:
-        return wanted[0]
-
-    def make(draft: Draft) -> None:
-        for edit in wanted:
-            edit.make(draft)
-
-    return Edit(Needs(everything=True), make)
-
-
-def _edited(config: Config, edit: Edit) -> Config:
-    draft = Draft(config)
-    edit.make(draft)
-    return draft.config()
-
-
-def _take_over(known: LunSet, now: LunSet, numbers: Iterable[int]) -> None:
-    """Make these numbers of a set what they are in another."""
-    for number in numbers:
-        lun = now.get(number)
-        if lun is None:
-            known.drop(number)
-        else:
-            known.put(lun)
 
 
 def _in_use(error: ApplyFailed) -> bool:

@@ -92,6 +92,15 @@ class LunSet:
             self._low = min(self._low, number)
         return lun
 
+    def take_over(self, now: LunSet, numbers: Iterable[int]) -> None:
+        """Make these numbers what they are in another set."""
+        for number in numbers:
+            lun = now.get(number)
+            if lun is None:
+                self.drop(number)
+            else:
+                self.put(lun)
+
     def free(self) -> int:
         """The lowest number that is not taken. Raises `Conflict`."""
         while self._low in self._luns:

@@ -46,6 +46,7 @@ __all__ = [
     "create_device",
     "create_group",
     "create_target",
+    "joined",
     "map_luns",
     "move_initiators",
     "numbered",
@@ -85,6 +86,24 @@ class Edit:
 
     needs: Needs
     make: Callable[[Draft], None]
+
+    def of(self, config: Config) -> Config:
+        """A whole configuration with the change made."""
+        draft = Draft(config)
+        self.make(draft)
+        return draft.config()
+
+
+def joined(wanted: Sequence[Edit]) -> Edit:
+    """Several edits as one."""
+    if len(wanted) == 1:
+        return wanted[0]
+
+    def make(draft: Draft) -> None:
+        for edit in wanted:
+            edit.make(draft)
+
+    return Edit(Needs(everything=True), make)
 
 
 # Devices.

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pyscstadmin.config.layout import device_dir, set_dir
+from pyscstadmin.config.layout import device_dir, set_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import PRIORITY_DEFAULT
+from pyscstadmin.config.ports import PortTarget
 from pyscstadmin.config.settings import DRIVERS, HANDLERS, IDENTITY, ROOT, Table, Values
 from pyscstadmin.config.spelling import spelled
 from pyscstadmin.errors import Conflict, OperationError, Unstable
@@ -34,6 +35,7 @@ __all__ = [
     "luns",
     "optional",
     "other_link",
+    "port_targets",
     "root_state",
     "snapshot",
     "standing",
@@ -455,6 +457,18 @@ def target(
         if error.errno != errno.ENOENT:
             raise
     return None
+
+
+def port_targets(tree: View, drivers: Iterable[str]) -> dict[tuple[str, str], PortTarget]:
+    """The targets that are hardware. One that goes meanwhile is left out."""
+    found = {}
+    for driver in (name for name in drivers if name in DRIVERS and DRIVERS[name].ports):
+        for name in tree.list(f"targets/{driver}"):
+            path = target_dir(driver, name)
+            enabled, state = optional(tree, f"{path}/enabled"), optional(tree, f"{path}/state")
+            if enabled is not None and state is not None:
+                found[driver, name] = PortTarget(enabled == "1", state)
+    return found
 
 
 def lun(tree: View, driver: str, target_name: str, group: str, number: int) -> Lun | None:

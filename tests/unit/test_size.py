@@ -106,4 +106,4 @@ def test_what_is_saved_is_restored(tmp_path: Path) -> None:
     measured("--sim", str(second), "save")
     assert (second / "scst.json").read_bytes() == wanted.read_bytes()
     print({name: f"{size} MiB" for name, size in used.items()})
-    assert max(used.values()) < 100 + MAPPINGS * 3 // 2000, used
+    assert max(used.values()) < 100 + MAPPINGS // 1000, used
