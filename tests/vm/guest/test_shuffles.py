@@ -11,7 +11,7 @@ import itertools
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -184,6 +184,18 @@ class Ground:
         else:
             self.disks[VIRTIO[name]].plug()
 
+    def known(self, names: Iterable[str]) -> None:
+        """Wait until SCSI disks that were put back are there, and the device manager is through with them: a
+        disk appears some time after the bus was scanned, and no queue is of any length before.
+        """
+        for name in names:
+            tree.wait_for(f"{name} to be known", partial(self._is_known, name), 30 * SLOW)
+
+    def _is_known(self, name: str) -> bool:
+        place = Path("/sys/class/scsi_host", self.hosts[name], "device")
+        numbers = (file.read_text().strip() for file in place.glob("target*/*/block/*/diskseq"))
+        return any(Path("/dev/disk/by-diskseq", number).exists() for number in numbers)
+
     def new_null(self) -> None:
         """A disk that nothing tells from the one before."""
         command("modprobe", "-r", "null_blk")
@@ -272,6 +284,7 @@ def test_names_given_anew_while_nothing_is_served(admin: Admin, ground: Ground) 
             ground.pull(name)
         for name in hot:
             ground.put(name)
+        ground.known(hot)
         if number % 10 == 9:
             ground.new_null()
         ground.attach()
@@ -282,8 +295,10 @@ def test_names_given_anew_while_nothing_is_served(admin: Admin, ground: Ground) 
         assert not outcome.failed
         away = {name for name, path in ground.files().items() if path.name != name}
         unknown = away | ({"null"} if number >= 9 else set())
-        assert set(outcome.parked) == unknown
         proofs = {proof.device: proof for proof in outcome.proofs}
+        assert set(outcome.parked) == unknown, {
+            name: proofs.get(name) for name in unknown ^ {*outcome.parked}
+        }
         for name in unknown:
             told = {one.name for one in proofs[name].differences}
             assert told & ({"sequence"} if name == "null" else {"inode", "birth", "handle"}), proofs[name]
@@ -349,6 +364,7 @@ def test_right_disk_binds_within_a_second(admin: Admin, ground: Ground, watch: C
         running.wait_each(SCSI[:2], state="parked")
         for name in order:
             ground.put(name)
+        ground.known(SCSI[:2])
         command("udevadm", "settle")
         there = pulse.time()
         assert running.wait_each(SCSI[:2], state="active") - there < 1.0 * SLOW
