@@ -234,7 +234,8 @@ def ground(ext4: Path, disks: dict[str, PluggedDisk]) -> Iterator[Ground]:
 
 @pytest.fixture
 def admin() -> Iterator[Admin]:
-    with Admin() as made:
+    """One with patience: a machine that is busy is no backing that does not answer, which would be parked."""
+    with Admin(patience=60.0) as made:
         made.clear()
         yield made
         made.clear()
