@@ -262,8 +262,22 @@ static const struct scst_opcode op_read_capacity16 = {
 	.cdb_mask	= { SERVICE_ACTION_IN_16, 0x1f, ALL8, ALL4, 0x01, CONTROL },
 };
 
+static const struct scst_opcode op_get_lba_status16 = {
+	.name		= "GET LBA STATUS(16)",
+	.prepare	= scst_thin_prepare_status,
+	.execute	= scst_thin_status,
+	.cdb_len	= 16,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_THIN,
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 10,
+	.len_size	= 4,
+	.cdb_mask	= { SERVICE_ACTION_IN_16, 0x1f, ALL8, ALL4, 0, CONTROL },
+};
+
 static const struct scst_opcode *const scst_service_action_in16[] = {
 	[SAI_READ_CAPACITY_16]	= &op_read_capacity16,
+	[SAI_GET_LBA_STATUS]	= &op_get_lba_status16,
 };
 
 static const struct scst_opcode op_service_action_in = {
@@ -271,6 +285,44 @@ static const struct scst_opcode op_service_action_in = {
 	.cdb_len	= 16,
 	.sa		= scst_service_action_in16,
 	.nr_sa		= ARRAY_SIZE(scst_service_action_in16),
+};
+
+/* Of byte 1 only what is meant: what PBDATA, LBDATA and ANCHOR would do to the data is not done. */
+static const struct scst_opcode op_write_same10 = {
+	.name		= "WRITE SAME(10)",
+	.prepare	= scst_sbc_prepare_write_same,
+	.execute	= scst_sbc_write_same,
+	.cdb_len	= 10,
+	.format		= SCST_CDB_RW10,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= { WRITE_SAME, 0x08, ALL4, GROUP10, ALL2, CONTROL },
+};
+
+static const struct scst_opcode op_unmap = {
+	.name		= "UNMAP",
+	.prepare	= scst_thin_prepare_unmap,
+	.execute	= scst_thin_unmap,
+	.cdb_len	= 10,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_THIN,
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 7,
+	.len_size	= 2,
+	.cdb_mask	= { UNMAP, 0, 0, 0, 0, 0, GROUP10, ALL2, CONTROL },
+};
+
+static const struct scst_opcode op_write_same16 = {
+	.name		= "WRITE SAME(16)",
+	.prepare	= scst_sbc_prepare_write_same,
+	.execute	= scst_sbc_write_same,
+	.cdb_len	= 16,
+	.format		= SCST_CDB_RW16,
+	.stops		= SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= { WRITE_SAME_16, 0x09, ALL8, ALL4, GROUP10, CONTROL },
 };
 
 static const struct scst_opcode op_report_luns = {
@@ -324,12 +376,15 @@ static const struct scst_op_table scst_ops_sbc = { .row = {
 	[WRITE_10]		= &op_write10,
 	[VERIFY]		= &op_verify10,
 	[SYNCHRONIZE_CACHE]	= &op_sync10,
+	[WRITE_SAME]		= &op_write_same10,
+	[UNMAP]			= &op_unmap,
 	[MODE_SELECT_10]	= &op_mode_select10,
 	[MODE_SENSE_10]		= &op_mode_sense10,
 	[READ_16]		= &op_read16,
 	[WRITE_16]		= &op_write16,
 	[VERIFY_16]		= &op_verify16,
 	[SYNCHRONIZE_CACHE_16]	= &op_sync16,
+	[WRITE_SAME_16]		= &op_write_same16,
 	[SERVICE_ACTION_IN_16]	= &op_service_action_in,
 	[REPORT_LUNS]		= &op_report_luns,
 	[READ_12]		= &op_read12,
@@ -365,6 +420,12 @@ const struct scst_opcode *scst_op_service_action(const struct scst_opcode *op, c
 		return NULL;
 	sa = op->cdb_len > 16 ? get_unaligned_be16(cdb + 8) : cdb[1] & 0x1f;
 	return sa < op->nr_sa ? op->sa[sa] : NULL;
+}
+
+/* Is a command of the table one of this device, too?  @dev: NULL for an absent logical unit.  Pure. */
+bool scst_op_offered(const struct scst_opcode *op, const struct scst_device *dev)
+{
+	return !(op->flags & SCST_OP_THIN) || dev->thin;
 }
 
 static u32 scst_cdb_length(const struct scst_opcode *op, const u8 *cdb)

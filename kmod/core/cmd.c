@@ -557,7 +557,7 @@ static const struct scst_opcode *scst_cmd_find_op(const struct scst_cmd *cmd)
 
 static noinline void scst_cmd_refuse(struct scst_cmd *cmd, int reserved)
 {
-	if (reserved >= 0)
+	if (reserved >= 0 && scst_op_offered(cmd->op, cmd->dev))
 		scst_cmd_invalid_cdb(cmd, reserved / 8, reserved % 8);
 	else if (!cmd->nexus)
 		scst_cmd_sense(cmd, SCST_SENSE_LUN_NOT_SUPPORTED);

@@ -126,6 +126,7 @@ CONFIGFS_ATTR(scst_device_, name)
 SCST_DEVICE_ATTR_BOOL(read_only);
 SCST_DEVICE_ATTR_BOOL(write_through);
 SCST_DEVICE_ATTR_BOOL(stop_unit);
+SCST_DEVICE_ATTR_BOOL(thin);
 
 static ssize_t scst_device_rotational_show(struct config_item *item, char *page)
 {
@@ -680,7 +681,7 @@ static struct scst_handler_dir *scst_handler_dir_alloc(const struct scst_handler
 {
 	size_t own = scst_count_attrs(handler->attrs), nr = ARRAY_SIZE(scst_device_common_attrs);
 	size_t facts = handler->flags & SCST_HANDLER_FACTS ? ARRAY_SIZE(scst_device_facts_attrs) : 0;
-	struct scst_handler_dir *dir = kzalloc(struct_size(dir, attrs, nr + facts + own + 3), GFP_KERNEL);
+	struct scst_handler_dir *dir = kzalloc(struct_size(dir, attrs, nr + facts + own + 4), GFP_KERNEL);
 
 	if (!dir)
 		return NULL;
@@ -689,6 +690,8 @@ static struct scst_handler_dir *scst_handler_dir_alloc(const struct scst_handler
 			   &scst_device_attr_size : &scst_device_attr_size_ro;
 	if (!(handler->flags & SCST_HANDLER_NO_CACHE))
 		dir->attrs[nr++] = &scst_device_attr_write_through;
+	if (handler->flags & SCST_HANDLER_THIN)
+		dir->attrs[nr++] = &scst_device_attr_thin;
 	if (facts)
 		memcpy(&dir->attrs[nr], scst_device_facts_attrs, sizeof(scst_device_facts_attrs));
 	nr += facts;

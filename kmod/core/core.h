@@ -55,6 +55,7 @@ enum scst_op_flag {
 	SCST_OP_MEDIUM		= 1 << 0,	/* needs the backing: pinned while it runs */
 	SCST_OP_WRITE		= 1 << 1,	/* may change the medium: always visible to task management */
 	SCST_OP_PROBE		= 1 << 2,	/* asks whether the unit is ready */
+	SCST_OP_THIN		= 1 << 3,	/* there is no such command unless the device is thin */
 };
 
 /**
@@ -98,6 +99,7 @@ struct scst_op_table {
 extern const struct scst_op_table scst_ops_no_lun;
 const struct scst_op_table *scst_ops_of_type(u8 device_type);
 const struct scst_opcode *scst_op_service_action(const struct scst_opcode *op, const u8 *cdb, u8 cdb_len);
+bool scst_op_offered(const struct scst_opcode *op, const struct scst_device *dev);
 bool scst_cdb_prepare(struct scst_cmd *cmd);
 int scst_cdb_find_reserved(const struct scst_opcode *op, const u8 *cdb);
 
@@ -161,6 +163,7 @@ void scst_cmd_sense(struct scst_cmd *cmd, u32 sense);
 void scst_cmd_sense_info(struct scst_cmd *cmd, u32 sense, u64 information);
 void scst_cmd_invalid_cdb(struct scst_cmd *cmd, unsigned int byte, int bit);
 void scst_cmd_invalid_list(struct scst_cmd *cmd, unsigned int byte, int bit);
+void scst_cmd_sense_list(struct scst_cmd *cmd, u32 sense, unsigned int byte, int bit);
 void scst_cmd_sense_info_add(struct scst_cmd *cmd, u64 information);
 u32 scst_cmd_sense_code(const struct scst_cmd *cmd);
 bool scst_error_is_medium(int error);
@@ -688,6 +691,21 @@ bool scst_port_there(const struct scst_target *tgt);
 
 void scst_transport_id_default(struct scst_transport_id *id, enum scst_protocol protocol, const char *name);
 
+/* --- thin.c: what initiators give back, and ranges that are filled ---------------------------- */
+
+/* What one command may ask for, in bytes: initiators wait 30 s for it. */
+#define SCST_UNMAP_BYTES	SZ_4G
+#define SCST_SAME_BYTES		SZ_1G
+/* With its header the list fits into a page. */
+#define SCST_UNMAP_DESCS	255
+
+bool scst_thin_prepare_unmap(struct scst_cmd *cmd);
+bool scst_thin_prepare_status(struct scst_cmd *cmd);
+void scst_thin_unmap(struct scst_cmd *cmd);
+void scst_thin_status(struct scst_cmd *cmd);
+void scst_same_begin(struct scst_cmd *cmd);
+bool scst_same_has_data(const struct scst_cmd *cmd);
+
 /* --- spc.c vpd.c mode.c sbc.c: command sets ----------------------------------------------- */
 
 u8 scst_spc_peripheral(const struct scst_device *dev);
@@ -708,9 +726,12 @@ bool scst_sbc_prepare_verify(struct scst_cmd *cmd);
 bool scst_sbc_prepare_sync(struct scst_cmd *cmd);
 bool scst_sbc_prepare_start_stop(struct scst_cmd *cmd);
 bool scst_sbc_prepare_capacity(struct scst_cmd *cmd);
+bool scst_sbc_prepare_write_same(struct scst_cmd *cmd);
+bool scst_sbc_out_of_range(struct scst_cmd *cmd);
 void scst_sbc_read(struct scst_cmd *cmd);
 void scst_sbc_write(struct scst_cmd *cmd);
 void scst_sbc_verify(struct scst_cmd *cmd);
+void scst_sbc_write_same(struct scst_cmd *cmd);
 void scst_sbc_sync(struct scst_cmd *cmd);
 void scst_sbc_read_capacity10(struct scst_cmd *cmd);
 void scst_sbc_read_capacity16(struct scst_cmd *cmd);

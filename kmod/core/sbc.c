@@ -9,7 +9,8 @@
 #define RW_DPO			0x10
 #define RW_FUA			0x08
 
-static noinline bool scst_sbc_out_of_range(struct scst_cmd *cmd)
+/* For those who refuse: false. */
+noinline bool scst_sbc_out_of_range(struct scst_cmd *cmd)
 {
 	scst_cmd_sense(cmd, SCST_SENSE_LBA_OUT_OF_RANGE);
 	return false;
@@ -145,6 +146,43 @@ void scst_sbc_write(struct scst_cmd *cmd)
 		scst_write_stable(cmd);
 	else
 		scst_cmd_to_handler(cmd, SCST_ACTION_WRITE);
+}
+
+/* --- WRITE SAME ---------------------------------------------------------------------------- */
+
+/*
+ * WRITE SAME(10) and (16).  A number of zero would mean all that is behind the first block, and more than initiators have time for
+ * is not begun: VPD page B0h says so (WSNZ, MAXIMUM WRITE SAME LENGTH).  One block of data, or by NDOB none; who offers more may
+ * have meant something else.
+ */
+bool scst_sbc_prepare_write_same(struct scst_cmd *cmd)
+{
+	u8 shift = cmd->dev->geo.block_shift;
+
+	if ((cmd->cdb[1] & 0x08) && !cmd->dev->thin) {
+		scst_cmd_invalid_cdb(cmd, 1, 3);
+		return false;
+	}
+	if (!scst_sbc_in_range(cmd, READ_ONCE(cmd->dev->geo.nblocks)))
+		return scst_sbc_out_of_range(cmd);
+	if (!cmd->nblocks || cmd->nblocks > SCST_SAME_BYTES >> shift)
+		return scst_sbc_too_long(cmd);
+	cmd->pos = cmd->lba << shift;
+	cmd->xfer_len = scst_same_has_data(cmd) ? 1U << shift : 0;
+	if (cmd->xfer_len && cmd->xfer_len != scst_cmd_room(cmd))
+		return scst_sbc_short(cmd);
+	cmd->len = cmd->xfer_len;
+	return true;
+}
+
+/**
+ * scst_sbc_write_same() - WRITE SAME(10) and (16)
+ * @cmd: the command
+ */
+void scst_sbc_write_same(struct scst_cmd *cmd)
+{
+	WRITE_ONCE(cmd->nexus->wrote, true);
+	scst_same_begin(cmd);
 }
 
 /* --- VERIFY -------------------------------------------------------------------------------- */
@@ -309,7 +347,7 @@ void scst_sbc_read_capacity10(struct scst_cmd *cmd)
 }
 
 /**
- * scst_sbc_read_capacity16() - READ CAPACITY(16), without protection or provisioning
+ * scst_sbc_read_capacity16() - READ CAPACITY(16), without protection
  * @cmd: the command
  */
 void scst_sbc_read_capacity16(struct scst_cmd *cmd)
@@ -321,5 +359,7 @@ void scst_sbc_read_capacity16(struct scst_cmd *cmd)
 	put_unaligned_be32(1U << geo->block_shift, buf + 8);
 	buf[13] = geo->physical_exp & 0x0f;
 	put_unaligned_be16(geo->lowest_aligned & 0x3fff, buf + 14);
+	if (cmd->dev->thin)
+		buf[14] |= 0x80 | (geo->unmap_zeroes ? 0x40 : 0);	/* LBPME, LBPRZ */
 	scst_cmd_reply(cmd, buf, sizeof(buf));
 }

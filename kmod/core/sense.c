@@ -179,15 +179,22 @@ void scst_cmd_invalid_cdb(struct scst_cmd *cmd, unsigned int byte, int bit)
 }
 
 /**
- * scst_cmd_invalid_list() - INVALID FIELD IN PARAMETER LIST
+ * scst_cmd_sense_list() - end in CHECK CONDITION, because of a field of the parameter list
  * @cmd: the command
+ * @sense: SCST_SENSE(), of an ILLEGAL REQUEST
  * @byte: first byte of the field
  * @bit: most significant bit of the field, or -1
  */
+void scst_cmd_sense_list(struct scst_cmd *cmd, u32 sense, unsigned int byte, int bit)
+{
+	scst_cmd_sense(cmd, sense);
+	cmd->sense_len = scst_sense_field(cmd->sense, false, byte, bit);
+}
+
+/* INVALID FIELD IN PARAMETER LIST. */
 void scst_cmd_invalid_list(struct scst_cmd *cmd, unsigned int byte, int bit)
 {
-	scst_cmd_sense(cmd, SCST_SENSE_INVALID_FIELD_LIST);
-	cmd->sense_len = scst_sense_field(cmd->sense, false, byte, bit);
+	scst_cmd_sense_list(cmd, SCST_SENSE_INVALID_FIELD_LIST, byte, bit);
 }
 
 /* Of the medium itself, not of the way there; -ENODATA is the block layer's word for it. */
@@ -203,6 +210,8 @@ static u32 scst_sense_medium_error(const struct scst_cmd *cmd)
 		return SCST_SENSE_READ_ERROR;
 	case SCST_ACTION_WRITE:
 	case SCST_ACTION_SYNC:
+	case SCST_ACTION_UNMAP:
+	case SCST_ACTION_ZERO:
 		return SCST_SENSE_WRITE_ERROR;
 	default:
 		return SCST_SENSE_TARGET_FAILURE;

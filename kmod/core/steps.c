@@ -60,7 +60,7 @@ static void scst_stable_step(struct scst_cmd *cmd, int error)
 void scst_sync(struct scst_cmd *cmd, u64 pos, u64 len)
 {
 	cmd->pos = pos;
-	cmd->sync_len = len;
+	cmd->range_len = len;
 	scst_steps_begin(cmd, scst_stable_step);
 	scst_cmd_to_handler(cmd, SCST_ACTION_SYNC);
 }
@@ -96,7 +96,7 @@ static void scst_read_fua_step(struct scst_cmd *cmd, int error)
 /* What is newer in a cache goes to the medium first (SBC-3 4.15.3): what is read then is what the medium has. */
 void scst_read_fua(struct scst_cmd *cmd)
 {
-	cmd->sync_len = cmd->len;
+	cmd->range_len = cmd->len;
 	scst_steps_begin(cmd, scst_read_fua_step);
 	scst_cmd_to_handler(cmd, SCST_ACTION_SYNC);
 }

@@ -170,6 +170,16 @@ static void scst_vpd_identification(struct scst_vpd *vpd)
 
 /* --- B0h to B2h: block devices ------------------------------------------------------------- */
 
+/* What one UNMAP may hold, and what is given back together. */
+static void scst_vpd_unmap_limits(const struct scst_geometry *geo, u32 block, u8 *page)
+{
+	put_unaligned_be32(SCST_UNMAP_BYTES / block, page + 20);
+	put_unaligned_be32(SCST_UNMAP_DESCS, page + 24);
+	put_unaligned_be32(geo->unmap_granularity, page + 28);
+	if (geo->unmap_granularity)
+		put_unaligned_be32(0x80000000 | geo->unmap_alignment, page + 32);	/* UGAVALID */
+}
+
 /* Granularity: the backing's; where it says nothing, what does not fill pages costs extra copies. */
 static void scst_vpd_block_limits(struct scst_vpd *vpd)
 {
@@ -179,9 +189,13 @@ static void scst_vpd_block_limits(struct scst_vpd *vpd)
 	u8 *page = vpd->body - VPD_HEADER;
 
 	scst_vpd_zero(vpd, VPD_SBC_LEN);
+	page[4] = 0x01;		/* WSNZ: no WRITE SAME of an unsaid number of blocks */
 	put_unaligned_be16(geo->opt_granularity ?: max_t(u32, PAGE_SIZE / block, 1), page + 6);
 	put_unaligned_be32(max_xfer / block, page + 8);
 	put_unaligned_be32(min(geo->opt_xfer, max_xfer) / block, page + 12);
+	put_unaligned_be64(SCST_SAME_BYTES / block, page + 36);
+	if (vpd->dev->thin)
+		scst_vpd_unmap_limits(geo, block, page);
 }
 
 /* 0001h: non-rotating; 0000h: rotates at a speed that is not reported. */
@@ -191,10 +205,20 @@ static void scst_vpd_block_characteristics(struct scst_vpd *vpd)
 	put_unaligned_be16(scst_device_rotational(vpd->dev) ? 0 : 1, vpd->body);
 }
 
-/* Fully provisioned, nothing to unmap: all bytes zero. */
+/*
+ * All zero: fully provisioned.  Of thin ones: LBPU, LBPWS and LBPWS10, whether what was given back reads as zeroes (LBPRZ), and whether
+ * space is taken when something is written (type 010b) or that is not known (000b).  There are no thresholds.
+ */
 static void scst_vpd_provisioning(struct scst_vpd *vpd)
 {
-	scst_vpd_zero(vpd, 4);
+	const struct scst_geometry *geo = &vpd->dev->geo;
+	u8 page[4] = { };
+
+	if (vpd->dev->thin) {
+		page[1] = 0xe0 | (geo->unmap_zeroes ? 0x04 : 0);
+		page[2] = geo->sparse ? 0x02 : 0;
+	}
+	scst_vpd_add(vpd, page, sizeof(page));
 }
 
 /* --- 00h and the table --------------------------------------------------------------------- */

@@ -488,12 +488,49 @@ static noinline void blockio_sync(struct scst_cmd *cmd)
 	blockio_submit(&bc->bio);
 }
 
+/*
+ * What the disk can't do after all is no failure of UNMAP, which promises nothing here (blockio_thin()), and zeroes are written then.
+ * SCSI disks that only seemed to have WRITE SAME end in a target error, and take their word back.
+ */
+static void blockio_clear_end_io(struct bio *bio)
+{
+	struct scst_cmd *cmd = bio->bi_private;
+	int error = blk_status_to_errno(bio->bi_status);
+	bool unmap = cmd->action == SCST_ACTION_UNMAP;
+
+	if (error == -EREMOTEIO && !unmap && !bdev_write_zeroes_sectors(bio->bi_bdev))
+		error = -EOPNOTSUPP;
+	bio_uninit(bio);
+	if (error == -EOPNOTSUPP)
+		scst_cmd_done(cmd, unmap ? 0 : error);
+	else
+		blockio_done(cmd, error);
+}
+
+/* One bio, which the block layer cuts as the disk wants it. */
+static noinline void blockio_clear(struct scst_cmd *cmd)
+{
+	union blockio_cmd *bc = scst_cmd_private(cmd);
+	blk_opf_t opf = REQ_OP_DISCARD;
+
+	if (cmd->action == SCST_ACTION_ZERO)
+		opf = REQ_OP_WRITE_ZEROES | (cmd->unmap ? 0 : REQ_NOUNMAP);
+	bio_init(&bc->bio, to_blockio(cmd->dev)->bdev, NULL, 0, opf);
+	bc->bio.bi_iter.bi_sector = cmd->pos >> SECTOR_SHIFT;
+	bc->bio.bi_iter.bi_size = cmd->range_len;
+	bc->bio.bi_private = cmd;
+	bc->bio.bi_end_io = blockio_clear_end_io;
+	blockio_submit(&bc->bio);
+}
+
 static void blockio_start(struct scst_cmd *cmd)
 {
 	if (likely(cmd->action == SCST_ACTION_READ || cmd->action == SCST_ACTION_WRITE))
 		blockio_rw(cmd);
 	else if (cmd->action == SCST_ACTION_SYNC)
 		blockio_sync(cmd);
+	else if (cmd->action == SCST_ACTION_UNMAP || cmd->action == SCST_ACTION_ZERO)
+		blockio_clear(cmd);
 	else
 		scst_cmd_done(cmd, -EOPNOTSUPP);
 }
@@ -644,6 +681,27 @@ static void blockio_alignment(struct scst_geometry *geo, struct block_device *bd
 		geo->lowest_aligned = offset % physical / size;
 }
 
+/*
+ * What the disk gives back, and in which groups.  What is read there afterwards nobody says, nor whether the disk takes space only for
+ * what is written.
+ */
+static int blockio_thin(const struct scst_device *dev, struct scst_geometry *geo, struct block_device *bdev)
+{
+	unsigned int group = bdev_discard_granularity(bdev) >> geo->block_shift;
+	unsigned int offset = bdev_discard_alignment(bdev);
+
+	if (!bdev_max_discard_sectors(bdev)) {
+		if (!dev->thin)
+			return 0;
+		pr_warn("%s: thin is 1, but the disk gives nothing back: it knows no discard\n", dev->name);
+		return -EOPNOTSUPP;
+	}
+	geo->unmap_granularity = max(group, 1U);
+	if (IS_ALIGNED(offset, 1U << geo->block_shift))
+		geo->unmap_alignment = (offset >> geo->block_shift) % geo->unmap_granularity;
+	return 0;
+}
+
 static int blockio_geometry(struct blockio_device *bd, struct block_device *bdev)
 {
 	unsigned int logical = bdev_logical_block_size(bdev);
@@ -658,7 +716,7 @@ static int blockio_geometry(struct blockio_device *bd, struct block_device *bdev
 	};
 	int ret;
 
-	ret = blockio_fits(dev, bdev, size);
+	ret = blockio_fits(dev, bdev, size) ?: blockio_thin(dev, &geo, bdev);
 	if (ret)
 		return ret;
 	if (!geo.nblocks)
@@ -814,7 +872,7 @@ static const struct scst_handler blockio_handler = {
 	.owner		= THIS_MODULE,
 	.name		= "blockio",
 	.device_size	= sizeof(struct blockio_device),
-	.flags		= SCST_HANDLER_DIRECT | SCST_HANDLER_FACTS,
+	.flags		= SCST_HANDLER_DIRECT | SCST_HANDLER_FACTS | SCST_HANDLER_THIN,
 	.attrs		= blockio_attrs,
 	.free		= blockio_free,
 	.check		= blockio_check,

@@ -10,6 +10,7 @@
 #include <linux/backing-dev.h>
 #include <linux/bvec.h>
 #include <linux/errseq.h>
+#include <linux/falloc.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
@@ -465,9 +466,26 @@ static void fileio_rw(struct scst_cmd *cmd)
 static int fileio_sync(struct scst_cmd *cmd)
 {
 	loff_t pos = cmd->pos;
-	loff_t end = cmd->sync_len ? pos + cmd->sync_len - 1 : LLONG_MAX;
+	loff_t end = cmd->range_len ? pos + cmd->range_len - 1 : LLONG_MAX;
 
 	return vfs_fsync_range(to_fileio(cmd->dev)->file, pos, end, 1);
+}
+
+static int fileio_fallocate(const struct scst_cmd *cmd, int mode)
+{
+	return vfs_fallocate(to_fileio(cmd->dev)->file, mode | FALLOC_FL_KEEP_SIZE, cmd->pos, cmd->range_len);
+}
+
+/* A hole reads as zeroes, also where it begins or ends inside a block of the file system. */
+static int fileio_clear(const struct scst_cmd *cmd)
+{
+	int ret = -EOPNOTSUPP;
+
+	if (cmd->action == SCST_ACTION_UNMAP || cmd->unmap)
+		ret = fileio_fallocate(cmd, FALLOC_FL_PUNCH_HOLE);
+	if (ret == -EOPNOTSUPP && cmd->action == SCST_ACTION_ZERO)
+		ret = fileio_fallocate(cmd, FALLOC_FL_ZERO_RANGE);
+	return ret;
 }
 
 static void fileio_execute(struct scst_cmd *cmd)
@@ -481,6 +499,10 @@ static void fileio_execute(struct scst_cmd *cmd)
 		break;
 	case SCST_ACTION_SYNC:
 		scst_cmd_done(cmd, fileio_sync(cmd));
+		break;
+	case SCST_ACTION_UNMAP:
+	case SCST_ACTION_ZERO:
+		scst_cmd_done(cmd, fileio_clear(cmd));
 		break;
 	default:
 		scst_cmd_done(cmd, -EOPNOTSUPP);
@@ -678,11 +700,33 @@ static int fileio_geometry(struct fileio_device *fd, const struct inode *inode, 
 		.block_shift	= shift,
 		.physical_exp	= fileio_physical_exp(inode, shift),
 		.rotational	= bdev && bdev_rot(bdev),
+		.unmap_zeroes	= true,
+		.sparse		= true,
+		.unmap_granularity = max_t(u32, i_blocksize(inode) >> shift, 1),
 	};
 	dev->fua = true;
 	/* Through the page cache, file systems write a file under a lock of its own. */
 	dev->one_writer = !fd->o_direct;
 	return 0;
+}
+
+/*
+ * Can the file have holes?  That a file system knows fallocate() does not say which of its modes, so a hole is made where no file has
+ * data.  Nobody gives back anything of what is open for reading only.
+ */
+static int fileio_try_hole(struct fileio_device *fd, struct file *file)
+{
+	struct inode *inode = file_inode(file);
+	loff_t pos = round_down(inode->i_sb->s_maxbytes - i_blocksize(inode), i_blocksize(inode));
+	int ret = 0;
+
+	if (!fd->dev.thin || fd->dev.read_only || pos < i_size_read(inode))
+		return 0;
+	ret = vfs_fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, pos, i_blocksize(inode));
+	if (ret)
+		pr_warn("%s: thin is 1, but files of type %s have no holes: error %d\n", fd->dev.name,
+			inode->i_sb->s_type->name, ret);
+	return ret;
 }
 
 static int fileio_setup(struct fileio_device *fd, struct file *file)
@@ -700,7 +744,7 @@ static int fileio_setup(struct fileio_device *fd, struct file *file)
 		pr_warn("%s: path %s: no size: error %d\n", fd->dev.name, fd->path, ret);
 		return ret;
 	}
-	ret = fileio_geometry(fd, file_inode(file), stat.size);
+	ret = fileio_geometry(fd, file_inode(file), stat.size) ?: fileio_try_hole(fd, file);
 	if (ret)
 		return ret;
 	fd->cached = !fd->o_direct && fileio_cache_is_content(file);
@@ -782,6 +826,28 @@ static const void *fileio_backing(const struct scst_device *dev)
 	return READ_ONCE(container_of(dev, struct fileio_device, dev)->inode);
 }
 
+/* What was allocated and never written, or was zeroed, counts as a hole: it reads as one. */
+static int fileio_mapped(struct scst_device *dev, u64 pos, u64 *end)
+{
+	struct file *file = to_fileio(dev)->file;
+	u32 block = 1U << dev->geo.block_shift;
+	loff_t data, hole;
+
+	data = vfs_llseek(file, pos, SEEK_DATA);
+	if (data == -ENXIO)
+		data = S64_MAX;
+	if (data < 0)
+		return data;
+	*end = round_down(data, block);
+	if (*end > pos)
+		return 0;
+	hole = vfs_llseek(file, data, SEEK_HOLE);
+	if (hole < 0)
+		return hole;
+	*end = round_up(hole, block);
+	return 1;
+}
+
 static void fileio_free(struct scst_device *dev)
 {
 	kfree(to_fileio(dev)->path);
@@ -829,7 +895,7 @@ static const struct scst_handler fileio_handler = {
 	.owner		= THIS_MODULE,
 	.name		= "fileio",
 	.device_size	= sizeof(struct fileio_device),
-	.flags		= SCST_HANDLER_FACTS,
+	.flags		= SCST_HANDLER_FACTS | SCST_HANDLER_THIN,
 	.attrs		= fileio_attrs,
 	.free		= fileio_free,
 	.check		= fileio_check,
@@ -843,6 +909,7 @@ static const struct scst_handler fileio_handler = {
 	.wb_error	= fileio_wb_error,
 	.capacity	= fileio_capacity,
 	.backing	= fileio_backing,
+	.mapped		= fileio_mapped,
 };
 
 static int __init fileio_init(void)

@@ -178,7 +178,9 @@ enum scst_action {
 	SCST_ACTION_NONE,	/* answered by the core */
 	SCST_ACTION_READ,	/* cmd->len bytes at cmd->pos into cmd->data; any number of bytes */
 	SCST_ACTION_WRITE,	/* cmd->len bytes from cmd->data to cmd->pos, whole blocks; honour cmd->fua */
-	SCST_ACTION_SYNC,	/* make cmd->sync_len bytes at cmd->pos (0: to the end) stable */
+	SCST_ACTION_SYNC,	/* make cmd->range_len bytes at cmd->pos (0: to the end) stable */
+	SCST_ACTION_UNMAP,	/* cmd->range_len bytes at cmd->pos, whole blocks, are not needed any more: give back what holds them */
+	SCST_ACTION_ZERO,	/* cmd->range_len bytes at cmd->pos, whole blocks, are to read as zeroes; honour cmd->unmap */
 	SCST_ACTION_CDB,	/* do what cmd->cdb says; end with scst_cmd_done_sense() */
 };
 
@@ -237,7 +239,8 @@ enum scst_cmd_flag {
  * @len: bytes moved, or to be moved; at most @expected_len
  * @xfer_len: bytes the CDB asks for; above @expected_len it is a residual overrun, see scst_cmd_residual()
  * @pos: for the device handler: position in bytes
- * @sync_len: SCST_ACTION_SYNC: bytes, 0: to the end
+ * @range_len: SCST_ACTION_SYNC: bytes, 0: to the end; SCST_ACTION_UNMAP, SCST_ACTION_ZERO: bytes
+ * @unmap: SCST_ACTION_ZERO: what holds the range may be given back
  * @lba: first logical block
  * @nblocks: number of logical blocks
  * @dev: the device behind @lun
@@ -281,6 +284,7 @@ struct scst_cmd {
 	u8 cdb_len;
 	u8 ctx;
 	u8 now;			/* enum scst_context that the core goes on in, or SCST_NOW_QUEUED */
+	bool unmap;
 	struct scst_data data;
 	u32 xfer_len;
 	u32 nblocks;
@@ -288,7 +292,7 @@ struct scst_cmd {
 	u32 since;		/* jiffies, when it entered its session's table */
 	u64 lba;
 	u64 pos;
-	u64 sync_len;
+	u64 range_len;
 
 	void (*step)(struct scst_cmd *cmd, int error);	/* SCST_CMD_STEPS: next, any context */
 	void *step_data;

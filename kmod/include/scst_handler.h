@@ -13,6 +13,7 @@
 #include <linux/mutex.h>
 #include <linux/path.h>
 #include <linux/percpu-refcount.h>
+#include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include "scst.h"
@@ -22,6 +23,7 @@ enum scst_handler_flag {
 	SCST_HANDLER_NO_CACHE	= 1 << 1,	/* no write_through setting: nothing to write through */
 	SCST_HANDLER_DIRECT	= 1 << 2,	/* execute() may run in the submitter's process context */
 	SCST_HANDLER_FACTS	= 1 << 3,	/* open() tells what it opens: scst_device_expects(), scst_device_found() */
+	SCST_HANDLER_THIN	= 1 << 4,	/* its devices have the setting `thin`: SCST_ACTION_UNMAP */
 };
 
 /* Longest text of `expect` and `backing` */
@@ -52,7 +54,8 @@ struct scst_opening {
  * @check: all required settings there?  0, -ENODATA or -EINVAL.  Under dev->settings_lock: must not wait.
  * @open: open the backing and set dev->geo and dev->fua.  -ENOENT, -ENXIO, -ENODEV, -ENOTDIR and -ENOMEDIUM mean "absent"
  *	and park the device, as does -ESTALE, what scst_device_found() says of another backing than the expected one; any
- *	other reason is told to the kernel log in words, naming the setting that is to blame.  On a thread of its own
+ *	other reason is told to the kernel log in words, naming the setting that is to blame: -EOPNOTSUPP where dev->thin
+ *	is set and the backing gives nothing back.  On a thread of its own
  *	with the credentials of @opening in force, may sleep and hang.
  * @close: close the backing; no command is running and none can start.  On a thread of its own, may sleep and
  *	hang.  Returns 0, or a negative errno if something acknowledged could not be kept.
@@ -61,6 +64,10 @@ struct scst_opening {
  *	context; no more than 64 KiB in the latter.  Optional.
  * @execute: do cmd->action and call scst_cmd_done() now or later.  Process context, may sleep and hang, with memory allocation
  *	limited to GFP_NOIO: on the device's own threads, or with SCST_HANDLER_DIRECT in that of the submitter.
+ *	SCST_ACTION_UNMAP is for devices with dev->thin, and comes on the device's own threads, as does SCST_ACTION_ZERO, in
+ *	pieces of no more than SCST_CLEAR_MAX bytes, between which the core looks for aborts.  -EOPNOTSUPP for SCST_ACTION_ZERO
+ *	means that the backing has no way of its own to do it, and the core writes zeroes instead.  Both are made stable, where
+ *	that is asked for, by a SCST_ACTION_SYNC that follows.
  * @lend: for SCST_ACTION_READ: put memory that holds the data into cmd->data as SCST_DATA_HANDLER (entries in sgl are
  *	the handler's too), or return false.  Process or softirq context.  Optional.
  * @unlend: take it back.  The context of scst_cmd_sent(); the backing may be closed by then, so that what is lent stands on
@@ -71,6 +78,9 @@ struct scst_opening {
  * @capacity: size of the open backing in bytes, now.  On the device's own threads, may sleep.
  *	Optional: without it the size never changes while open.
  * @backing: something that two devices on the same backing have in common, while open, or NULL.  Optional.
+ * @mapped: does the backing hold what is at byte @pos, the first of a block?  1: yes, or nobody knows; 0: no, it was given back or
+ *	never written; or a negative errno.  *@end: up to where that is so, a multiple of the block size.  On the device's own
+ *	threads, may sleep and hang.  Optional: without it nobody knows.
  */
 struct scst_handler {
 	struct module *owner;
@@ -92,7 +102,11 @@ struct scst_handler {
 	int (*wb_error)(struct scst_device *dev, errseq_t *since);
 	s64 (*capacity)(struct scst_device *dev);
 	const void *(*backing)(const struct scst_device *dev);
+	int (*mapped)(struct scst_device *dev, u64 pos, u64 *end);
 };
+
+/* No piece of a SCST_ACTION_UNMAP or SCST_ACTION_ZERO is longer, in bytes. */
+#define SCST_CLEAR_MAX	SZ_64M
 
 struct scst_identity {
 	char vendor[8 + 1];
@@ -115,6 +129,12 @@ struct scst_identity {
  * @max_xfer: most bytes a command may move, 0: no limit of the backing's own
  * @opt_xfer: optimal transfer length in bytes, 0: not known
  * @rotational: the medium rotates
+ * @unmap_zeroes: what was given back reads as zeroes
+ * @sparse: the backing takes space for what is written, and no sooner
+ * @unmap_granularity: so many blocks are given back together
+ * @unmap_alignment: first block that begins such a group
+ *
+ * The last four have a meaning with dev->thin only.
  */
 struct scst_geometry {
 	u64 nblocks;
@@ -125,6 +145,10 @@ struct scst_geometry {
 	u32 max_xfer;
 	u32 opt_xfer;
 	bool rotational;
+	bool unmap_zeroes;
+	bool sparse;
+	u32 unmap_granularity;
+	u32 unmap_alignment;
 };
 
 enum scst_device_state {
@@ -143,6 +167,7 @@ enum scst_device_state {
  *	that need not be stable is handed over after the other
  * @read_only: setting: never written to
  * @write_through: setting: each write is stable before its status
+ * @thin: setting: initiators may give back what they don't need any more
  * @block_size: setting: logical block in bytes, 0: the backing's
  * @size: setting of SCST_HANDLER_SIZE_RW, bytes
  *
@@ -169,6 +194,7 @@ struct scst_device {
 	bool cache_told;	/* the write cache that initiators were told of last */
 	s8 rotational;		/* setting; -1: the backing's */
 	bool stop_unit;		/* setting: START STOP UNIT of one initiator stops the unit for all */
+	bool thin;
 	u16 block_size;
 	u64 size;
 	struct mutex settings_lock;	/* settings and states; short, never held across a wait */
