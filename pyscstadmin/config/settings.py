@@ -537,11 +537,17 @@ _COMMON = (
 _WRITE_THROUGH = Setting(
     "write_through", _FLAG, False, "no volatile cache: each write is stable before its status"
 )
+_THIN = Setting(
+    "thin",
+    _FLAG,
+    False,
+    "initiators may give back what they do not need any more (UNMAP); refused where the backing takes nothing back",
+)
 _O_DIRECT = Setting("o_direct", _FLAG, False, "bypass the page cache")
 
 HANDLERS: dict[str, Handler] = {
-    "blockio": Handler("scst_blockio", rows(_PATH, FACTS, *_COMMON, _WRITE_THROUGH), exclusive=True),
-    "fileio": Handler("scst_fileio", rows(_PATH, FACTS, *_COMMON, _WRITE_THROUGH, _O_DIRECT)),
+    "blockio": Handler("scst_blockio", rows(_PATH, FACTS, *_COMMON, _WRITE_THROUGH, _THIN), exclusive=True),
+    "fileio": Handler("scst_fileio", rows(_PATH, FACTS, *_COMMON, _WRITE_THROUGH, _THIN, _O_DIRECT)),
     "nullio": Handler("scst_nullio", rows(_SIZE, *_COMMON), backed=False),
 }
 

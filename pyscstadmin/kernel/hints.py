@@ -68,6 +68,8 @@ def why(device: Device, number: int, block: str = BLOCK) -> str:
     """Why a device was refused with an errno; '' if nothing here tells."""
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return _write_protected(device, number, block)
+    if number == errno.EOPNOTSUPP and device.settings.get("thin"):
+        return _takes_nothing_back(device)
     if number != errno.EINVAL:
         return ""
     if device.handler == "nullio":
@@ -84,6 +86,11 @@ def _multiple(device: Device) -> str:
     if device.size % (device.block_size or 512):
         return f"size {device.size} is no multiple of the block size {device.block_size or 512}"
     return ""
+
+
+def _takes_nothing_back(device: Device) -> str:
+    what = "knows no discard" if device.handler == "blockio" else "is on a file system whose files have no holes"
+    return f"{device.path} {what}, so that nothing can be given back: set thin to 0, or give another backing"
 
 
 def _write_protected(device: Device, number: int, block: str) -> str:

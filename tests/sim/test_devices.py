@@ -18,14 +18,14 @@ COMMON = {"enabled": "0", "active": "0", "state": "disabled", "error": "", "want
 BACKED = {"path": "", "facts": "", "elsewhere": "", "expect": "", "backing": ""}
 SETTINGS = {"block_size": "0", "read_only": "0", "rotational": "auto", "stop_unit": "0"}
 DEFAULTS = {
-    "blockio": {**COMMON, **SETTINGS, **BACKED, "write_through": "0"},
-    "fileio": {**COMMON, **SETTINGS, **BACKED, "write_through": "0", "o_direct": "0"},
+    "blockio": {**COMMON, **SETTINGS, **BACKED, "write_through": "0", "thin": "0"},
+    "fileio": {**COMMON, **SETTINGS, **BACKED, "write_through": "0", "thin": "0", "o_direct": "0"},
     "nullio": {**COMMON, **SETTINGS},
 }
 BOOLEANS = [
     (handler, name)
     for handler in HANDLERS
-    for name in ("read_only", "rotational", "stop_unit", "write_through", "o_direct")
+    for name in ("read_only", "rotational", "stop_unit", "write_through", "thin", "o_direct")
     if name in DEFAULTS[handler]
 ]
 PATHS = ("blockio", "fileio")

@@ -41,10 +41,9 @@ def device(name: str) -> st.SearchStrategy[Device]:
     }
     fixed = st.just(name)
     null = st.builds(Device, fixed, st.just("nullio"), size=st.sampled_from([MIB, 2 * MIB]), **common)
-    file = st.builds(
-        Device, fixed, st.just("fileio"), path=path, write_through=flags, o_direct=flags, **common
-    )
-    block_device = st.builds(Device, fixed, st.just("blockio"), path=path, write_through=flags, **common)
+    backed = {**common, "path": path, "write_through": flags, "thin": flags}
+    file = st.builds(Device, fixed, st.just("fileio"), o_direct=flags, **backed)
+    block_device = st.builds(Device, fixed, st.just("blockio"), **backed)
     return null | file | block_device
 
 

@@ -86,6 +86,13 @@ def test_direct_io(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert why(Device("d", "fileio", path=str(file)), errno.EINVAL) == ""
 
 
+def test_nothing_to_give_back() -> None:
+    file, disk = (Device("d", handler, path="/x", thin=True) for handler in ("fileio", "blockio"))
+    assert "/x is on a file system whose files have no holes" in why(file, errno.EOPNOTSUPP)
+    assert "/x knows no discard" in why(disk, errno.EOPNOTSUPP)
+    assert why(Device("d", "fileio", path="/x"), errno.EOPNOTSUPP) == ""
+
+
 @pytest.mark.parametrize(
     ("device", "said"),
     [
