@@ -711,18 +711,19 @@ static int fileio_geometry(struct fileio_device *fd, const struct inode *inode, 
 }
 
 /*
- * Can the file have holes?  That a file system knows fallocate() does not say which of its modes, so a hole is made where no file has
- * data.  Nobody gives back anything of what is open for reading only.
+ * Can the file have holes?  That a file system knows fallocate() does not say which of its modes, so a hole is made far behind the
+ * file's end, where nobody's single write can have come meanwhile.  Nobody gives back anything of what is open for reading only.
  */
 static int fileio_try_hole(struct fileio_device *fd, struct file *file)
 {
 	struct inode *inode = file_inode(file);
-	loff_t pos = round_down(inode->i_sb->s_maxbytes - i_blocksize(inode), i_blocksize(inode));
-	int ret = 0;
+	u64 size = i_size_read(inode), block = i_blocksize(inode);
+	u64 pos = round_down(min_t(u64, size + SZ_4G, inode->i_sb->s_maxbytes - block), block);
+	int ret;
 
-	if (!fd->dev.thin || fd->dev.read_only || pos < i_size_read(inode))
+	if (!fd->dev.thin || fd->dev.read_only || pos < size)
 		return 0;
-	ret = vfs_fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, pos, i_blocksize(inode));
+	ret = vfs_fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, pos, block);
 	if (ret)
 		pr_warn("%s: thin is 1, but files of type %s have no holes: error %d\n", fd->dev.name,
 			inode->i_sb->s_type->name, ret);

@@ -541,7 +541,7 @@ _THIN = Setting(
     "thin",
     _FLAG,
     False,
-    "initiators may give back what they do not need any more (UNMAP); refused where the backing takes nothing back",
+    "initiators may give back what they do not need (UNMAP); refused where the backing takes nothing back",
 )
 _O_DIRECT = Setting("o_direct", _FLAG, False, "bypass the page cache")
 

@@ -89,7 +89,8 @@ def _multiple(device: Device) -> str:
 
 
 def _takes_nothing_back(device: Device) -> str:
-    what = "knows no discard" if device.handler == "blockio" else "is on a file system whose files have no holes"
+    disk, file = "knows no discard", "is on a file system whose files have no holes"
+    what = disk if device.handler == "blockio" else file
     return f"{device.path} {what}, so that nothing can be given back: set thin to 0, or give another backing"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The parameter list of UNMAP (kmod/core/unmap.c, built in user space), against the standard's words in Python."""
+"""The parameter list of UNMAP (kmod/core/unmap.c, built in user space), against the standard in Python."""
 
 from __future__ import annotations
 

@@ -45,6 +45,7 @@ CAPACITY_CHANGED: Sense = (0x6, 0x2A, 0x09)
 INQUIRY_CHANGED: Sense = (0x6, 0x3F, 0x03)
 LUNS_CHANGED: Sense = (0x6, 0x3F, 0x0E)
 WRITE_PROTECTED: Sense = (0x7, 0x27, 0x00)
+SPACE_ALLOCATION: Sense = (0x7, 0x27, 0x07)
 MISCOMPARE: Sense = (0xE, 0x1D, 0x00)
 UNIT_ATTENTION = 0x6
 
@@ -118,6 +119,12 @@ def parse_sense(raw: bytes) -> Sense | None:
         case 0x72:
             return raw[1] & 0xF, raw[2], raw[3]
     raise ValueError(f"not current sense data: {raw.hex()}")
+
+
+def parse_field(raw: bytes) -> tuple[bool, int] | None:
+    """Which field fixed sense data points at: is it in the CDB, and its first byte. None: at none."""
+    assert raw[0] & 0x7F == 0x70
+    return (bool(raw[15] & 0x40), int.from_bytes(raw[16:18], "big")) if raw[15] & 0x80 else None
 
 
 class Unit:
@@ -348,6 +355,42 @@ def read_capacity10() -> bytes:
 def read_capacity16(room: int = 32) -> bytes:
     """READ CAPACITY(16)."""
     return struct.pack(">BBQIBB", 0x9E, 0x10, 0, room, 0, 0)
+
+
+UNMAP_BIT, NDOB, ANCHOR = 0x08, 0x01, 0x10
+
+
+def write_same10(lba: int, count: int, flags: int = 0) -> bytes:
+    """WRITE SAME(10)."""
+    return cdb10(0x41, lba, count, flags)
+
+
+def write_same16(lba: int, count: int, flags: int = 0) -> bytes:
+    """WRITE SAME(16)."""
+    return cdb16(0x93, lba, count, flags)
+
+
+def unmap(length: int, flags: int = 0) -> bytes:
+    """UNMAP with a parameter list of that length."""
+    return struct.pack(">BB5xHB", 0x42, flags, length, 0)
+
+
+def unmap_list(*ranges: tuple[int, int]) -> bytes:
+    """Its parameter list: ranges of LBA and number of blocks."""
+    body = b"".join(struct.pack(">QI4x", *item) for item in ranges)
+    return struct.pack(">HH4x", len(body) + 6, len(body)) + body
+
+
+def get_lba_status16(lba: int, room: int = 8 + 16 * 16) -> bytes:
+    """GET LBA STATUS(16)."""
+    return struct.pack(">BBQIBB", 0x9E, 0x12, lba, room, 0, 0)
+
+
+def lba_status(data: bytes) -> list[tuple[int, int, int]]:
+    """LBA, number of blocks and provisioning status of each extent of GET LBA STATUS data."""
+    length = struct.unpack(">I", data[:4])[0]
+    assert length == len(data) - 4, f"parameter data length {length} in {len(data)} bytes"
+    return [struct.unpack(">QIB3x", data[at : at + 16]) for at in range(8, len(data), 16)]
 
 
 def mode_sense6(page: int, control: int = 0, dbd: bool = True, room: int = 255, subpage: int = 0) -> bytes:
