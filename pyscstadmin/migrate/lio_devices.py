@@ -20,6 +20,8 @@ from pyscstadmin.migrate.lio_rules import (
     MISC_RULES,
     PRODUCTS,
     STORE_RULES,
+    UNMAP_OF_MEMORY,
+    UNMAP_OFFERS,
     UNMAP_RULES,
     UNUSABLE,
     apply_rules,
@@ -113,6 +115,7 @@ class _Store:
             settings |= self._nothing()
         else:
             settings |= self._disk() if self.handler == "blockio" else self._file(file_size)
+            settings["thin"] = self._thin()
         identity = identity_of(self.store, self.plugin, self.name, self.here, known)
         self._rules()
         self._port_groups()
@@ -205,6 +208,13 @@ class _Store:
             reader.mapped(key, self._at("write_through"), text=told)
         return not cache
 
+    def _thin(self) -> bool:
+        """Whether initiators could give space back, one way or another."""
+        offered = [self.attributes.flag(key, False) for key in UNMAP_OFFERS]
+        for key in UNMAP_OFFERS:
+            self.attributes.mapped(key, self._at("thin"))
+        return any(offered)
+
     def _block_size(self) -> int:
         usual = 0 if self.handler == "blockio" else _FILE_BLOCK
         size = self.attributes.number("block_size", usual)
@@ -225,9 +235,9 @@ class _Store:
     # The rest.
 
     def _rules(self) -> None:
-        unmap = any(self.attributes.flag(key, False) for key in ("emulate_tpu", "emulate_tpws"))
-        rules = {**STORE_RULES, **UNMAP_RULES[unmap]}
-        apply_rules(self.attributes, rules)
+        unmap = any(self.attributes.flag(key, False) for key in UNMAP_OFFERS)
+        offers = dict.fromkeys(UNMAP_OFFERS, UNMAP_OF_MEMORY) if self.handler == "nullio" else {}
+        apply_rules(self.attributes, {**STORE_RULES, **UNMAP_RULES[unmap], **offers})
         apply_rules(self.store, MISC_RULES)
         if "reservation" in self.store:
             text = "an initiator holds a reservation, which scst does not have: whoever relies on it loses it"

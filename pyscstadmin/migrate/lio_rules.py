@@ -24,6 +24,8 @@ __all__ = [
     "STORE_RULES",
     "TARGET_RULES",
     "TPG_RULES",
+    "UNMAP_OFFERS",
+    "UNMAP_OF_MEMORY",
     "UNMAP_RULES",
     "UNUSABLE",
     "VENDOR",
@@ -122,7 +124,7 @@ STORE_RULES: Mapping[str, Rule] = {
     "hw_pi_prot_type": Rule(None, SAME, _MACHINE),
     "hw_queue_depth": Rule(None, SAME, _MACHINE),
     "max_sectors": Rule(None, DIFFERS, _HINT),
-    "max_write_same_len": _offered("WRITE SAME", "initiators write the blocks themselves"),
+    "max_write_same_len": Rule(None, DIFFERS, "initiators are told that WRITE SAME may be up to 1 GiB"),
     "optimal_sectors": Rule(None, DIFFERS, _HINT),
     "pgr_support": _offered("reservations", "see emulate_pr"),
     "pi_prot_format": Rule((0,), SAME, "no protection information", LOST, _PROTECTION),
@@ -134,7 +136,6 @@ STORE_RULES: Mapping[str, Rule] = {
     "submit_type": Rule(None, SAME, _INSIDE),
 }
 
-_UNMAP = "scst offers no UNMAP: initiators cannot give space back, the disk stays fully provisioned"
 _ABOUT_UNMAP = (
     "max_unmap_block_desc_count",
     "max_unmap_lba_count",
@@ -142,15 +143,14 @@ _ABOUT_UNMAP = (
     "unmap_granularity_alignment",
     "unmap_zeroes_data",
 )
-_UNMAP_ASKED = Rule((0,), SAME, "was not offered", LOST, _UNMAP)
+UNMAP_OFFERS = ("emulate_tpu", "emulate_tpws")
+# There is nothing to give back behind a device that keeps nothing.
+UNMAP_OF_MEMORY = Rule((0,), SAME, "was not offered", LOST, "nullio offers no UNMAP")
 # By whether LIO offered UNMAP; if it did not, what describes it means nothing.
 UNMAP_RULES: Mapping[bool, Mapping[str, Rule]] = {
     offered: {
-        "emulate_tpu": _UNMAP_ASKED,
-        "emulate_tpws": _UNMAP_ASKED,
-        **dict.fromkeys(
-            _ABOUT_UNMAP, Rule(None, *((LOST, _UNMAP) if offered else (SAME, "UNMAP was not offered")))
-        ),
+        key: Rule(None, *((DIFFERS, _HINT) if offered else (SAME, "UNMAP was not offered")))
+        for key in _ABOUT_UNMAP
     }
     for offered in (False, True)
 }

@@ -47,7 +47,6 @@ T = "targets[0].tpgs[0]"
 A = "storage_objects[0].attributes"
 CHAP = "cannot ask initiators to authenticate"
 ALUA = "no target port groups"
-UNMAP = "no UNMAP"
 UNKNOWN = "does not know"
 PORTAL = "no network portals"
 NOT_IMPORTED = "was not imported"
@@ -131,7 +130,6 @@ LOST: dict[str, dict[str, str]] = {
     },
     "tags": {f"{T}.node_acls[7]": "no initiator can have this name", f"{T}.portals[0]": PORTAL},
     "thin": {
-        **{f"{A}.{key}": UNMAP for key in ("emulate_tpu", "emulate_tpws", *lio_rules.UNMAP_RULES[True])},
         "storage_objects[1].attributes.emulate_rest_reord": "no restricted reordering",
         "storage_objects[1].attributes.emulate_ua_intlck_ctrl": "no unit attention interlock",
         "storage_objects[1].attributes.force_pr_aptpl": "kept over power loss",
