@@ -57,8 +57,8 @@ def check_refused(device: Device, code: int, *words: str, action: Callable[[], o
 
 
 def errno_name(code: int) -> str:
-    """For messages."""
-    return errno.errorcode.get(code, str(code))
+    """As the kernel calls it."""
+    return "EOPNOTSUPP" if code == errno.EOPNOTSUPP else errno.errorcode.get(code, str(code))
 
 
 # --- files that open(2) would refuse (public case 2.1) ---
