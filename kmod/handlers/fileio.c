@@ -463,7 +463,7 @@ static void fileio_rw(struct scst_cmd *cmd)
 		scst_cmd_done(cmd, fileio_buffered(cmd, 0));
 }
 
-static int fileio_sync(struct scst_cmd *cmd)
+static int fileio_sync(const struct scst_cmd *cmd)
 {
 	loff_t pos = cmd->pos;
 	loff_t end = cmd->range_len ? pos + cmd->range_len - 1 : LLONG_MAX;
@@ -488,25 +488,27 @@ static int fileio_clear(const struct scst_cmd *cmd)
 	return ret;
 }
 
+static noinline int fileio_without_data(const struct scst_cmd *cmd)
+{
+	switch (cmd->action) {
+	case SCST_ACTION_SYNC:
+		return fileio_sync(cmd);
+	case SCST_ACTION_UNMAP:
+	case SCST_ACTION_ZERO:
+		return fileio_clear(cmd);
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
 static void fileio_execute(struct scst_cmd *cmd)
 {
 	unsigned int flags = fileio_enter();
 
-	switch (cmd->action) {
-	case SCST_ACTION_READ:
-	case SCST_ACTION_WRITE:
+	if (likely(cmd->action == SCST_ACTION_READ || cmd->action == SCST_ACTION_WRITE))
 		fileio_rw(cmd);
-		break;
-	case SCST_ACTION_SYNC:
-		scst_cmd_done(cmd, fileio_sync(cmd));
-		break;
-	case SCST_ACTION_UNMAP:
-	case SCST_ACTION_ZERO:
-		scst_cmd_done(cmd, fileio_clear(cmd));
-		break;
-	default:
-		scst_cmd_done(cmd, -EOPNOTSUPP);
-	}
+	else
+		scst_cmd_done(cmd, fileio_without_data(cmd));
 	fileio_leave(flags);
 }
 

@@ -161,6 +161,7 @@ def test_settings_of_an_enabled_device(make_file: MakeFile) -> None:
             "block_size",
             "read_only",
             "write_through",
+            "thin",
             "rotational",
             "o_direct",
             "id/vendor",
