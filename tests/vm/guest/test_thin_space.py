@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -276,8 +277,8 @@ def test_sg3_utils(make_file: MakeFile) -> None:
     for lba, count in ((8, 16), (64, 8), (128, 64), (1000, 3)):
         data = data[: lba * 512] + bytes(count * 512) + data[(lba + count) * 512 :]
     assert path.read_bytes() == data
-    status = sg("sg_get_lba_status", "--brief", "--lba=128", node).split()
-    assert (int(status[1], 16), int(status[2], 16)) == (64, 1), status
+    status = sg("sg_get_lba_status", "--brief", "--lba=128", node)
+    assert re.search(r"0x0*80\s+0x0*40\s+1\b", status), status
 
 
 # --- long ones ---
