@@ -694,7 +694,7 @@ void scst_transport_id_default(struct scst_transport_id *id, enum scst_protocol 
 /* --- thin.c: what initiators give back, and ranges that are filled ---------------------------- */
 
 /* What one command may ask for, in bytes: initiators wait 30 s for it. */
-#define SCST_UNMAP_BYTES	SZ_4G
+#define SCST_UNMAP_BYTES	SZ_512M
 #define SCST_SAME_BYTES		SZ_1G
 /* With its header the list fits into a page. */
 #define SCST_UNMAP_DESCS	255

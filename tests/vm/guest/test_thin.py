@@ -23,7 +23,7 @@ SCST_MODULES = ("scst", "scst_nullio", "scst_fileio", "scst_blockio", "scst_loca
 MIB = 1 << 20
 SIZE = 16 * MIB
 BLOCKS = SIZE // 512
-MAX_RANGES, MAX_SAME, MAX_UNMAP = 255, (1 << 30) // 512, (4 << 30) // 512
+MAX_RANGES, MAX_SAME, MAX_UNMAP = 255, (1 << 30) // 512, (512 << 20) // 512
 GROUP = 8
 """At least so many blocks are given back together: a page, or a block of the file system."""
 LUNS = {"file": 0, "direct": 1, "write-through": 2, "memory": 3, "disk": 4, "thick": 5, "null": 6}
@@ -251,7 +251,7 @@ def test_wrong_lists(rig: Rig, data: bytes, length: int | None, sense: scsi.Sens
 
 
 def test_total_of_an_unmap_is_limited(ext4: Path, clean_small: None) -> None:
-    """255 ranges of one sparse terabyte: no more than 4 GiB together."""
+    """255 ranges of one sparse terabyte: no more than 512 MiB together."""
     path = ext4 / "large"
     with path.open("wb") as file:
         file.truncate(1 << 40)

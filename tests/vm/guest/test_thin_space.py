@@ -251,7 +251,7 @@ def test_sg3_utils(make_file: MakeFile) -> None:
     limits = sg("sg_vpd", "-p", "bl", node)
     for line in (
         "Write same non-zero (WSNZ): 1",
-        "Maximum unmap LBA count: 8388608",
+        "Maximum unmap LBA count: 1048576",
         "Maximum unmap block descriptor count: 255",
         f"Optimal unmap granularity: {os.statvfs(path).f_bsize // 512} blocks",
         "Unmap granularity alignment valid: true",
