@@ -185,10 +185,11 @@ def test_attributes_that_nobody_knows_do_not_matter(monkeypatch: pytest.MonkeyPa
     tree = made(Config((Device("d", "nullio", size=512),), (Target("local", "t", luns=(Lun(0, "d"),)),)))
     before = snapshot(tree)
     for path in ("", "targets/local/t", "targets/local/t/luns/0", "devices/nullio/d"):
-        node = tree.find(path)
-        assert isinstance(node, Node)
-        more = {**node.attributes(), "unknown": Attribute(True, True)}
-        monkeypatch.setattr(node, "attributes", lambda more=more: more)
+        kind = type(tree.find(path))
+        assert issubclass(kind, Node)
+        usual = kind.attributes
+        more = {"unknown": Attribute(True, True)}
+        monkeypatch.setattr(kind, "attributes", lambda node, usual=usual: {**usual(node), **more})
     assert snapshot(tree) == before
     tree.unlink("targets/local/t/luns/0/device")
     tree.symlink("devices/nullio/d", "targets/local/t/luns/0/other")
