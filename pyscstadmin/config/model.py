@@ -280,6 +280,8 @@ class Config(_Thing):
     devices: tuple[Device, ...]
     targets: tuple[Target, ...]
     settings: Values
+    # It was held against all rules (`config.valid`, `config.schema`) and is right; it cannot become wrong.
+    right: bool = field(init=False, compare=False, repr=False)
 
     def __init__(
         self,
@@ -293,6 +295,11 @@ class Config(_Thing):
         put(self, "devices", _sorted(Device, devices, _NAME, "configuration"))
         put(self, "targets", _sorted(Target, targets, attrgetter("key"), "configuration"))
         put(self, "settings", _own(ROOT, settings, own, "configuration"))
+        put(self, "right", False)
+
+    def found_right(self) -> None:
+        """Note that it need not be held against the rules again."""
+        object.__setattr__(self, "right", True)
 
     def device(self, name: str) -> Device | None:
         """The device of that name, None if there is none."""

@@ -45,6 +45,7 @@ def examine(text: str, source: str = "<text>") -> tuple[Config | None, InvalidIn
     checker = Checker(VERSION)
     config = checker.config(document.data)
     if config is not None and not document.repeats and not checker.findings:
+        config.found_right()
         return config, None
     whole = checker.whole and not document.repeats
     return config if whole else None, document.explained(checker.findings)
