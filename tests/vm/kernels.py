@@ -164,18 +164,27 @@ def booted(series: Series, root: Path, release: str) -> Kernel:
     return kernel
 
 
+def built_and_used(series: Series) -> bool:
+    """Whether the modules are built without a warning, and work. Raises BuildError when they are not built.
+
+    The folder is everybody's on this machine: who builds has it alone.
+    """
+    root = unpacked(series)
+    release = headers(root)
+    with machine.locked(root.with_suffix(".lock")):
+        output = check(root, release, booted(series, root, release))
+        how = "" if sparse_serves(root, release) else " (without sparse: it is too old for these headers)"
+        print(f"kernel {release}: {output or 'no warnings'}{how}", flush=True)
+        keep(root, release)
+        return not output and smoke(series, root)
+
+
 def main() -> int:
     """Entry point: all series; exit status 1 when one of them complains."""
     bad = 0
     for series in SERIES:
         try:
-            root = unpacked(series)
-            release = headers(root)
-            output = check(root, release, booted(series, root, release))
-            how = "" if sparse_serves(root, release) else " (without sparse: it is too old for these headers)"
-            print(f"kernel {release}: {output or 'no warnings'}{how}", flush=True)
-            keep(root, release)
-            bad += bool(output) or not smoke(series, root)
+            bad += not built_and_used(series)
         except kmodbuild.BuildError as error:
             print(f"kernel {series.name}: {error}", flush=True)
             bad += 1
