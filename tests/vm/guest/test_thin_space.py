@@ -194,7 +194,8 @@ def test_thin_pool(pool: Pool, tmp_path: Path) -> None:
         (mount / "gone").unlink()
         command("sync", "-f", str(mount))
         command("fstrim", str(mount))
-        assert full - pool.used() >= 11 * MIB
+        # A block of the pool goes back when nothing else is in it: the file system's own are in some.
+        assert full - pool.used() >= 10 * MIB
 
 
 def test_full_pool(pool: Pool) -> None:
