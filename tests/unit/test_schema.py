@@ -184,11 +184,11 @@ def test_attributes_that_nobody_knows_do_not_matter(monkeypatch: pytest.MonkeyPa
     """Drivers with remote initiators have some, and later modules may."""
     tree = made(Config((Device("d", "nullio", size=512),), (Target("local", "t", luns=(Lun(0, "d"),)),)))
     before = snapshot(tree)
+    more = {"unknown": Attribute(True, True)}
     for path in ("", "targets/local/t", "targets/local/t/luns/0", "devices/nullio/d"):
         kind = type(tree.find(path))
         assert issubclass(kind, Node)
         usual = kind.attributes
-        more = {"unknown": Attribute(True, True)}
         monkeypatch.setattr(kind, "attributes", lambda node, usual=usual: {**usual(node), **more})
     assert snapshot(tree) == before
     tree.unlink("targets/local/t/luns/0/device")

@@ -220,9 +220,10 @@ def test_a_new_login_ends_what_was_open() -> None:
     """Of the old one, at both ends: the target's chip may have been reset and know nothing of it."""
     _, initiator, target, address = pair()
     target.hold = True
-    for forget in (lambda: None, target.nport.remotes.clear):
+    for forgets in (False, True):
         task = initiator.start(address, bytes(6))
-        forget()
+        if forgets:
+            target.nport.remotes.clear()
         initiator.login(address)
         assert task.end.outcome is Outcome.LOGGED_OUT
     target.hold = False
