@@ -45,6 +45,7 @@ PIECE = 16  # bytes; each says what it is
 NEVER = 1 << 62
 NOTHING = 0  # the number of what was there before
 SYNCHRONIZE10, SYNCHRONIZE16 = 0x35, 0x91
+UNMAP, NDOB = 0x08, 0x01  # of WRITE SAME
 RAM_DISK = Path("/dev/ram0")
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -107,6 +108,7 @@ class Record:
         self._blocks: dict[int, list[Write]] = {}
         self._unstable: list[Write] = []
         self._touched: set[int] = set()
+        self._zeros: set[int] = set()
 
     def _tick(self) -> int:
         self._clock += 1
@@ -117,10 +119,12 @@ class Record:
         with self._lock:
             return self._tick()
 
-    def issue(self, lba: int, blocks: int) -> Write:
-        """A write is about to be sent."""
+    def issue(self, lba: int, blocks: int, zeros: bool = False) -> Write:
+        """A write is about to be sent; *zeros*: of nothing but those."""
         with self._lock:
             self._number += 1
+            if zeros:
+                self._zeros.add(self._number)
             write = Write(self._number, lba, blocks, self._tick(), stable=[NEVER] * blocks)
             for block in range(lba, lba + blocks):
                 self._blocks.setdefault(block, []).append(write)
@@ -174,7 +178,12 @@ class Record:
         return found if newest >= 0 else [NOTHING, *found]
 
     def _contents(self, lba: int, numbers: list[int]) -> list[bytes]:
-        return [content(lba, number) if number else self.first(lba) for number in numbers]
+        return [self._content(lba, number) for number in numbers]
+
+    def _content(self, lba: int, number: int) -> bytes:
+        if number in self._zeros:
+            return bytes(SECTOR)
+        return content(lba, number) if number else self.first(lba)
 
     def check(self, lba: int, found: bytes, mark: Mark, where: str) -> None:
         """The block has what it may have; one that is being written may have some of each."""
@@ -207,7 +216,8 @@ class Step:
 class Load:
     """Rounds of commands against a unit over a logged disk. *chosen* decides everything.
 
-    *raw*: what is acknowledged is in the disk. *grain*: so many blocks a file system may write together.
+    *raw*: what is acknowledged is in the disk. *thin*: what is given back reads as zeroes. *grain*: so many
+    blocks a file system may write together.
     """
 
     def __init__(
@@ -215,6 +225,7 @@ class Load:
     ) -> None:
         self.unit, self.disk, self.record, self.chosen = unit, disk, record, chosen
         self.raw = kind == "blockio"
+        self.thin = not self.raw
         self.grain = 1 if self.raw else PAGE_BLOCKS
         self.all_stable = False  # whatever the CDB says
         self.counts = True  # is there a cache that can be flushed?
@@ -236,11 +247,28 @@ class Load:
         data = b"".join(content(block, write.number) for block in range(lba, lba + blocks))
         make = self.chosen.choice((scsi.write10, scsi.write16))
         self.send(make(lba, blocks, scsi.FUA if fua else 0), write=data)
+        self.written(write, "fua" if fua else "stable", fua)
+
+    def clear(self, lba: int, blocks: int) -> None:
+        """Zeroes, which are given back, or written, or noted: and all the same are there, or are not."""
+        write = self.record.issue(lba, blocks, zeros=True)
+        way = self.chosen.choice(("same10", "same16", "ndob", "unmap") if self.thin else ("same10", "same16"))
+        if way == "unmap":
+            self.send(scsi.unmap(24), write=scsi.unmap_list((lba, blocks)))
+        elif way == "ndob":
+            self.send(scsi.write_same16(lba, blocks, UNMAP | NDOB))
+        else:
+            make = scsi.write_same10 if way == "same10" else scsi.write_same16
+            self.send(make(lba, blocks, UNMAP if self.thin else 0), write=bytes(SECTOR))
+        self.written(write, "clear")
+
+    def written(self, write: Write, kind: str, fua: bool = False) -> None:
+        """It is acknowledged; a mark if it is stable."""
         stable = self.counts and (fua or self.all_stable)
         self.record.ack(write, stable)
         if stable:
-            why = f"write {write.number} of {blocks} blocks, FUA {fua:d}"
-            self.record.mark(self.disk, "fua" if fua else "stable", why, blocks)
+            why = f"{kind}: write {write.number} of {write.blocks} blocks"
+            self.record.mark(self.disk, kind, why, write.blocks)
 
     def sync(self, lba: int = 0, blocks: int = 0) -> None:
         """SYNCHRONIZE CACHE and a mark."""
@@ -265,6 +293,8 @@ class Load:
         """One command of a round, in a thread."""
         if step.kind in ("write", "fua"):
             self.write(step.lba, step.blocks, step.kind == "fua")
+        elif step.kind == "clear":
+            self.clear(step.lba, step.blocks)
         elif step.kind == "sync":
             self.sync(step.lba, step.blocks)
         else:
@@ -281,8 +311,8 @@ class Load:
         for _ in range(self.chosen.randrange(3, 9)):
             lba, blocks = self.place()
             grains = set(range(lba // self.grain, (lba + blocks - 1) // self.grain + 1))
-            kind = self.chosen.choices(("write", "fua", "sync", "read"), (5, 3, 1, 1))[0]
-            if kind in ("write", "fua"):
+            kind = self.chosen.choices(("write", "fua", "clear", "sync", "read"), (5, 3, 1, 1, 1))[0]
+            if kind in ("write", "fua", "clear"):
                 direct = self.counts and (kind == "fua" or self.all_stable)
                 if grains & (self.cached if direct else stable):
                     continue
@@ -483,7 +513,7 @@ def work(kind: str, backing: Path, disk: LoggedDisk, record: Record, chosen: ran
         if kind == "blockio":
             made = tree.blockio("d", backing, write_through=write_through)
         else:
-            made = tree.fileio("d", backing, o_direct=kind == "direct", write_through=write_through)
+            made = tree.fileio("d", backing, o_direct=kind == "direct", write_through=write_through, thin=1)
         with served(made) as unit:
             load = Load(unit, disk, record, chosen, kind)
             if disk.cache() != "write back":

@@ -142,3 +142,25 @@ def test_who_waits_is_served_where_it_is(script: Script, make_file: Callable[[st
                 write(nexus, 0)
         slept = [switches(own[0]) - before[0], switches(own[1]) - before[1]]
         assert slept[cpu] >= 20 > slept[1 - cpu]
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="the last CPU stays")
+def test_cpu_that_goes(script: Script, ext4: Path, make_file: Callable[[str, int], Path]) -> None:
+    """Its thread goes on elsewhere, with what it has at hand and with what comes."""
+    nexus, _ = serve(script, tree.fileio("f", make_file("f", 1)))
+    with on_cpu(1):
+        write(nexus, 0)
+        tree.wait_for("a thread on CPU 1", lambda: len(bound("f", 1)) == 1, 10 * SLOW)
+    online = Path("/sys/devices/system/cpu/cpu1/online")
+    try:
+        with frozen(ext4):
+            with on_cpu(1):
+                numbers = [nexus.write10(lba, bytes(512)) for lba in range(4)]
+            online.write_text("0")
+        assert all(nexus.answer(number).good for number in numbers)
+        write(nexus, 0)
+    finally:
+        online.write_text("1")
+    for cpu in (0, 1):
+        with on_cpu(cpu):
+            write(nexus, 0)
