@@ -9,7 +9,8 @@
  *
  * Where the set is near(), a CPU that submits gets one thread that is bound to it, and a job goes to that one if it is
  * idle.  Who submits a single job most likely waits for it: to be woken on another CPU costs more than the job.  All other
- * threads may run anywhere.
+ * threads may run anywhere.  How many are bound in all sets together is limited, or many devices that many CPUs submit to
+ * would have as many threads as both multiplied.
  *
  * An idle thread sleeps without a time limit, for a timer would cost every job that it is woken for: one piece of work per
  * set looks for those that have been idle for long. A thread that ends is collected by kthread_stop(), which returns when
@@ -22,6 +23,7 @@
 
 #define SCST_THREAD_IDLE	(10 * HZ)	/* without work for so long a thread goes */
 #define SCST_THREAD_RETRY	(HZ / 10)	/* until the next attempt to make one */
+#define SCST_THREADS_BOUND	16		/* for each CPU of the machine */
 
 struct scst_thread {
 	struct list_head entry;		/* threads->idle or ->ended, under its lock */
@@ -33,6 +35,12 @@ struct scst_thread {
 };
 
 static struct workqueue_struct *scst_spawn_wq;
+static atomic_t scst_threads_bound;
+
+static bool scst_threads_may_bind(void)
+{
+	return atomic_read(&scst_threads_bound) < SCST_THREADS_BOUND * num_possible_cpus();
+}
 
 static void scst_threads_ask(struct scst_threads *threads, int cpu)
 {
@@ -43,16 +51,16 @@ static void scst_threads_ask(struct scst_threads *threads, int cpu)
 	queue_delayed_work(scst_spawn_wq, &threads->spawn_work, 0);
 }
 
-/* The thread of this CPU's if it is idle, else the one that went idle last, or NULL. */
+/* The thread of this CPU's if it is idle, else the one that went idle last, or NULL.  A CPU that has none is to have one. */
 static struct scst_thread *scst_threads_idle(struct scst_threads *threads, bool near)
 {
 	if (near) {
 		struct scst_thread *own = *this_cpu_ptr(threads->near);
 
-		if (!own)
-			scst_threads_ask(threads, smp_processor_id());
-		else if (!list_empty(&own->entry))
+		if (own && !list_empty(&own->entry))
 			return own;
+		if (!own && scst_threads_may_bind())
+			scst_threads_ask(threads, smp_processor_id());
 	}
 	return list_first_entry_or_null(&threads->idle, struct scst_thread, entry);
 }
@@ -119,8 +127,10 @@ static struct scst_job *scst_thread_next(struct scst_threads *threads, struct sc
 		if (!list_empty(&threads->jobs))
 			scst_threads_more(threads, false);
 	} else {
-		if (self->cpu >= 0)
+		if (self->cpu >= 0) {
 			*per_cpu_ptr(threads->near, self->cpu) = NULL;
+			atomic_dec(&scst_threads_bound);
+		}
 		list_add(&self->entry, &threads->ended);
 		queue_delayed_work(scst_spawn_wq, &threads->spawn_work, 0);
 		/* Under the lock: who waits for the last one may free it afterwards. */
@@ -154,6 +164,7 @@ static void scst_thread_bind(struct scst_thread *thread)
 {
 	struct scst_threads *threads = thread->threads;
 
+	atomic_inc(&scst_threads_bound);
 	kthread_bind(thread->task, thread->cpu);
 	spin_lock_irq(&threads->lock);
 	*per_cpu_ptr(threads->near, thread->cpu) = thread;

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -116,7 +116,28 @@ def on_cpu(cpu: int) -> Iterator[None]:
 
 def bound(device: str, cpu: int) -> set[int]:
     """The threads of a device that run on one CPU alone."""
-    return {number for number in threads(device) if os.sched_getaffinity(number) == {cpu}}
+    found = set()
+    for number in threads(device):
+        with suppress(ProcessLookupError):
+            if os.sched_getaffinity(number) == {cpu}:
+                found.add(number)
+    return found
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="one CPU is near to itself")
+def test_bound_threads_are_few(script: Script, make_file: Callable[[str, int], Path]) -> None:
+    """16 for each CPU in all, however many devices there are; those without one are served all the same."""
+    cpus = os.cpu_count() or 1
+    names = [f"f{number}" for number in range(20)]
+    nexus, _ = serve(script, *(tree.fileio(name, make_file(name, 1)) for name in names))
+    for cpu in range(cpus):
+        with on_cpu(cpu):
+            for _ in range(3):
+                for lun in range(len(names)):
+                    write(nexus, lun)
+    count = sum(len(bound(name, cpu)) for name in names for cpu in range(cpus))
+    assert 1 <= count <= 16 * cpus
+    assert any(not bound(name, cpu) for name in names for cpu in range(cpus))
 
 
 def switches(thread: int) -> int:
