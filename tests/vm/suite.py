@@ -48,13 +48,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Counts of a part, its exit status, and its time in seconds."""
+    """Counts of a part, its time in seconds, and which tests failed, as far as their names are known."""
 
     name: str
     passed: int
     failed: int
     skipped: int
     seconds: float
+    failures: tuple[str, ...] = ()
 
 
 def present(*names: str) -> list[str]:
@@ -139,6 +140,21 @@ def counts(junit: Path) -> tuple[int, int, int]:
     return max(0, total - bad - skipped), bad, skipped
 
 
+def failures(junit: Path | None) -> tuple[str, ...]:
+    """Names of the tests of a JUnit file that failed or left something behind; none without a file."""
+    if junit is None or not junit.exists():
+        return ()
+    try:
+        cases = ElementTree.parse(junit).getroot().iter("testcase")
+    except ElementTree.ParseError:
+        return ()
+    return tuple(
+        f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+        for case in cases
+        if case.find("failure") is not None or case.find("error") is not None
+    )
+
+
 def say(line: str) -> None:
     """Write a line at once: print() writes its end by itself, and another's beginning may come between."""
     sys.stdout.write(line + "\n")
@@ -165,7 +181,7 @@ def run(part: Part) -> Outcome:
         for line in child.stdout:
             say(f"{part.name:14} {line.rstrip()}")
     passed, failed, skipped = tally(part, child.returncode)
-    return Outcome(part.name, passed, failed, skipped, time.monotonic() - start)
+    return Outcome(part.name, passed, failed, skipped, time.monotonic() - start, failures(part.junit))
 
 
 def run_all(chosen: Sequence[Part]) -> list[Outcome]:
@@ -187,7 +203,13 @@ def tally(part: Part, status: int) -> tuple[int, int, int]:
 
 
 def report(outcomes: Sequence[Outcome]) -> int:
-    """Print the table and the sum; returns the exit status."""
+    """Print what failed, the table and the sum; returns the exit status.
+
+    The end of a long log is what is looked at first, and often all that is kept of it.
+    """
+    for outcome in outcomes:
+        for name in outcome.failures:
+            print(f"FAILED in {outcome.name}: {name}")
     for outcome in outcomes:
         skipped = f", {outcome.skipped} skipped" if outcome.skipped else ""
         counted = f"{outcome.passed} passed, {outcome.failed} failed{skipped}"

@@ -72,3 +72,28 @@ def test_old_result_is_not_taken(tmp_path: Path) -> None:
     junit.write_text(JUNIT.format(9, 0))
     (outcome,) = suite.run_all([part("p", "pass", junit)])
     assert (outcome.passed, outcome.failed) == (0, 1)
+
+
+THREE = """
+import pytest
+
+@pytest.fixture
+def late():
+    yield
+    assert 0
+
+def test_good(): pass
+def test_bad(): assert 0
+def test_left(late): pass
+"""
+
+
+def test_failures_are_named_at_the_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What is looked at first in a log of hours is its end: the names stand there, whole."""
+    junit, file = tmp_path / "junit.xml", tmp_path / "test_three.py"
+    file.write_text(THREE)
+    words = ["-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", f"--junitxml={junit}", str(file)]
+    outcomes = suite.run_all([part("p", f"import sys, pytest; sys.exit(pytest.main({words!r}))", junit)])
+    assert suite.report(outcomes) == 1
+    named = [line for line in capfd.readouterr().out.splitlines() if line.startswith("FAILED in ")]
+    assert named == ["FAILED in p: test_three.py::test_bad", "FAILED in p: test_three.py::test_left"]
