@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -309,8 +308,10 @@ def test_abort_of_a_long_write_same(script: Script, slow: Path, fn: Tmf) -> None
     assert count > 60 * 2048, "long enough"
     block = bytes((0xA0 + fn,)) * 512
     number = first.submit(scsi.write_same16(8, count), write=block)
-    time.sleep(0.5)
-    assert second.good(scsi.read10(8, 1), read=512) == block, "it has begun, and others are served"
+    tree.wait_for(
+        "its first piece is written, and others are served meanwhile",
+        lambda: second.good(scsi.read10(8, 1), read=512) == block,
+    )
     begin = pulse.time()
     assert first.manage(fn, tag=number) == Response.COMPLETE
     assert pulse.time() - begin < 2
