@@ -22,6 +22,7 @@ from pyscstadmin.errors import Conflict
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
+    from pyscstadmin.config.acl import Decision
     from pyscstadmin.config.model import Config, Lun, Target
 
 __all__ = ["create_lun", "explain", "list_kind", "map_devices", "sessions", "unmap", "who"]
@@ -58,7 +59,7 @@ def _map(ctx: Context, given: Given, devices: Sequence[str], numbers: Sequence[i
     outcome, luns = ctx.map(
         target, group, devices, numbers, given.get("read_only"), bool(given.get("replace"))
     )
-    data = {"target": "/".join(key), "group": group, "luns": [asdict(lun) for lun in luns]}
+    data = {"target": "/".join(key), "group": group, "luns": [lun._asdict() for lun in luns]}
     return changed(ctx, outcome, data, [_mapped(luns, target, group)] if luns else [])
 
 
@@ -131,10 +132,14 @@ def explain(ctx: Context, given: Given) -> Result:
     devices = {name: one._asdict() for name, one in standing.items()}
     refused = refusals(ctx, standing)
     bindings = [proof.as_dict() for proof in refused]
-    data = {**asdict(decision), "target": "/".join(key), "target_state": state}
+    data = {**_decision_data(decision), "target": "/".join(key), "target_state": state}
     data |= {"settled": settled, "devices": devices, "bindings": bindings}
     lines = decision_lines(decision, _called(key, target), standing, settled=settled, state=state)
     return Result(data, [*lines, *refusal_lines(refused)])
+
+
+def _decision_data(decision: Decision) -> dict[str, Any]:
+    return {**asdict(decision), "luns": [lun._asdict() for lun in decision.luns]}
 
 
 def _explain_file(given: Given) -> Result:
@@ -149,7 +154,7 @@ def _explain_file(given: Given) -> Result:
         raise Conflict(f"{given['file']} has {'several targets' if found else 'no target'} {name}".rstrip())
     decision = decide(found[0], given["initiator"])
     written = {d.name: Standing("active", 0, d.read_only) for d in config.devices if d.read_only}
-    return Result(asdict(decision), decision_lines(decision, "/".join(found[0].key), written))
+    return Result(_decision_data(decision), decision_lines(decision, "/".join(found[0].key), written))
 
 
 def _called(key: Key, text: str) -> str:

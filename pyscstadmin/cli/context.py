@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyscstadmin.admin import Admin
 from pyscstadmin.cli.places import Place
@@ -23,9 +23,11 @@ from pyscstadmin.config.spelling import name_key
 from pyscstadmin.errors import Conflict, NotPresent, OperationError, ScstError
 from pyscstadmin.kernel import read
 from pyscstadmin.kernel.apply import Outcome, Progress
-from pyscstadmin.kernel.newfile import NewFile
 from pyscstadmin.kernel.read import Snapshot
-from pyscstadmin.kernel.sessions import Session
+
+if TYPE_CHECKING:
+    from pyscstadmin.kernel.newfile import NewFile
+    from pyscstadmin.kernel.sessions import Session
 
 __all__ = ["Batch", "Context", "Draw"]
 

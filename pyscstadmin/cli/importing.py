@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pyscstadmin.cli.answers import IMPORT, named
 from pyscstadmin.cli.main import emit
 from pyscstadmin.cli.words import WrongUsage
-from pyscstadmin.config.locate import dotted
 from pyscstadmin.config.schema import dumps, loads, to_data
+from pyscstadmin.config.where import dotted
 from pyscstadmin.errors import Conflict, InvalidInput, SaveRefused
 from pyscstadmin.migrate.account import Account, Item, Verdict
 from pyscstadmin.migrate.lio import convert

@@ -224,8 +224,7 @@ def progress_of(args: argparse.Namespace) -> Progress | None:
 def parsed(argv: list[str], faces: Faces) -> argparse.Namespace:
     """What is to be run. Raises `WrongUsage`."""
     end = argv.index("--") if "--" in argv else len(argv)
-    found, words = options().parse_known_args(argv[:end])
-    args = defaults(found)
+    args, words = _common(argv[:end])
     if args.sim is not None and args.root is not None:
         raise WrongUsage("--sim and --root exclude each other", "[options] COMMAND ...")
     words += argv[end:]
@@ -234,6 +233,14 @@ def parsed(argv: list[str], faces: Faces) -> argparse.Namespace:
     args.words, args.faces = _help_first(words, args.json), faces
     args.run = _choose(args, args.words)
     return args
+
+
+def _common(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The options that all commands have, and the other words. Mostly there is none to be looked for."""
+    if not any(word.startswith("-") for word in argv):
+        return defaults(argparse.Namespace()), argv
+    found, words = options().parse_known_args(argv)
+    return defaults(found), words
 
 
 def _help_first(words: list[str], json: bool) -> list[str]:

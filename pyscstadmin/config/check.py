@@ -10,7 +10,6 @@ from typing import Any
 
 from pyscstadmin.config import names
 from pyscstadmin.config.identity import same_identities, unrecognisable
-from pyscstadmin.config.locate import Path
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import Fault
 from pyscstadmin.config.settings import (
@@ -32,6 +31,7 @@ from pyscstadmin.config.settings import (
     kind_of,
 )
 from pyscstadmin.config.spelling import name_key
+from pyscstadmin.config.where import Path
 
 __all__ = ["Checker", "Finding"]
 

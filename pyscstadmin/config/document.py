@@ -7,18 +7,21 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pyscstadmin.config.check import Finding
-from pyscstadmin.config.locate import Places, dotted, locate
+from pyscstadmin.config.where import dotted
 from pyscstadmin.errors import InvalidInput, Problem
+
+if TYPE_CHECKING:
+    from pyscstadmin.config.locate import Places
 
 __all__ = ["Document", "parse"]
 
 _SHOWN = 100
 # No number of a configuration is nearly as long, and converting one of millions of digits takes minutes.
 _DIGITS = 1000
-_ATOM = re.compile(r'"(?:[^"\\]|\\.)*"|([^\s\[\]{},:"]+)', re.DOTALL)
+_ATOM = r'"(?:[^"\\]|\\.)*"|([^\s\[\]{},:"]+)'
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class Document:
 
     def explained(self, findings: Sequence[Finding]) -> InvalidInput:
         """The findings and the repeated keys with their places, in the order of the text."""
+        from pyscstadmin.config.locate import locate  # for what is wrong only
+
         places = locate(self.text, (finding.path for finding in findings))
         found = [
             (offset, Problem(f"{_what(path)} {json.dumps(path[-1])}", dotted(path[:-1])))
@@ -113,7 +118,9 @@ def _number(digits: str) -> int:
 
 def _odd_place(text: str) -> tuple[int, int]:
     """Line and column of the first constant or number that is refused above; everything before it is JSON."""
-    for match in _ATOM.finditer(text):
+    from pyscstadmin.config.locate import Places
+
+    for match in re.finditer(_ATOM, text, re.DOTALL):
         atom = match[1] or ""
         if atom in ("NaN", "Infinity", "-Infinity") or (len(atom) > _DIGITS and atom.lstrip("-").isdigit()):
             return Places(text).line_column(match.start())

@@ -162,7 +162,7 @@ def rename_device(old: str, new: str) -> Edit:
             for number in luns.numbers(old):
                 lun = luns.get(number)
                 assert lun is not None
-                luns.put(replace(lun, device=new))
+                luns.put(lun._replace(device=new))
         del draft.devices[old]
         draft.devices[new] = device.but(name=new)
 
@@ -394,7 +394,7 @@ def map_luns(
                 )
         for lun in luns:
             old = there.get(lun.number)
-            there.put(lun if modes or old is None else replace(lun, read_only=old.read_only))
+            there.put(lun if modes or old is None else lun._replace(read_only=old.read_only))
 
     shown = tuple(dict.fromkeys(lun.device for lun in luns))
     numbers = tuple(lun.number for lun in luns)

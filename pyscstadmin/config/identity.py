@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
-from pyscstadmin.config.model import Config, Device, Target
+from pyscstadmin.config.model import Config, Device, Identity, Target
 from pyscstadmin.config.settings import DRIVERS, IDENTITY
 
 __all__ = ["RECOGNISED", "asked", "designators", "same_backing", "same_identities", "unrecognisable"]
@@ -31,12 +31,16 @@ def asked(wanted: Config) -> Mapping[tuple[str, str], Sequence[str]]:
     not all of them: those that are asked for. What it has beside that stays as it is, whatever it is, as long
     as nobody asks for an identity by which devices are told apart, which it could have.
     """
-    if any(device.id.serial or device.id.naa or device.id.eui64 for device in wanted.devices):
+    # Each identity once: most devices are wanted with the same, which is none.
+    identities = {device.id for device in wanted.devices}
+    if any(identity.serial or identity.naa or identity.eui64 for identity in identities):
         return {}
-    return {
-        (device.handler, device.name): [part for part in IDENTITY if getattr(device.id, part) is not None]
-        for device in wanted.devices
-    }
+    parts = {identity: _named(identity) for identity in identities}
+    return {(device.handler, device.name): parts[device.id] for device in wanted.devices}
+
+
+def _named(identity: Identity) -> Sequence[str]:
+    return [part for part in IDENTITY if getattr(identity, part) is not None]
 
 
 def same_identities(devices: Iterable[Device]) -> Iterator[tuple[str, str, Device, Device]]:

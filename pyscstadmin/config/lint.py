@@ -11,14 +11,15 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from typing import NamedTuple
 
 from pyscstadmin.config.cover import Before, claims_everybody
 from pyscstadmin.config.identity import designators, same_backing, same_identities
-from pyscstadmin.config.locate import Path, dotted
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.settings import hint
 from pyscstadmin.config.spelling import Spellings, fold, is_exact, name_key
+from pyscstadmin.config.where import Path, dotted
 from pyscstadmin.errors import InvalidInput, Problem
 
 __all__ = [
@@ -50,6 +51,8 @@ class Backing(NamedTuple):
 
 
 Look = Callable[[str], Backing]
+
+_DEVICE = itemgetter(Lun._fields.index("device"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,16 @@ class _Subject:
         """The devices by name."""
         return {device.name: device for device in self.config.devices}
 
+    @cached_property
+    def backed(self) -> list[Device]:
+        """The devices that have a path."""
+        return [device for device in self.config.devices if device.path]
+
+    @cached_property
+    def identified(self) -> list[Device]:
+        """The devices that are wanted with an identity that initiators tell them apart by."""
+        return [device for device in self.config.devices if any(designators(device))]
+
     def sets(self) -> Iterator[tuple[Path, tuple[Lun, ...]]]:
         """(place, LUNs) of all sets of LUNs."""
         for target in self.config.targets:
@@ -248,7 +261,7 @@ _Find = Callable[[_Subject], Iterable[Found]]
     "give one of them another",
 )
 def _same_identity(subject: _Subject) -> Iterator[Found]:
-    for part, text, one, two in same_identities(subject.config.devices):
+    for part, text, one, two in same_identities(subject.identified):
         yield Found(_device_place(two, "id", part), f"{two.name} has the {part} {text} of {one.name}")
 
 
@@ -259,7 +272,7 @@ def _same_identity(subject: _Subject) -> Iterator[Found]:
     "remove one of them, or make it read_only",
 )
 def _one_backing_twice(subject: _Subject) -> Iterator[Found]:
-    for one, two in same_backing(subject.config.devices, lambda path: subject.backing(path).identity):
+    for one, two in same_backing(subject.backed, lambda path: subject.backing(path).identity):
         also = f", which is {two.path}" if two.path != one.path else ""
         yield Found(_device_place(two, "path"), f"{one.name} and {two.name} both write to {one.path}{also}")
 
@@ -275,8 +288,8 @@ _SYSTEM = re.compile(r"/(?:bin|boot|etc|lib(?:32|64|x32)?|proc|sbin|sys|usr(?!/l
     "use another backing, or make the device read_only",
 )
 def _system_backing(subject: _Subject) -> Iterator[Found]:
-    for device in subject.config.devices:
-        if not device.enabled or not device.path or device.read_only:
+    for device in subject.backed:
+        if not device.enabled or device.read_only:
             continue
         backing = subject.backing(device.path)
         use = backing.use or ("is a file of this system" if _SYSTEM.match(backing.real) else "")
@@ -293,7 +306,7 @@ def _system_backing(subject: _Subject) -> Iterator[Found]:
 def _disabled_twin(subject: _Subject) -> Iterator[Found]:
     # The enabled ones first: the twin is the one that is not.
     first: dict[tuple[str, str], Device] = {}
-    for device in sorted(subject.config.devices, key=lambda device: not device.enabled):
+    for device in sorted(subject.identified, key=lambda device: not device.enabled):
         for part, text in designators(device):
             other = first.setdefault((part, text), device)
             if other is not device and not device.enabled:
@@ -314,7 +327,7 @@ _UNSTABLE = re.compile(
     "use a link of /dev/disk/by-id or /dev/mapper",
 )
 def _unstable_path(subject: _Subject) -> Iterator[Found]:
-    for device in subject.config.devices:
+    for device in subject.backed:
         if _UNSTABLE.fullmatch(device.path):
             message = f"{device.path} may be another disk after the next boot"
             yield Found(_device_place(device, "path"), message)
@@ -322,7 +335,9 @@ def _unstable_path(subject: _Subject) -> Iterator[Found]:
 
 @_rule("unused-device", WARNING, "a device that no LUN shows to anybody", "map it, or remove it")
 def _unused_device(subject: _Subject) -> Iterator[Found]:
-    used = {lun.device for _, luns in subject.sets() for lun in luns}
+    used: set[str] = set()
+    for _, luns in subject.sets():
+        used.update(map(_DEVICE, luns))
     for device in subject.config.devices:
         if device.enabled and device.name not in used:
             yield Found(_device_place(device), f"no LUN is {device.name}")
@@ -417,10 +432,10 @@ _IQN = re.compile(r"iqn\.[0-9]{4}-(?:0[1-9]|1[0-2])\.[^.:].*")
 
 def _why_malformed(folded: str) -> str:
     """Why nobody can be called this; '' if somebody can."""
-    if Spellings.of(folded).digits:
-        return ""
     if folded.startswith("iqn."):
         return "" if _IQN.fullmatch(folded) else "is no iqn name: these begin with iqn.YEAR-MONTH.DOMAIN"
+    if Spellings.of(folded).digits:
+        return ""
     if folded.startswith("eui."):
         return "" if len(folded) == 20 else "is no eui. name: these have 16 hex digits"
     number = _PREFIXED.fullmatch(folded)
@@ -480,6 +495,8 @@ def _no_lun_0(subject: _Subject) -> Iterator[Found]:
 )
 def _twice_in_a_set(subject: _Subject) -> Iterator[Found]:
     for where, luns in subject.sets():
+        if len(set(map(_DEVICE, luns))) == len(luns):
+            continue
         first: dict[str, int] = {}
         for lun in luns:
             number = first.setdefault(lun.device, lun.number)

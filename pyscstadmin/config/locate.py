@@ -12,10 +12,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-__all__ = ["Path", "Places", "dotted", "locate"]
+from pyscstadmin.config.where import Path
 
-# Where a value is: object keys and array indices from the top.
-Path = tuple[str | int, ...]
+__all__ = ["Places", "locate"]
 
 _TOKEN = re.compile(r'("(?:[^"\\]|\\.)*")|([\[\]{},:])|([^\s\[\]{},:"]+)', re.DOTALL)
 
@@ -89,14 +88,3 @@ class _Walk:
             self.places.values[path] = offset
         if token in ("{", "["):
             self.stack.append(_Frame(path, token == "{"))
-
-
-def dotted(path: Path) -> str:
-    """`targets.local.t1.hosts[0]`."""
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            text += f".{part}" if text else part
-    return text

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pyscstadmin.config.facts import Facts
 from pyscstadmin.config.names import PRIORITY_DEFAULT, canonical_eui64, canonical_naa
@@ -71,7 +71,7 @@ class _Thing:
 
 
 _NAME = attrgetter("name")
-_NUMBER = attrgetter("number")
+_NUMBER = itemgetter(0)  # of a LUN
 _Spec = TypeVar("_Spec")
 _Member = TypeVar("_Member")
 
@@ -95,12 +95,14 @@ def _sorted(
     """Members in order. Raises `InvalidInput` for what is none, or cannot be put in order."""
     try:
         found = sorted(members, key=key)
-    except (AttributeError, TypeError) as error:
+    except (AttributeError, TypeError, LookupError) as error:
         raise InvalidInput(whose, [Problem(f"not a sequence of {kind.__name__}s: {error}")]) from error
     for member in found:
         if type(member) is not kind:
             _is(kind, member, whose)
-    return tuple(found)
+    ordered = tuple(found)
+    # What many share (LUNs, by groups) they go on to share.
+    return members if type(members) is tuple and members == ordered else ordered
 
 
 def _names(names: Iterable[str], whose: str) -> tuple[str, ...]:
@@ -116,6 +118,8 @@ def _own(table: Table, settings: Values | None, own: dict[str, Any], whose: str)
     if settings is None:
         return Values(table, own, whose)
     _is(Values, settings, whose)
+    if settings.table is table and not own:
+        return settings
     if settings.table is not table:
         settings = Values(table, {name: value for name, value in settings.items() if name in table}, whose)
     return settings.but(whose, **own)
@@ -146,14 +150,15 @@ class Device(_Thing):
         settings: Values | None = None,
         **own: Any,
     ) -> None:
-        spec = _kind(HANDLERS, handler, "handler", f"device {name}")
-        _is(Identity, id, f"device {name}")
+        whose = f"device {name}"
+        spec = _kind(HANDLERS, handler, "handler", whose)
+        _is(Identity, id, whose)
         put = object.__setattr__
         put(self, "name", name)
         put(self, "handler", handler)
         put(self, "enabled", enabled)
         put(self, "id", id)
-        put(self, "settings", _own(spec.settings, settings, own, f"device {name}"))
+        put(self, "settings", _own(spec.settings, settings, own, whose))
 
     @property
     def path(self) -> str:
@@ -181,9 +186,10 @@ class Device(_Thing):
         return int(self.settings["block_size"])
 
 
-@dataclass(frozen=True, slots=True)
-class Lun:
-    """A LUN of a target or a group; `device` is a device name, empty for a number without device."""
+class Lun(NamedTuple):
+    """A LUN of a target or a group; `device` is a device name, empty for a number without device. There may
+    be a million of them: a tuple is made, and compared, several times as fast as any other value.
+    """
 
     number: int
     device: str

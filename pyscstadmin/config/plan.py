@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.config.identity import designators
@@ -51,6 +52,10 @@ __all__ = [
     "settle",
     "staged_into_force",
 ]
+
+
+# So many identities are remembered: most devices are wanted with the same, which is none.
+_KEPT = 4096
 
 
 class Impact(IntEnum):
@@ -254,7 +259,9 @@ def staged_into_force(*, staged: bool, autocommit: bool) -> Plan:
 
 
 def settle(current: Config, wanted: Config) -> Config:
-    """`wanted` with every "keep what it has" filled in from `current`."""
+    """`wanted` with every "keep what it has" filled in from `current`. What stays as it is, is the very
+    object of `current`, so that it need not be compared again.
+    """
     devices = {device.name: device for device in current.devices}
     targets = {target.key: target for target in current.targets}
     asked = {target.rel_tgt_id for target in wanted.targets}
@@ -266,8 +273,13 @@ def settle(current: Config, wanted: Config) -> Config:
 
 
 def _settle_device(current: Device | None, wanted: Device) -> Device:
-    if current is None:
-        return wanted
+    if current is None or current == wanted:
+        return current or wanted
+    settled = _filled_device(current, wanted)
+    return current if current == settled else settled
+
+
+def _filled_device(current: Device, wanted: Device) -> Device:
     old = current.id
     if current.handler != wanted.handler and old.product == current.handler:
         # Nobody chose that: the kernel derives it from the handler.
@@ -275,20 +287,25 @@ def _settle_device(current: Device | None, wanted: Device) -> Device:
     settings = _settle_settings(current, wanted)
     if settings is not wanted.settings:
         wanted = wanted.but(settings=settings)
-    values = {name: getattr(wanted.id, name) for name in IDENTITY}
-    if None not in values.values():
-        return wanted
+    identity = _filled_identity(old, wanted.id)
+    return wanted if identity == wanted.id else wanted.but(id=identity)
+
+
+@lru_cache(_KEPT)
+def _filled_identity(old: Identity, wanted: Identity) -> Identity:
+    values = {name: getattr(wanted, name) for name in IDENTITY}
     filled = {name: getattr(old, name) if value is None else value for name, value in values.items()}
-    return replace(wanted, id=Identity(**filled))
+    return Identity(**filled)
 
 
 def _settle_settings(current: Device, wanted: Device) -> Values:
     """What is kept where it is not said, unless it is about another path."""
-    if current.path != wanted.path:
+    rows = wanted.settings.table.kept
+    if not rows or current.path != wanted.path:
         return wanted.settings
     kept: dict[str, Any] = {
         row.name: current.settings[row.name]
-        for row in wanted.settings.table.kept
+        for row in rows
         if wanted.settings[row.name] == row.default and row.name in current.settings
     }
     return wanted.settings.but(**kept)
@@ -296,9 +313,11 @@ def _settle_settings(current: Device, wanted: Device) -> Values:
 
 def _settle_target(current: Target | None, wanted: Target, asked: set[int | None]) -> Target:
     wanted = _settle_spelling(current, wanted)
-    if current is None or wanted.rel_tgt_id is not None or current.rel_tgt_id in asked:
+    if current is None:
         return wanted
-    return replace(wanted, rel_tgt_id=current.rel_tgt_id)
+    if wanted.rel_tgt_id is None and current.rel_tgt_id not in asked:
+        wanted = wanted.but(rel_tgt_id=current.rel_tgt_id)
+    return current if current == wanted else wanted
 
 
 def _settle_spelling(current: Target | None, wanted: Target) -> Target:
@@ -808,7 +827,7 @@ def _without(target: Target, devices: set[str], old: Target | None) -> Target:
     def strip(group: str, luns: tuple[Lun, ...]) -> tuple[Lun, ...]:
         there = numbers.get(group, set())
         return tuple(
-            replace(lun, device="") if lun.device in devices else lun
+            lun._replace(device="") if lun.device in devices else lun
             for lun in luns
             if lun.device not in devices or lun.number in there
         )

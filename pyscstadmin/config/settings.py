@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 from pyscstadmin.config import names
@@ -424,21 +425,34 @@ class State:
 
 Rows = Mapping[str, Setting]
 
+# So many different texts of one kind of object are remembered.
+_SHOWN = 4096
+
 
 class Table(dict[str, Setting]):
-    """The settings of a kind of object by name. Not changed once made: `Values` are in its order."""
+    """The settings of a kind of object by name. Not changed once made: `Values` are in its order.
 
-    __slots__ = ("defaults", "kept", "places")
+    `shown`: the values that the texts of the kernel are, in this order. Most objects have the same, and share
+    them.
+    """
+
+    __slots__ = ("defaults", "kept", "places", "shown")
 
     defaults: tuple[Value, ...]
     kept: tuple[Setting, ...]
     places: dict[str, int]
+    shown: Callable[[tuple[str, ...]], Values]
 
     def __init__(self, settings: Iterable[Setting]) -> None:
         super().__init__((setting.name, setting) for setting in settings)
         self.defaults = tuple(setting.default for setting in self.values())
         self.places = {name: place for place, name in enumerate(self)}
         self.kept = tuple(setting for setting in self.values() if setting.kept)
+        self.shown = lru_cache(_SHOWN)(self._shown)
+
+    def _shown(self, texts: tuple[str, ...]) -> Values:
+        found = tuple(row.type.from_kernel(text) for row, text in zip(self.values(), texts, strict=True))
+        return Values.known(self, found)
 
 
 def rows(*settings: Setting) -> Table:

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 from pyscstadmin.config import names
 from pyscstadmin.config.check import Checker
-from pyscstadmin.config.locate import dotted
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import Fault
 from pyscstadmin.config.schema import VERSION, to_data
 from pyscstadmin.config.settings import DRIVERS, IDENTITY, Number, hint
+from pyscstadmin.config.where import dotted
 from pyscstadmin.errors import InvalidInput, Problem
 
 __all__ = [

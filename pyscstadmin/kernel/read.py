@@ -10,13 +10,14 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from pyscstadmin.config.layout import device_dir, set_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import PRIORITY_DEFAULT
 from pyscstadmin.config.ports import PortTarget
-from pyscstadmin.config.settings import DRIVERS, HANDLERS, IDENTITY, ROOT, Table, Values
+from pyscstadmin.config.settings import DRIVERS, HANDLERS, IDENTITY, ROOT
 from pyscstadmin.config.spelling import spelled
 from pyscstadmin.errors import Conflict, OperationError, Unstable
 from pyscstadmin.kernel.cfs import View
@@ -158,7 +159,7 @@ def _whole(tree: View, root: RootState, access: Access | None, asked: Asked | No
     target_states: dict[tuple[str, str], str] = {}
     devices = tuple(_devices(tree, standings, asked))
     targets = tuple(_targets(tree, target_states, access))
-    config = Config(devices, targets, settings=_values(ROOT, [tree.read(name) for name in ROOT]))
+    config = Config(devices, targets, settings=ROOT.shown(tuple(map(tree.read, ROOT))))
     backed = {device.name for device in devices if device.path} if asked is None else set()
     return Snapshot(
         config,
@@ -167,13 +168,6 @@ def _whole(tree: View, root: RootState, access: Access | None, asked: Asked | No
         target_states,
         {name: one.size for name, one in standings.items() if name in backed},
         {name: one.error for name, one in standings.items() if one.error},
-    )
-
-
-def _values(table: Table, texts: Iterable[str]) -> Values:
-    """Settings from what the kernel shows, in the order of their table."""
-    return Values.known(
-        table, tuple(row.type.from_kernel(text) for row, text in zip(table.values(), texts, strict=True))
     )
 
 
@@ -187,12 +181,14 @@ def _devices(tree: View, standings: dict[str, Standing], asked: Asked | None = N
         return _each_device(tree, standings, asked)
     found = []
     for block in f"\n{text}".split("\n/")[1:]:
-        where, *lines = block.rstrip("\n").split("\n")
+        where, _, lines = block.rstrip("\n").partition("\n")
         handler, _, name = where.partition("/")
         if handler not in HANDLERS:
             raise _unknown("handler", handler, HANDLERS)
         parts = _ALL if asked is None else asked.get((handler, name), _ALL)
-        values = dict(line.split(" ", 1) for line in lines)
+        # What a device is set to, many are; what it is known by is its own.
+        settings, _, identity = lines.partition("\nid/")
+        values = {**_alike(settings), **_attributes(f"id/{identity}")}
         try:
             device, standings[name] = _device(
                 values.__getitem__, handler, name, parts, brief=asked is not None
@@ -202,6 +198,20 @@ def _devices(tree: View, standings: dict[str, Standing], asked: Asked | None = N
             raise OperationError("read", path, None, errno.ENOENT) from None
         found.append(device)
     return found
+
+
+def _attributes(text: str) -> dict[str, str]:
+    """Values by name, of lines of the table of devices."""
+    return dict(line.split(" ", 1) for line in text.split("\n") if " " in line)
+
+
+# Of what many objects have alike, texts are made into values once. So many are kept.
+_KEPT = 1 << 14
+
+
+@lru_cache(_KEPT)
+def _alike(text: str) -> Mapping[str, str]:
+    return _attributes(text)
 
 
 def _each_device(tree: View, standings: dict[str, Standing], asked: Asked | None) -> list[Device]:
@@ -225,12 +235,12 @@ def _one_device(
     view: View, handler: str, name: str, parts: Sequence[str] = _ALL, *, brief: bool = False
 ) -> tuple[Device, Standing]:
     """A device from its directory."""
-    names = _attributes(handler, parts, brief)
+    names = _names(handler, parts, brief)
     values = dict(zip(names, view.read_many([f"{name}/{attribute}" for attribute in names]), strict=True))
     return _device(values.__getitem__, handler, name, parts, brief=brief)
 
 
-def _attributes(handler: str, parts: Sequence[str], brief: bool) -> list[str]:
+def _names(handler: str, parts: Sequence[str], brief: bool) -> list[str]:
     doing = () if brief else ("size", "error")
     names = ("enabled", "state", *HANDLERS[handler].settings, *doing, *(f"id/{part}" for part in parts))
     return list(dict.fromkeys(names))
@@ -242,13 +252,17 @@ def _device(
     """A device with these parts of its identity, and how it is doing, from its attributes. `brief`: without
     size and error.
     """
-    settings = HANDLERS[handler].settings
-    identity = Identity(**{part: value(f"id/{part}") for part in parts})
-    device = Device(
-        name, handler, value("enabled") == "1", id=identity, settings=_values(settings, map(value, settings))
-    )
+    table = HANDLERS[handler].settings
+    identity = _identity(tuple((part, value(f"id/{part}")) for part in parts))
+    settings = table.shown(tuple(map(value, table)))
+    device = Device(name, handler, value("enabled") == "1", id=identity, settings=settings)
     size, error = (0, "") if brief else (int(value("size")), value("error"))
     return device, Standing(value("state"), size, device.read_only, error)
+
+
+@lru_cache(_KEPT)
+def _identity(parts: tuple[tuple[str, str], ...]) -> Identity:
+    return Identity(**dict(parts))
 
 
 def _targets(tree: View, states: dict[tuple[str, str], str], access: Access | None) -> list[Target]:
@@ -274,7 +288,7 @@ def _target(
     enabled = view.read(f"{name}/enabled") == "1"
     rel_tgt_id = int(view.read(f"{name}/rel_tgt_id"))
     spec = DRIVERS[driver]
-    values = _values(spec.settings, [view.read(f"{name}/{setting}") for setting in spec.settings])
+    values = spec.settings.shown(tuple(view.read(f"{name}/{setting}") for setting in spec.settings))
     hosts = tuple(view.list(f"{name}/hosts")) if spec.hosts else ()
     known = access.get((driver, name)) if access is not None else None
     luns, groups = instead or _access(view, name, known)
@@ -335,8 +349,21 @@ def _luns(view: View, path: str) -> tuple[Lun, ...]:
         if error.errno != errno.ENOENT:
             raise
         return _each_lun(view, f"{path}/luns")
-    rows = (line.split(" ", 2) for line in text.split("\n") if line)
-    return tuple(Lun(int(number), device, bit == "1") for number, bit, device in rows)
+    return _lun_table(text)
+
+
+# Not many whole tables: each may have thousands of lines.
+@lru_cache(16)
+def _lun_table(text: str) -> tuple[Lun, ...]:
+    """The LUNs of a table. Hundreds of groups have the same, and share them."""
+    return tuple(map(_lun, filter(None, text.split("\n"))))
+
+
+@lru_cache(_KEPT)
+def _lun(line: str) -> Lun:
+    """A line of a table of LUNs."""
+    number, bit, device = line.split(" ", 2)
+    return Lun(int(number), device, bit == "1")
 
 
 def _each_lun(view: View, path: str) -> tuple[Lun, ...]:

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any
 
 from pyscstadmin.config.check import Finding
-from pyscstadmin.config.locate import Path, dotted
+from pyscstadmin.config.where import Path, dotted
 
 __all__ = ["Account", "Item", "Verdict", "leaves"]
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pyscstadmin.config import names
-from pyscstadmin.config.locate import Path
 from pyscstadmin.config.model import Group, Lun
 from pyscstadmin.config.spelling import name_key
+from pyscstadmin.config.where import Path
 from pyscstadmin.migrate.account import Verdict
 from pyscstadmin.migrate.lio_devices import Devices
 from pyscstadmin.migrate.lio_names import free_name

@@ -9,9 +9,9 @@ from typing import Any
 
 from pyscstadmin.config import names
 from pyscstadmin.config.identity import designators
-from pyscstadmin.config.locate import Path
 from pyscstadmin.config.model import Device
 from pyscstadmin.config.settings import AUTO
+from pyscstadmin.config.where import Path
 from pyscstadmin.migrate.account import Account, Verdict
 from pyscstadmin.migrate.lio_identity import Known, identity_of
 from pyscstadmin.migrate.lio_names import free_name

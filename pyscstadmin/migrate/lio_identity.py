@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 
 from pyscstadmin.config import names
-from pyscstadmin.config.locate import Path
 from pyscstadmin.config.model import Identity
+from pyscstadmin.config.where import Path
 from pyscstadmin.migrate.account import Verdict
 from pyscstadmin.migrate.lio_rules import COMPANY, PRODUCTS, REVISION, VENDOR
 from pyscstadmin.migrate.reader import Reader

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from pyscstadmin.config import names
-from pyscstadmin.config.locate import Path
 from pyscstadmin.config.model import Target
 from pyscstadmin.config.settings import DRIVERS
+from pyscstadmin.config.where import Path
 from pyscstadmin.migrate.account import Account, Verdict
 from pyscstadmin.migrate.lio_access import Access
 from pyscstadmin.migrate.lio_devices import Devices

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pyscstadmin.config.locate import Path
 from pyscstadmin.config.settings import kind_of
+from pyscstadmin.config.where import Path
 from pyscstadmin.migrate.account import Account, Verdict
 
 __all__ = ["Reader"]

@@ -13,7 +13,7 @@ from pyscstadmin.config.settings import DRIVERS, HANDLERS, IDENTITY, Rows
 from pyscstadmin.kernel import cfs
 from pyscstadmin.kernel.cfs import RealTree
 
-__all__ = ["PlainTree", "contents", "lay_out"]
+__all__ = ["PlainTree", "contents", "lay_out", "lay_tables"]
 
 _ROOT = {
     "version": "0",
@@ -104,6 +104,26 @@ class PlainTree(RealTree):
             on = "active" if path.startswith("devices/") else "enabled"
             _fill(Path(self.root) / above, {"state": on if data == b"1" else "disabled"})
         return len(data)
+
+
+def lay_tables(root: Path) -> None:
+    """Write the tables as the kernel would show them now. They do not follow what is changed later. The
+    kernel has an empty line at the end.
+    """
+    devices = []
+    for handler, spec in HANDLERS.items():
+        names = dict.fromkeys([*_DEVICE, *spec.settings, *(f"id/{part}" for part in IDENTITY)])
+        for folder in sorted((root / "devices" / handler).iterdir()):
+            lines = (f"{name} {(folder / name).read_text().rstrip()}\n" for name in names)
+            devices.append(f"/{handler}/{folder.name}\n{''.join(lines)}")
+    (root / "device_table").write_text("".join([*devices, "\n"]))
+    for luns in root.glob("targets/**/luns"):
+        rows = (
+            (int(lun.name), (lun / "read_only").read_text().rstrip(), (lun / "device").readlink().name)
+            for lun in luns.iterdir()
+        )
+        table = "".join(f"{number} {bit} {device}\n" for number, bit, device in sorted(rows))
+        (luns.parent / "lun_table").write_text(table and f"{table}\n")
 
 
 def contents(folder: Path) -> dict[str, str]:

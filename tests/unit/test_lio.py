@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyscstadmin.config import locate, names
+from pyscstadmin.config import names, where
 from pyscstadmin.config.acl import decide
 from pyscstadmin.config.document import Document, parse
 from pyscstadmin.config.model import Config, Device, Target
@@ -181,7 +181,7 @@ def complete_data(config: Config) -> dict[str, Any]:
     return data
 
 
-def there(data: Any, path: locate.Path) -> bool:
+def there(data: Any, path: where.Path) -> bool:
     """Whether the path is in the data. A handler or driver may have no objects."""
     for part in path:
         if not isinstance(data, dict) or str(part) not in data:
@@ -190,7 +190,7 @@ def there(data: Any, path: locate.Path) -> bool:
     return True
 
 
-def covering(items: list[Item], path: locate.Path) -> list[Item]:
+def covering(items: list[Item], path: where.Path) -> list[Item]:
     """The items that account for a value: its own, or one for the whole that it is part of."""
     return [
         item for item in items if item.path == path or (item.whole and path[: len(item.path)] == item.path)
@@ -201,7 +201,7 @@ def check_account(document: Document, found: Imported) -> None:
     """Every value of the input has exactly one item; those that are mapped are where they are said to be."""
     items = found.account.items
     for path in leaves(document.data):
-        assert len(covering(items, path)) == 1, locate.dotted(path)
+        assert len(covering(items, path)) == 1, where.dotted(path)
     data = complete_data(found.config)
     for item in items:
         assert bool(item.to) == (item.verdict is Verdict.MAPPED), item
@@ -218,7 +218,7 @@ def test_sample(name: str) -> None:
     found = by_sample(name)
     expected = json.loads((SAMPLES / f"{name}.expected.json").read_text(encoding="utf-8"))
     items = {
-        item.place: [locate.dotted(path) for path in item.to] or item.verdict.value
+        item.place: [where.dotted(path) for path in item.to] or item.verdict.value
         for item in found.account.items
     }
     assert len(items) == len(found.account.items)

@@ -5,6 +5,7 @@ it as is needed to be right.
 
 from __future__ import annotations
 
+import cProfile
 import os
 from pathlib import Path
 
@@ -16,16 +17,16 @@ from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Targe
 from pyscstadmin.config.settings import HANDLERS, IDENTITY
 from pyscstadmin.kernel import cfs
 from pyscstadmin.kernel.cfs import RealTree
-from tests.unit.plain import PlainTree, lay_out
+from tests.unit.plain import PlainTree, lay_out, lay_tables
 from tests.unit.strategies import MIB
 
 DEVICES, GROUPS = 20, 10
 LUNS = DEVICES * GROUPS
 
 
-def configuration(**identity: str) -> Config:
+def configuration(count: int = DEVICES, **identity: str) -> Config:
     devices = tuple(
-        Device(f"d{number}", "nullio", size=MIB, id=Identity(**identity)) for number in range(DEVICES)
+        Device(f"d{number}", "nullio", size=MIB, id=Identity(**identity)) for number in range(count)
     )
     luns = tuple(Lun(number, device.name) for number, device in enumerate(devices))
     groups = tuple(Group(f"g{number}", initiators=(f"iqn.{number}",), luns=luns) for number in range(GROUPS))
@@ -78,6 +79,48 @@ def test_an_apply_that_changes_nothing_reads_little(place: Path, monkeypatch: py
     # `enabled`, `state`, and eui64: none is asked for, which is not the same as none of anybody's business.
     assert len(of_devices) == DEVICES * (settings + 3)
     assert len(found.opened) <= LUNS + DEVICES * (settings + 3) + 8 * GROUPS + 40
+
+
+def test_of_tables_an_apply_reads_one_for_each_group(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_tables(place / "scst")
+    found = counted(place, configuration(), monkeypatch)
+    assert found.links == 0
+    assert sum(path.endswith("_table") for path in found.opened) == 1 + 1 + GROUPS
+    # Of a group: its priority, its initiators and its table.
+    assert len(found.opened) <= 3 * GROUPS + 25
+
+
+# Twenty-one, when each mapping was read, made and compared by itself.
+CALLS_PER_MAPPING = 9
+
+
+def test_an_apply_that_changes_nothing_does_little(tmp_path: Path) -> None:
+    """Of 1,000 mappings: how many functions are called, which is the same on every machine."""
+    wanted, root = configuration(100), tmp_path / "scst"
+    lay_out(root)
+    with Admin(tree=PlainTree(str(root)), state_dir=str(tmp_path)) as admin:
+        admin.apply(wanted)
+    lay_tables(root)
+    # What is made once in a process is made by the first.
+    for profile in (cProfile.Profile(), cProfile.Profile()):
+        with Admin(tree=RealTree(str(root)), state_dir=str(tmp_path)) as admin, profile:
+            assert not admin.apply(wanted).done
+    calls = sum(entry.callcount for entry in profile.getstats())
+    assert calls < CALLS_PER_MAPPING * 100 * GROUPS
+
+
+def test_what_mappings_have_alike_is_there_once(tmp_path: Path) -> None:
+    lay_out(tmp_path / "scst")
+    with Admin(tree=PlainTree(str(tmp_path / "scst")), state_dir=str(tmp_path)) as admin:
+        admin.apply(configuration())
+        before = admin.config()
+    lay_tables(tmp_path / "scst")
+    with Admin(tree=RealTree(str(tmp_path / "scst")), state_dir=str(tmp_path)) as admin:
+        found = admin.config()
+    assert found == before
+    first, *others = found.targets[0].groups
+    assert all(group.luns is first.luns for group in others)
+    assert all(device.settings is found.devices[0].settings for device in found.devices)
 
 
 def test_who_asks_for_an_identity_has_all_of_them_compared(

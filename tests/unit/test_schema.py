@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from pyscstadmin.cli import describe
 from pyscstadmin.config import schema
-from pyscstadmin.config.locate import dotted, locate
+from pyscstadmin.config.locate import locate
 from pyscstadmin.config.model import Config, Device, Identity, Lun, Target
 from pyscstadmin.config.settings import DRIVERS, HANDLERS, ROOT
+from pyscstadmin.config.where import dotted
 from pyscstadmin.errors import InvalidInput
 from pyscstadmin.kernel.read import snapshot
 from pyscstadmin.sim.node import Attribute, Node

@@ -7,10 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyscstadmin
 from pyscstadmin.admin import Admin
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.schema import dumps
+from tests.unit.plain import PlainTree, lay_out
 from tests.unit.strategies import MIB
+
+REPO = Path(pyscstadmin.__file__).parent.parent
 
 # These cost much, and an apply has no use for them.
 EXPENSIVE = {
@@ -23,11 +27,35 @@ EXPENSIVE = {
 }
 
 
-def test_an_apply_imports_little(tmp_path: Path) -> None:
+# The rest is for options, for what is wrong, and for other commands. An apply of a file that is as it should
+# be brings none of it.
+OF_OTHERS = {
+    "shutil",  # which argparse brings, with three libraries, to make a parser
+    "subprocess",
+    "pyscstadmin.config.acl",
+    "pyscstadmin.config.locate",
+    "pyscstadmin.config.losses",
+    "pyscstadmin.cli.describe",
+    "pyscstadmin.cli.importing",
+    "pyscstadmin.kernel.inflight",
+    "pyscstadmin.kernel.newfile",
+    "pyscstadmin.kernel.sessions",
+    "pyscstadmin.sim",
+    "pyscstadmin.shell",
+    "pyscstadmin.watch",
+    "pyscstadmin.store.save",
+}
+
+
+def configuration() -> Config:
     luns = tuple(Lun(number, f"d{number}") for number in range(3))
     devices = tuple(Device(lun.device, "nullio", size=MIB) for lun in luns)
     group = Group("g", initiators=("iqn.2026-11.com.example:a",), luns=luns)
-    wanted = Config(devices, (Target("local", "t", groups=(group,)),))
+    return Config(devices, (Target("local", "t", groups=(group,)),))
+
+
+def test_an_apply_imports_little(tmp_path: Path) -> None:
+    wanted = configuration()
     (tmp_path / "file.json").write_text(dumps(wanted))
     with Admin(sim=str(tmp_path / "sim")) as admin:
         admin.apply(wanted)
@@ -41,3 +69,25 @@ def test_an_apply_imports_little(tmp_path: Path) -> None:
     code, *modules = last.split()
     assert (said, code) == ("nothing to do", "0")
     assert EXPENSIVE.isdisjoint(modules)
+
+
+def test_an_apply_without_options_imports_less(tmp_path: Path) -> None:
+    """On a tree that is where it is for everybody, so that nothing has to be said."""
+    wanted, root = configuration(), tmp_path / "scst"
+    (tmp_path / "file.json").write_text(dumps(wanted))
+    lay_out(root)
+    with Admin(tree=PlainTree(str(root)), state_dir=str(tmp_path)) as admin:
+        admin.apply(wanted)
+    program = (
+        "import sys; from pyscstadmin.config import layout; from pyscstadmin import admin; "
+        f"layout.ROOT, admin.STATE_DIR = {str(root)!r}, {str(tmp_path)!r}; "
+        "from pyscstadmin.__main__ import main; "
+        f"code = main(['apply', {str(tmp_path / 'file.json')!r}]); print(code, *sys.modules)"
+    )
+    # Nothing of the environment's own: its packages may bring anything.
+    command = [sys.executable, "-S", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPO)
+    said, _, last = done.stdout.strip().rpartition("\n")
+    code, *modules = last.split()
+    assert (said, code) == ("nothing to do", "0")
+    assert (EXPENSIVE | OF_OTHERS).isdisjoint(modules)
