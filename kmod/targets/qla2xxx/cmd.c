@@ -14,6 +14,19 @@ static struct qla_cmd *qla_cmd_of(struct scst_cmd *cmd)
 	return container_of(cmd, struct qla_cmd, cmd);
 }
 
+/* Of a login, or (NULL) of all. */
+static bool qla_cmd_is_of(struct qla_port *port, const struct qla_cmd *qc, const struct fc_port *fcport)
+{
+	const struct fc_port *sess = sbitmap_test_bit(&port->busy, qc - port->cmds) ? READ_ONCE(qc->q.sess) : NULL;
+
+	return sess && (!fcport || sess == fcport);
+}
+
+/* They may end any time, their memory stays. */
+#define qla_for_each_cmd(qc, port, fcport)					\
+	for ((qc) = (port)->cmds; (qc) < (port)->cmds + QLA_CMDS; (qc)++)	\
+		if (qla_cmd_is_of(port, qc, fcport))
+
 /* --- memory for all commands of a port --------------------------------------------------------------- */
 
 /* Process context, may sleep. */
@@ -22,9 +35,7 @@ int qla_cmds_alloc(struct qla_port *port)
 	int node = dev_to_node(&port->vha->hw->pdev->dev), i;
 
 	port->cmds = kvcalloc(QLA_CMDS, sizeof(*port->cmds), GFP_KERNEL);
-	if (!port->cmds)
-		return -ENOMEM;
-	if (sbitmap_init_node(&port->busy, QLA_CMDS, -1, GFP_KERNEL, node, false, true)) {
+	if (!port->cmds || sbitmap_init_node(&port->busy, QLA_CMDS, -1, GFP_KERNEL, node, false, true)) {
 		kvfree(port->cmds);
 		return -ENOMEM;
 	}
@@ -68,6 +79,7 @@ void qla_rel_cmd(struct qla_tgt_cmd *q)
 {
 	struct qla_cmd *qc = container_of(q, struct qla_cmd, q);
 
+	WRITE_ONCE(q->sess, NULL);
 	sbitmap_deferred_clear_bit(&qc->port->busy, qc - qc->port->cmds);
 }
 
@@ -75,16 +87,14 @@ void qla_rel_cmd(struct qla_tgt_cmd *q)
 
 static u8 qla_task_attr(int attr)
 {
-	switch (attr) {
-	case TCM_HEAD_TAG:
-		return SCST_TASK_HEAD_OF_QUEUE;
-	case TCM_ORDERED_TAG:
-		return SCST_TASK_ORDERED;
-	case TCM_ACA_TAG:
-		return SCST_TASK_ACA;
-	default:
-		return SCST_TASK_SIMPLE;
-	}
+	static const u8 attrs[8] = {
+		[TCM_SIMPLE_TAG & 7]	= SCST_TASK_SIMPLE,
+		[TCM_HEAD_TAG & 7]	= SCST_TASK_HEAD_OF_QUEUE,
+		[TCM_ORDERED_TAG & 7]	= SCST_TASK_ORDERED,
+		[TCM_ACA_TAG & 7]	= SCST_TASK_ACA,
+	};
+
+	return attrs[attr & 7];
 }
 
 static u8 qla_cdb_len(const struct qla_tgt_cmd *q)
@@ -130,20 +140,17 @@ int qla_handle_cmd(struct scsi_qla_host *vha, struct qla_tgt_cmd *q, unsigned ch
 /* Any context.  Each completion makes room; where nothing of ours is under way, nobody tells when there is some. */
 static void qla_look_for_room(struct qla_port *port)
 {
-	if (unlikely(READ_ONCE(port->stalled))) {
-		WRITE_ONCE(port->stalled, false);
-		scst_target_resume(port->tgt);
-	}
+	if (unlikely(delayed_work_pending(&port->resume_work)))
+		mod_delayed_work(system_wq, &port->resume_work, 0);
 }
 
 void qla_resume_work(struct work_struct *work)
 {
-	qla_look_for_room(container_of(to_delayed_work(work), struct qla_port, resume_work));
+	scst_target_resume(container_of(to_delayed_work(work), struct qla_port, resume_work)->tgt);
 }
 
 static int qla_no_room(struct qla_port *port)
 {
-	WRITE_ONCE(port->stalled, true);
 	queue_delayed_work(system_wq, &port->resume_work, msecs_to_jiffies(10));
 	return -EAGAIN;
 }
@@ -278,17 +285,6 @@ void qla_free_cmd(struct qla_tgt_cmd *q)
 
 /* --- the end ------------------------------------------------------------------------------------------------ */
 
-static void qla_unhold(struct qla_cmd *qc)
-{
-	if (refcount_dec_and_test(&qc->holds))
-		qlt_free_cmd(&qc->q);
-}
-
-void qla_release(struct scst_cmd *cmd)
-{
-	qla_unhold(qla_cmd_of(cmd));
-}
-
 /* Any context; kernels that know it keep commands by it while an initiator recovers a sequence. */
 int qla_get_cmd_ref(struct qla_tgt_cmd *q)
 {
@@ -297,7 +293,13 @@ int qla_get_cmd_ref(struct qla_tgt_cmd *q)
 
 void qla_put_cmd_ref(struct qla_tgt_cmd *q)
 {
-	qla_unhold(container_of(q, struct qla_cmd, q));
+	if (refcount_dec_and_test(&container_of(q, struct qla_cmd, q)->holds))
+		qlt_free_cmd(q);
+}
+
+void qla_release(struct scst_cmd *cmd)
+{
+	qla_put_cmd_ref(&qla_cmd_of(cmd)->q);
 }
 
 /* --- wanted back --------------------------------------------------------------------------------------------- */
@@ -316,30 +318,15 @@ void qla_abort(struct scst_cmd *cmd)
 	spin_unlock_irqrestore(&qc->lock, irq);
 }
 
-struct qla_find {
-	struct qla_port *port;
-	const struct fc_port *fcport;
-	u32 tag;
-	struct qla_cmd *found;
-};
-
-static bool qla_find_one(struct sbitmap *busy, unsigned int nr, void *data)
-{
-	struct qla_find *find = data;
-	struct qla_cmd *qc = &find->port->cmds[nr];
-
-	if (READ_ONCE(qc->q.sess) == find->fcport && le32_to_cpu(qc->q.atio.u.isp24.exchange_addr) == find->tag)
-		find->found = qc;
-	return !find->found;
-}
-
-/* Any context.  It may end any time, its memory stays. */
+/* Any context. */
 static struct qla_cmd *qla_cmd_find(struct qla_port *port, const struct fc_port *fcport, u32 tag)
 {
-	struct qla_find find = { .port = port, .fcport = fcport, .tag = tag };
+	struct qla_cmd *qc;
 
-	sbitmap_for_each_set(&port->busy, qla_find_one, &find);
-	return find.found;
+	qla_for_each_cmd(qc, port, fcport)
+		if (le32_to_cpu(qc->q.atio.u.isp24.exchange_addr) == tag)
+			return qc;
+	return NULL;
 }
 
 /* A command that is aborted has not reached the core yet, and will not.  False: it has, or there is none. */
@@ -361,33 +348,26 @@ struct qla_tgt_cmd *qla_find_cmd_by_tag(struct fc_port *fcport, uint64_t tag)
 
 /* --- kept ----------------------------------------------------------------------------------------------------- */
 
-/* Under the lock of the list. */
-static bool qla_unkeep_one(struct sbitmap *busy, unsigned int nr, void *data)
-{
-	struct qla_find *find = data;
-	struct qla_tgt_cmd *q = &find->port->cmds[nr].q;
-
-	/* One that is only just being put on the list comes with the port's end. */
-	if (q->q_full && (!find->fcport || q->sess == find->fcport) && !list_empty(&q->cmd_list)) {
-		list_del(&q->cmd_list);
-		find->port->vha->hw->tgt.num_qfull_cmds_alloc--;
-		qla_rel_cmd(q);
-	}
-	return true;
-}
-
 /*
  * What the in-box driver could not answer BUSY, or terminate, for the ring was full or the chip being reset, it keeps on a list until the
- * board is removed, when our memory is gone.  Process context; of one login, or (NULL) of all, which are over.
+ * board is removed, when our memory is gone.  Process context; of one login, or (NULL) of all, which are over.  One that is only just
+ * being put on the list comes with the port's end.
  */
 void qla_cmds_unkeep(struct qla_port *port, const struct fc_port *fcport)
 {
-	struct qla_find find = { .port = port, .fcport = fcport };
+	struct qla_hw_data *hw = port->vha->hw;
+	struct qla_cmd *qc;
 	unsigned long irq;
 
-	spin_lock_irqsave(&port->vha->hw->tgt.q_full_lock, irq);
-	sbitmap_for_each_set(&port->busy, qla_unkeep_one, &find);
-	spin_unlock_irqrestore(&port->vha->hw->tgt.q_full_lock, irq);
+	spin_lock_irqsave(&hw->tgt.q_full_lock, irq);
+	qla_for_each_cmd(qc, port, fcport) {
+		if (!qc->q.q_full || list_empty(&qc->q.cmd_list))
+			continue;
+		list_del(&qc->q.cmd_list);
+		hw->tgt.num_qfull_cmds_alloc--;
+		qla_rel_cmd(&qc->q);
+	}
+	spin_unlock_irqrestore(&hw->tgt.q_full_lock, irq);
 }
 
 /* --- lost ----------------------------------------------------------------------------------------------------- */
@@ -423,16 +403,12 @@ static bool qla_take_lost(const struct qla_port *port, struct qla_tgt_cmd *q, co
 	return lost;
 }
 
-static bool qla_reclaim_one(struct sbitmap *busy, unsigned int nr, void *data)
+static void qla_end_lost(struct qla_cmd *qc)
 {
-	struct qla_find *find = data;
-	struct qla_cmd *qc = &find->port->cmds[nr];
 	struct qla_tgt_cmd *q = &qc->q;
 
-	if (!qla_take_lost(find->port, q, find->fcport))
-		return true;
 	if (q->sg_mapped)
-		dma_unmap_sg(&find->port->vha->hw->pdev->dev, q->sg, q->sg_cnt, q->dma_data_direction);
+		dma_unmap_sg(&qc->port->vha->hw->pdev->dev, q->sg, q->sg_cnt, q->dma_data_direction);
 	q->sg_mapped = 0;
 	if (q->state == QLA_TGT_STATE_NEED_DATA) {
 		q->state = QLA_TGT_STATE_DATA_IN;
@@ -440,7 +416,6 @@ static bool qla_reclaim_one(struct sbitmap *busy, unsigned int nr, void *data)
 	} else {
 		qla_put(qc);
 	}
-	return true;
 }
 
 /*
@@ -450,7 +425,9 @@ static bool qla_reclaim_one(struct sbitmap *busy, unsigned int nr, void *data)
  */
 void qla_cmds_reclaim(struct qla_port *port, const struct fc_port *fcport)
 {
-	struct qla_find find = { .port = port, .fcport = fcport };
+	struct qla_cmd *qc;
 
-	sbitmap_for_each_set(&port->busy, qla_reclaim_one, &find);
+	qla_for_each_cmd(qc, port, fcport)
+		if (qla_take_lost(port, &qc->q, fcport))
+			qla_end_lost(qc);
 }

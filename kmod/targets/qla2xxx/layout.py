@@ -44,7 +44,7 @@ STRUCTURES: Mapping[str, Sequence[str]] = {
         "unpacked_lun", "dma_data_direction", "ctio_flags", "atio.u.isp24.exchange_addr",
         "atio.u.isp24.fcp_cmnd.lun", "cdb_len?",
     ),
-    "qla_tgt_mgmt_cmd": ("fc_tm_rsp", "sess", "vha"),
+    "qla_tgt_mgmt_cmd": ("fc_tm_rsp", "se_cmd", "sess", "vha"),
 }  # fmt: skip
 # The module's own, passed by value.
 TYPEDEFS = ("be_id_t", "port_id_t")

@@ -2,8 +2,6 @@
 /*
  * The two tables: ours for the core, ours for the in-box driver; and whether that is the one we were built for.
  */
-#define pr_fmt(fmt) "scst_qla2xxx: " fmt
-
 #include "qla.h"
 #include <linux/fs.h>
 #include <linux/module.h>
@@ -69,20 +67,13 @@ const struct scst_target_driver qla_driver = {
 	.session_gone	= qla_session_gone,
 };
 
-/* The note's end; its head is three words and "GNU". */
-static bool qla_note_fits(const u8 *note, ssize_t len)
-{
-	static const u8 id[] = QLA_BUILD_ID;
-
-	return len >= (ssize_t)sizeof(id) && !memcmp(note + len - sizeof(id), id, sizeof(id));
-}
-
 /*
  * The layout of its structures was read from one build of qla2xxx.  Kernels with CONFIG_MODVERSIONS would have refused us;
  * others have nothing but this.
  */
 static int qla_check_build(void)
 {
+	static const u8 id[] = QLA_BUILD_ID;
 	struct file *file = filp_open(QLA_BUILD_ID_NOTE, O_RDONLY, 0);
 	u8 note[QLA_NOTE_MAX];
 	ssize_t len;
@@ -93,7 +84,8 @@ static int qla_check_build(void)
 		len = kernel_read(file, note, sizeof(note), &pos);
 		filp_close(file, NULL);
 	}
-	if (qla_note_fits(note, len))
+	/* The note's end; its head is three words and "GNU". */
+	if (len >= (ssize_t)sizeof(id) && !memcmp(note + len - sizeof(id), id, sizeof(id)))
 		return 0;
 	pr_err("the qla2xxx that is loaded is not the one this module was built for (%s: %zd): build it again\n",
 	       QLA_BUILD_ID_NOTE, len);

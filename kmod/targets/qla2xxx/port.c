@@ -8,8 +8,6 @@
  * The callbacks belong to a whole board, whose commands come through one queue, which works while the board's own port is a target.
  * So long its virtual ports are ports, too: they are claimed when it starts, or when they are made, and left before it ends.
  */
-#define pr_fmt(fmt) "scst_qla2xxx: " fmt
-
 #include "qla.h"
 #include <scsi/scsi_transport_fc.h>
 
@@ -19,6 +17,8 @@ static LIST_HEAD(qla_ports);
 static DEFINE_SPINLOCK(qla_ports_lock);
 /* A port is idle, free to be removed, or gone. */
 static DECLARE_WAIT_QUEUE_HEAD(qla_change);
+/* The in-box driver's work items in which logins end. */
+struct workqueue_struct *qla_ends;
 
 /* Of the ports that a key belongs to: the host, the board, its own port of a virtual one; of all for NULL. */
 static struct qla_port *qla_newest(const void *key)
@@ -137,28 +137,6 @@ static bool qla_is_going(const struct scsi_qla_host *vha)
 	return READ_ONCE(dev_to_vport(vha->host->shost_gendev.parent)->flags) & FC_VPORT_DELETING;
 }
 
-/* What a port has while it is a target. */
-static int qla_memory_alloc(struct qla_port *port)
-{
-	int ret;
-
-	/* As the queue that waits for its items. */
-	port->ends = alloc_workqueue("scst_qla2xxx", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (!port->ends)
-		return -ENOMEM;
-	ret = qla_cmds_alloc(port);
-	if (ret)
-		destroy_workqueue(port->ends);
-	return ret;
-}
-
-/* The last logout's work item may still be under way. */
-static void qla_memory_free(struct qla_port *port)
-{
-	destroy_workqueue(port->ends);
-	qla_cmds_free(port);
-}
-
 /* Nothing comes any more and nobody is logged in. */
 static void qla_idle_work(struct work_struct *work)
 {
@@ -172,7 +150,7 @@ static void qla_idle_work(struct work_struct *work)
 	if (!port->base)
 		qlt_lport_deregister(port->vha);
 	cancel_delayed_work_sync(&port->resume_work);
-	qla_memory_free(port);
+	qla_cmds_free(port);
 	smp_store_release(&port->tgt, NULL);
 	wake_up_all(&qla_change);
 }
@@ -251,7 +229,6 @@ static struct qla_port *qla_port_alloc(struct device *dev, struct scsi_qla_host 
 	INIT_DELAYED_WORK(&port->resume_work, qla_resume_work);
 	spin_lock_init(&port->lock);
 	hash_init(port->by_id);
-	INIT_LIST_HEAD(&port->sessions);
 	mutex_init(&port->sessions_lock);
 	return port;
 }
@@ -339,7 +316,7 @@ int qla_enable(struct scst_target *tgt)
 	int ret;
 
 	qla_wait_idle(port);
-	ret = qla_may_use(port) ?: qla_memory_alloc(port);
+	ret = qla_may_use(port) ?: qla_cmds_alloc(port);
 	if (ret)
 		return ret;
 	port->tgt = tgt;
@@ -349,7 +326,7 @@ int qla_enable(struct scst_target *tgt)
 		if (ret == -EBUSY)
 			pr_warn("%s is another target driver's\n", port->name);
 		port->tgt = NULL;
-		qla_memory_free(port);
+		qla_cmds_free(port);
 		return ret;
 	}
 	tgt->limits.max_segs = 256;
@@ -424,9 +401,16 @@ static int qla_look(struct device *dev, void *unused)
 
 int qla_ports_init(void)
 {
-	int ret = bus_register_notifier(&pci_bus_type, &qla_notifier);
+	int ret;
 
-	if (!ret)
+	/* As the queue that waits for its items. */
+	qla_ends = alloc_workqueue("scst_qla2xxx", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!qla_ends)
+		return -ENOMEM;
+	ret = bus_register_notifier(&pci_bus_type, &qla_notifier);
+	if (ret)
+		destroy_workqueue(qla_ends);
+	else
 		bus_for_each_dev(&pci_bus_type, NULL, NULL, qla_look);
 	return ret;
 }
@@ -435,4 +419,5 @@ void qla_ports_exit(void)
 {
 	bus_unregister_notifier(&pci_bus_type, &qla_notifier);
 	qla_ports_remove(NULL);
+	destroy_workqueue(qla_ends);
 }

@@ -9,6 +9,8 @@
 #ifndef SCST_QLA_H
 #define SCST_QLA_H
 
+#define pr_fmt(fmt) "scst_qla2xxx: " fmt
+
 #include <linux/atomic.h>
 #include <linux/hashtable.h>
 #include <linux/list.h>
@@ -45,13 +47,10 @@
  * @users: one for being enabled, one for each session; who takes the last one away queues @idle_work
  * @idle_work: lets go of the port; enable() and who removes it wait for it
  * @lock: protects @by_id against writers; readers come under RCU.  Taken in hard interrupts
- * @sessions: those that do not end, under @sessions_lock
- * @sessions_lock: also held while a task management function is submitted
- * @ends: the in-box driver's work items in which logins end
+ * @sessions_lock: a session that a task management function is submitted for does not begin to end
  * @cmds: all commands there can be, and
  * @busy: which of them are in use
- * @stalled: somebody waits for room in the ring
- * @resume_work: looks for it, when no completion does
+ * @resume_work: pending: somebody waits for room in the ring
  */
 struct qla_port {
 	u8 lio[QLA_LIO_LEN];
@@ -67,32 +66,26 @@ struct qla_port {
 	struct work_struct idle_work;
 	spinlock_t lock;
 	DECLARE_HASHTABLE(by_id, QLA_HASH_BITS);
-	struct list_head sessions;
 	struct mutex sessions_lock;
-	struct workqueue_struct *ends;
 	struct qla_cmd *cmds;
 	struct sbitmap busy;
-	bool stalled;
 	struct delayed_work resume_work;
 };
 
 /**
  * struct qla_session - an initiator port that is logged in
  * @by_id: in port->by_id, by @id
- * @entry: in port->sessions, while it takes task management functions
  * @chip_reset: how often the chip had been reset when it logged in
  * @gone: the core's session has ended
  */
 struct qla_session {
 	struct hlist_node by_id;
-	struct list_head entry;
 	struct fc_port *fcport;
 	struct qla_port *port;
 	struct scst_session *scst;
 	u32 id;
 	u32 chip_reset;
 	struct completion gone;
-	struct rcu_head rcu;
 };
 
 /**
@@ -117,6 +110,7 @@ struct qla_cmd {
 };
 
 /* port.c */
+extern struct workqueue_struct *qla_ends;
 int qla_ports_init(void);
 void qla_ports_exit(void);
 int qla_enable(struct scst_target *tgt);
@@ -133,6 +127,7 @@ void qla_session_moved(struct fc_port *fcport, port_id_t id, uint16_t loop_id, b
 void qla_session_hide(struct fc_port *fcport);
 void qla_session_put(struct fc_port *fcport);
 void qla_session_shutdown(struct fc_port *fcport);
+struct qla_session *qla_session_of(struct qla_port *port, const struct fc_port *fcport);
 struct fc_port *qla_session_by_id(struct scsi_qla_host *vha, const be_id_t id);
 struct fc_port *qla_session_by_loop_id(struct scsi_qla_host *vha, const uint16_t id);
 

@@ -84,32 +84,31 @@ struct fc_port *qla_session_by_loop_id(struct scsi_qla_host *vha, const uint16_t
 	return found;
 }
 
+/* Under @sessions_lock it does not begin to end; NULL: it has. */
+struct qla_session *qla_session_of(struct qla_port *port, const struct fc_port *fcport)
+{
+	struct qla_session *qs;
+	int bucket;
+
+	lockdep_assert_held(&port->sessions_lock);
+	hash_for_each(port->by_id, bucket, qs, by_id)
+		if (qs->fcport == fcport)
+			return qs;
+	return NULL;
+}
+
 /* --- login ---------------------------------------------------------------------------------------------------- */
 
-static struct qla_session *qla_session_make(struct qla_port *port, struct fc_port *fcport, const u8 *wwpn)
+static int qla_session_register(struct qla_session *qs, const u8 *wwpn)
 {
-	struct qla_session *qs = kzalloc(sizeof(*qs), GFP_KERNEL);
 	/* SPC-4 7.6.4.2 */
 	struct scst_transport_id id = { .len = 24, .bytes = { SCST_PROTOCOL_FCP } };
-	struct scst_session *sess;
 	char name[QLA_NAME_LEN];
 
-	if (!qs)
-		return ERR_PTR(-ENOMEM);
-	INIT_HLIST_NODE(&qs->by_id);
-	init_completion(&qs->gone);
-	qs->fcport = fcport;
-	qs->port = port;
-	qs->chip_reset = port->vha->hw->chip_reset;
 	memcpy(&id.bytes[8], wwpn, 8);
 	snprintf(name, sizeof(name), "%8phC", wwpn);
-	sess = scst_session_register(port->tgt, name, &id, qs);
-	if (!IS_ERR(sess)) {
-		qs->scst = sess;
-		return qs;
-	}
-	kfree(qs);
-	return ERR_CAST(sess);
+	qs->scst = scst_session_register(qs->port->tgt, name, &id, qs);
+	return PTR_ERR_OR_ZERO(qs->scst);
 }
 
 /* Process context: an initiator port has logged in.  Not 0: it is refused. */
@@ -117,18 +116,24 @@ int qla_login(struct scsi_qla_host *vha, unsigned char *wwpn, struct fc_port *fc
 {
 	struct qla_port *port = qla_port_of(vha);
 	struct qla_session *qs;
+	int ret = -ENOMEM;
 
 	if (!port || !refcount_inc_not_zero(&port->users))
 		return -ENODEV;
-	qs = qla_session_make(port, fcport, wwpn);
-	if (IS_ERR(qs)) {
-		pr_warn("%s: %8phC can't log in: %ld\n", port->name, wwpn, PTR_ERR(qs));
-		qla_port_unuse(port);
-		return PTR_ERR(qs);
+	qs = kzalloc(sizeof(*qs), GFP_KERNEL);
+	if (qs) {
+		init_completion(&qs->gone);
+		qs->fcport = fcport;
+		qs->port = port;
+		qs->chip_reset = vha->hw->chip_reset;
+		ret = qla_session_register(qs, wwpn);
 	}
-	mutex_lock(&port->sessions_lock);
-	list_add_tail(&qs->entry, &port->sessions);
-	mutex_unlock(&port->sessions_lock);
+	if (ret) {
+		pr_warn("%s: %8phC can't log in: %d\n", port->name, wwpn, ret);
+		kfree(qs);
+		qla_port_unuse(port);
+		return ret;
+	}
 	fcport->se_sess = (void *)qs;
 	qla_session_show(qs);
 	return 0;
@@ -139,16 +144,18 @@ int qla_login(struct scsi_qla_host *vha, unsigned char *wwpn, struct fc_port *fc
 /*
  * The work item in which a login ends sleeps until its logout is done, which another item of the same queue sends.  If many logins end at
  * once that queue's rescuer takes all items and runs them in turn, and each end waits 23 s for a logout that is behind it.  Moved to a
- * queue of their own they may wait for each other, but keep nobody from sending.
+ * queue of their own they may wait for each other, but keep nobody from sending.  An item that runs at once waits for us before it
+ * forgets the login: qla_session_free().
  */
 static void qla_last_put(struct kref *kref)
 {
 	struct fc_port *fcport = container_of(kref, struct fc_port, sess_kref);
-	struct qla_port *port = ((struct qla_session *)fcport->se_sess)->port;
 
+	rcu_read_lock();
 	qlt_unreg_sess(fcport);
 	if (cancel_work(&fcport->free_work))
-		queue_work(port->ends, &fcport->free_work);
+		queue_work(qla_ends, &fcport->free_work);
+	rcu_read_unlock();
 }
 
 /* Any context. */
@@ -201,13 +208,13 @@ void qla_session_free(struct fc_port *fcport)
 	struct qla_session *qs = (void *)fcport->se_sess;
 	struct qla_port *port = qs->port;
 
-	qla_session_hide(fcport);
 	mutex_lock(&port->sessions_lock);
-	list_del(&qs->entry);
+	qla_session_hide(fcport);
 	mutex_unlock(&port->sessions_lock);
 	scst_session_close(qs->scst);
 	qla_session_wait(qs);
 	qla_cmds_unkeep(port, fcport);
-	kfree_rcu(qs, rcu);
+	synchronize_rcu();
+	kfree(qs);
 	qla_port_unuse(port);
 }

@@ -4,10 +4,8 @@
  */
 #include "qla.h"
 
-struct qla_tmf {
-	struct scst_tmf tmf;
-	struct qla_tgt_mgmt_cmd *mcmd;
-};
+/* The request is in the memory that the in-box driver's has for LIO's: nobody else uses that until it is answered. */
+static_assert(sizeof(struct scst_tmf) <= sizeof(struct se_cmd) && __alignof__(struct scst_tmf) <= __alignof__(struct se_cmd));
 
 /* The in-box driver's number of a function, or -ENOSYS. */
 static int qla_function(u16 fn)
@@ -26,10 +24,7 @@ static int qla_function(u16 fn)
 		return SCST_TMF_TARGET_RESET;
 	case QLA_TGT_CLEAR_ACA:
 		return SCST_TMF_CLEAR_ACA;
-	case QLA_TGT_NEXUS_LOSS:
-	case QLA_TGT_NEXUS_LOSS_SESS:
-	case QLA_TGT_ABORT_ALL:
-	case QLA_TGT_ABORT_ALL_SESS:
+	case QLA_TGT_NEXUS_LOSS ... QLA_TGT_ABORT_ALL_SESS:
 		return SCST_TMF_I_T_NEXUS_RESET;
 	default:
 		return -ENOSYS;
@@ -53,40 +48,33 @@ static u8 qla_tmf_response(const struct scst_tmf *tmf)
 
 void qla_tmf_done(struct scst_tmf *tmf)
 {
-	struct qla_tmf *qm = container_of(tmf, struct qla_tmf, tmf);
-	struct qla_tgt_mgmt_cmd *mcmd = qm->mcmd;
+	struct qla_tgt_mgmt_cmd *mcmd = container_of((struct se_cmd *)tmf, struct qla_tgt_mgmt_cmd, se_cmd);
 
 	mcmd->fc_tm_rsp = qla_tmf_response(tmf);
-	kfree(qm);
 	qlt_xmit_tm_rsp(mcmd);
 }
 
-/* False: the login has ended. */
-static bool qla_tmf_submit(struct qla_port *port, struct qla_tmf *qm)
+static int qla_tmf_submit(struct qla_port *port, const struct fc_port *fcport, struct scst_tmf *tmf)
 {
 	struct qla_session *qs;
-	bool found = false;
 
 	mutex_lock(&port->sessions_lock);
-	list_for_each_entry(qs, &port->sessions, entry) {
-		if (qs->fcport != qm->mcmd->sess)
-			continue;
-		qm->tmf.sess = qs->scst;
-		scst_tmf_submit(&qm->tmf);
-		found = true;
-		break;
+	qs = qla_session_of(port, fcport);
+	if (qs) {
+		tmf->sess = qs->scst;
+		scst_tmf_submit(tmf);
 	}
 	mutex_unlock(&port->sessions_lock);
-	return found;
+	return qs ? 0 : -ENODEV;
 }
 
 /* A work item of the in-box driver's.  Not 0: it refuses the function. */
 int qla_handle_tmr(struct qla_tgt_mgmt_cmd *mcmd, u64 lun, uint16_t code, uint32_t tag)
 {
+	struct scst_tmf *tmf = (struct scst_tmf *)&mcmd->se_cmd;
 	struct qla_port *port = qla_port_of(mcmd->vha);
 	int fn = qla_function(code);
 	struct scsi_lun packed;
-	struct qla_tmf *qm;
 
 	if (!port || fn < 0)
 		return -ENOSYS;
@@ -95,16 +83,7 @@ int qla_handle_tmr(struct qla_tgt_mgmt_cmd *mcmd, u64 lun, uint16_t code, uint32
 		qlt_xmit_tm_rsp(mcmd);
 		return 0;
 	}
-	qm = kzalloc(sizeof(*qm), GFP_NOIO);
-	if (!qm)
-		return -ENOMEM;
-	qm->mcmd = mcmd;
 	int_to_scsilun(lun, &packed);
-	qm->tmf.fn = fn;
-	qm->tmf.lun = scst_lun_unpack(packed.scsi_lun);
-	qm->tmf.tag = tag;
-	if (qla_tmf_submit(port, qm))
-		return 0;
-	kfree(qm);
-	return -ENODEV;
+	*tmf = (struct scst_tmf) { .fn = fn, .lun = scst_lun_unpack(packed.scsi_lun), .tag = tag };
+	return qla_tmf_submit(port, mcmd->sess, tmf);
 }
