@@ -194,6 +194,8 @@ class Chip:
         self.epoch = 0
         self.mailbox_in = [0] * MAILBOXES
         self.mailbox_out = [0] * MAILBOXES
+        self.asked = False
+        """A mailbox command has no answer yet, or the host has not seen it."""
         self.current: Event | None = None
         self._queue: deque[Event] = deque()
         self._held = False
@@ -296,6 +298,7 @@ class Chip:
         self.mailbox_in = [0] * MAILBOXES
         self.mailbox_out = [0] * MAILBOXES
         self._queue.clear()
+        self.asked = False
         self.current = None
         self._held = False
         self.coalesce = 0.0
@@ -336,6 +339,7 @@ class Chip:
         """The host set the interrupt to the RISC: a mailbox command is waiting."""
         inputs = list(self.mailbox_in)
         epoch = self.epoch
+        self.asked = True
 
         def done(status: int, outputs: Mapping[int, int]) -> None:
             if epoch != self.epoch:
@@ -402,6 +406,8 @@ class Chip:
         out = self.mailbox_out
         for number, value in event.mailboxes.items():
             out[number] = value & 0xFFFF
+        if event.code < EVENT_ASYNC:
+            self.asked = False
         if event.code <= EVENT_ASYNC:
             out[0] = event.mailbox0
         self.event_presented(event)

@@ -330,9 +330,11 @@ def test_crash_reset_and_restart(side: Side) -> None:
     driver.start_command()
     driver.event(0x8002)
     assert not chip.port.online
+    assert chip.asked
     driver.close()
     again = Driver2400(chip.loop, chip)
     again.start()
+    assert not chip.asked
     again.submit(login_entry(5, target.port_id))
     assert struct.unpack_from("<H", again.response(iocb.LOGIN), 8)[0] == 0
     again.command(0x14)

@@ -3,6 +3,12 @@
 
 Each logs in once before: 6.1 has a BUG() for two PLOGIs of a port that was never there, if the second comes
 before the first has been looked at, and asks no target driver before.
+
+And the chip crashes only when it owes the driver no answer to a mailbox command: that one would be waited
+for, 22 s or more, before the reset begins. The timers of what the driver had asked for just before the crash
+are as long; those that run out while the reset gives all back are completed twice (6.1:
+qla2x00_async_iocb_timeout() calls done() also when the reset has taken it), by code that no target driver has
+a part in.
 """
 
 from __future__ import annotations
@@ -28,6 +34,8 @@ COMMAND_TIMEOUT = 10.0
 """Seconds after which an initiator aborts a command, and logs in again if the abort does not help."""
 PATIENCE = 120.0
 """Seconds until everybody must be in again."""
+QUIET = 5.0
+"""Seconds to wait for a moment in which the driver waits for no answer."""
 OPEN = """set -e
 mkdir -p $SCST/targets/qla2xxx/{target}/groups/all/initiators/10:00:00:00:c9:00:*
 scst_map $SCST/targets/qla2xxx/{target}/groups/all 0 fileio/f 0"""
@@ -199,6 +207,8 @@ def resets(lab: Lab, target: Chip, done: Counter[str]) -> None:
             # It is not back yet: a firmware that does not run can't crash.
             continue
         if not done["resets"] or choose.random() < 0.7:
+            quiet = lab.loop.run_until(lambda: not target.asked and target.current is None, QUIET)
+            check(quiet, f"for {QUIET:g} s the chip always owed the driver an answer")
             target.system_error()
             done["resets"] += 1
         else:
