@@ -350,6 +350,46 @@ def test_initial_ram_disk(tmp_path: Path) -> None:
         initramfs.build(tools, kernel, ("nonsense",), ())
 
 
+def test_administration_in_the_ram_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools, _ = fake_root(tmp_path)
+    home, source = tools.root / "usr/lib/python3.99", tmp_path / "source/pyscstadmin"
+    for folder in (home / "lib-dynload", home / "json", source / "cli"):
+        folder.mkdir(parents=True)
+    (tools.root / "usr/bin/python3.99").write_bytes(b"interpreter")
+    (tools.root / "usr/bin/python3").symlink_to("python3.99")
+    (tools.root / "usr/lib64/ld-linux-x86-64.so.2").write_bytes(b"loader")
+    library = tools.root / "usr/lib/x86_64-linux-gnu/libffi.so.8"
+    threads = library.with_name(initramfs.THREADS)
+    for path in (
+        library,
+        threads,
+        home / "os.py",
+        home / "json/tool.py",
+        source / "cli/main.py",
+        source / "a.json",
+    ):
+        path.write_bytes(b"text")
+    for name in ("_ctypes", "_ctypes_test", "_ssl"):
+        (home / f"lib-dynload/{name}.cpython-399.so").write_bytes(b"code")
+    monkeypatch.setattr(Tools, "libraries", lambda self, program: [library] if program.suffix else [])
+    archive = initramfs.build_admin(tools, source.parent)
+    listing = subprocess.run(["cpio", "-it"], input=archive, capture_output=True, check=True).stdout.decode()
+    files = {
+        "bin/python3",
+        "bin/scstadmin",
+        "usr/lib/python3.99/os.py",
+        "usr/lib/python3.99/json/tool.py",
+        "usr/lib/python3.99/lib-dynload/_ctypes.cpython-399.so",
+        "lib/x86_64-linux-gnu/libffi.so.8",
+        "lib/x86_64-linux-gnu/libgcc_s.so.1",
+        "opt/pyscstadmin/cli/main.py",
+        "opt/pyscstadmin/a.json",
+    }
+    assert files <= set(listing.split())
+    assert "_ssl" not in listing
+    assert "_ctypes_test" not in listing
+
+
 def test_folders_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tools, kernel = fake_root(tmp_path)
     monkeypatch.setenv("SCST_CACHE", str(tmp_path))

@@ -3,8 +3,8 @@
 
 Initiator A sees target T's devices Da and Db read-write; initiator B sees, on the same target, Db read-only
 and Dc read-write. Two machines with a board each: the target's, and that of the initiators, of which A is the
-board's port and B a virtual port (NPIV) on it. Every step is bounded in time and says what it found; the
-first that is wrong ends the demo.
+board's port and B a virtual port (NPIV) on it. The target is configured by ``scstadmin``. Every step is
+bounded in time and says what it found; the first that is wrong ends the demo.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 
 from ..fc import frames as fc
 from ..isp.chip import Chip
+from . import initramfs
 from .faultruns import cable_pull, during_verify
 from .files import contents, copy_and_compare
-from .lab import CheckFailed, Lab, build_own, check, make_archive
+from .lab import REPO, CheckFailed, Lab, build_own, check, make_archive
 from .machine import GuestError, Machine
 from .ours import name as port_name
 from .packages import SERIES, Cache, SetupError, cache_root
@@ -31,20 +32,22 @@ OUT = 3.0
 
 # Device -> handler and MiB; initiator -> what it sees, by LUN: device, and whether it is read-only.
 DEVICES = {"Da": ("fileio", 64), "Db": ("blockio", 32), "Dc": ("fileio", 16)}
+PATHS = {
+    "Da": f"/tmp/Da handler=fileio size={DEVICES['Da'][1]}M",
+    "Db": "/dev/loop0 handler=blockio",
+    "Dc": f"/tmp/Dc handler=fileio size={DEVICES['Dc'][1]}M",
+}
 EXPECTED = {"A": (("Da", False), ("Db", False)), "B": (("Db", True), ("Dc", False))}
 
-CONFIGURE = """set -e
+LOAD = """set -e
 . /scst.sh
 scst_load qlini_mode=disabled
 wait_for 20 [ -d /sys/class/scst/port.qla2xxx.{target} ]
-scst_file Da {Da}
-scst_disk Db {Db}
-scst_file Dc {Dc}
-mkdir $SCST/targets/qla2xxx/{target}
-{access}
-echo 1 >$SCST/targets/qla2xxx/{target}/enabled
-wait_for 60 online {wwpn}
+dd if=/dev/zero of=/tmp/Db bs=1M count={mib} 2>/dev/null
+losetup /dev/loop0 /tmp/Db
 """
+ADMIN_TIME = 900.0
+"""Seconds for ``scstadmin``, which is compiled there, on a host that may be busy."""
 LOOK = """unit=$(unit_of {initiator} {target} {lun}) && device=/sys/bus/scsi/devices/$unit
 block=$(ls $device/block)
 serial=$(tail -c +5 $device/vpd_pg80)
@@ -85,15 +88,28 @@ class Demo:
     def machines(self) -> str:
         """Two machines with an emulated board each, on one fabric"""
         self.board, self.target = self.lab.board("2532"), self.lab.board("2432")
-        self.server = self.lab.boot(self.lab.bed.endpoints[1:], memory=640, cpus=2)
+        admin = initramfs.build_admin(Cache(cache_root()).package(initramfs.PYTHON), REPO)
+        self.server = self.lab.boot(self.lab.bed.endpoints[1:], memory=768, cpus=2, files=admin)
         self.client = self.lab.boot(self.lab.bed.endpoints[:1], memory=640)
         return f"kernel {self.lab.kernel.release}; the driver of the boards is its own qla2xxx"
 
     def configure(self) -> str:
-        """The target: three devices, two initiators by their WWPNs"""
-        configure(self.server, self.target, {name: self.wwpn(name) for name in EXPECTED})
-        state = f"cat /sys/kernel/config/scst/targets/qla2xxx/{port_name(self.target)}/state"
-        return f"T is {port_name(self.target)}, {self.server.run(state).strip()}"
+        """scstadmin: the target, three devices, two initiators by their WWPNs"""
+        target = port_name(self.target)
+        self.server.run(LOAD.format(target=target, mib=DEVICES["Db"][1]))
+        commands = configuration(target, {name: self.wwpn(name) for name in EXPECTED})
+        for command in commands:
+            print(f"      scstadmin {command}", flush=True)
+        self.admin(*commands)
+        self.server.run(f"wait_for 60 online {self.target.settings.wwpn:016x}")
+        state = self.server.run(f"cat /sys/kernel/config/scst/targets/qla2xxx/{target}/state").strip()
+        check(state == "enabled", f"T is {state}")
+        return f"T is {target}, {state}"
+
+    def admin(self, *commands: str) -> str:
+        """Commands to ``scstadmin`` in the target's machine; what it said."""
+        lines = "\n".join(f"scstadmin {command}" for command in commands)
+        return self.server.run(f"set -e\n{lines}", timeout=ADMIN_TIME)
 
     def login(self) -> str:
         """The initiators log in"""
@@ -108,6 +124,8 @@ class Demo:
         for name in EXPECTED:
             wwpn = fc.format_wwn(self.wwpn(name))
             self.server.run(f"wait_for 60 sh -c 'grep -q {wwpn} /sys/class/scst/session.*/initiator'")
+            said = self.admin(f"explain {wwpn} target={port_name(self.target)}")
+            check(all(device in said for device, _ in EXPECTED[name]), f"explain {wwpn} says: {said}")
             print(f"      {name}  {wwpn}", flush=True)
         return "A is the board's port, B a virtual port on it; the target has a session of each"
 
@@ -200,6 +218,7 @@ class Demo:
         host = self.client.run(f"host_by_wwn {own}").strip()
         node = f"{self.board.settings.wwnn:016x}"
         self.client.run(f"echo {VIRTUAL:016x}:{node} >/sys/class/fc_host/{host}/vport_delete")
+        self.admin("clear yes=yes")
         self.server.run("set -e\n. /scst.sh\nscst_clear", timeout=200)
         for machine in (self.client, self.server):
             bad = machine.bad_lines()
@@ -221,17 +240,16 @@ STEPS: tuple[Callable[[Demo], str], ...] = (
 )
 
 
-def configure(server: Machine, target: Chip, initiators: dict[str, int]) -> None:
-    """The one place that says how the target is configured: in configfs."""
-    lines = []
+def configuration(target: str, initiators: dict[str, int]) -> list[str]:
+    """The one place that says how the target is configured: commands of ``scstadmin``."""
+    commands = [f"create device {name} {PATHS[name]}" for name in DEVICES]
+    commands.append(f"create target qla2xxx/{target}")
     for initiator, wwpn in initiators.items():
-        lines.append(f"scst_group {port_name(target)} {initiator} {fc.format_wwn(wwpn)}")
-        folder = f"$SCST/targets/qla2xxx/{port_name(target)}/groups/{initiator}"
-        for lun, (device, read_only) in enumerate(EXPECTED[initiator]):
-            lines.append(f"scst_map {folder} {lun} {DEVICES[device][0]}/{device} {int(read_only)}")
-    sizes = {device: mib for device, (_, mib) in DEVICES.items()}
-    own = f"{target.settings.wwpn:016x}"
-    server.run(CONFIGURE.format(target=port_name(target), wwpn=own, access="\n".join(lines), **sizes))
+        commands.append(f"create group {initiator} {fc.format_wwn(wwpn)} target={target}")
+        for device, read_only in EXPECTED[initiator]:
+            mode = " read_only=yes" if read_only else ""
+            commands.append(f"map {device} target={target} group={initiator}{mode}")
+    return commands
 
 
 def view_line(initiator: str, disk: Disk, device: str) -> str:

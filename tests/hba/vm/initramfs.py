@@ -15,6 +15,15 @@ from .packages import Kernel, SetupError, Tools
 GUEST = Path(__file__).parent / "guest"
 FIRMWARE = Path("/lib/firmware")
 TOOLS = ("fio", "mke2fs", "e2fsck", "sg_reset", "sg_raw", "sg_inq")
+PYTHON, ADMIN = "python3", "pyscstadmin"
+EXTENSIONS = ("_ctypes", "_queue")
+"""Python's modules in files of their own that the administration uses: the others are left out."""
+THREADS = "libgcc_s.so.1"
+"""Loaded by the C library when a thread ends: no program says that it needs it."""
+RUN_ADMIN = f"""#!/bin/sh
+# Bytecode, which the package does not bring, is kept from one command to the next.
+PYTHONHOME=/usr PYTHONPATH=/opt PYTHONPYCACHEPREFIX=/tmp/bytecode exec {PYTHON} -m {ADMIN} "$@"
+"""
 OPTIONAL = ("crc32c_generic",)
 """Modules that older kernels need and newer ones have built in under another name (ext4 checksums)."""
 MODULES = (
@@ -138,6 +147,31 @@ def build_programs(tools: Tools, programs: Iterable[str]) -> bytes:
     for name in programs:
         _add_tool(archive, tools, name)
     return archive.pack()
+
+
+def build_admin(tools: Tools, source: Path) -> bytes:
+    """An archive with Python, of whose package ``tools`` are, and ``scstadmin`` from its ``source``."""
+    archive = Archive()
+    _add_tool(archive, tools, PYTHON)
+    home = tools.find(PYTHON).resolve().name
+    _add_sources(archive, tools.root / "usr/lib" / home, f"usr/lib/{home}")
+    for name in EXTENSIONS:
+        for path in (tools.root / "usr/lib" / home / "lib-dynload").glob(f"{name}.*.so"):
+            archive.file(f"usr/lib/{home}/lib-dynload/{path.name}", path.read_bytes())
+            for library in tools.libraries(path):
+                archive.file(f"lib/x86_64-linux-gnu/{library.name}", library.read_bytes(), executable=True)
+    library = tools.root / "usr/lib/x86_64-linux-gnu" / THREADS
+    archive.file(f"lib/x86_64-linux-gnu/{THREADS}", library.read_bytes())
+    _add_sources(archive, source / ADMIN, f"opt/{ADMIN}")
+    archive.file("bin/scstadmin", RUN_ADMIN.encode(), executable=True)
+    return archive.pack()
+
+
+def _add_sources(archive: Archive, folder: Path, place: str) -> None:
+    """What Python reads of a folder: sources, and the data beside them."""
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".py", ".json") and path.is_file():
+            archive.file(f"{place}/{path.relative_to(folder)}", path.read_bytes())
 
 
 def _add_modules(archive: Archive, kernel: Kernel, wanted: list[str]) -> None:
