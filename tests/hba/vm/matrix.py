@@ -487,7 +487,11 @@ class Served:
 
 @scenario("scst-fault-emulator")
 def emulator_killed(lab: Lab) -> None:
-    """What stands behind both boards is killed: both are dead from then on, and both machines live."""
+    """What stands behind both boards is killed: both are dead from then on, and both machines live.
+
+    QEMU 11 itself has been seen to end by that: ``error_setv: Assertion `*errp == NULL' failed``. Then
+    nothing has been learnt of the drivers.
+    """
     with tempfile.TemporaryDirectory(prefix="hba-serve-") as folder:
         program = [sys.executable, str(Path(__file__).parents[1] / "run.py"), "serve", folder, "2432", "2432"]
         with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as server:
