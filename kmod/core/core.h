@@ -32,6 +32,7 @@
 #include "compat.h"
 #include "acl.h"
 #include "spelling.h"
+#include "transport-id.h"
 
 extern struct mutex scst_config_mutex;
 extern struct list_head scst_targets;
@@ -688,8 +689,6 @@ void scst_target_session_gone(struct scst_target *tgt);
 int scst_port_claim(struct scst_target *tgt);
 void scst_port_release(struct scst_target *tgt);
 bool scst_port_there(const struct scst_target *tgt);
-
-void scst_transport_id_default(struct scst_transport_id *id, enum scst_protocol protocol, const char *name);
 
 /* --- thin.c: what initiators give back, and ranges that are filled ---------------------------- */
 

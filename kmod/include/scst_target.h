@@ -16,6 +16,7 @@
 #include <linux/wait.h>
 #include <linux/spinlock.h>
 #include "scst.h"
+#include "scst_transport_id.h"
 
 struct scst_access;
 struct scst_lun_dir;
@@ -24,15 +25,6 @@ struct scst_port;
 struct scst_view;
 
 /* --- the driver's table ------------------------------------------------------------------ */
-
-/* SPC-4 7.6.1: PROTOCOL IDENTIFIER */
-enum scst_protocol {
-	SCST_PROTOCOL_FCP	= 0x0,
-	SCST_PROTOCOL_SRP	= 0x4,
-	SCST_PROTOCOL_ISCSI	= 0x5,
-	SCST_PROTOCOL_SAS	= 0x6,
-	SCST_PROTOCOL_NONE	= 0xf,
-};
 
 /**
  * struct scst_target_driver - what a target driver offers the core
@@ -225,20 +217,6 @@ void *scst_port_data(struct device *classdev);
 void *scst_target_port(const struct scst_target *tgt);
 
 /* --- sessions ------------------------------------------------------------------------ */
-
-#define SCST_TRANSPORT_ID_MAX	256
-
-/**
- * struct scst_transport_id - who an initiator port is: its TransportID (SPC-4 7.6.4)
- * @len: bytes
- * @bytes: the TransportID
- *
- * Beside the name that access is decided by: an iSCSI initiator's port has an ISID, too.
- */
-struct scst_transport_id {
-	u16 len;
-	u8 bytes[SCST_TRANSPORT_ID_MAX];
-};
 
 /**
  * struct scst_session - an I_T nexus: one initiator port logged in to one target port
