@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Persistent reservations as the standard tells them (SPC-5 5.14, 6.16, 6.17), for one logical unit.
 
-Written from the standard and not from our code: who reads a paragraph there should find it here. What the standard leaves
-open, and what we have chosen, is marked "Choice:".
+Written from the standard and not from our code: who reads a paragraph there should find it here. What the
+standard leaves open, and what we have chosen, is marked "Choice:".
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ class Unit:
             return self.unregister(who, [nexus for nexus in mine if nexus in self.keys], command)
         added = [nexus for nexus in mine if nexus not in self.keys]
         self.add(added, command.sa_key)
-        self.keys.update({nexus: command.sa_key for nexus in mine})
+        self.keys.update(dict.fromkeys(mine, command.sa_key))
         self.set_aptpl(command, 20)
         self.register_others(who, command)
         self.generation += 1
@@ -276,7 +276,7 @@ class Unit:
     def check_kind(self, command: Command) -> None:
         """SCOPE is LU_SCOPE, TYPE one of the six."""
         check(command.scope == 0, SCOPE)
-        check(command.type in iter(Type), TYPE)
+        check(command.type in list(Type), TYPE)
 
     def reserve(self, who: Nexus, command: Command) -> Outcome:
         """5.14.9: to reserve again what one holds is GOOD, if it is the same."""
@@ -432,9 +432,9 @@ class Unit:
         return 2 if self.holds(nexus) else int(nexus in self.keys)
 
 
-# Tables of SPC-5 5.14.1 and SBC-4 4.17. A row is a command and whether it passes a reservation: of type write exclusive and
-# exclusive access for all but the holder, of the types with registrants for who is not registered.
-# The holder, and with the types with registrants every registrant, may do everything. "A": allowed, "C": conflict.
+# Tables of SPC-5 5.14.1 and SBC-4 4.17. A row is a command, its class in our words, and whether it is allowed
+# (A) or conflicts (C) with a reservation: of type write exclusive and exclusive access for all but the holder,
+# of the types with registrants for who is not registered. The others may do everything.
 COMMANDS = {
     "INQUIRY": ("ALWAYS", "AAAA"),
     "LOG SELECT": ("WRITE", "CCCC"),

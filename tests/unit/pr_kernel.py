@@ -6,7 +6,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,8 +139,9 @@ class State:
         self.head.holder = NOBODY
 
     @property
-    def registrants(self) -> Sequence[Registrant]:
-        return (Registrant * self.head.nr).from_buffer(self.memory, ctypes.sizeof(Head))
+    def registrants(self) -> ctypes.Array[Registrant]:
+        kind: type[ctypes.Array[Registrant]] = Registrant * self.head.nr
+        return kind.from_buffer(self.memory, ctypes.sizeof(Head))
 
     def nexuses(self) -> list[Nexus]:
         """I_T nexuses in the order of the state."""

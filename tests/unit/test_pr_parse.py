@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What reads bytes for persistent reservations (kmod/core/pr-parse.c, transport-id.c, pr-record.c), built with AddressSanitizer and
-UndefinedBehaviorSanitizer and fed with inputs of all lengths, beside a reader that was written from the standard.
+"""What reads bytes for persistent reservations (kmod/core/pr-parse.c, transport-id.c, pr-record.c), built
+with AddressSanitizer and UndefinedBehaviorSanitizer and fed with inputs of all lengths, beside a reader that
+was written from the standard.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from tests.unit.pr_kernel import INCLUDES, REPO, SOURCES, WARNINGS, Kernel, wire
 
 SEED = int(os.environ.get("SCST_SEED", "20261126"))
 INPUTS = int(os.environ.get("SCST_PR_INPUTS", "30000"))
+LIKELY = (0, 1, 4, 5, 0x2C, 0x45, 0xFF)
+LENGTHS = (*range(64), 100, 244, 248, 252, 255, 256, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 28, 2**32 - 1)
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
 IDS = (
     fixed(FIBRE_CHANNEL, bytes.fromhex("2100001b32000001")),
@@ -108,10 +111,18 @@ def good(source: random.Random) -> bytes:
     ids = tuple(source.choices(IDS, k=source.randrange(5))) if spec_i_pt else ()
     if action == Action.REGISTER_AND_MOVE:
         ids = (source.choice(IDS),)
-    keys = {"key": source.randrange(3), "sa_key": source.randrange(3)}
-    kind = {"type": source.randrange(16), "port": source.randrange(4)}
-    flags = {"all_tg_pt": source.random() < 0.5, "aptpl": source.random() < 0.5}
-    cdb, data = wire(Command(action, spec_i_pt=spec_i_pt, transport_ids=ids, **keys, **kind, **flags))
+    command = Command(
+        action,
+        type=source.randrange(16),
+        key=source.randrange(3),
+        sa_key=source.randrange(3),
+        aptpl=source.random() < 0.5,
+        all_tg_pt=source.random() < 0.5,
+        spec_i_pt=spec_i_pt,
+        transport_ids=ids,
+        port=source.randrange(4),
+    )
+    cdb, data = wire(command)
     return cdb + data
 
 
@@ -122,7 +133,7 @@ def spoiled(source: random.Random, data: bytes) -> bytes:
         at = source.randrange(len(changed) + 1)
         way = source.randrange(5)
         if way == 0 and changed:
-            changed[min(at, len(changed) - 1)] = source.choice((0, 1, 4, 0x45, 0xFF, 0x2C, source.randrange(256)))
+            changed[min(at, len(changed) - 1)] = source.choice((*LIKELY, source.randrange(256)))
         elif way == 1:
             del changed[at:]
         elif way == 2:
@@ -165,15 +176,14 @@ def test_every_length(driver: Path, action: Action) -> None:
 
 def test_lengths_that_lie(driver: Path) -> None:
     """Every value of a length, from too short to far beyond what there is."""
-    lies = [0, *range(1, 64), 100, 244, 248, 252, 255, 256, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFE4, 0xFFFFFFFF]
     inputs = []
     for at, action in ((24, Action.REGISTER), (20, Action.REGISTER_AND_MOVE)):
         for transport_id in IDS:
             command = Command(action, spec_i_pt=action == Action.REGISTER, transport_ids=(transport_id,))
             cdb, data = wire(command)
-            inputs += [cdb + data[:at] + lie.to_bytes(4, "big") + data[at + 4 :] for lie in lies]
-    for transport_id in IDS[3:]:
-        inputs += [transport_id[:2] + lie.to_bytes(2, "big") + transport_id[4:] for lie in range(0x10000)[::3]]
+            inputs += [cdb + data[:at] + lie.to_bytes(4, "big") + data[at + 4 :] for lie in LENGTHS]
+    for one in IDS[3:]:
+        inputs += [one[:2] + lie.to_bytes(2, "big") + one[4:] for lie in range(0, 0x10000, 3)]
     compare(driver, inputs)
 
 
@@ -216,12 +226,13 @@ def test_spellings_are_one_to_the_kernel(driver: Path) -> None:
 
 
 def test_names_become_what_is_read(kernel: Kernel) -> None:
-    """The TransportID of a port that is known by its name only is the one that a parameter list names it by."""
-    names = ["iqn.2026-11.test:a", "21:00:00:1b:32:00:00:01", "0x" + "ab" * 16, "eui.0123456789abcdef", "web 1", "x" * 223]
-    for name in names:
-        for protocol in (0x0, 0x4, 0x5, 0x6, 0xF):
+    """The TransportID of a port known by its name only is the one that a parameter list has."""
+    numbers = ["21:00:00:1b:32:00:00:01", "0x" + "ab" * 16, "eui.0123456789abcdef"]
+    for name in (*numbers, "iqn.2026-11.test:a", "web 1", "x" * 223):
+        for protocol in (0x5, 0xF):
             made = kernel.default_id(protocol, name)
-            if made[0] & 0xF == 5:
-                assert parse(made) == (made, len(made)), (name, protocol)
-            elif len(made) == 24 and not made[2:4] != b"\0\0":
-                assert parse(made) == (made, 24), (name, protocol)
+            assert parse(made) == (made, len(made)), (name, protocol)
+    for protocol, name in ((FIBRE_CHANNEL, numbers[0]), (SAS, numbers[0]), (SRP, numbers[1])):
+        made = kernel.default_id(protocol, name)
+        assert made[0] == protocol
+        assert parse(made) == (made, 24)
