@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What may pass a reservation: the tables of SPC-5 5.14.1 (persistent reservations) and SPC-2 5.5.1 (RESERVE and RELEASE), with
- * the exceptions of SPC-4 5.13.3 for RESERVE and RELEASE beside persistent reservations.  Pure.
+ * What may pass a reservation: the tables of SPC-4 (persistent reservations) and SPC-2 (RESERVE and RELEASE), with
+ * the exceptions that SPC-3 made for RESERVE and RELEASE beside persistent reservations (CRH).  Pure.
  *
  * scst_access_stops() has a bit for each class of commands: what a nexus's gates have to be while nothing changes.
  */
@@ -69,7 +69,7 @@ static const struct scst_access_row scst_access_rows[SCST_HOLD_NR][SCST_RELATION
  *
  * Return: one of those below SCST_ACCESS_NR.
  */
-enum scst_access scst_access_of(enum scst_access access, const u8 *cdb)
+enum scst_op_access scst_access_of(enum scst_op_access access, const u8 *cdb)
 {
 	bool start = (cdb[4] & 0xf1) == 0x01, allow = !(cdb[4] & 0x03);
 
@@ -105,7 +105,7 @@ enum scst_relation scst_pr_relation(const struct scst_pr *pr, const struct scst_
 	return scst_pr_is_holder(pr, registrant) ? SCST_RELATION_HOLDER : SCST_RELATION_REGISTERED;
 }
 
-/* Bits of the classes (enum scst_access) that do not just pass. */
+/* Bits of the classes (enum scst_op_access) that do not just pass. */
 u32 scst_access_stops(enum scst_hold hold, enum scst_relation relation)
 {
 	const struct scst_access_row *row = &scst_access_rows[hold][relation];
@@ -119,7 +119,8 @@ u32 scst_access_stops(enum scst_hold hold, enum scst_relation relation)
  * @relation: what the nexus is to it
  * @access: what the command wants: below SCST_ACCESS_NR
  */
-enum scst_access_answer scst_access_decide(enum scst_hold hold, enum scst_relation relation, enum scst_access access)
+enum scst_access_answer scst_access_decide(enum scst_hold hold, enum scst_relation relation,
+					   enum scst_op_access access)
 {
 	const struct scst_access_row *row = &scst_access_rows[hold][relation];
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The CDB and the parameter lists of PERSISTENT RESERVE OUT (SPC-5 6.17).
+ * The CDB and the parameter lists of PERSISTENT RESERVE OUT (SPC-4 6.16).
  *
  * Pure: no state, no locks, no allocation.  Also built in user space by the tests.
  */
@@ -55,13 +55,15 @@ static bool scst_pr_too_short(struct scst_pr_verdict *verdict)
 	return scst_pr_refuse(verdict, SCST_PR_SENSE_LIST_LENGTH, -1, -1);
 }
 
-/* Are there whole TransportIDs, of known forms, and nothing else? */
+/* Are there whole TransportIDs, of known forms, and nothing else?  More than can be registered are not looked at. */
 static bool scst_pr_count_ids(struct scst_pr_request *req, struct scst_pr_verdict *verdict)
 {
 	struct scst_transport_id id;
 	u32 at = 0, len;
 
 	for (req->nr_ids = 0; at < req->ids_len; req->nr_ids++, at += len) {
+		if (req->nr_ids == SCST_PR_MAX)
+			return scst_pr_refuse(verdict, SCST_PR_SENSE_RESOURCES, -1, -1);
 		len = scst_transport_id_parse(&id, req->ids + at, req->ids_len - at);
 		if (!len)
 			return scst_pr_invalid(verdict, IDS_AT + at, -1);
@@ -123,7 +125,8 @@ static bool scst_pr_parse_move(struct scst_pr_request *req, struct scst_pr_verdi
  *
  * What is reserved, or obsolete, is not looked at: initiators leave in it what was there.  Return: false: refused.
  */
-bool scst_pr_parse(struct scst_pr_request *req, struct scst_pr_verdict *verdict, const u8 *cdb, const u8 *list, u32 len)
+bool scst_pr_parse(struct scst_pr_request *req, struct scst_pr_verdict *verdict, const u8 *cdb, const u8 *list,
+		   u32 len)
 {
 	*req = (struct scst_pr_request){ .action = cdb[1] & 0x1f, .scope = cdb[2] >> 4, .type = cdb[2] & 0x0f };
 	if (req->action >= SCST_PR_ACTIONS)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The record of a device's persistent reservations: what survives a loss of power, and what nodes that share a device hand to
- * each other.
+ * The record of a device's persistent reservations: what survives a loss of power, and what nodes that share a device
+ * hand to each other.
  *
  * Pure.  Numbers are big-endian, as in SCSI.
  *
@@ -21,7 +21,8 @@
  *	per registrant: key (8), relative target port (2), bytes of TransportID (2), TransportID
  *	at the end: CRC-32C of all before it (4), the sequence number once more (8)
  *
- * The sequence number is what is written last.  Where it is not that of the beginning, the record was not written to its end.
+ * The sequence number is what is written last: where it is not that of the beginning, the record was not written to
+ * its end.
  */
 #include <linux/errno.h>
 #include <linux/kernel.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What PERSISTENT RESERVE IN returns (SPC-5 6.16).
+ * What PERSISTENT RESERVE IN returns (SPC-4 6.15).
  *
- * Pure.  Each function writes as much as fits, and returns how long the whole is: lengths in the data are those of the whole,
- * whatever the allocation length.
+ * Pure.  Each function writes as much as fits, and returns how long the whole is: lengths in the data are those of
+ * the whole, whatever the allocation length.
  */
 #include <linux/kernel.h>
 #include <linux/string.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * PERSISTENT RESERVE OUT (SPC-5 5.14 and 6.17): the state that follows.
+ * PERSISTENT RESERVE OUT (SPC-4 6.16): the state that follows.
  *
- * Pure: no state, no locks, no allocation.  Also built in user space by the tests, which compare it with a model that was
- * written from the standard (tests/model/pr.py).
+ * Pure: no state, no locks, no allocation.  Also built in user space by the tests, which compare it with a model that
+ * was written from the standard (tests/model/pr.py).
  *
  * A change begins as a copy of the old state, in which registrants keep their places.  Who is to go is marked in
  * answer->told and taken out at the end.  A command that is refused leaves a copy.
@@ -191,11 +191,16 @@ static void scst_pr_count(struct scst_pr_change *c)
 	c->new->generation++;
 }
 
+static u32 scst_pr_limit(const struct scst_pr_place *place)
+{
+	return place->max < SCST_PR_MAX ? place->max : SCST_PR_MAX;
+}
+
 static bool scst_pr_add(struct scst_pr_change *c, const struct scst_pr_nexus *nexus, u64 key)
 {
 	struct scst_pr *new = c->new;
 
-	if (new->nr >= c->place->max)
+	if (new->nr >= scst_pr_limit(c->place))
 		return scst_pr_check(c, SCST_PR_SENSE_RESOURCES, -1, -1);
 	if (new->nr >= new->room) {
 		c->short_of_room = true;
@@ -616,7 +621,7 @@ static bool scst_pr_apply(struct scst_pr_change *c)
 u32 scst_pr_room(const struct scst_pr *old, const struct scst_pr_place *place, const struct scst_pr_request *req)
 {
 	u64 all = old->nr + (1ull + req->nr_ids) * (req->all_tg_pt ? 1ull + place->nr_ports : 1);
-	u32 most = old->nr > place->max ? old->nr : place->max;
+	u32 limit = scst_pr_limit(place), most = old->nr > limit ? old->nr : limit;
 
 	return all < most ? all : most;
 }

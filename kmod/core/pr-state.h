@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Persistent reservations (SPC-5 5.14): what is registered and reserved on one device, and what each command makes of it.
+ * Persistent reservations (SPC-4, SPC-5: Reservations): what is registered and reserved on one device, and what each
+ * command makes of it.
  *
- * Pure: no locks, no allocation, nothing of the kernel but names of types, so that models, fuzzers and user space have the same
- * code.  A state is a value: it is never changed, but replaced whole by what scst_pr_out() makes of it.
+ * Pure: no locks, no allocation, nothing of the kernel but names of types, so that models, fuzzers and user space
+ * have the same code.  A state is a value: it is never changed, but replaced whole by what scst_pr_out() makes of it.
  *
  *   pr-state.c	PERSISTENT RESERVE OUT: the state that follows, the status, who is told what
  *   pr-parse.c	its parameter lists
@@ -88,7 +89,7 @@ struct scst_pr_port {
  * @who: the I_T nexus it came by
  * @ports: all that the device can be reached by, that of @who among them
  * @nr_ports: entries in @ports
- * @max: registrants there may be, at most SCST_PR_MAX
+ * @max: registrants there may be; never more than SCST_PR_MAX
  * @durable: the state can be made to survive a loss of power
  */
 struct scst_pr_place {
@@ -175,8 +176,8 @@ enum scst_pr_told {
  * struct scst_pr_answer - what else comes of a command
  * @verdict: how it ends
  * @changed: the new state differs from the old one: to be recorded before the command is answered
- * @told: enum scst_pr_told of each registrant of the old state, in its order: the caller's memory, old->nr bytes.  Nobody
- *	else is told anything, and none of it is to be told before the new state is in force.
+ * @told: enum scst_pr_told of each registrant of the old state, in its order: the caller's memory, old->nr bytes.
+ *	Nobody else is told anything, and none of it is to be told before the new state is in force.
  */
 struct scst_pr_answer {
 	struct scst_pr_verdict verdict;
@@ -213,7 +214,8 @@ static inline bool scst_pr_of_all(u8 type)
 /* --- pr-parse.c ----------------------------------------------------------------------------- */
 
 bool scst_pr_refuse(struct scst_pr_verdict *verdict, u32 sense, s32 byte, s8 bit);
-bool scst_pr_parse(struct scst_pr_request *req, struct scst_pr_verdict *verdict, const u8 *cdb, const u8 *list, u32 len);
+bool scst_pr_parse(struct scst_pr_request *req, struct scst_pr_verdict *verdict, const u8 *cdb, const u8 *list,
+		   u32 len);
 
 /* --- pr-report.c ---------------------------------------------------------------------------- */
 
@@ -225,7 +227,7 @@ u32 scst_pr_read_full_status(const struct scst_pr *pr, u8 *buf, u32 size);
 /* --- pr-access.c ---------------------------------------------------------------------------- */
 
 /**
- * enum scst_access - what a command wants, as the tables of reservations see it
+ * enum scst_op_access - what a command wants, as the tables of reservations see it
  * @SCST_ACCESS_ALWAYS: nothing that a reservation is about
  * @SCST_ACCESS_PROBE: to know whether the unit is ready: passes persistent reservations
  * @SCST_ACCESS_READ: passes those that are write exclusive
@@ -238,7 +240,7 @@ u32 scst_pr_read_full_status(const struct scst_pr *pr, u8 *buf, u32 size);
  * @SCST_ACCESS_START_STOP: by its CDB: see scst_access_of()
  * @SCST_ACCESS_PREVENT: by its CDB
  */
-enum scst_access {
+enum scst_op_access {
 	SCST_ACCESS_ALWAYS,
 	SCST_ACCESS_PROBE,
 	SCST_ACCESS_READ,
@@ -280,11 +282,12 @@ enum scst_access_answer {
 	SCST_ACCESS_LOST,	/* CHECK CONDITION, SCST_PR_SENSE_LOST */
 };
 
-enum scst_access scst_access_of(enum scst_access access, const u8 *cdb);
+enum scst_op_access scst_access_of(enum scst_op_access access, const u8 *cdb);
 enum scst_hold scst_pr_hold(const struct scst_pr *pr);
 enum scst_relation scst_pr_relation(const struct scst_pr *pr, const struct scst_pr_nexus *nexus);
 u32 scst_access_stops(enum scst_hold hold, enum scst_relation relation);
-enum scst_access_answer scst_access_decide(enum scst_hold hold, enum scst_relation relation, enum scst_access access);
+enum scst_access_answer scst_access_decide(enum scst_hold hold, enum scst_relation relation,
+					   enum scst_op_access access);
 
 /* --- pr-record.c ---------------------------------------------------------------------------- */
 

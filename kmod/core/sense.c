@@ -5,6 +5,7 @@
  * Functions on a command only set its status and sense data; the caller responds.
  */
 #include "core.h"
+#include "pr-state.h"
 
 #define SENSE_FIXED_LEN		18
 #define SENSE_DESC_LEN		8
@@ -15,6 +16,14 @@
 #define SENSE_SKSV		0x80	/* sense key specific bytes are valid */
 #define SENSE_CD		0x40	/* the field is in the CDB, not in the parameter list */
 #define SENSE_BPV		0x08	/* the bit pointer is valid */
+
+/* Pure code knows no SCSI headers, and has the numbers for itself. */
+static_assert(SCST_PR_SENSE_LIST_LENGTH == SCST_SENSE_LIST_LENGTH);
+static_assert(SCST_PR_SENSE_INVALID_CDB == SCST_SENSE_INVALID_FIELD_CDB);
+static_assert(SCST_PR_SENSE_INVALID_LIST == SCST_SENSE_INVALID_FIELD_LIST);
+static_assert(SCST_PR_SENSE_INVALID_RELEASE == SCST_SENSE(ILLEGAL_REQUEST, 0x26, 0x04));
+static_assert(SCST_PR_SENSE_RESOURCES == SCST_SENSE(ILLEGAL_REQUEST, 0x55, 0x04));
+static_assert(SCST_PR_SENSE_LOST == SCST_SENSE(DATA_PROTECT, 0x44, 0x01));
 
 /**
  * scst_sense_build() - sense data without further information

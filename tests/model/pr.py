@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Persistent reservations as the standard tells them (SPC-5 5.14, 6.16, 6.17), for one logical unit.
+"""Persistent reservations as the standard tells them (SPC-4 and SPC-5: Reservations), for one logical unit.
 
 Written from the standard and not from our code: who reads a paragraph there should find it here. What the
 standard leaves open, and what we have chosen, is marked "Choice:".
@@ -164,7 +164,7 @@ class Unit:
     # --- who is what ---
 
     def holds(self, nexus: Nexus) -> bool:
-        """5.14.10: all registrants hold a reservation of an all registrants type."""
+        """Persistent reservation holder: all registrants hold a reservation of an all registrants type."""
         if self.type in ALL_REGISTRANTS:
             return nexus in self.keys
         return self.type is not None and self.holder == nexus
@@ -191,13 +191,13 @@ class Unit:
             return refused.outcome
 
     def service(self, who: Nexus, command: Command) -> Outcome:
-        """5.14.5.4: once the information is lost, nothing but REPLACE LOST RESERVATION is processed."""
+        """Once the information is lost, nothing but REPLACE LOST RESERVATION is processed."""
         check(not self.lost or command.action == Action.REPLACE_LOST_RESERVATION, INFORMATION_LOST)
         if command.action in (Action.REGISTER, Action.REGISTER_AND_IGNORE_EXISTING_KEY):
             return self.register(who, command)
         if command.action == Action.REPLACE_LOST_RESERVATION:
             return self.replace_lost(who, command)
-        # 6.17.3: the key is verified whatever the service action and the scope are.
+        # RESERVATION KEY field: the key is verified whatever the service action and the scope are.
         conflict_unless(self.keys.get(who) == command.key)
         if command.action in (Action.PREEMPT, Action.PREEMPT_AND_ABORT):
             return self.preempt(who, command)
@@ -207,7 +207,7 @@ class Unit:
         return simple[command.action](who, command)
 
     def register(self, who: Nexus, command: Command) -> Outcome:
-        """5.14.7, tables of REGISTER and of REGISTER AND IGNORE EXISTING KEY."""
+        """Registering: the tables of REGISTER and of REGISTER AND IGNORE EXISTING KEY."""
         mine = self.through(who.initiator, who.port, command.all_tg_pt)
         if command.action == Action.REGISTER:
             conflict_unless(command.key == self.keys.get(who, 0))
@@ -247,7 +247,7 @@ class Unit:
         self.aptpl = command.aptpl
 
     def unregister(self, who: Nexus, gone: list[Nexus], command: Command) -> Outcome:
-        """5.14.11.2.3: what the last holder had reserved is released; registrants are told of it."""
+        """Unregistering: what the last holder had reserved is released; registrants are told of it."""
         outcome = Outcome()
         if not gone:
             return outcome
@@ -279,7 +279,7 @@ class Unit:
         check(command.type in list(Type), TYPE)
 
     def reserve(self, who: Nexus, command: Command) -> Outcome:
-        """5.14.9: to reserve again what one holds is GOOD, if it is the same."""
+        """Reserving: to reserve again what one holds is GOOD, if it is the same."""
         self.check_kind(command)
         if self.type is None:
             self.establish(who, command)
@@ -288,7 +288,7 @@ class Unit:
         return Outcome()
 
     def release(self, who: Nexus, command: Command) -> Outcome:
-        """5.14.11.2.2: who holds nothing releases nothing, and that is GOOD."""
+        """Releasing: who holds nothing releases nothing, and that is GOOD."""
         outcome = Outcome()
         if not self.holds(who):
             return outcome
@@ -299,7 +299,7 @@ class Unit:
         return outcome
 
     def clear(self, who: Nexus, command: Command) -> Outcome:
-        """5.14.11.2.7."""
+        """Clearing: everybody but who asks is told."""
         outcome = Outcome()
         self.tell(outcome, self.others(who), RESERVATIONS_PREEMPTED)
         self.keys = {}
@@ -308,7 +308,7 @@ class Unit:
         return outcome
 
     def preempt(self, who: Nexus, command: Command) -> Outcome:
-        """5.14.11.2.4, table of preempting behaviors."""
+        """Preempting: the table of preempting behaviors."""
         key = command.sa_key
         if self.type in ALL_REGISTRANTS:
             if key == 0:
@@ -334,7 +334,7 @@ class Unit:
         return outcome
 
     def remove_registrations(self, who: Nexus, command: Command) -> Outcome:
-        """5.14.11.2.5: the reservation stays; SCOPE and TYPE are ignored; who asks may lose its own."""
+        """Removing registrations: SCOPE and TYPE are ignored, and who asks may lose its own."""
         victims = {nexus for nexus, key in self.keys.items() if key == command.sa_key}
         conflict_unless(bool(victims))
         outcome = Outcome()
@@ -347,13 +347,13 @@ class Unit:
         return outcome
 
     def abort(self, outcome: Outcome, who: Nexus, command: Command, victims: set[Nexus]) -> None:
-        """5.14.11.2.6: all commands of who is named, but for this one. Choice: who names itself is named."""
+        """All commands of who is named, but for this one. Choice: who names itself is named."""
         if command.action == Action.PREEMPT_AND_ABORT:
             itself = {who} if self.keys[who] == command.sa_key else set()
             outcome.aborted = victims | itself
 
     def move(self, who: Nexus, command: Command) -> Outcome:
-        """5.14.8, table of REGISTER AND MOVE."""
+        """Registering and moving the reservation: the table of REGISTER AND MOVE."""
         check(self.type is not None, SERVICE_ACTION)
         conflict_unless(self.type not in ALL_REGISTRANTS and self.holder == who)
         check(command.sa_key != 0, invalid_in_list(8))
@@ -373,7 +373,7 @@ class Unit:
         return Outcome()
 
     def replace_lost(self, who: Nexus, command: Command) -> Outcome:
-        """5.14.11.3."""
+        """Replacing lost reservations: nothing is left of what was there."""
         check(self.lost, SERVICE_ACTION)
         self.check_kind(command)
         check(command.key == 0, invalid_in_list(0))
@@ -387,7 +387,7 @@ class Unit:
     # --- power ---
 
     def power_loss(self) -> None:
-        """5.14.5.1: PRGENERATION is zero after power on, whatever APTPL is."""
+        """PRGENERATION is zero after power on, whatever APTPL is."""
         self.generation = 0
         if not self.aptpl:
             self.keys = {}
@@ -400,22 +400,22 @@ class Unit:
         return (self.generation & 0xFFFFFFFF).to_bytes(4, "big") + len(rest).to_bytes(4, "big") + rest
 
     def read_keys(self) -> bytes:
-        """6.16.2."""
+        """READ KEYS."""
         return self.header(b"".join(key.to_bytes(8, "big") for key in self.keys.values()))
 
     def read_reservation(self) -> bytes:
-        """6.16.3."""
+        """READ RESERVATION."""
         if self.type is None:
             return self.header(b"")
         key = 0 if self.holder is None else self.keys[self.holder]
         return self.header(key.to_bytes(8, "big") + bytes([0, 0, 0, 0, 0, self.type, 0, 0]))
 
     def report_capabilities(self) -> bytes:
-        """6.16.4: everything can be done; ALLOW COMMANDS 3."""
+        """REPORT CAPABILITIES: everything can be done; ALLOW COMMANDS 3."""
         return bytes([0, 8, 0x9C | self.durable, 0x80 | 3 << 4 | self.aptpl, 0xEA, 0x01, 0, 0])
 
     def read_full_status(self) -> bytes:
-        """6.16.5."""
+        """READ FULL STATUS."""
         return self.header(b"".join(self.full_status(nexus, key) for nexus, key in self.keys.items()))
 
     def full_status(self, nexus: Nexus, key: int) -> bytes:
@@ -432,9 +432,10 @@ class Unit:
         return 2 if self.holds(nexus) else int(nexus in self.keys)
 
 
-# Tables of SPC-5 5.14.1 and SBC-4 4.17. A row is a command, its class in our words, and whether it is allowed
-# (A) or conflicts (C) with a reservation: of type write exclusive and exclusive access for all but the holder,
-# of the types with registrants for who is not registered. The others may do everything.
+# Commands that are allowed in the presence of reservations (SPC-4, SBC-3). A row is a command, its class in
+# our words, and whether it is allowed (A) or conflicts (C) with a reservation: of type write exclusive and
+# exclusive access for all but the holder, of the types with registrants for who is not registered. The others
+# may do everything.
 COMMANDS = {
     "INQUIRY": ("ALWAYS", "AAAA"),
     "LOG SELECT": ("WRITE", "CCCC"),
@@ -479,7 +480,7 @@ COMMANDS = {
     "WRITE SAME": ("WRITE", "CCCC"),
 }
 
-# SPC-2 table 10 and SBC: what passes a RESERVE of another initiator's; everything else conflicts.
+# SPC-2 and SBC: what passes a RESERVE of another initiator's; everything else conflicts.
 PASSES_RESERVE = {
     "INQUIRY",
     "LOG SENSE",

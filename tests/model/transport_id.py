@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""TransportIDs and parameter lists as the standard has them (SPC-5 7.6.4, 6.17.3, 6.17.4)."""
+"""TransportIDs and parameter lists as the standard has them (SPC-4 7.6.4, 6.16)."""
 
 from __future__ import annotations
 
 import re
 
-from tests.model.pr import PARAMETER_LIST_LENGTH, Action, Sense, invalid_in_list
+from tests.model.pr import INSUFFICIENT_RESOURCES, PARAMETER_LIST_LENGTH, Action, Sense, invalid_in_list
 
 FIBRE_CHANNEL, SRP, ISCSI, SAS = 0x0, 0x4, 0x5, 0x6
+MOST_IDS = 1024
 FORMS = {FIBRE_CHANNEL: (8, 8), SRP: (8, 16), SAS: (4, 8)}
 NAME = rb"[^\x00-\x1f,]{1,223}"
 PORT_NAME = re.compile(rb"(" + NAME + rb"),i,0x([0-9a-f]{1,12})", re.IGNORECASE)
@@ -84,7 +85,11 @@ def refusal(action: int, data: bytes) -> Sense | None:
 def ids_refusal(data: bytes) -> Sense | None:
     """A list of TransportIDs that ends with its length."""
     at = 28
+    number = 0
     while at < len(data):
+        if number == MOST_IDS:
+            return INSUFFICIENT_RESOURCES
+        number += 1
         found = parse(data[at:])
         if found is None:
             return invalid_in_list(at)

@@ -178,7 +178,7 @@ def to_nexus(nexus: Nexus) -> NexusC:
 
 
 def wire(command: Command) -> tuple[bytes, bytes]:
-    """CDB and parameter list of a command (SPC-5 6.17)."""
+    """CDB and parameter list of a command (SPC-4 6.16)."""
     ids = b"".join(command.transport_ids)
     keys = command.key.to_bytes(8, "big") + command.sa_key.to_bytes(8, "big")
     if command.action == Action.REGISTER_AND_MOVE:

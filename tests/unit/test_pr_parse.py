@@ -187,6 +187,16 @@ def test_lengths_that_lie(driver: Path) -> None:
     compare(driver, inputs)
 
 
+def test_more_than_there_may_be(driver: Path) -> None:
+    """1,024 TransportIDs are read, and not one more: nobody keeps a CPU busy with a list."""
+    inputs = []
+    for number in (1023, 1024, 1025, 5000):
+        cdb, data = wire(Command(Action.REGISTER, spec_i_pt=True, transport_ids=IDS[:1] * number))
+        inputs.append(cdb + data)
+    seen = compare(driver, inputs)
+    assert (seen["taken"], seen["refused 055504"]) == (2, 2)
+
+
 def test_spellings_of_one_port() -> None:
     """Case, padding and leading zeroes of an ISID make no other port."""
     one = iscsi("iqn.2026-11.test:b", "23d000000001")
