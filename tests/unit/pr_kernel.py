@@ -18,6 +18,7 @@ INCLUDES = [f"-I{REPO}/tests/unit/kernel", f"-I{REPO}/kmod/include", f"-I{REPO}/
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wmissing-prototypes"]
 
 NOBODY = 0xFFFFFFFF
+TRAILER = 12  # bytes at the end of a record
 PREEMPTED, RELEASED, UNREGISTERED, ABORT, GONE = (1 << n for n in range(5))
 CONFLICT, CHECK = 1, 2
 
@@ -191,6 +192,25 @@ def wire(command: Command) -> tuple[bytes, bytes]:
             data += len(ids).to_bytes(4, "big") + ids
     kind = command.scope << 4 | command.type
     return bytes([0x5F, command.action, kind, 0, 0]) + len(data).to_bytes(4, "big") + b"\0", data
+
+
+def resealed(record: bytes, at: int, new: bytes) -> bytes:
+    """A change of a record by somebody who can compute."""
+    changed = bytearray(record)
+    changed[at : at + len(new)] = new
+    changed[24:28] = crc(bytes(changed[:24]))
+    body = bytes(changed[:-TRAILER])
+    return body + crc(body) + bytes(changed[-8:])
+
+
+def crc(data: bytes) -> bytes:
+    """CRC-32C, bit by bit."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return (value ^ 0xFFFFFFFF).to_bytes(4, "big")
 
 
 class Kernel:

@@ -15,12 +15,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.model.pr import Action, Command, Sense
+from tests.model.pr import Action, Command, Nexus, Sense
 from tests.model.transport_id import FIBRE_CHANNEL, SAS, SRP, fixed, iscsi, parse, refusal
-from tests.unit.pr_kernel import INCLUDES, REPO, SOURCES, WARNINGS, Kernel, wire
+from tests.unit.pr_kernel import (
+    INCLUDES,
+    REPO,
+    SOURCES,
+    WARNINGS,
+    Kernel,
+    State,
+    resealed,
+    to_nexus,
+    wire,
+)
 
 SEED = int(os.environ.get("SCST_SEED", "20261126"))
 INPUTS = int(os.environ.get("SCST_PR_INPUTS", "30000"))
+NONE, WHOLE, TORN, DAMAGED, NEWER = range(5)
 LIKELY = (0, 1, 4, 5, 0x2C, 0x45, 0xFF)
 LENGTHS = (*range(64), 100, 244, 248, 252, 255, 256, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 28, 2**32 - 1)
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
@@ -195,6 +206,46 @@ def test_more_than_there_may_be(driver: Path) -> None:
         inputs.append(cdb + data)
     seen = compare(driver, inputs)
     assert (seen["taken"], seen["refused 055504"]) == (2, 2)
+
+
+def verdicts(driver: Path, inputs: list[bytes]) -> list[int]:
+    """What the driver says of records."""
+    return [int(line.partition(" record ")[2].split()[0]) for line in run(driver, inputs)]
+
+
+def test_records(driver: Path, kernel: Kernel) -> None:
+    """Cut off, or with a lie and a right checksum: nothing is read or written behind anything."""
+    record = kernel.encode(state_of(30), 1, b"owner")
+    assert verdicts(driver, [record, record + bytes(5)]) == [WHOLE, WHOLE]
+    assert set(verdicts(driver, [record[:size] for size in range(1, len(record))])) == {TORN}
+    inputs = list(lies(record))
+    seen = Counter(verdicts(driver, inputs))
+    print(f"\n{len(inputs)} records that lie: {dict(seen)}")
+    assert seen[DAMAGED] > 100
+    assert seen[NONE] == 0
+
+
+def lies(record: bytes) -> Iterator[bytes]:
+    """A record of 30 registrants with another length or number somewhere."""
+    first = 44 + 8 + 10
+    for at, size in ((12, 4), (32, 4), (36, 4), (42, 2), *((first + n * 36, 2) for n in range(30))):
+        was = int.from_bytes(record[at : at + size], "big")
+        for lie in sorted({was + n for n in (-36, -12, -4, -1, 1, 4, 8, 12, 36)} | set(LENGTHS)):
+            if 0 <= lie < 1 << 8 * size and lie != was:
+                yield resealed(record, at, lie.to_bytes(size, "big"))
+    for number in range(1, 30):
+        fewer = resealed(record, 32, number.to_bytes(4, "big"))
+        rest = 24 + 36 * (30 - number)
+        yield resealed(fewer, first + (number - 1) * 36, rest.to_bytes(2, "big"))
+
+
+def state_of(number: int) -> State:
+    """So many registrants with TransportIDs of one length."""
+    state = State(number)
+    state.head.nr = number
+    for n, entry in enumerate(state.registrants):
+        entry.key, entry.nexus = n + 1, to_nexus(Nexus(IDS[0], n))
+    return state
 
 
 def test_spellings_of_one_port() -> None:

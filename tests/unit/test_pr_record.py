@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from tests.model.pr import Nexus, Type
 from tests.model.transport_id import FIBRE_CHANNEL, SAS, SRP, fixed, iscsi
 from tests.unit import pr_kernel
-from tests.unit.pr_kernel import Kernel, State
+from tests.unit.pr_kernel import Kernel, State, resealed
 
 NONE, WHOLE, TORN, DAMAGED, NEWER = range(5)
-HEADER, TRAILER = 28, 12
+HEADER = 28
 OWNER = b"naa.600140512345678"
 IDS = (
     fixed(FIBRE_CHANNEL, bytes(range(8))),
@@ -148,25 +148,6 @@ def test_each_bit(kernel: Kernel) -> None:
         assert info.length == 0
     print(f"\n{8 * len(record)} bits: {seen[DAMAGED]} damaged, {seen[TORN]} torn (the last 8 bytes)")
     assert seen[TORN] == 64
-
-
-def resealed(record: bytes, at: int, new: bytes) -> bytes:
-    """A change by somebody who can compute."""
-    changed = bytearray(record)
-    changed[at : at + len(new)] = new
-    changed[24:28] = crc(bytes(changed[:24]))
-    body = bytes(changed[:-TRAILER])
-    return body + crc(body) + bytes(changed[-8:])
-
-
-def crc(data: bytes) -> bytes:
-    """CRC-32C, bit by bit."""
-    value = 0xFFFFFFFF
-    for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-    return (value ^ 0xFFFFFFFF).to_bytes(4, "big")
 
 
 def test_versions(kernel: Kernel) -> None:
