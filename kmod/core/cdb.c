@@ -23,6 +23,17 @@
 #define GROUP10		0x3f
 #define GROUP		0xff
 
+/* The kernel's headers do not agree on their names. */
+#define OP_RESERVE6	0x16
+#define OP_RELEASE6	0x17
+#define OP_RESERVE10	0x56
+#define OP_RELEASE10	0x57
+
+/* Each row says what it is to reservations, and what else stops it; the gate of its class is among that. */
+#define GATES(class, gates)			\
+	.access	= SCST_ACCESS_##class,		\
+	.stops	= (gates) | SCST_STOPS_ACCESS(SCST_ACCESS_##class)
+
 /* RELADR (bit 0 of byte 1) would move the LBA: refused, it was removed with SCSI-3 */
 #define MASK_RW10(opcode) { opcode, 0xfe, ALL4, GROUP10, ALL2, CONTROL }
 #define MASK_RW12(opcode) { opcode, 0xff, ALL4, ALL4, GROUP, CONTROL }
@@ -32,7 +43,7 @@ static const struct scst_opcode op_test_unit_ready = {
 	.name		= "TEST UNIT READY",
 	.execute	= scst_spc_test_unit_ready,
 	.cdb_len	= 6,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
+	GATES(PROBE, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM | SCST_OP_PROBE,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { TEST_UNIT_READY, LUN2, 0, 0, 0, CONTROL },
@@ -42,7 +53,7 @@ static const struct scst_opcode op_request_sense = {
 	.name		= "REQUEST SENSE",
 	.execute	= scst_spc_request_sense,
 	.cdb_len	= 6,
-	.stops		= SCST_STOPS_ALWAYS,
+	GATES(ALWAYS, SCST_STOPS_ALWAYS),
 	.dir		= DMA_FROM_DEVICE,
 	.len_at		= 4,
 	.len_size	= 1,
@@ -55,7 +66,7 @@ static const struct scst_opcode op_read6 = {
 	.execute	= scst_sbc_read,
 	.cdb_len	= 6,
 	.format		= SCST_CDB_RW6,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= { READ_6, 0xff, ALL2, 0xff, CONTROL },
@@ -67,7 +78,7 @@ static const struct scst_opcode op_write6 = {
 	.execute	= scst_sbc_write,
 	.cdb_len	= 6,
 	.format		= SCST_CDB_RW6,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= { WRITE_6, 0xff, ALL2, 0xff, CONTROL },
@@ -77,7 +88,7 @@ static const struct scst_opcode op_inquiry = {
 	.name		= "INQUIRY",
 	.execute	= scst_spc_inquiry,
 	.cdb_len	= 6,
-	.stops		= SCST_STOPS_ALWAYS,
+	GATES(ALWAYS, SCST_STOPS_ALWAYS),
 	.dir		= DMA_FROM_DEVICE,
 	.len_at		= 3,
 	.len_size	= 2,
@@ -89,7 +100,7 @@ static const struct scst_opcode op_mode_select6 = {
 	.prepare	= scst_mode_prepare_select,
 	.execute	= scst_mode_select,
 	.cdb_len	= 6,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_PARKED,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_PARKED),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_TO_DEVICE,
 	.len_at		= 4,
@@ -101,7 +112,7 @@ static const struct scst_opcode op_mode_sense6 = {
 	.name		= "MODE SENSE(6)",
 	.execute	= scst_mode_sense,
 	.cdb_len	= 6,
-	.stops		= SCST_STOPS_UA,
+	GATES(READ, SCST_STOPS_UA),
 	.dir		= DMA_FROM_DEVICE,
 	.len_at		= 4,
 	.len_size	= 1,
@@ -113,7 +124,7 @@ static const struct scst_opcode op_start_stop = {
 	.prepare	= scst_sbc_prepare_start_stop,
 	.execute	= scst_sbc_start_stop,
 	.cdb_len	= 6,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_PARKED,
+	GATES(START_STOP, SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_PARKED),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { START_STOP, LUN2 | 0x01, 0, 0x0f, 0xf7, CONTROL },
@@ -124,7 +135,7 @@ static const struct scst_opcode op_read_capacity10 = {
 	.prepare	= scst_sbc_prepare_capacity,
 	.execute	= scst_sbc_read_capacity10,
 	.cdb_len	= 10,
-	.stops		= SCST_STOPS_UA | BIT_ULL(SCST_GATE_STOPPED),
+	GATES(ALWAYS, SCST_STOPS_UA | BIT_ULL(SCST_GATE_STOPPED)),
 	.fixed_len	= 8,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= { READ_CAPACITY, LUN2, ALL4, 0, 0, 0x01, CONTROL },
@@ -136,7 +147,7 @@ static const struct scst_opcode op_read10 = {
 	.execute	= scst_sbc_read,
 	.cdb_len	= 10,
 	.format		= SCST_CDB_RW10,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= MASK_RW10(READ_10),
@@ -148,7 +159,7 @@ static const struct scst_opcode op_write10 = {
 	.execute	= scst_sbc_write,
 	.cdb_len	= 10,
 	.format		= SCST_CDB_RW10,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW10(WRITE_10),
@@ -160,7 +171,7 @@ static const struct scst_opcode op_verify10 = {
 	.execute	= scst_sbc_verify,
 	.cdb_len	= 10,
 	.format		= SCST_CDB_RW10,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW10(VERIFY),
@@ -172,7 +183,7 @@ static const struct scst_opcode op_sync10 = {
 	.execute	= scst_sbc_sync,
 	.cdb_len	= 10,
 	.format		= SCST_CDB_RW10,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { SYNCHRONIZE_CACHE, LUN2 | 0x06, ALL4, GROUP10, ALL2, CONTROL },
@@ -183,7 +194,7 @@ static const struct scst_opcode op_mode_select10 = {
 	.prepare	= scst_mode_prepare_select,
 	.execute	= scst_mode_select,
 	.cdb_len	= 10,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_PARKED,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_PARKED),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_TO_DEVICE,
 	.len_at		= 7,
@@ -195,7 +206,7 @@ static const struct scst_opcode op_mode_sense10 = {
 	.name		= "MODE SENSE(10)",
 	.execute	= scst_mode_sense,
 	.cdb_len	= 10,
-	.stops		= SCST_STOPS_UA,
+	GATES(READ, SCST_STOPS_UA),
 	.dir		= DMA_FROM_DEVICE,
 	.len_at		= 7,
 	.len_size	= 2,
@@ -208,7 +219,7 @@ static const struct scst_opcode op_read16 = {
 	.execute	= scst_sbc_read,
 	.cdb_len	= 16,
 	.format		= SCST_CDB_RW16,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= MASK_RW16(READ_16),
@@ -220,7 +231,7 @@ static const struct scst_opcode op_write16 = {
 	.execute	= scst_sbc_write,
 	.cdb_len	= 16,
 	.format		= SCST_CDB_RW16,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW16(WRITE_16),
@@ -232,7 +243,7 @@ static const struct scst_opcode op_verify16 = {
 	.execute	= scst_sbc_verify,
 	.cdb_len	= 16,
 	.format		= SCST_CDB_RW16,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW16(VERIFY_16),
@@ -244,7 +255,7 @@ static const struct scst_opcode op_sync16 = {
 	.execute	= scst_sbc_sync,
 	.cdb_len	= 16,
 	.format		= SCST_CDB_RW16,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { SYNCHRONIZE_CACHE_16, 0x06, ALL8, ALL4, GROUP10, CONTROL },
@@ -255,7 +266,7 @@ static const struct scst_opcode op_read_capacity16 = {
 	.prepare	= scst_sbc_prepare_capacity,
 	.execute	= scst_sbc_read_capacity16,
 	.cdb_len	= 16,
-	.stops		= SCST_STOPS_UA | BIT_ULL(SCST_GATE_STOPPED),
+	GATES(ALWAYS, SCST_STOPS_UA | BIT_ULL(SCST_GATE_STOPPED)),
 	.dir		= DMA_FROM_DEVICE,
 	.len_at		= 10,
 	.len_size	= 4,
@@ -267,7 +278,7 @@ static const struct scst_opcode op_get_lba_status16 = {
 	.prepare	= scst_thin_prepare_status,
 	.execute	= scst_thin_status,
 	.cdb_len	= 16,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM | SCST_OP_THIN,
 	.dir		= DMA_FROM_DEVICE,
 	.len_at		= 10,
@@ -294,7 +305,7 @@ static const struct scst_opcode op_write_same10 = {
 	.execute	= scst_sbc_write_same,
 	.cdb_len	= 10,
 	.format		= SCST_CDB_RW10,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= { WRITE_SAME, 0x08, ALL4, GROUP10, ALL2, CONTROL },
@@ -305,7 +316,7 @@ static const struct scst_opcode op_unmap = {
 	.prepare	= scst_thin_prepare_unmap,
 	.execute	= scst_thin_unmap,
 	.cdb_len	= 10,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_THIN,
 	.dir		= DMA_TO_DEVICE,
 	.len_at		= 7,
@@ -319,7 +330,7 @@ static const struct scst_opcode op_write_same16 = {
 	.execute	= scst_sbc_write_same,
 	.cdb_len	= 16,
 	.format		= SCST_CDB_RW16,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= { WRITE_SAME_16, 0x09, ALL8, ALL4, GROUP10, CONTROL },
@@ -330,7 +341,7 @@ static const struct scst_opcode op_report_luns = {
 	.prepare	= scst_spc_prepare_report_luns,
 	.execute	= scst_spc_report_luns,
 	.cdb_len	= 12,
-	.stops		= SCST_STOPS_ALWAYS,
+	GATES(ALWAYS, SCST_STOPS_ALWAYS),
 	.dir		= DMA_FROM_DEVICE,
 	.len_at		= 6,
 	.len_size	= 4,
@@ -343,7 +354,7 @@ static const struct scst_opcode op_read12 = {
 	.execute	= scst_sbc_read,
 	.cdb_len	= 12,
 	.format		= SCST_CDB_RW12,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_MEDIUM,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= MASK_RW12(READ_12),
@@ -355,10 +366,233 @@ static const struct scst_opcode op_write12 = {
 	.execute	= scst_sbc_write,
 	.cdb_len	= 12,
 	.format		= SCST_CDB_RW12,
-	.stops		= SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW12(WRITE_12),
+};
+
+/* Extents and third parties are refused; what identified a reservation of extents is not looked at (SPC-2 7.21). */
+static const struct scst_opcode op_reserve6 = {
+	.name		= "RESERVE(6)",
+	.execute	= scst_reserve,
+	.cdb_len	= 6,
+	GATES(RESERVE, SCST_STOPS_UA | SCST_STOPS_READER),
+	.dir		= DMA_NONE,
+	.cdb_mask	= { OP_RESERVE6, LUN2, 0xff, 0, 0, CONTROL },
+};
+
+static const struct scst_opcode op_release6 = {
+	.name		= "RELEASE(6)",
+	.execute	= scst_release,
+	.cdb_len	= 6,
+	GATES(RELEASE, SCST_STOPS_UA),
+	.dir		= DMA_NONE,
+	.cdb_mask	= { OP_RELEASE6, LUN2, 0xff, 0, 0, CONTROL },
+};
+
+static const struct scst_opcode op_reserve10 = {
+	.name		= "RESERVE(10)",
+	.execute	= scst_reserve,
+	.cdb_len	= 10,
+	GATES(RESERVE, SCST_STOPS_UA | SCST_STOPS_READER),
+	.dir		= DMA_NONE,
+	.cdb_mask	= { OP_RESERVE10, LUN2, 0xff, 0, 0, 0, 0, 0, 0, CONTROL },
+};
+
+static const struct scst_opcode op_release10 = {
+	.name		= "RELEASE(10)",
+	.execute	= scst_release,
+	.cdb_len	= 10,
+	GATES(RELEASE, SCST_STOPS_UA),
+	.dir		= DMA_NONE,
+	.cdb_mask	= { OP_RELEASE10, LUN2, 0xff, 0, 0, 0, 0, 0, 0, CONTROL },
+};
+
+/* What is reserved, or obsolete, is not looked at, as in the parameter list: see scst_pr_parse(). */
+static const struct scst_opcode op_read_keys = {
+	.name		= "READ KEYS",
+	.execute	= scst_pr_execute_in,
+	.cdb_len	= 10,
+	GATES(PR_IN, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 7,
+	.len_size	= 2,
+	.cdb_mask	= { PERSISTENT_RESERVE_IN, 0xff, 0, 0, 0, 0, 0, ALL2, CONTROL },
+};
+
+static const struct scst_opcode op_read_reservation = {
+	.name		= "READ RESERVATION",
+	.execute	= scst_pr_execute_in,
+	.cdb_len	= 10,
+	GATES(PR_IN, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 7,
+	.len_size	= 2,
+	.cdb_mask	= { PERSISTENT_RESERVE_IN, 0xff, 0, 0, 0, 0, 0, ALL2, CONTROL },
+};
+
+static const struct scst_opcode op_report_capabilities = {
+	.name		= "REPORT CAPABILITIES",
+	.execute	= scst_pr_execute_in,
+	.cdb_len	= 10,
+	GATES(PR_IN, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 7,
+	.len_size	= 2,
+	.cdb_mask	= { PERSISTENT_RESERVE_IN, 0xff, 0, 0, 0, 0, 0, ALL2, CONTROL },
+};
+
+static const struct scst_opcode op_read_full_status = {
+	.name		= "READ FULL STATUS",
+	.execute	= scst_pr_execute_in,
+	.cdb_len	= 10,
+	GATES(PR_IN, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 7,
+	.len_size	= 2,
+	.cdb_mask	= { PERSISTENT_RESERVE_IN, 0xff, 0, 0, 0, 0, 0, ALL2, CONTROL },
+};
+
+static const struct scst_opcode *const scst_ops_pr_in[] = {
+	&op_read_keys,
+	&op_read_reservation,
+	&op_report_capabilities,
+	&op_read_full_status,
+};
+
+static const struct scst_opcode op_persistent_reserve_in = {
+	.name		= "PERSISTENT RESERVE IN",
+	.cdb_len	= 10,
+	.sa		= scst_ops_pr_in,
+	.nr_sa		= ARRAY_SIZE(scst_ops_pr_in),
+};
+
+static const struct scst_opcode op_pr_register = {
+	.name		= "REGISTER",
+	.prepare	= scst_pr_prepare_out,
+	.execute	= scst_pr_execute_out,
+	.cdb_len	= 10,
+	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 5,
+	.len_size	= 4,
+	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+};
+
+static const struct scst_opcode op_pr_reserve = {
+	.name		= "RESERVE",
+	.prepare	= scst_pr_prepare_out,
+	.execute	= scst_pr_execute_out,
+	.cdb_len	= 10,
+	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 5,
+	.len_size	= 4,
+	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+};
+
+static const struct scst_opcode op_pr_release = {
+	.name		= "RELEASE",
+	.prepare	= scst_pr_prepare_out,
+	.execute	= scst_pr_execute_out,
+	.cdb_len	= 10,
+	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 5,
+	.len_size	= 4,
+	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+};
+
+static const struct scst_opcode op_pr_clear = {
+	.name		= "CLEAR",
+	.prepare	= scst_pr_prepare_out,
+	.execute	= scst_pr_execute_out,
+	.cdb_len	= 10,
+	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 5,
+	.len_size	= 4,
+	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+};
+
+static const struct scst_opcode op_pr_preempt = {
+	.name		= "PREEMPT",
+	.prepare	= scst_pr_prepare_out,
+	.execute	= scst_pr_execute_out,
+	.cdb_len	= 10,
+	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 5,
+	.len_size	= 4,
+	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+};
+
+static const struct scst_opcode op_pr_preempt_abort = {
+	.name		= "PREEMPT AND ABORT",
+	.prepare	= scst_pr_prepare_out,
+	.execute	= scst_pr_execute_out,
+	.cdb_len	= 10,
+	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 5,
+	.len_size	= 4,
+	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+};
+
+static const struct scst_opcode op_pr_register_ignore = {
+	.name		= "REGISTER AND IGNORE EXISTING KEY",
+	.prepare	= scst_pr_prepare_out,
+	.execute	= scst_pr_execute_out,
+	.cdb_len	= 10,
+	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 5,
+	.len_size	= 4,
+	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+};
+
+static const struct scst_opcode op_pr_register_move = {
+	.name		= "REGISTER AND MOVE",
+	.prepare	= scst_pr_prepare_out,
+	.execute	= scst_pr_execute_out,
+	.cdb_len	= 10,
+	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 5,
+	.len_size	= 4,
+	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+};
+
+static const struct scst_opcode op_pr_replace_lost = {
+	.name		= "REPLACE LOST RESERVATION",
+	.prepare	= scst_pr_prepare_out,
+	.execute	= scst_pr_execute_out,
+	.cdb_len	= 10,
+	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 5,
+	.len_size	= 4,
+	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+};
+
+static const struct scst_opcode *const scst_ops_pr_out[SCST_PR_ACTIONS] = {
+	[SCST_PR_REGISTER] = &op_pr_register,
+	[SCST_PR_RESERVE] = &op_pr_reserve,
+	[SCST_PR_RELEASE] = &op_pr_release,
+	[SCST_PR_CLEAR] = &op_pr_clear,
+	[SCST_PR_PREEMPT] = &op_pr_preempt,
+	[SCST_PR_PREEMPT_AND_ABORT] = &op_pr_preempt_abort,
+	[SCST_PR_REGISTER_AND_IGNORE] = &op_pr_register_ignore,
+	[SCST_PR_REGISTER_AND_MOVE] = &op_pr_register_move,
+	[SCST_PR_REPLACE_LOST] = &op_pr_replace_lost,
+};
+
+static const struct scst_opcode op_persistent_reserve_out = {
+	.name		= "PERSISTENT RESERVE OUT",
+	.cdb_len	= 10,
+	.sa		= scst_ops_pr_out,
+	.nr_sa		= ARRAY_SIZE(scst_ops_pr_out),
 };
 
 /* Block devices (SBC-3). */
@@ -369,6 +603,8 @@ static const struct scst_op_table scst_ops_sbc = { .row = {
 	[WRITE_6]		= &op_write6,
 	[INQUIRY]		= &op_inquiry,
 	[MODE_SELECT]		= &op_mode_select6,
+	[OP_RESERVE6]		= &op_reserve6,
+	[OP_RELEASE6]		= &op_release6,
 	[MODE_SENSE]		= &op_mode_sense6,
 	[START_STOP]		= &op_start_stop,
 	[READ_CAPACITY]		= &op_read_capacity10,
@@ -379,7 +615,11 @@ static const struct scst_op_table scst_ops_sbc = { .row = {
 	[WRITE_SAME]		= &op_write_same10,
 	[UNMAP]			= &op_unmap,
 	[MODE_SELECT_10]	= &op_mode_select10,
+	[OP_RESERVE10]		= &op_reserve10,
+	[OP_RELEASE10]		= &op_release10,
 	[MODE_SENSE_10]		= &op_mode_sense10,
+	[PERSISTENT_RESERVE_IN]	= &op_persistent_reserve_in,
+	[PERSISTENT_RESERVE_OUT] = &op_persistent_reserve_out,
 	[READ_16]		= &op_read16,
 	[WRITE_16]		= &op_write16,
 	[VERIFY_16]		= &op_verify16,

@@ -378,6 +378,25 @@ void scst_cmd_to_thread(struct scst_cmd *cmd, void (*fn)(struct scst_job *job))
 		scst_device_defer(cmd->dev, &cmd->job, fn);
 }
 
+/* Go on with a command on threads that are not for the back end.  As scst_cmd_to_thread(); it need not be pinned. */
+void scst_cmd_to_threads_of(struct scst_cmd *cmd, struct scst_threads *threads, void (*fn)(struct scst_job *job))
+{
+	if (!scst_cmd_queue(cmd))
+		return;
+	cmd->job.fn = fn;
+	scst_threads_add(threads, &cmd->job);
+}
+
+/* ... and after those that are in the line already. */
+void scst_cmd_to_line(struct scst_cmd *cmd, struct scst_line *line, struct scst_threads *threads,
+		      void (*fn)(struct scst_job *job))
+{
+	if (!scst_cmd_queue(cmd))
+		return;
+	cmd->job.fn = fn;
+	scst_line_add(line, threads, &cmd->job);
+}
+
 /* Threads would only wait for each other; not so where a write waits for the medium. */
 static bool scst_cmd_in_line(const struct scst_cmd *cmd)
 {
@@ -386,12 +405,10 @@ static bool scst_cmd_in_line(const struct scst_cmd *cmd)
 
 static void scst_cmd_execute_later(struct scst_cmd *cmd)
 {
-	if (!scst_cmd_in_line(cmd)) {
+	if (scst_cmd_in_line(cmd))
+		scst_cmd_to_line(cmd, &cmd->dev->writes, &cmd->dev->threads, scst_cmd_execute_job);
+	else
 		scst_cmd_to_thread(cmd, scst_cmd_execute_job);
-	} else if (scst_cmd_queue(cmd)) {
-		cmd->job.fn = scst_cmd_execute_job;
-		scst_line_add(&cmd->dev->writes, &cmd->dev->threads, &cmd->job);
-	}
 }
 
 /**
@@ -569,21 +586,22 @@ static noinline void scst_cmd_refuse(struct scst_cmd *cmd, int reserved)
 /* False: the command has been answered. */
 static noinline bool scst_cmd_gates(struct scst_cmd *cmd)
 {
-	unsigned int gate;
-	u32 sense;
+	struct scst_stop stop;
 
 	/* A unit attention is not for a command whose answer nobody reads. */
 	if (scst_cmd_aborted(cmd)) {
 		scst_cmd_respond(cmd);
 		return false;
 	}
-	sense = scst_gate_take(cmd->nexus, cmd->op, &gate);
-	if (!sense)
+	if (!scst_gate_take(cmd, &stop))
 		return true;
-	trace_scst_cmd_stop(cmd, gate);
-	scst_cmd_sense(cmd, sense);
+	trace_scst_cmd_stop(cmd, stop.gate);
+	if (stop.status == SAM_STAT_RESERVATION_CONFLICT)
+		scst_cmd_conflict(cmd);
+	else if (stop.sense)
+		scst_cmd_sense(cmd, stop.sense);
 	/* That of an earlier command (SPC-4 4.5.5). */
-	if (gate == SCST_GATE_WRITE_LOST)
+	if (stop.gate == SCST_GATE_WRITE_LOST)
 		scst_cmd_sense_deferred(cmd);
 	scst_cmd_respond(cmd);
 	return false;

@@ -277,6 +277,59 @@ int scst_session_attach(struct scst_session *sess)
 	return ret;
 }
 
+/* --- target ports of a device ---------------------------------------------------------------- */
+
+static bool scst_access_maps(const struct scst_access *access, const struct scst_device *dev)
+{
+	u32 i;
+
+	if (access->default_set && scst_lunset_has(access->default_set, dev))
+		return true;
+	for (i = 0; i < access->nr_groups; i++)
+		if (access->group[i].set && scst_lunset_has(access->group[i].set, dev))
+			return true;
+	return false;
+}
+
+static u32 scst_targets_count(void)
+{
+	const struct scst_target *tgt;
+	u32 nr = 0;
+
+	list_for_each_entry(tgt, &scst_targets, entry)
+		nr++;
+	return nr;
+}
+
+/**
+ * scst_device_ports() - the target ports that a device can be reached by
+ * @dev: the device
+ * @ports: where to put the array of them; freed by the caller with kvfree()
+ *
+ * Process context, takes scst_config_mutex.  Of all targets that have it for anybody, in the access in force.
+ *
+ * Return: how many, or -ENOMEM.
+ */
+int scst_device_ports(const struct scst_device *dev, struct scst_pr_port **ports)
+{
+	const struct scst_target *tgt;
+	int nr = 0;
+
+	mutex_lock(&scst_config_mutex);
+	*ports = kvmalloc_array(scst_targets_count() + 1, sizeof(**ports), GFP_KERNEL);
+	if (!*ports)
+		nr = -ENOMEM;
+	list_for_each_entry(tgt, &scst_targets, entry) {
+		if (!*ports || !tgt->access || !scst_access_maps(tgt->access, dev))
+			continue;
+		(*ports)[nr++] = (struct scst_pr_port){
+			.id = READ_ONCE(tgt->rel_tgt_id), .protocol = tgt->driver->protocol,
+		};
+	}
+	mutex_unlock(&scst_config_mutex);
+	return nr;
+}
+
 /* --- publication -------------------------------------------------------------------------------- */
 
 static void scst_target_discard(struct scst_target *tgt)

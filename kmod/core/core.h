@@ -5,7 +5,8 @@
  * Lock order, outermost first:
  *   target->lock, device->settings_lock	states and settings
  *   scst_config_mutex	wanted and published access, lists of targets, sessions and devices
- *   device->nexus_lock	(spinlock, softirq-safe) the device's list of nexuses
+ *   device->pr_lock	who replaces the persistent reservation; tells all nexuses within
+ *   device->nexus_lock	(spinlock, softirq-safe) the device's list of nexuses, and what reservations make of their gates
  *   the lock of tmf.c	(spinlock, interrupts off) who waits for the end of which commands
  *   a session's slots	(one bit each, interrupts off) commands that task management may have to find; who reads debugfs takes it alone
  * configfs calls mkdir and rmdir under its subsystem mutex, outside all of these.  None is held across a wait for a back
@@ -31,6 +32,7 @@
 #include "scst_target.h"
 #include "compat.h"
 #include "acl.h"
+#include "pr-state.h"
 #include "spelling.h"
 #include "transport-id.h"
 
@@ -65,7 +67,7 @@ enum scst_op_flag {
  * @prepare: pure: checks the rest of the CDB against the device, sets what execute() needs; false: refused, status and
  *	sense data are set.  Optional for SCST_CDB_PLAIN.
  * @execute: answers, or hands to the device handler.  All data-out is there.
- * @stops: gates that stop it (gate.c), unit attentions included
+ * @stops: gates that stop it (gate.c), unit attentions included, and that of its class
  * @cdb_len: length of the CDB in bytes
  * @format: where LBA and length are
  * @flags: enum scst_op_flag
@@ -74,6 +76,7 @@ enum scst_op_flag {
  * @len_size: bytes in that field; 0: there is none, and @fixed_len bytes of data
  * @sa: rows by service action (byte 1, bits 0-4; in 32-byte CDBs bytes 8 and 9); @nr_sa of them
  * @cdb_mask: CDB usage: bits a command may set, per byte (SPC-4 6.35.3)
+ * @access: enum scst_op_access: what reservations see in it; looked at only when the command is stopped
  */
 struct scst_opcode {
 	const char *name;
@@ -90,6 +93,7 @@ struct scst_opcode {
 	u8 nr_sa;
 	const struct scst_opcode *const *sa;
 	u8 cdb_mask[SCST_MAX_CDB];
+	u8 access;
 };
 
 /* The commands of a device type. */
@@ -162,6 +166,7 @@ static inline int scst_cdb_reserved_bit(const struct scst_opcode *op, const u8 *
 unsigned int scst_sense_build(u8 *buf, bool descriptor, u32 sense);
 void scst_cmd_sense(struct scst_cmd *cmd, u32 sense);
 void scst_cmd_sense_info(struct scst_cmd *cmd, u32 sense, u64 information);
+void scst_cmd_conflict(struct scst_cmd *cmd);
 void scst_cmd_invalid_cdb(struct scst_cmd *cmd, unsigned int byte, int bit);
 void scst_cmd_invalid_list(struct scst_cmd *cmd, unsigned int byte, int bit);
 void scst_cmd_sense_list(struct scst_cmd *cmd, u32 sense, unsigned int byte, int bit);
@@ -201,6 +206,9 @@ void scst_cmd_reply(struct scst_cmd *cmd, const void *data, unsigned int len);
 void scst_cmd_fetch(struct scst_cmd *cmd, void *buf, unsigned int len);
 void scst_cmd_to_handler(struct scst_cmd *cmd, enum scst_action action);
 void scst_cmd_to_thread(struct scst_cmd *cmd, void (*fn)(struct scst_job *job));
+void scst_cmd_to_threads_of(struct scst_cmd *cmd, struct scst_threads *threads, void (*fn)(struct scst_job *job));
+void scst_cmd_to_line(struct scst_cmd *cmd, struct scst_line *line, struct scst_threads *threads,
+		      void (*fn)(struct scst_job *job));
 void scst_cmd_finish(struct scst_cmd *cmd);
 void scst_target_setup_commands(struct scst_target *tgt);
 
@@ -391,6 +399,7 @@ bool scst_tmf_ended(struct scst_cmd *cmd);
 void scst_abort_session(struct scst_session *sess);
 void scst_abort_nexus(struct scst_nexus *nexus);
 void scst_await_writes(struct scst_wait *wait, struct scst_nexus *nexus, bool abort);
+void scst_await_fenced(struct scst_wait *wait, struct scst_nexus *nexus, const struct scst_cmd *by, bool abort);
 
 /* --- lun.c: views and nexuses ---------------------------------------------------------- */
 
@@ -415,6 +424,7 @@ struct scst_nexus {
 	errseq_t wb_since;		/* errors of writing back up to here are known to the initiator */
 	u64 cookie;			/* never used twice */
 	u32 lun;
+	u16 access;			/* what reservations make of it: scst_access_update(); written under dev->nexus_lock */
 	bool carried;			/* also in the view being prepared; config mutex */
 	bool mode_changed;		/* read_only differs in the view being prepared */
 	struct list_head dev_entry;
@@ -516,6 +526,7 @@ struct scst_lunset {
 	struct scst_lunset_entry entry[] __counted_by(nr);
 };
 
+bool scst_lunset_has(const struct scst_lunset *set, const struct scst_device *dev);
 void scst_lunset_put(struct scst_lunset *set);
 struct scst_lunset *scst_lunset_get(struct scst_lunset *set);
 int scst_access_changed(struct scst_target *tgt);
@@ -526,6 +537,7 @@ bool scst_autocommit(void);
 bool scst_staged(void);
 u64 scst_generation(void);
 int scst_session_attach(struct scst_session *sess);
+int scst_device_ports(const struct scst_device *dev, struct scst_pr_port **ports);
 void scst_access_free(struct scst_target *tgt);
 
 /* --- settle.c: from when on nothing of an older generation is alive ------------------------- */
@@ -547,14 +559,28 @@ enum scst_ua {
 	SCST_UA_LUNS_CHANGED,
 	SCST_UA_CAPACITY_CHANGED,
 	SCST_UA_MODE_CHANGED,
+	SCST_UA_RESERVATIONS_PREEMPTED,
+	SCST_UA_RESERVATIONS_RELEASED,
+	SCST_UA_REGISTRATIONS_PREEMPTED,
 	SCST_UA_INQUIRY_CHANGED,
 	SCST_UA_NR,
 };
 
-/* Gates, in order of precedence, in the upper half of the same word. */
+/*
+ * Gates, in order of precedence, in the upper half of the same word.  RESERVATION CONFLICT goes before unit attentions,
+ * which REVOKED does not (SAM-5: status precedence).
+ */
 enum scst_gate {
 	SCST_GATE_REVOKED	= 32,	/* no view shows the nexus any more */
-	SCST_GATE_READ_ONLY,		/* the mapping is read-only */
+	SCST_GATE_ACCESS,		/* reservations: one gate for each class of commands, which is added */
+	SCST_GATE_PROBE		= SCST_GATE_ACCESS + SCST_ACCESS_PROBE,
+	SCST_GATE_READ		= SCST_GATE_ACCESS + SCST_ACCESS_READ,
+	SCST_GATE_WRITE		= SCST_GATE_ACCESS + SCST_ACCESS_WRITE,
+	SCST_GATE_PR_IN		= SCST_GATE_ACCESS + SCST_ACCESS_PR_IN,
+	SCST_GATE_PR_OUT	= SCST_GATE_ACCESS + SCST_ACCESS_PR_OUT,
+	SCST_GATE_RESERVE	= SCST_GATE_ACCESS + SCST_ACCESS_RESERVE,
+	SCST_GATE_RELEASE	= SCST_GATE_ACCESS + SCST_ACCESS_RELEASE,
+	SCST_GATE_READ_ONLY	= SCST_GATE_ACCESS + SCST_ACCESS_NR,	/* the mapping is read-only */
 	SCST_GATE_WRITE_PROTECT,	/* the device is, or software write protection is on */
 	SCST_GATE_WRITE_LOST,		/* something acknowledged could not be kept: told once */
 	SCST_GATE_PARKED,		/* the backing is not open */
@@ -569,7 +595,27 @@ enum scst_gate {
 #define SCST_STOPS_PARKED	(BIT_ULL(SCST_GATE_WRITE_LOST) | BIT_ULL(SCST_GATE_PARKED))
 #define SCST_STOPS_MEDIUM	(SCST_STOPS_PARKED | BIT_ULL(SCST_GATE_STOPPED))
 
-u32 scst_gate_take(struct scst_nexus *nexus, const struct scst_opcode *op, unsigned int *gate);
+/* All gates of reservations; that of a class is never closed for SCST_ACCESS_ALWAYS. */
+#define SCST_STOPS_RESERVED	GENMASK_ULL(SCST_GATE_READ_ONLY - 1, SCST_GATE_ACCESS)
+
+/* That of the class of a row.  Where the class is in the CDB it may be that of a write: scst_access_of(). */
+#define SCST_STOPS_ACCESS(access)								\
+	((access) == SCST_ACCESS_ALWAYS ? 0 :							\
+	 BIT_ULL(SCST_GATE_ACCESS + ((access) < SCST_ACCESS_NR ? (access) : SCST_ACCESS_WRITE)))
+
+/**
+ * struct scst_stop - what is said instead of running a command
+ * @gate: what stops it: enum scst_gate, or enum scst_ua
+ * @status: SAM status
+ * @sense: of CHECK CONDITION
+ */
+struct scst_stop {
+	unsigned int gate;
+	u8 status;
+	u32 sense;
+};
+
+bool scst_gate_take(const struct scst_cmd *cmd, struct scst_stop *stop);
 u32 scst_ua_take(struct scst_nexus *nexus);
 void scst_gate_device(struct scst_device *dev, enum scst_gate gate, bool closed);
 void scst_gate_write_lost(struct scst_device *dev);
@@ -577,6 +623,26 @@ void scst_ua_luns_changed(struct scst_session *sess, const struct scst_view *vie
 void scst_ua_luns_reported(struct scst_session *sess);
 void scst_ua_device(struct scst_device *dev, enum scst_ua ua, const struct scst_nexus *except);
 void scst_ua_session(struct scst_session *sess, enum scst_ua ua);
+
+/* --- reserve.c: reservations, and what they make of nexuses ------------------------------------ */
+
+void scst_reserve_who(struct scst_pr_nexus *who, const struct scst_session *sess);
+const struct scst_pr *scst_reserve_persistent(const struct scst_device *dev);
+enum scst_access_answer scst_access_now(const struct scst_nexus *nexus, enum scst_op_access access);
+u32 scst_access_update(struct scst_nexus *nexus);
+void scst_reserve_end(struct scst_device *dev, const struct scst_nexus *nexus);
+void scst_reserve_end_session(struct scst_session *sess);
+void scst_reserve(struct scst_cmd *cmd);
+void scst_release(struct scst_cmd *cmd);
+
+/* --- pr.c: PERSISTENT RESERVE IN and OUT --------------------------------------------------------- */
+
+void scst_pr_setup(struct scst_device *dev);
+void scst_pr_forget(struct scst_device *dev);
+void scst_pr_free(struct scst_device *dev);
+bool scst_pr_prepare_out(struct scst_cmd *cmd);
+void scst_pr_execute_out(struct scst_cmd *cmd);
+void scst_pr_execute_in(struct scst_cmd *cmd);
 
 /* --- threads.c: threads that come when there is work ----------------------------------------- */
 

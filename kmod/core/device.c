@@ -117,6 +117,7 @@ static void scst_device_free_work(struct work_struct *work)
 
 	/* The job that dropped the last reference may still be returning. */
 	scst_threads_stop(&dev->threads);
+	scst_pr_free(dev);
 	if (handler->free)
 		handler->free(dev);
 	scst_device_free_texts(dev);
@@ -625,6 +626,7 @@ static void scst_device_reset(struct scst_device *dev)
 	dev->size_asked = 0;
 	dev->shrink_ok = false;
 	memset(&dev->geo, 0, sizeof(dev->geo));
+	scst_pr_forget(dev);
 	scst_gate_device(dev, SCST_GATE_WRITE_PROTECT, dev->read_only);
 }
 
@@ -1190,6 +1192,7 @@ void scst_device_setup(struct scst_device *dev, const struct scst_handler *handl
 	scst_threads_init(&dev->threads, dev->name, SCST_DEVICE_THREADS);
 	scst_threads_near(&dev->threads);
 	scst_line_init(&dev->writes);
+	scst_pr_setup(dev);
 	atomic_inc(&scst_objects[SCST_OBJ_DEVICES]);
 }
 

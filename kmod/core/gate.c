@@ -4,6 +4,9 @@
  * setting a bit twice before it is told coalesces.  The upper half are gates, which stay closed until somebody opens them.
  * The lowest bit wins.  Commands read the word and mask it with what stops their opcode.
  *
+ * Reservations have a gate for each class of commands.  What a command ends in that finds it closed, and whether it is of
+ * the class at all, is asked for only then: scst_access_decide().
+ *
  * Gates that hold for a whole device are kept in dev->gates as well, where new nexuses find them.
  */
 #include "core.h"
@@ -22,6 +25,9 @@ static const u32 scst_gate_sense[SCST_GATE_NR] = {
 	[SCST_UA_LUNS_CHANGED]		= SCST_SENSE(UNIT_ATTENTION, 0x3f, 0x0e),
 	[SCST_UA_CAPACITY_CHANGED]	= SCST_SENSE(UNIT_ATTENTION, 0x2a, 0x09),
 	[SCST_UA_MODE_CHANGED]		= SCST_SENSE(UNIT_ATTENTION, 0x2a, 0x01),
+	[SCST_UA_RESERVATIONS_PREEMPTED] = SCST_SENSE(UNIT_ATTENTION, 0x2a, 0x03),
+	[SCST_UA_RESERVATIONS_RELEASED]	= SCST_SENSE(UNIT_ATTENTION, 0x2a, 0x04),
+	[SCST_UA_REGISTRATIONS_PREEMPTED] = SCST_SENSE(UNIT_ATTENTION, 0x2a, 0x05),
 	[SCST_GATE_REVOKED]		= SCST_SENSE_LUN_NOT_SUPPORTED,
 	[SCST_GATE_READ_ONLY]		= SCST_SENSE_WRITE_PROTECTED,
 	[SCST_GATE_WRITE_PROTECT]	= SCST_SENSE_WRITE_PROTECTED,
@@ -54,24 +60,72 @@ static u32 scst_gate_take_from(struct scst_nexus *nexus, u64 stops, unsigned int
 	return 0;
 }
 
+/* What the reservations say, and the gate of the command's class. */
+static enum scst_access_answer scst_gate_access(const struct scst_cmd *cmd, unsigned int *gate)
+{
+	enum scst_op_access class = scst_access_of(cmd->op->access, cmd->cdb);
+	u16 access;
+
+	*gate = SCST_GATE_ACCESS + class;
+	if (!test_bit(*gate, &cmd->nexus->gates))
+		return SCST_ACCESS_PASS;
+	/* Pairs with scst_access_update(): who finds the gate closed finds why, or that it is open by now. */
+	smp_rmb();
+	access = READ_ONCE(cmd->nexus->access);
+	return scst_access_decide(access >> 8, access & 0xff, class);
+}
+
+static struct scst_stop scst_gate_reserved(enum scst_access_answer answer, unsigned int gate)
+{
+	switch (answer) {
+	case SCST_ACCESS_CONFLICT:
+		return (struct scst_stop){ .gate = gate, .status = SAM_STAT_RESERVATION_CONFLICT };
+	case SCST_ACCESS_LOST:
+		return (struct scst_stop){ .gate = gate, .status = SAM_STAT_CHECK_CONDITION, .sense = SCST_PR_SENSE_LOST };
+	default:
+		return (struct scst_stop){ .gate = gate, .status = SAM_STAT_GOOD };
+	}
+}
+
+/* Unit attentions and gates among @stops. */
+static bool scst_gate_sense_of(const struct scst_cmd *cmd, u64 stops, struct scst_stop *stop)
+{
+	stop->sense = scst_gate_take_from(cmd->nexus, cmd->op->stops & stops, &stop->gate);
+	stop->status = SAM_STAT_CHECK_CONDITION;
+	if (stop->sense && stop->gate == SCST_GATE_PARKED && cmd->op->flags & SCST_OP_PROBE)
+		stop->sense = SCST_SENSE_UNAVAILABLE;
+	return stop->sense;
+}
+
 /**
- * scst_gate_take() - why an opcode may not run now
- * @nexus: the I_T_L nexus
- * @op: what is to run
- * @gate: set to what stops it, if anything does: enum scst_gate, or enum scst_ua
+ * scst_gate_take() - why a command may not run now
+ * @cmd: the command; it has a nexus
+ * @stop: set if something stops it: what is to be said
  *
  * Any context.  Asked whether it is ready, a parked unit says that it is not accessible now: Linux would answer "becoming
- * ready" with 100 s of waiting under the disk's lock.
+ * ready" with 100 s of waiting under the disk's lock.  RESERVATION CONFLICT has precedence over the status of a unit
+ * attention, which stays pending (SAM-5: status precedence).
  *
- * Return: the sense, or 0 if nothing stops it (any more).
+ * Return: false: nothing stops it (any more).
  */
-u32 scst_gate_take(struct scst_nexus *nexus, const struct scst_opcode *op, unsigned int *gate)
+bool scst_gate_take(const struct scst_cmd *cmd, struct scst_stop *stop)
 {
-	u32 sense = scst_gate_take_from(nexus, op->stops, gate);
+	bool revoked = test_bit(SCST_GATE_REVOKED, &cmd->nexus->gates);
+	enum scst_access_answer answer;
+	unsigned int gate;
 
-	if (sense && *gate == SCST_GATE_PARKED && op->flags & SCST_OP_PROBE)
-		return SCST_SENSE_UNAVAILABLE;
-	return sense;
+	answer = scst_gate_access(cmd, &gate);
+	if (answer == SCST_ACCESS_CONFLICT && !revoked) {
+		*stop = scst_gate_reserved(answer, gate);
+		return true;
+	}
+	if (scst_gate_sense_of(cmd, GENMASK_ULL(SCST_GATE_REVOKED, 0), stop))
+		return true;
+	if (answer == SCST_ACCESS_NOTHING || answer == SCST_ACCESS_LOST) {
+		*stop = scst_gate_reserved(answer, gate);
+		return true;
+	}
+	return scst_gate_sense_of(cmd, GENMASK_ULL(SCST_GATE_NR - 1, SCST_GATE_READ_ONLY), stop);
 }
 
 /* The most important pending unit attention, or 0.  Any context. */

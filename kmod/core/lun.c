@@ -128,8 +128,10 @@ static void scst_nexus_free(struct scst_nexus *nexus)
 {
 	struct scst_device *dev = nexus->dev;
 
+	scst_reserve_end(dev, nexus);
 	spin_lock_bh(&dev->nexus_lock);
 	list_del_rcu(&nexus->dev_entry);
+	dev->nr_nexuses--;
 	spin_unlock_bh(&dev->nexus_lock);
 	percpu_ref_exit(&nexus->ref);
 	scst_unsettled_del(nexus);
@@ -214,7 +216,10 @@ static struct scst_nexus *scst_nexus_alloc(struct scst_session *sess, struct scs
 	INIT_WORK(&nexus->free_work, scst_nexus_free_work);
 	spin_lock_bh(&dev->nexus_lock);
 	nexus->gates |= dev->gates;
+	/* Who was registered before he logged in again still is. */
+	scst_access_update(nexus);
 	list_add_tail_rcu(&nexus->dev_entry, &dev->nexuses);
+	dev->nr_nexuses++;
 	scst_nexus_begin_writing(nexus, NULL);
 	spin_unlock_bh(&dev->nexus_lock);
 	atomic_inc(&scst_objects[SCST_OBJ_NEXUSES]);
@@ -352,6 +357,7 @@ static void scst_nexus_revoke(struct scst_nexus *nexus, u64 generation, bool fen
 {
 	set_bit(SCST_GATE_REVOKED, &nexus->gates);
 	smp_mb__after_atomic();
+	scst_reserve_end(nexus->dev, nexus);
 	scst_unsettled_add(nexus, generation);
 	if (fence)
 		scst_abort_nexus(nexus);

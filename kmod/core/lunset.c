@@ -16,6 +16,17 @@ static void scst_lunset_free(struct kref *kref)
 	atomic_dec(&scst_objects[SCST_OBJ_LUNSETS]);
 }
 
+/* Does one of its LUNs lead there?  Any context. */
+bool scst_lunset_has(const struct scst_lunset *set, const struct scst_device *dev)
+{
+	u32 i;
+
+	for (i = 0; i < set->nr; i++)
+		if (set->entry[i].dev == dev)
+			return true;
+	return false;
+}
+
 /* Under scst_config_mutex.  NULL is allowed. */
 void scst_lunset_put(struct scst_lunset *set)
 {

@@ -57,8 +57,8 @@ static const struct scst_access_row scst_access_rows[SCST_HOLD_NR][SCST_RELATION
 	},
 };
 
-/* What was held is not known: only what no reservation stops, and what can mend it. */
-#define LOST_STOPS	(OF(PROBE) | MEDIUM | OLD | OF(PR_IN))
+/* What was held is not known: only what no reservation stops, and what tells of it or can mend it. */
+#define LOST_STOPS	(OF(PROBE) | MEDIUM | OLD)
 
 /**
  * scst_access_of() - the class of a command whose class is in its CDB

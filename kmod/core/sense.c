@@ -5,7 +5,6 @@
  * Functions on a command only set its status and sense data; the caller responds.
  */
 #include "core.h"
-#include "pr-state.h"
 
 #define SENSE_FIXED_LEN		18
 #define SENSE_DESC_LEN		8
@@ -128,6 +127,14 @@ void scst_cmd_sense_info(struct scst_cmd *cmd, u32 sense, u64 information)
 {
 	scst_cmd_sense(cmd, sense);
 	cmd->sense_len = scst_sense_information(cmd->sense, information);
+}
+
+/* End in RESERVATION CONFLICT. */
+void scst_cmd_conflict(struct scst_cmd *cmd)
+{
+	cmd->status = SAM_STAT_RESERVATION_CONFLICT;
+	cmd->len = 0;
+	cmd->sense_len = 0;
 }
 
 /* ... to sense data that is there already. */
@@ -272,9 +279,9 @@ void scst_cmd_errno(struct scst_cmd *cmd, int error)
 		return;
 	}
 	/* EBADE: the backing is reserved by another host (BLK_STS_NEXUS, since renamed). */
-	cmd->status = error == -EBADE ? SAM_STAT_RESERVATION_CONFLICT : SAM_STAT_BUSY;
-	cmd->sense_len = 0;
-	cmd->len = 0;
+	scst_cmd_conflict(cmd);
+	if (error != -EBADE)
+		cmd->status = SAM_STAT_BUSY;
 }
 
 #define NAME(number) [number] = #number

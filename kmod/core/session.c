@@ -142,6 +142,18 @@ static struct scst_session *scst_session_alloc(struct scst_target *tgt, const ch
 	return sess;
 }
 
+/* Its TransportID in the form in which two of the same port are equal, if it is of a form that is known. */
+static void scst_session_identify(struct scst_session *sess, const struct scst_transport_id *id)
+{
+	struct scst_transport_id made, read;
+
+	if (!id) {
+		scst_transport_id_default(&made, sess->driver->protocol, sess->initiator);
+		id = &made;
+	}
+	sess->transport_id = scst_transport_id_parse(&read, id->bytes, id->len) ? read : *id;
+}
+
 /**
  * scst_session_register() - an initiator port has logged in
  * @tgt: the target port
@@ -168,10 +180,7 @@ struct scst_session *scst_session_register(struct scst_target *tgt, const char *
 	if (!sess)
 		return ERR_PTR(-ENOMEM);
 	sess->driver_data = driver_data;
-	if (id)
-		sess->transport_id = *id;
-	else
-		scst_transport_id_default(&sess->transport_id, tgt->driver->protocol, sess->initiator);
+	scst_session_identify(sess, id);
 	ret = scst_session_attach(sess);
 	if (ret) {
 		/* It is held by each nexus that was made for it, until a grace period after the nexus was given up. */

@@ -32,16 +32,6 @@ static DECLARE_WORK(scst_recall_work, scst_recall_work_fn);
 
 /* --- objects that count commands ------------------------------------------------------------------ */
 
-static bool scst_lunset_has(const struct scst_lunset *set, const struct scst_device *dev)
-{
-	u32 i;
-
-	for (i = 0; i < set->nr; i++)
-		if (set->entry[i].dev == dev)
-			return true;
-	return false;
-}
-
 /* Nothing of what this looks at changes between the command's entering the table and leaving it. */
 static bool scst_wait_covers(const struct scst_wait *wait, const struct scst_cmd *cmd)
 {
@@ -49,7 +39,8 @@ static bool scst_wait_covers(const struct scst_wait *wait, const struct scst_cmd
 	       (!wait->nexus || cmd->nexus == wait->nexus) &&
 	       (!wait->dev || cmd->dev == wait->dev) &&
 	       (!wait->set || scst_lunset_has(wait->set, cmd->dev)) &&
-	       (!wait->writes || (cmd->op && cmd->op->flags & SCST_OP_WRITE));
+	       (!wait->writes || (cmd->op && cmd->op->flags & SCST_OP_WRITE)) &&
+	       (!wait->no_pr_out || !cmd->op || cmd->op->access != SCST_ACCESS_PR_OUT);
 }
 
 static void scst_cmd_await(struct scst_cmd *cmd, u64 seq)
@@ -86,6 +77,7 @@ struct scst_scan {
 	const struct scst_wait *scope;
 	const struct scst_nexus *nexus;	/* only of this one */
 	const struct scst_session *by;
+	const struct scst_cmd *except;
 	bool abort;
 	bool found;
 };
@@ -103,12 +95,12 @@ static void scst_scan_cmd(struct scst_cmd *cmd, void *arg)
 {
 	struct scst_scan *scan = arg;
 
-	if ((scan->nexus && cmd->nexus != scan->nexus) || !scst_wait_covers(scan->scope, cmd))
+	if (cmd == scan->except || (scan->nexus && cmd->nexus != scan->nexus) || !scst_wait_covers(scan->scope, cmd))
 		return;
 	scan->found = true;
 	if (scan->wait || scan->abort)
 		scst_cmd_await(cmd, scst_wait_seq);
-	if (scan->wait)
+	if (scan->wait && scst_wait_covers(scan->wait, cmd))
 		scst_count_cmd(scan->wait, cmd);
 	if (scan->abort)
 		scst_cmd_abort(cmd, scan->by);
@@ -337,6 +329,7 @@ static void scst_tmf_query_set(struct scst_tmf *tmf)
 static void scst_reset_state(struct scst_device *dev)
 {
 	scst_ua_device(dev, SCST_UA_RESET, NULL);
+	scst_reserve_end(dev, NULL);
 	WRITE_ONCE(dev->wce_off, false);
 	WRITE_ONCE(dev->d_sense, false);
 	WRITE_ONCE(dev->swp, false);
@@ -421,6 +414,7 @@ static void scst_tmf_lun(struct scst_tmf *tmf)
 static void scst_tmf_nexus_reset(struct scst_tmf *tmf)
 {
 	scst_ua_session(tmf->sess, SCST_UA_NEXUS_LOSS);
+	scst_reserve_end_session(tmf->sess);
 	scst_tmf_session(tmf);
 }
 
@@ -509,6 +503,33 @@ void scst_await_writes(struct scst_wait *wait, struct scst_nexus *nexus, bool ab
 		list_del(&wait->entry);
 	wait->nexus = nexus;
 	wait->writes = true;
+	scst_wait_begin(wait);
+	scst_track_for_each(nexus->sess, scst_scan_cmd, &scan);
+	scst_wait_less(wait);
+	spin_unlock_irqrestore(&scst_wait_lock, irq);
+}
+
+/**
+ * scst_await_fenced() - wait for the commands of a nexus that a reservation excludes from now on
+ * @wait: new, with its over() set, which is called when the last has ended, under scst_wait_lock
+ * @nexus: on its device's list; its gates are closed, so that no more are admitted
+ * @by: the PERSISTENT RESERVE OUT command that has done it, which is neither aborted nor waited for
+ * @abort: abort all that the nexus has, and wait for them; else wait for its writes
+ *
+ * Under the device's nexus_lock.  Other PERSISTENT RESERVE OUT commands are aborted and not waited for: they may wait for
+ * @by, and what they do is not done to the medium.
+ */
+void scst_await_fenced(struct scst_wait *wait, struct scst_nexus *nexus, const struct scst_cmd *by, bool abort)
+{
+	struct scst_wait scope = { .nexus = nexus, .writes = !abort };
+	struct scst_scan scan = { .wait = wait, .scope = &scope, .by = by->sess, .except = by, .abort = abort };
+	unsigned long irq;
+
+	lockdep_assert_held(&nexus->dev->nexus_lock);
+	spin_lock_irqsave(&scst_wait_lock, irq);
+	wait->nexus = nexus;
+	wait->writes = !abort;
+	wait->no_pr_out = true;
 	scst_wait_begin(wait);
 	scst_track_for_each(nexus->sess, scst_scan_cmd, &scan);
 	scst_wait_less(wait);

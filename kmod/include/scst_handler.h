@@ -238,7 +238,16 @@ struct scst_device {
 	bool dead;		/* its directory is gone, under the config mutex */
 	spinlock_t nexus_lock;	/* the list of nexuses, and gates that hold for all of them */
 	struct list_head nexuses;
+	u32 nr_nexuses;
 	unsigned long gates;	/* those a new nexus starts with, under nexus_lock */
+
+	/* Reservations: see reserve.c and pr.c. */
+	const struct scst_nexus *reserved;	/* by RESERVE, or NULL; under nexus_lock */
+	struct scst_pr __rcu *pr;		/* NULL: nothing; written under pr_lock and nexus_lock */
+	struct mutex pr_lock;
+	struct scst_line pr_line;
+	struct scst_threads pr_threads;		/* nothing on them waits for the back end */
+
 	struct list_head entry;	/* scst_devices, under the config mutex */
 	struct device *classdev;
 };

@@ -350,6 +350,7 @@ struct scst_wait {
 	const struct scst_device *dev;
 	const struct scst_lunset *set;	/* on one of its devices */
 	bool writes;
+	bool no_pr_out;		/* those may wait for each other */
 	u64 seq;
 	u32 left;
 };

@@ -443,7 +443,7 @@ def test_reserve_beside_persistent_reservations(kernel: Kernel) -> None:
 
 def test_lost_information_stops_everybody(kernel: Kernel) -> None:
     stopped = {name for name in CLASSES[:8] if decide(kernel, HOLDS.index("LOST"), 0, name) == LOST}
-    assert stopped == {"PROBE", "READ", "WRITE", "PR_IN", "RESERVE", "RELEASE"}
+    assert stopped == {"PROBE", "READ", "WRITE", "RESERVE", "RELEASE"}
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ SUPPORTED = frozenset(
         0x0A,
         0x12,
         0x15,
+        0x16,
+        0x17,
         0x1A,
         0x1B,
         0x25,
@@ -45,7 +47,11 @@ SUPPORTED = frozenset(
         0x35,
         0x41,
         0x55,
+        0x56,
+        0x57,
         0x5A,
+        0x5E,
+        0x5F,
         0x88,
         0x8A,
         0x8F,
@@ -59,7 +65,10 @@ SUPPORTED = frozenset(
 )
 WITHOUT_LUN = frozenset((0x03, 0x12, 0xA0))
 # Their effects would decide how later commands end.
-STATEFUL = frozenset((0x15, 0x1B, 0x55))
+STATEFUL = frozenset((0x15, 0x16, 0x1B, 0x55, 0x56, 0x5F))
+RELEASE6 = bytes((0x17, 0, 0, 0, 0, 0))
+RESERVING = frozenset((0x16, 0x17, 0x56, 0x57, 0x5F))
+RESERVATION_CONFLICT = 0x18
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +156,10 @@ def random_cdbs(opcode: int, seed: str) -> list[bytes]:
 def check_answer(opcode: int, answer: scsi.Answer, size: int) -> None:
     """Any answer is right that the standard knows; unsupported commands have only one."""
     assert answer.host_status == 0, str(answer)
-    assert answer.status in (scsi.GOOD, scsi.CHECK_CONDITION), str(answer)
+    statuses = {scsi.GOOD, scsi.CHECK_CONDITION}
+    if opcode in RESERVING:
+        statuses.add(RESERVATION_CONFLICT)
+    assert answer.status in statuses, str(answer)
     assert 0 <= answer.resid <= size
     if opcode not in SUPPORTED:
         assert answer.sense == scsi.INVALID_OPCODE, str(answer)
@@ -175,8 +187,12 @@ def test_all_opcodes(rig: Rig, name: str, direction: str) -> None:
 
 
 def put_right(unit: Unit) -> None:
-    """Undo what rubbish may have done: start the unit, default mode pages, no unit attentions."""
+    """Undo what rubbish may have done: no reservation, start the unit, default mode pages, no attentions."""
     unit.attentions()
+    unit.command(RELEASE6)
+    key = (1).to_bytes(8, "big")
+    unit.good(bytes((0x5F, 6, 0, 0, 0, 0, 0, 0, 24, 0)), write=bytes(8) + key + bytes(8))  # register anyhow
+    unit.good(bytes((0x5F, 3, 0, 0, 0, 0, 0, 0, 24, 0)), write=key + bytes(16))  # clear
     unit.good(scsi.start_stop(True))
     for page in (0x08, 0x0A):
         default = unit.good(scsi.mode_sense6(page, control=2), 255)

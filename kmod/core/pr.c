@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * PERSISTENT RESERVE IN and OUT: what the pure parts decide is brought into force.
+ *
+ * The state of a device is immutable and replaced whole, under its pr_lock and its nexus_lock; readers use RCU.  A
+ * PERSISTENT RESERVE OUT command is a job on threads of the device's own that the back end can't hold up, so that who
+ * hangs can be preempted; those of one device are done one after the other.
+ *
+ * In one hold of nexus_lock the new state is switched to, the gates of all nexuses follow, the unit attentions are pending, and
+ * commands that the reservation excludes from now on and that had passed before are counted (scst_await_fenced()).  The
+ * last of them answers: after GOOD none of them changes the medium.  Nobody waits in a thread.
+ */
+#include "core.h"
+#include <linux/mm.h>
+
+#define SCST_PR_THREADS		4
+#define SCST_PR_MORE		8	/* nexuses that may come while memory is allocated */
+
+enum scst_pr_in_action {
+	SCST_PR_READ_KEYS,
+	SCST_PR_READ_RESERVATION,
+	SCST_PR_REPORT_CAPABILITIES,
+	SCST_PR_READ_FULL_STATUS,
+};
+
+/* A state in force, or to be. */
+struct scst_pr_state {
+	struct rcu_head rcu;
+	struct scst_pr pr;
+};
+
+struct scst_pr_victim {
+	struct scst_wait wait;
+	struct scst_pr_fence *fence;
+};
+
+/**
+ * struct scst_pr_fence - answers a command when what it excludes is over
+ * @cmd: PERSISTENT RESERVE OUT
+ * @left: victims that have commands yet, and one until all are counted
+ * @nr: victims
+ * @room: there can be
+ * @victim: a nexus each
+ */
+struct scst_pr_fence {
+	struct scst_cmd *cmd;
+	atomic_t left;
+	u32 nr;
+	u32 room;
+	struct scst_pr_victim victim[] __counted_by(room);
+};
+
+/* A PERSISTENT RESERVE OUT command while it is being done. */
+struct scst_pr_act {
+	struct scst_cmd *cmd;
+	struct scst_device *dev;
+	struct scst_pr_nexus who;
+	struct scst_pr_place place;
+	struct scst_pr_request req;
+	struct scst_pr_answer answer;
+	u8 *list;
+	struct scst_pr_port *ports;
+	struct scst_pr_state *next;
+	struct scst_pr_fence *fence;	/* NULL: it excludes nobody */
+};
+
+static struct scst_pr_state *scst_pr_state_of(const struct scst_pr *pr)
+{
+	return container_of((struct scst_pr *)pr, struct scst_pr_state, pr);
+}
+
+/* --- what is to be waited for ----------------------------------------------------------------- */
+
+static void scst_pr_fence_over(struct scst_pr_fence *fence)
+{
+	struct scst_cmd *cmd = fence->cmd;
+
+	kvfree(fence);
+	scst_cmd_good(cmd);
+}
+
+static void scst_pr_fence_job(struct scst_job *job)
+{
+	scst_pr_fence_over(scst_cmd_of_job(job)->step_data);
+}
+
+/* Under the lock of tmf.c. */
+static void scst_pr_victim_over(struct scst_wait *wait)
+{
+	struct scst_pr_fence *fence = container_of(wait, struct scst_pr_victim, wait)->fence;
+	struct scst_cmd *cmd = fence->cmd;
+
+	if (!atomic_dec_and_test(&fence->left))
+		return;
+	cmd->step_data = fence;
+	cmd->job.fn = scst_pr_fence_job;
+	scst_threads_add(&cmd->dev->pr_threads, &cmd->job);
+}
+
+static void scst_pr_fence_add(struct scst_pr_fence *fence, struct scst_nexus *nexus, bool abort)
+{
+	struct scst_pr_victim *victim = &fence->victim[fence->nr++];
+
+	victim->fence = fence;
+	victim->wait.over = scst_pr_victim_over;
+	atomic_inc(&fence->left);
+	scst_await_fenced(&victim->wait, nexus, fence->cmd, abort);
+}
+
+/* Whose reservation excludes others.  (Who ends a registration excludes nobody but itself.) */
+static bool scst_pr_excludes(const struct scst_pr_request *req)
+{
+	return req->action == SCST_PR_RESERVE || req->action == SCST_PR_PREEMPT ||
+	       req->action == SCST_PR_PREEMPT_AND_ABORT || req->action == SCST_PR_REGISTER_AND_MOVE ||
+	       req->action == SCST_PR_REPLACE_LOST;
+}
+
+static struct scst_pr_fence *scst_pr_fence_alloc(struct scst_pr_act *act)
+{
+	u32 room = READ_ONCE(act->dev->nr_nexuses) + SCST_PR_MORE;
+	struct scst_pr_fence *fence = kvzalloc(struct_size(fence, victim, room), GFP_KERNEL);
+
+	if (!fence)
+		return NULL;
+	fence->room = room;
+	fence->cmd = act->cmd;
+	atomic_set(&fence->left, 1);
+	return fence;
+}
+
+/* --- into force ------------------------------------------------------------------------------- */
+
+static void scst_pr_tell(struct scst_nexus *nexus, u8 told)
+{
+	if (told & SCST_PR_TOLD_PREEMPTED)
+		set_bit(SCST_UA_RESERVATIONS_PREEMPTED, &nexus->gates);
+	if (told & SCST_PR_TOLD_RELEASED)
+		set_bit(SCST_UA_RESERVATIONS_RELEASED, &nexus->gates);
+	if (told & SCST_PR_TOLD_UNREGISTERED)
+		set_bit(SCST_UA_REGISTRATIONS_PREEMPTED, &nexus->gates);
+}
+
+/* The gates first: nothing is told that is not so yet. */
+static void scst_pr_switch_nexus(struct scst_pr_act *act, const struct scst_pr *old, struct scst_nexus *nexus)
+{
+	bool stopped = scst_access_update(nexus) & BIT(SCST_ACCESS_WRITE), abort;
+	struct scst_pr_nexus who;
+	u32 registrant;
+	u8 told;
+
+	scst_reserve_who(&who, nexus->sess);
+	registrant = scst_pr_find(old, &who);
+	told = registrant == SCST_PR_NOBODY ? 0 : act->answer.told[registrant];
+	abort = told & SCST_PR_TOLD_ABORT;
+	if (act->fence && (stopped || abort))
+		scst_pr_fence_add(act->fence, nexus, abort);
+	scst_pr_tell(nexus, told);
+}
+
+static void scst_pr_switch(struct scst_pr_act *act, const struct scst_pr *old)
+{
+	struct scst_device *dev = act->dev;
+	struct scst_nexus *nexus;
+
+	lockdep_assert_held(&dev->nexus_lock);
+	rcu_assign_pointer(dev->pr, &act->next->pr);
+	act->next = NULL;
+	list_for_each_entry(nexus, &dev->nexuses, dev_entry)
+		scst_pr_switch_nexus(act, old, nexus);
+}
+
+static void scst_pr_state_drop(struct scst_pr *pr)
+{
+	struct scst_pr_state *state = scst_pr_state_of(pr);
+
+	if (pr)
+		kvfree_rcu(state, rcu);
+}
+
+/* -EAGAIN: there are more nexuses than there is memory for; -EBADE: somebody has been faster with RESERVE. */
+static int scst_pr_publish(struct scst_pr_act *act, const struct scst_pr *old)
+{
+	struct scst_device *dev = act->dev;
+	struct scst_pr *was = rcu_dereference_protected(dev->pr, lockdep_is_held(&dev->pr_lock));
+	int ret = 0;
+
+	spin_lock_bh(&dev->nexus_lock);
+	/* A LUN that was taken away may be one of a device that has been disabled, and enabled anew. */
+	if (test_bit(SCST_GATE_REVOKED, &act->cmd->nexus->gates))
+		ret = -ENODEV;
+	else if (scst_access_now(act->cmd->nexus, SCST_ACCESS_PR_OUT) == SCST_ACCESS_CONFLICT)
+		ret = -EBADE;
+	else if (act->fence && dev->nr_nexuses > act->fence->room)
+		ret = -EAGAIN;
+	else
+		scst_pr_switch(act, old);
+	spin_unlock_bh(&dev->nexus_lock);
+	if (!ret)
+		scst_pr_state_drop(was);
+	return ret;
+}
+
+/* --- PERSISTENT RESERVE OUT --------------------------------------------------------------------- */
+
+static void scst_pr_forget_next(struct scst_pr_act *act)
+{
+	kvfree(act->next);
+	kvfree(act->fence);
+	act->next = NULL;
+	act->fence = NULL;
+}
+
+static int scst_pr_alloc(struct scst_pr_act *act, const struct scst_pr *old)
+{
+	u32 room = scst_pr_room(old, &act->place, &act->req);
+
+	kvfree(act->answer.told);
+	act->answer.told = kvmalloc(old->nr ?: 1, GFP_KERNEL);
+	act->next = kvmalloc(offsetof(struct scst_pr_state, pr) + scst_pr_size(room), GFP_KERNEL);
+	if (!act->answer.told || !act->next)
+		return -ENOMEM;
+	scst_pr_init(&act->next->pr, room);
+	if (!scst_pr_excludes(&act->req))
+		return 0;
+	act->fence = scst_pr_fence_alloc(act);
+	return act->fence ? 0 : -ENOMEM;
+}
+
+static int scst_pr_try(struct scst_pr_act *act)
+{
+	const struct scst_pr *old = scst_reserve_persistent(act->dev);
+	int ret = scst_pr_alloc(act, old);
+
+	ret = ret ?: scst_pr_out(old, &act->place, &act->req, &act->next->pr, &act->answer);
+	if (!ret && act->answer.changed)
+		ret = scst_pr_publish(act, old);
+	if (ret || !act->answer.changed)
+		scst_pr_forget_next(act);
+	return ret;
+}
+
+static int scst_pr_change(struct scst_pr_act *act)
+{
+	int ret;
+
+	mutex_lock(&act->dev->pr_lock);
+	do {
+		ret = scst_pr_try(act);
+	} while (ret == -EAGAIN);
+	mutex_unlock(&act->dev->pr_lock);
+	return ret;
+}
+
+/* The ports are asked for only where they matter. */
+static int scst_pr_find_place(struct scst_pr_act *act)
+{
+	const struct scst_pr_request *req = &act->req;
+	int nr = 0;
+
+	scst_reserve_who(&act->who, act->cmd->sess);
+	if (req->all_tg_pt || req->spec_i_pt || req->action == SCST_PR_REGISTER_AND_MOVE)
+		nr = scst_device_ports(act->dev, &act->ports);
+	if (nr < 0)
+		return nr;
+	act->place = (struct scst_pr_place){
+		.who = &act->who, .ports = act->ports, .nr_ports = nr, .max = SCST_PR_MAX,
+	};
+	return 0;
+}
+
+/* A negative errno, or 0: the verdict is in act->answer. */
+static int scst_pr_act(struct scst_pr_act *act)
+{
+	struct scst_cmd *cmd = act->cmd;
+
+	act->answer.verdict = (struct scst_pr_verdict){ .bit = -1, .byte = -1 };
+	act->list = kvmalloc(cmd->len ?: 1, GFP_KERNEL);
+	if (!act->list)
+		return -ENOMEM;
+	if (cmd->len)
+		scst_cmd_fetch(cmd, act->list, cmd->len);
+	if (!scst_pr_parse(&act->req, &act->answer.verdict, cmd->cdb, act->list, cmd->len))
+		return 0;
+	return scst_pr_find_place(act) ?: scst_pr_change(act);
+}
+
+static void scst_pr_refused(struct scst_cmd *cmd, const struct scst_pr_verdict *verdict)
+{
+	if (verdict->status == SCST_PR_CONFLICT)
+		scst_cmd_conflict(cmd);
+	else if (verdict->byte < 0)
+		scst_cmd_sense(cmd, verdict->sense);
+	else if (verdict->in_cdb)
+		scst_cmd_invalid_cdb(cmd, verdict->byte, verdict->bit);
+	else
+		scst_cmd_invalid_list(cmd, verdict->byte, verdict->bit);
+	scst_cmd_respond(cmd);
+}
+
+static void scst_pr_serve(struct scst_pr_act *act)
+{
+	struct scst_cmd *cmd = act->cmd;
+	int ret = scst_pr_act(act);
+
+	kvfree(act->list);
+	kvfree(act->ports);
+	kvfree(act->answer.told);
+	if (ret) {
+		scst_cmd_errno(cmd, ret);
+		scst_cmd_respond(cmd);
+	} else if (act->answer.verdict.status != SCST_PR_GOOD) {
+		scst_pr_refused(cmd, &act->answer.verdict);
+	} else if (!act->fence) {
+		scst_cmd_good(cmd);
+	} else if (atomic_dec_and_test(&act->fence->left)) {
+		scst_pr_fence_over(act->fence);
+	}
+}
+
+static void scst_pr_out_job(struct scst_job *job)
+{
+	struct scst_cmd *cmd = scst_cmd_of_job(job);
+	struct scst_pr_act act = { .cmd = cmd, .dev = cmd->dev };
+
+	if (scst_cmd_aborted(cmd))
+		scst_cmd_respond(cmd);
+	else
+		scst_pr_serve(&act);
+}
+
+/* All of the list has to be there; how long it has to be is for scst_pr_parse() to say. */
+bool scst_pr_prepare_out(struct scst_cmd *cmd)
+{
+	if (cmd->xfer_len <= cmd->len)
+		return true;
+	scst_cmd_sense(cmd, SCST_SENSE_LIST_LENGTH);
+	return false;
+}
+
+/**
+ * scst_pr_execute_out() - PERSISTENT RESERVE OUT (SPC-4 6.16)
+ * @cmd: the command
+ */
+void scst_pr_execute_out(struct scst_cmd *cmd)
+{
+	struct scst_device *dev = cmd->dev;
+
+	scst_cmd_to_line(cmd, &dev->pr_line, &dev->pr_threads, scst_pr_out_job);
+}
+
+/* --- PERSISTENT RESERVE IN ------------------------------------------------------------------------ */
+
+/* Length of the whole; 0: what it asks for is lost.  Under RCU. */
+static u32 scst_pr_report(const struct scst_cmd *cmd, const struct scst_pr *pr, u8 *buf)
+{
+	u8 action = cmd->cdb[1] & 0x1f;
+
+	if (action == SCST_PR_REPORT_CAPABILITIES)
+		return scst_pr_report_capabilities(pr, false, buf, cmd->len);
+	if (pr->lost)
+		return 0;
+	switch (action) {
+	case SCST_PR_READ_KEYS:
+		return scst_pr_read_keys(pr, buf, cmd->len);
+	case SCST_PR_READ_RESERVATION:
+		return scst_pr_read_reservation(pr, buf, cmd->len);
+	default:
+		return scst_pr_read_full_status(pr, buf, cmd->len);
+	}
+}
+
+static void scst_pr_in_job(struct scst_job *job)
+{
+	struct scst_cmd *cmd = scst_cmd_of_job(job);
+	u8 *buf = kvmalloc(cmd->len ?: 1, GFP_KERNEL);
+	u32 len;
+
+	if (!buf) {
+		scst_cmd_errno(cmd, -ENOMEM);
+		scst_cmd_respond(cmd);
+		return;
+	}
+	rcu_read_lock();
+	len = scst_pr_report(cmd, scst_reserve_persistent(cmd->dev), buf);
+	rcu_read_unlock();
+	if (len) {
+		scst_cmd_reply(cmd, buf, len);
+	} else {
+		scst_cmd_sense(cmd, SCST_PR_SENSE_LOST);
+		scst_cmd_respond(cmd);
+	}
+	kvfree(buf);
+}
+
+/**
+ * scst_pr_execute_in() - PERSISTENT RESERVE IN (SPC-4 6.15)
+ * @cmd: the command
+ */
+void scst_pr_execute_in(struct scst_cmd *cmd)
+{
+	scst_cmd_to_threads_of(cmd, &cmd->dev->pr_threads, scst_pr_in_job);
+}
+
+/* --- the device ------------------------------------------------------------------------------------ */
+
+/* Fields of a new device that are this file's. */
+void scst_pr_setup(struct scst_device *dev)
+{
+	mutex_init(&dev->pr_lock);
+	scst_threads_init(&dev->pr_threads, dev->name, SCST_PR_THREADS);
+	scst_line_init(&dev->pr_line);
+}
+
+/* As a loss of power does: the device is being enabled.  Process context. */
+void scst_pr_forget(struct scst_device *dev)
+{
+	struct scst_nexus *nexus;
+	struct scst_pr *was;
+
+	mutex_lock(&dev->pr_lock);
+	was = rcu_dereference_protected(dev->pr, lockdep_is_held(&dev->pr_lock));
+	spin_lock_bh(&dev->nexus_lock);
+	rcu_assign_pointer(dev->pr, NULL);
+	list_for_each_entry(nexus, &dev->nexuses, dev_entry)
+		scst_access_update(nexus);
+	spin_unlock_bh(&dev->nexus_lock);
+	mutex_unlock(&dev->pr_lock);
+	scst_pr_state_drop(was);
+}
+
+/* Nobody has a reference to the device any more.  Process context. */
+void scst_pr_free(struct scst_device *dev)
+{
+	struct scst_pr *pr = rcu_dereference_protected(dev->pr, true);
+
+	scst_threads_stop(&dev->pr_threads);
+	if (pr)
+		kvfree(scst_pr_state_of(pr));
+}

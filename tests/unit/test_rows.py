@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The table of commands (kmod/core/cdb.c): each row says what it is to reservations, and is what it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+TEXT = (Path(__file__).resolve().parents[2] / "kmod/core/cdb.c").read_text()
+ROWS = dict(re.findall(r"^static const struct scst_opcode (op_\w+) = \{\n(.*?)^\};", TEXT, re.M | re.S))
+REAL = {name: row for name, row in ROWS.items() if ".execute" in row}
+
+
+def test_rows_are_found() -> None:
+    assert len(REAL) > 30
+    assert set(ROWS) - set(REAL) == {name for name, row in ROWS.items() if ".sa\t" in row}
+
+
+@pytest.mark.parametrize("name", sorted(REAL))
+def test_row_names_its_class(name: str) -> None:
+    """Only by GATES(), which has its gate stop the row as well: without one a command passes any reservation."""
+    row = REAL[name]
+    named = re.findall(r"^\tGATES\((\w+), ", row, re.M)
+    assert len(named) == 1, row
+    assert ".stops" not in row
+    assert ".access" not in row
+    if "SCST_OP_WRITE" in row:
+        assert named == ["WRITE"], "it may change the medium"
+    if "SCST_OP_MEDIUM" in row:
+        assert named != ["ALWAYS"], "it is for the medium"

@@ -1,0 +1,542 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reservations: RESERVE and RELEASE, PERSISTENT RESERVE IN and OUT, as initiators see them.
+
+What each command makes of a state is held against the model of the standard (tests/model/pr.py), through the
+kernel's whole way of a command. What is here besides: what may pass, who hears of it and when, and that what
+was preempted does not change the medium after the answer.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.model import transport_id
+from tests.model.pr import ANY_PROTOCOL, Action, Command, Outcome, Type, Unit
+from tests.model.pr import Nexus as Port
+from tests.unit.pr_kernel import wire
+from tests.vm import guest_plugin
+from tests.vm.guest import scsi, tree
+from tests.vm.guest.script import (
+    HOLD_DATA,
+    Event,
+    Kind,
+    Nexus,
+    Response,
+    Script,
+    Target,
+    Tmf,
+)
+from tests.vm.guest.test_recovery import Mapper, mapper
+
+__all__ = ("mapper",)
+
+SCST_MODULES = (
+    "scst", "scst_nullio", "scst_fileio", "scst_blockio", "scst_local", "scst_script",
+    "sd_mod", "sg", "dm_mod",
+)  # fmt: skip
+
+pytestmark = pytest.mark.usefixtures("clean_tree")
+
+MakeFile = Callable[[str, int], Path]
+CONFLICT = 0x18
+BLOCK = b"\xaa" * 512
+MOMENT = 0.3
+SEED = int(os.environ.get("SCST_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
+STEPS = int(os.environ.get("SCST_PR_STEPS", "300"))
+ATTENTIONS = {"2A/03": (6, 0x2A, 3), "2A/04": (6, 0x2A, 4), "2A/05": (6, 0x2A, 5)}
+KEYS_IN, RESERVATION_IN, CAPABILITIES_IN, FULL_STATUS_IN = range(4)
+
+RESERVE6, RELEASE6 = bytes([0x16, 0, 0, 0, 0, 0]), bytes([0x17, 0, 0, 0, 0, 0])
+RESERVE10, RELEASE10 = bytes([0x56]) + bytes(9), bytes([0x57]) + bytes(9)
+
+
+def persistent_in(action: int, room: int = 8192) -> bytes:
+    """PERSISTENT RESERVE IN."""
+    return bytes([0x5E, action, 0, 0, 0, 0, 0]) + room.to_bytes(2, "big") + b"\0"
+
+
+def out(nexus: Nexus, command: Command) -> Event:
+    """PERSISTENT RESERVE OUT and its answer."""
+    cdb, data = wire(command)
+    return nexus.command(cdb, write=data)
+
+
+def register(*pairs: tuple[Nexus, int]) -> None:
+    """Each registers a key."""
+    for nexus, key in pairs:
+        event = out(nexus, Command(Action.REGISTER, sa_key=key))
+        assert event.good, f"{nexus.name}: {event}"
+
+
+def good(nexus: Nexus, action: Action, key: int, kind: int = 0, sa_key: int = 0) -> None:
+    """PERSISTENT RESERVE OUT that must succeed."""
+    event = out(nexus, Command(action, type=kind, key=key, sa_key=sa_key))
+    assert event.good, f"{nexus.name}: {action.name}: {event}"
+
+
+def serve(script: Script, *devices: tree.Device, names: str = "abc", target: str = "t1") -> list[Nexus]:
+    """Initiators that see these devices as LUNs from 0 on, with no attention pending."""
+    made = Target(target).make()
+    for lun, device in enumerate(devices):
+        made.luns.map(lun, device)
+    made.enable()
+    return [login(script, made, name) for name in names]
+
+
+def login(script: Script, target: tree.Target, name: str) -> Nexus:
+    """An initiator logs in, and has heard of it."""
+    nexus = script.login(target, name)
+    nexus.attentions()
+    return nexus
+
+
+def what_passes(nexus: Nexus) -> str:
+    """Which of probe, read and write pass: p, r, w."""
+    cdbs = {
+        "p": (scsi.test_unit_ready(), 0, None),
+        "r": (scsi.read10(0, 1), 512, None),
+        "w": (scsi.write10(0, 1), 0, BLOCK),
+    }
+    passes = ""
+    for letter, (cdb, read, write) in cdbs.items():
+        event = nexus.command(cdb, read=read, write=write)
+        assert event.good or event.status == CONFLICT, str(event)
+        passes += letter if event.good else ""
+    return passes
+
+
+# --- RESERVE and RELEASE ---
+
+
+@pytest.mark.parametrize(
+    ("reserve", "release"), [(RESERVE6, RELEASE6), (RESERVE10, RELEASE10)], ids=["6", "10"]
+)
+def test_reserve_and_release(script: Script, reserve: bytes, release: bytes) -> None:
+    """One has it, the others get conflicts, and what nobody may be refused passes."""
+    first, second, _ = serve(script, tree.nullio("n"))
+    first.good(reserve)
+    assert what_passes(first) == "prw"
+    assert what_passes(second) == ""
+    assert second.command(reserve).status == CONFLICT
+    second.good(release)
+    assert second.command(persistent_in(KEYS_IN), read=8192).status == CONFLICT
+    assert out(first, Command(Action.REGISTER, sa_key=1)).status == CONFLICT
+    second.good(scsi.inquiry(), read=255)
+    second.good(scsi.report_luns(4096), read=4096)
+    second.good(scsi.read_capacity10(), read=8)
+    first.good(reserve)
+    first.good(release)
+    assert what_passes(second) == "prw"
+    second.good(reserve)
+    assert what_passes(first) == ""
+
+
+def ends(script: Script, first: Nexus, second: Nexus, third: Nexus, how: str) -> None:
+    """What ends the reservation of *first*."""
+    if how == "logout":
+        first.close()
+        first.gone()
+    elif how == "unmapped":
+        Target("t1").luns.unmap(0)
+        Target("t1").luns.map(0, tree.Device("nullio", "n"))
+        for nexus in (second, third):
+            nexus.attentions()
+    elif how == "nexus lost":
+        assert first.manage(Tmf.I_T_NEXUS_RESET) == Response.COMPLETE
+    else:
+        fn = Tmf.LUN_RESET if how == "reset" else Tmf.TARGET_RESET
+        assert third.manage(fn) == Response.COMPLETE
+
+
+@pytest.mark.parametrize("how", ["logout", "unmapped", "nexus lost", "reset", "target reset"])
+def test_what_ends_a_reserve(script: Script, how: str) -> None:
+    first, second, third = serve(script, tree.nullio("n"))
+    first.good(RESERVE6)
+    assert what_passes(second) == ""
+    ends(script, first, second, third, how)
+    second.attentions()
+    assert what_passes(second) == "prw"
+
+
+def test_two_paths_of_one_initiator_are_one_holder(script: Script) -> None:
+    """It may use, and release, what it has reserved by another LUN."""
+    device = tree.nullio("n")
+    first, second, _ = serve(script, device, device)
+    first.attentions(1)
+    first.good(RESERVE6, lun=0)
+    first.good(scsi.read10(0, 1), lun=1, read=512)
+    assert what_passes(second) == ""
+    first.good(RELEASE6, lun=1)
+    assert what_passes(second) == "prw"
+
+
+def test_conflict_goes_before_an_attention(script: Script) -> None:
+    """And the attention is not lost by it."""
+    first, second, _ = serve(script, tree.nullio("n"))
+    register((first, 1), (second, 2))
+    good(first, Action.PREEMPT_AND_ABORT, 1, sa_key=2)
+    good(first, Action.RESERVE, 1, Type.WRITE_EXCLUSIVE)
+    assert second.command(scsi.write10(0, 1), write=BLOCK).status == CONFLICT
+    assert second.attentions() == [ATTENTIONS["2A/05"]]
+
+
+# --- what may pass ---
+
+
+PASSES = {
+    Type.WRITE_EXCLUSIVE: ("prw", "pr", "pr"),
+    Type.EXCLUSIVE_ACCESS: ("prw", "p", "p"),
+    Type.WRITE_EXCLUSIVE_REGISTRANTS_ONLY: ("prw", "prw", "pr"),
+    Type.EXCLUSIVE_ACCESS_REGISTRANTS_ONLY: ("prw", "prw", "p"),
+    Type.WRITE_EXCLUSIVE_ALL_REGISTRANTS: ("prw", "prw", "pr"),
+    Type.EXCLUSIVE_ACCESS_ALL_REGISTRANTS: ("prw", "prw", "p"),
+}
+
+
+@pytest.mark.parametrize("kind", Type, ids=lambda kind: kind.name.lower())
+def test_what_passes(script: Script, kind: Type) -> None:
+    """The holder, a registrant and a stranger; and all again when it is released."""
+    nexuses = serve(script, tree.nullio("n"))
+    holder, registrant, stranger = nexuses
+    register((holder, 1), (registrant, 2))
+    assert [what_passes(nexus) for nexus in nexuses] == ["prw"] * 3
+    assert stranger.command(RESERVE6).status == CONFLICT
+    good(holder, Action.RESERVE, 1, kind)
+    assert tuple(what_passes(nexus) for nexus in nexuses) == PASSES[kind]
+    holder.good(RESERVE6)  # says GOOD, and does nothing
+    holder.good(RELEASE6)
+    assert tuple(what_passes(nexus) for nexus in nexuses) == PASSES[kind]
+    sense = stranger.command(scsi.start_stop(True))
+    assert sense.good, "to start a unit is everybody's right"
+    assert stranger.command(scsi.start_stop(False)).status == CONFLICT
+    good(holder, Action.RELEASE, 1, kind)
+    registrant.attentions()
+    assert [what_passes(nexus) for nexus in nexuses] == ["prw"] * 3
+
+
+def test_registration_outlives_logout(script: Script) -> None:
+    """Who comes back by the same port is who he was; another port of the target is another nexus."""
+    device = tree.nullio("n")
+    first, second, _ = serve(script, device)
+    register((first, 1))
+    good(first, Action.RESERVE, 1, Type.EXCLUSIVE_ACCESS)
+    first.close()
+    first.gone()
+    assert what_passes(second) == "p"
+    again = login(script, Target("t1"), "a")
+    assert what_passes(again) == "prw"
+    (elsewhere,) = serve(script, device, names="a", target="t2")
+    assert what_passes(elsewhere) == "p"
+    good(again, Action.RELEASE, 1, Type.EXCLUSIVE_ACCESS)
+    assert what_passes(elsewhere) == "prw"
+
+
+def test_resets_do_not_end_it(script: Script) -> None:
+    first, second, _ = serve(script, tree.nullio("n"))
+    register((first, 1))
+    good(first, Action.RESERVE, 1, Type.EXCLUSIVE_ACCESS)
+    for fn in (Tmf.LUN_RESET, Tmf.TARGET_RESET, Tmf.I_T_NEXUS_RESET):
+        assert first.manage(fn) == Response.COMPLETE
+        first.attentions()
+        second.attentions()
+        assert what_passes(second) == "p", fn.name
+        assert what_passes(first) == "prw", fn.name
+
+
+def test_disabled_device_forgets(script: Script) -> None:
+    """Nothing is kept that was not asked to be kept."""
+    device = tree.nullio("n")
+    first, second, _ = serve(script, device)
+    register((first, 1))
+    good(first, Action.RESERVE, 1, Type.EXCLUSIVE_ACCESS)
+    device.activate(False)
+    assert out(second, Command(Action.REGISTER, sa_key=2)).good, "a parked unit is one"
+    device.activate()
+    second.attentions()
+    assert what_passes(second) == "p"
+    Target("t1").luns.unmap(0)
+    device.enable(False)
+    device.enable()
+    Target("t1").luns.map(0, device)
+    second.attentions()
+    assert what_passes(second) == "prw"
+    assert second.good(persistent_in(KEYS_IN), read=8192) == bytes(8)
+
+
+def test_read_only_mapping_reserves_nothing(script: Script) -> None:
+    """Who may not write keeps nobody else from it."""
+    target = Target("t1").make()
+    target.luns.map(0, tree.nullio("n"))
+    tree.write(target.luns.path / "0/read_only", 1)
+    target.enable()
+    nexus = login(script, target, "a")
+    assert nexus.command(RESERVE6).sense == scsi.WRITE_PROTECTED
+    assert out(nexus, Command(Action.REGISTER, sa_key=1)).sense == scsi.WRITE_PROTECTED
+    nexus.good(persistent_in(KEYS_IN), read=8192)
+
+
+def test_lists_that_are_too_short(script: Script) -> None:
+    first, _, _ = serve(script, tree.nullio("n"))
+    cdb, data = wire(Command(Action.REGISTER, sa_key=1))
+    assert first.command(cdb, write=data[:20]).sense == scsi.LIST_LENGTH
+    short = cdb[:5] + (20).to_bytes(4, "big") + cdb[9:]
+    assert first.command(short, write=data[:20]).sense == scsi.LIST_LENGTH
+    none = cdb[:5] + bytes(4) + cdb[9:]
+    assert first.command(none).sense == scsi.LIST_LENGTH
+    assert first.command(bytes([0x5F, 9]) + cdb[2:], write=data).sense == scsi.INVALID_FIELD_CDB
+    assert first.good(persistent_in(KEYS_IN, 4), read=4) == bytes(4)
+    first.good(persistent_in(KEYS_IN, 0))
+
+
+# --- preempted commands ---
+
+
+@pytest.mark.parametrize(
+    "action", [Action.PREEMPT, Action.PREEMPT_AND_ABORT], ids=lambda action: action.name.lower()
+)
+def test_preempted_write_hangs(script: Script, mapper: Mapper, action: Action) -> None:
+    """The answer comes after the end of a write that hangs in the back end, and of nothing else."""
+    first, second, third = serve(script, tree.blockio("slow", mapper.node))
+    register((first, 1), (second, 2))
+    good(second, Action.RESERVE, 2, Type.WRITE_EXCLUSIVE_REGISTRANTS_ONLY)
+    mapper.suspend()
+    own, write = first.write10(16, BLOCK), second.write10(8, BLOCK)
+    reads = second.read10(0, 1), third.read10(0, 1)
+    time.sleep(MOMENT)
+    cdb, data = wire(Command(action, type=Type.WRITE_EXCLUSIVE, key=1, sa_key=2))
+    preempt = first.submit(cdb, write=data)
+    time.sleep(MOMENT)
+    assert script.find(Kind.RESPONDED, preempt) is None, (
+        "answered while the write may still change the medium"
+    )
+    # In force all the same, and others go on.
+    status = third.good(persistent_in(RESERVATION_IN), read=8192)
+    assert status[21] == Type.WRITE_EXCLUSIVE
+    assert second.command(scsi.write10(8, 1), write=BLOCK).status == CONFLICT
+    assert out(third, Command(Action.REGISTER, sa_key=3)).good
+    mapper.resume()
+    ended = second.answer(write)
+    answer = first.answer(preempt)
+    assert answer.good, str(answer)
+    assert answer.seq > ended.seq
+    assert ended.aborted == ended.foreign == (action == Action.PREEMPT_AND_ABORT)
+    assert first.answer(own).good
+    assert second.answer(reads[0]).aborted == (action == Action.PREEMPT_AND_ABORT)
+    assert third.answer(reads[1]).good
+    assert second.attentions() == [ATTENTIONS["2A/05"]]
+
+
+@pytest.mark.parametrize(
+    "action", [Action.PREEMPT, Action.PREEMPT_AND_ABORT], ids=lambda action: action.name.lower()
+)
+def test_preempted_write_waits_for_its_data(script: Script, make_file: MakeFile, action: Action) -> None:
+    """Its data comes after the preemption, and changes nothing."""
+    path = make_file("f", 1)
+    first, second, _ = serve(script, tree.fileio("f", path))
+    before = path.read_bytes()
+    register((first, 1), (second, 2))
+    good(second, Action.RESERVE, 2, Type.EXCLUSIVE_ACCESS)
+    write = second.write10(0, BLOCK, plan=HOLD_DATA)
+    script.wait(Kind.WANTS_DATA, write)
+    cdb, data = wire(Command(action, type=Type.EXCLUSIVE_ACCESS, key=1, sa_key=2))
+    preempt = first.submit(cdb, write=data)
+    if action == Action.PREEMPT_AND_ABORT:
+        script.wait(Kind.ABORT, write)
+    time.sleep(MOMENT)
+    assert script.find(Kind.RESPONDED, preempt) is None
+    script.data(write)
+    ended = second.answer(write)
+    assert ended.aborted if action == Action.PREEMPT_AND_ABORT else ended.status == CONFLICT
+    assert first.answer(preempt).good
+    assert path.read_bytes() == before
+
+
+def test_preempting_each_other(script: Script, mapper: Mapper) -> None:
+    """Commands that wait for what hangs do not wait for each other, and who is aborted ends."""
+    first, second, third = serve(script, tree.blockio("slow", mapper.node))
+    register((first, 1), (second, 2), (third, 3))
+    mapper.suspend()
+    writes = [nexus.write10(8 * n, BLOCK) for n, nexus in enumerate((first, second, third))]
+    time.sleep(MOMENT)
+    numbers = []
+    for nexus, key, victim in ((first, 1, 2), (third, 3, 1)):
+        cdb, data = wire(Command(Action.PREEMPT_AND_ABORT, key=key, sa_key=victim))
+        numbers.append(nexus.submit(cdb, write=data))
+        time.sleep(MOMENT)
+    assert not any(script.find(Kind.RESPONDED, number) for number in numbers)
+    assert third.good(persistent_in(KEYS_IN), read=8192)[8:] == (3).to_bytes(8, "big")
+    mapper.resume()
+    assert first.answer(numbers[0]).aborted
+    assert third.answer(numbers[1]).good
+    assert [
+        nexus.answer(write).aborted for nexus, write in zip((first, second, third), writes, strict=True)
+    ] == [True, True, False]
+
+
+def test_aborted_while_it_waits(script: Script, mapper: Mapper) -> None:
+    """ABORT TASK of a PREEMPT that waits: both end when the write does, and the preemption stands."""
+    first, second, _ = serve(script, tree.blockio("slow", mapper.node))
+    register((first, 1), (second, 2))
+    good(second, Action.RESERVE, 2, Type.WRITE_EXCLUSIVE)
+    mapper.suspend()
+    write = second.write10(8, BLOCK)
+    time.sleep(MOMENT)
+    cdb, data = wire(Command(Action.PREEMPT, type=Type.WRITE_EXCLUSIVE, key=1, sa_key=2))
+    preempt = first.submit(cdb, write=data)
+    time.sleep(MOMENT)
+    tmf = first.tmf(Tmf.ABORT_TASK, tag=preempt)
+    mapper.resume()
+    second.answer(write)
+    assert first.answer(preempt).aborted
+    assert first.tmf_response(tmf) == Response.COMPLETE
+    second.attentions()
+    assert what_passes(second) == "pr"
+
+
+# --- against the model ---
+
+
+class World:
+    """Three initiators on two ports of one device, and the model of it."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        device = tree.nullio("n")
+        self.ports: dict[int, int] = {}
+        self.nexuses: dict[Port, Nexus] = {}
+        for target in ("t1", "t2"):
+            nexuses = serve(script, device, target=target)
+            number = int(tree.read(Target(target).path / "rel_tgt_id"))
+            self.ports[number] = ANY_PROTOCOL
+            for nexus in nexuses:
+                self.nexuses[Port(transport_id.iscsi(nexus.name), number)] = nexus
+        self.unit = Unit(self.ports, 1024, durable=False)
+        self.seen: dict[tuple[str, str], int] = {}
+
+    def do(self, who: Port, command: Command) -> None:
+        """One command: the same answer, the same state, the same attentions."""
+        event = out(self.nexuses[who], command)
+        wanted = self.unit.execute(who, command)
+        where = f"seed {SEED}: {who} {command}: {event}, wanted {wanted}"
+        assert outcome_of(event) == wanted.name, where
+        self.seen[command.action.name, wanted.name] = self.seen.get((command.action.name, wanted.name), 0) + 1
+        self.compare_attentions(wanted, where)
+        self.compare(where)
+
+    def compare(self, where: str) -> None:
+        """PERSISTENT RESERVE IN says what the model says."""
+        nexus = next(iter(self.nexuses.values()))
+        wanted = (
+            self.unit.read_keys(),
+            self.unit.read_reservation(),
+            self.unit.report_capabilities(),
+            self.unit.read_full_status(),
+        )
+        for action, text in enumerate(wanted):
+            assert nexus.good(persistent_in(action), read=8192) == text, (
+                f"{where}: PERSISTENT RESERVE IN {action}"
+            )
+
+    def compare_attentions(self, wanted: Outcome, where: str) -> None:
+        """Each nexus is told what the model tells it, once."""
+        for port, nexus in self.nexuses.items():
+            told = [ATTENTIONS[name] for name in sorted(wanted.attentions.get(port, ()))]
+            assert nexus.attentions() == told, f"{where}: {nexus.name} of port {port.port}"
+
+
+def outcome_of(event: Event) -> str:
+    """In the model's words."""
+    if event.status == CONFLICT:
+        return "conflict"
+    return "{:02x}{:02x}{:02x}".format(*event.sense) if event.sense else "good"
+
+
+def any_command(source: random.Random, world: World, who: Port) -> Command:
+    """Mostly one that may be done."""
+    unit = world.unit
+    action = source.choices(list(Action), [8, 4, 3, 1, 4, 4, 4, 4, 1])[0]
+    held = unit.type if unit.type is not None and source.random() < 0.7 else source.choice(list(Type))
+    command = Command(
+        action,
+        type=held,
+        key=unit.keys.get(who, 0) if source.random() < 0.9 else source.randrange(4),
+        sa_key=source.choice((0, 1, 2, 3, *unit.keys.values())),
+        aptpl=source.random() < 0.05,
+        all_tg_pt=source.random() < 0.3,
+        unreg=source.random() < 0.5,
+        port=source.choice(list(world.ports)),
+        spec_i_pt=action == Action.REGISTER and source.random() < 0.3,
+        transport_ids=(source.choice(list(world.nexuses)).initiator,),
+    )
+    if command.spec_i_pt or action == Action.REGISTER_AND_MOVE:
+        return command
+    return replace(command, transport_ids=())
+
+
+def each_action(world: World) -> None:
+    """Each service action that can succeed does."""
+    a, b = list(world.nexuses)[:2]
+    kind = Type.WRITE_EXCLUSIVE
+    world.do(a, Command(Action.REGISTER, sa_key=1))
+    world.do(b, Command(Action.REGISTER, sa_key=2))
+    world.do(a, Command(Action.RESERVE, key=1, type=kind))
+    to = (b.initiator,)
+    world.do(a, Command(Action.REGISTER_AND_MOVE, key=1, sa_key=3, port=b.port, transport_ids=to))
+    world.do(b, Command(Action.RELEASE, key=3, type=kind))
+    world.do(a, Command(Action.PREEMPT, key=1, sa_key=3))
+    world.do(b, Command(Action.REGISTER_AND_IGNORE_EXISTING_KEY, sa_key=2))
+    world.do(a, Command(Action.PREEMPT_AND_ABORT, key=1, sa_key=2))
+    world.do(a, Command(Action.CLEAR, key=1))
+    done = {action for action, outcome in world.seen if outcome == "good"}
+    assert done == {action.name for action in Action} - {"REPLACE_LOST_RESERVATION"}
+
+
+def test_against_the_model(script: Script) -> None:
+    """Random commands by three initiators through two ports."""
+    source = random.Random(SEED)
+    world = World(script)
+    world.compare("at the beginning")
+    each_action(world)
+    for _ in range(STEPS):
+        who = source.choice(list(world.nexuses))
+        world.do(who, any_command(source, world, who))
+    print(f"\nseed {SEED}: {STEPS} commands")
+    for (action, outcome), number in sorted(world.seen.items()):
+        print(f"  {action:34} {outcome:10} {number}")
+
+
+# --- with other people's initiators ---
+
+
+def test_sg_persist() -> None:
+    """What sg_persist says of a disk of driver local, and Linux's own ioctl-free way."""
+    target = tree.Target("t1").make()
+    target.luns.map(0, tree.nullio("n"))
+    hosts = target.login("first"), target.login("second")
+    target.enable()
+    for host in hosts:
+        host.disk(0)
+    first, second = (str(host.sg(0)) for host in hosts)
+
+    def persist(unit: str, *argv: str) -> str:
+        return guest_plugin.command("sg_persist", "--no-inquiry", *argv, unit)
+
+    persist(first, "--out", "--register", "--param-sark=0xabc")
+    persist(second, "--out", "--register-ignore", "--param-sark=0xdef")
+    persist(first, "--out", "--reserve", "--param-rk=0xabc", "--prout-type=5")
+    assert "Key=0xabc" in persist(second, "--in", "--read-reservation")
+    keys = persist(second, "--in", "--read-keys")
+    assert "0xabc" in keys
+    assert "0xdef" in keys
+    persist(second, "--out", "--preempt-abort", "--param-rk=0xdef", "--param-sark=0xabc", "--prout-type=5")
+    full = persist(second, "--in", "--read-full-status")
+    assert "second" in full
+    assert "0xabc" not in full
+    persist(second, "--out", "--clear", "--param-rk=0xdef")
