@@ -533,6 +533,7 @@ static struct scst_device *scst_device_create(struct scst_handler_dir *dir, cons
 	config_group_init_type_name(&dev->group, name, &dir->device_type);
 	config_group_init_type_name(&dev->id_group, "id", &scst_id_type);
 	configfs_add_default_group(&dev->id_group, &dev->group);
+	scst_pr_dir_init(dev);
 	/* There is no other word about the copy of a long name. */
 	if (!config_item_name(&dev->group.cg_item)) {
 		config_group_put(&dev->group);

@@ -817,6 +817,7 @@ int scst_parse_within(const char *page, char text[SCST_WORD_LEN], const char **w
 extern struct config_group scst_devices_group;
 extern struct config_group scst_targets_group;
 extern struct configfs_item_operations scst_device_item_ops;
+void scst_pr_dir_init(struct scst_device *dev);
 ssize_t scst_device_table_read(void *buf, size_t size);
 ssize_t scst_lun_table_read(struct scst_lun_dir *dir, void *buf, size_t size);
 void scst_lun_dir_init(struct scst_lun_dir *dir, struct scst_target *tgt, struct config_group *parent);

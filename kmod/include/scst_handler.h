@@ -233,6 +233,7 @@ struct scst_device {
 
 	struct config_group group;
 	struct config_group id_group;
+	struct config_group pr_group;
 	struct kref kref;
 	unsigned int lun_links;	/* wanted and published LUNs that point here, under the config mutex */
 	bool dead;		/* its directory is gone, under the config mutex */

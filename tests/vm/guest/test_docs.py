@@ -70,6 +70,7 @@ def attributes(path: Path) -> dict[str, str]:
     ("title", "path"),
     [
         ("Root", ""),
+        ("devices/HANDLER/NAME/pr/", "devices/nullio/doc-n/pr"),
         ("targets/DRIVER/NAME/", "targets/local/doc-t"),
         ("targets/local/NAME/hosts/INITIATOR/", "targets/local/doc-t/hosts/doc-i"),
         ("targets/DRIVER/NAME/luns/N/", "targets/local/doc-t/luns/0"),

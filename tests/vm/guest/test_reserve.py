@@ -512,6 +512,42 @@ def test_against_the_model(script: Script) -> None:
         print(f"  {action:34} {outcome:10} {number}")
 
 
+# --- as the administrator sees it ---
+
+
+def state_of(device: tree.Device) -> list[str]:
+    """Lines of pr/state."""
+    return [line for line in (device.path / "pr/state").read_text().splitlines() if line]
+
+
+def test_state_in_configfs(script: Script) -> None:
+    """What is reserved, and for whom; a page is not the end of it."""
+    device = tree.nullio("n")
+    first, second, _ = serve(script, device)
+    port = tree.read(Target("t1").path / "rel_tgt_id")
+    none = ["type none", "aptpl 0", "lost 0"]
+    assert state_of(device) == ["generation 0", *none]
+    first.good(RESERVE6)
+    assert state_of(device) == ["generation 0", *none, "reserve script/t1 a"]
+    first.good(RELEASE6)
+    register((first, 0xABC), (second, 2))
+    good(first, Action.RESERVE, 0xABC, Type.WRITE_EXCLUSIVE)
+    assert state_of(device) == [
+        "generation 2",
+        "type write_exclusive",
+        *none[1:],
+        f"registrant 0x0000000000000abc {port} {transport_id.iscsi('a').hex()} holder",
+        f"registrant 0x0000000000000002 {port} {transport_id.iscsi('b').hex()}",
+    ]
+    good(first, Action.RELEASE, 0xABC, Type.WRITE_EXCLUSIVE)
+    good(first, Action.CLEAR, 0xABC)
+    ids = tuple(transport_id.iscsi(f"iqn.2026-01.example:{number:0>150}") for number in range(200))
+    assert out(first, Command(Action.REGISTER, sa_key=7, spec_i_pt=True, transport_ids=ids)).good
+    lines = state_of(device)
+    assert len(lines) == 4 + 201
+    assert all(text.hex() in line for text, line in zip(ids, lines[5:], strict=True))
+
+
 # --- with other people's initiators ---
 
 
