@@ -20,7 +20,7 @@ def test_rows_are_found() -> None:
 
 @pytest.mark.parametrize("name", sorted(REAL))
 def test_row_names_its_class(name: str) -> None:
-    """Only by GATES(), which has its gate stop the row as well: without one a command passes any reservation."""
+    """Only by GATES(), which has its gate stop the row, too: without one a command passes any reservation."""
     row = REAL[name]
     named = re.findall(r"^\tGATES\((\w+), ", row, re.M)
     assert len(named) == 1, row

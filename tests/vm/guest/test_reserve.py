@@ -221,6 +221,37 @@ def test_what_passes(script: Script, kind: Type) -> None:
     assert [what_passes(nexus) for nexus in nexuses] == ["prw"] * 3
 
 
+def what_changes_passes(nexus: Nexus) -> tuple[bool, ...]:
+    """Whether UNMAP, WRITE SAME (10) and (16), and GET LBA STATUS pass."""
+    given_back = scsi.unmap_list((8, 8))
+    events = (
+        nexus.command(scsi.unmap(len(given_back)), write=given_back),
+        nexus.command(scsi.write_same10(0, 8), write=BLOCK),
+        nexus.command(scsi.write_same16(0, 8), write=BLOCK),
+        nexus.command(scsi.get_lba_status16(0), read=264),
+    )
+    assert all(event.good or event.status == CONFLICT for event in events), [str(event) for event in events]
+    return tuple(event.good for event in events)
+
+
+def test_what_passes_of_a_thin_unit(script: Script, make_file: MakeFile) -> None:
+    """What gives blocks back, or writes many at once, is a write; where they are is something to read."""
+    nexuses = serve(script, tree.fileio("thin", make_file("thin", 1), thin=1))
+    holder, registrant, stranger = nexuses
+    register((holder, 1), (registrant, 2))
+    everything, nothing, status = (True,) * 4, (False,) * 4, (False, False, False, True)
+    good(holder, Action.RESERVE, 1, Type.WRITE_EXCLUSIVE)
+    assert [what_changes_passes(nexus) for nexus in nexuses] == [everything, status, status]
+    good(holder, Action.RELEASE, 1, Type.WRITE_EXCLUSIVE)
+    good(holder, Action.RESERVE, 1, Type.EXCLUSIVE_ACCESS_REGISTRANTS_ONLY)
+    assert [what_changes_passes(nexus) for nexus in nexuses] == [everything, everything, nothing]
+    good(holder, Action.CLEAR, 1)
+    for nexus in (registrant, stranger):
+        nexus.attentions()
+    stranger.good(RESERVE6)
+    assert [what_changes_passes(nexus) for nexus in nexuses] == [nothing, nothing, everything]
+
+
 def test_registration_outlives_logout(script: Script) -> None:
     """Who comes back by the same port is who he was; another port of the target is another nexus."""
     device = tree.nullio("n")
