@@ -399,7 +399,37 @@ bool scst_tmf_ended(struct scst_cmd *cmd);
 void scst_abort_session(struct scst_session *sess);
 void scst_abort_nexus(struct scst_nexus *nexus);
 void scst_await_writes(struct scst_wait *wait, struct scst_nexus *nexus, bool abort);
-void scst_await_fenced(struct scst_wait *wait, struct scst_nexus *nexus, const struct scst_cmd *by, bool abort);
+
+struct scst_fence;
+
+struct scst_fence_wait {
+	struct scst_wait wait;
+	struct scst_fence *fence;
+};
+
+/**
+ * struct scst_fence - answers a command when those that it excludes are over
+ * @cmd: the command
+ * @over: the last is; under scst_wait_lock
+ * @left: waits that are not over, and one until scst_fence_end()
+ * @nr: waits
+ * @room: there can be
+ * @wait: for a nexus each
+ *
+ * @left and @nr are under scst_wait_lock.
+ */
+struct scst_fence {
+	struct scst_cmd *cmd;
+	void (*over)(struct scst_fence *fence);
+	u32 left;
+	u32 nr;
+	u32 room;
+	struct scst_fence_wait wait[] __counted_by(room);
+};
+
+void scst_fence_begin(struct scst_fence *fence);
+void scst_fence_add(struct scst_fence *fence, struct scst_nexus *nexus, bool abort);
+bool scst_fence_end(struct scst_fence *fence);
 
 /* --- lun.c: views and nexuses ---------------------------------------------------------- */
 

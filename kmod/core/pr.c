@@ -7,8 +7,9 @@
  * hangs can be preempted; those of one device are done one after the other.
  *
  * In one hold of nexus_lock the new state is switched to, the gates of all nexuses follow, the unit attentions are pending, and
- * commands that the reservation excludes from now on and that had passed before are counted (scst_await_fenced()).  The
- * last of them answers: after GOOD none of them changes the medium.  Nobody waits in a thread.
+ * commands that the reservation excludes from now on and that had passed before are counted (a fence, see tmf.c).  The
+ * last of them answers: after GOOD none of them changes the medium.  Nobody waits in a thread, and who is aborted waits no
+ * longer.
  */
 #include "core.h"
 #include <linux/mm.h>
@@ -29,27 +30,6 @@ struct scst_pr_state {
 	struct scst_pr pr;
 };
 
-struct scst_pr_victim {
-	struct scst_wait wait;
-	struct scst_pr_fence *fence;
-};
-
-/**
- * struct scst_pr_fence - answers a command when what it excludes is over
- * @cmd: PERSISTENT RESERVE OUT
- * @left: victims that have commands yet, and one until all are counted
- * @nr: victims
- * @room: there can be
- * @victim: a nexus each
- */
-struct scst_pr_fence {
-	struct scst_cmd *cmd;
-	atomic_t left;
-	u32 nr;
-	u32 room;
-	struct scst_pr_victim victim[] __counted_by(room);
-};
-
 /* A PERSISTENT RESERVE OUT command while it is being done. */
 struct scst_pr_act {
 	struct scst_cmd *cmd;
@@ -61,7 +41,7 @@ struct scst_pr_act {
 	u8 *list;
 	struct scst_pr_port *ports;
 	struct scst_pr_state *next;
-	struct scst_pr_fence *fence;	/* NULL: it excludes nobody */
+	struct scst_fence *fence;	/* NULL: it excludes nobody */
 };
 
 static struct scst_pr_state *scst_pr_state_of(const struct scst_pr *pr)
@@ -71,7 +51,7 @@ static struct scst_pr_state *scst_pr_state_of(const struct scst_pr *pr)
 
 /* --- what is to be waited for ----------------------------------------------------------------- */
 
-static void scst_pr_fence_over(struct scst_pr_fence *fence)
+static void scst_pr_answer_fenced(struct scst_fence *fence)
 {
 	struct scst_cmd *cmd = fence->cmd;
 
@@ -81,30 +61,16 @@ static void scst_pr_fence_over(struct scst_pr_fence *fence)
 
 static void scst_pr_fence_job(struct scst_job *job)
 {
-	scst_pr_fence_over(scst_cmd_of_job(job)->step_data);
+	scst_pr_answer_fenced(scst_cmd_of_job(job)->step_data);
 }
 
 /* Under the lock of tmf.c. */
-static void scst_pr_victim_over(struct scst_wait *wait)
+static void scst_pr_fence_over(struct scst_fence *fence)
 {
-	struct scst_pr_fence *fence = container_of(wait, struct scst_pr_victim, wait)->fence;
 	struct scst_cmd *cmd = fence->cmd;
 
-	if (!atomic_dec_and_test(&fence->left))
-		return;
-	cmd->step_data = fence;
 	cmd->job.fn = scst_pr_fence_job;
 	scst_threads_add(&cmd->dev->pr_threads, &cmd->job);
-}
-
-static void scst_pr_fence_add(struct scst_pr_fence *fence, struct scst_nexus *nexus, bool abort)
-{
-	struct scst_pr_victim *victim = &fence->victim[fence->nr++];
-
-	victim->fence = fence;
-	victim->wait.over = scst_pr_victim_over;
-	atomic_inc(&fence->left);
-	scst_await_fenced(&victim->wait, nexus, fence->cmd, abort);
 }
 
 /* Whose reservation excludes others.  (Who ends a registration excludes nobody but itself.) */
@@ -115,16 +81,16 @@ static bool scst_pr_excludes(const struct scst_pr_request *req)
 	       req->action == SCST_PR_REPLACE_LOST;
 }
 
-static struct scst_pr_fence *scst_pr_fence_alloc(struct scst_pr_act *act)
+static struct scst_fence *scst_pr_fence_alloc(struct scst_pr_act *act)
 {
 	u32 room = READ_ONCE(act->dev->nr_nexuses) + SCST_PR_MORE;
-	struct scst_pr_fence *fence = kvzalloc(struct_size(fence, victim, room), GFP_KERNEL);
+	struct scst_fence *fence = kvzalloc(struct_size(fence, wait, room), GFP_KERNEL);
 
 	if (!fence)
 		return NULL;
 	fence->room = room;
 	fence->cmd = act->cmd;
-	atomic_set(&fence->left, 1);
+	fence->over = scst_pr_fence_over;
 	return fence;
 }
 
@@ -153,7 +119,7 @@ static void scst_pr_switch_nexus(struct scst_pr_act *act, const struct scst_pr *
 	told = registrant == SCST_PR_NOBODY ? 0 : act->answer.told[registrant];
 	abort = told & SCST_PR_TOLD_ABORT;
 	if (act->fence && (stopped || abort))
-		scst_pr_fence_add(act->fence, nexus, abort);
+		scst_fence_add(act->fence, nexus, abort);
 	scst_pr_tell(nexus, told);
 }
 
@@ -163,8 +129,12 @@ static void scst_pr_switch(struct scst_pr_act *act, const struct scst_pr *old)
 	struct scst_nexus *nexus;
 
 	lockdep_assert_held(&dev->nexus_lock);
-	rcu_assign_pointer(dev->pr, &act->next->pr);
-	act->next = NULL;
+	if (act->fence)
+		scst_fence_begin(act->fence);
+	if (act->answer.changed) {
+		rcu_assign_pointer(dev->pr, &act->next->pr);
+		act->next = NULL;
+	}
 	list_for_each_entry(nexus, &dev->nexuses, dev_entry)
 		scst_pr_switch_nexus(act, old, nexus);
 }
@@ -195,19 +165,26 @@ static int scst_pr_publish(struct scst_pr_act *act, const struct scst_pr *old)
 	else
 		scst_pr_switch(act, old);
 	spin_unlock_bh(&dev->nexus_lock);
-	if (!ret)
+	if (!ret && act->answer.changed)
 		scst_pr_state_drop(was);
 	return ret;
 }
 
 /* --- PERSISTENT RESERVE OUT --------------------------------------------------------------------- */
 
-static void scst_pr_forget_next(struct scst_pr_act *act)
+static void scst_pr_forget_fence(struct scst_pr_act *act)
 {
-	kvfree(act->next);
 	kvfree(act->fence);
-	act->next = NULL;
 	act->fence = NULL;
+}
+
+/*
+ * Who reserves again what he has changes nothing, but may have given up waiting for what was excluded when he did it
+ * first.
+ */
+static bool scst_pr_takes_effect(const struct scst_pr_act *act)
+{
+	return act->answer.verdict.status == SCST_PR_GOOD && (act->answer.changed || act->fence);
 }
 
 static int scst_pr_alloc(struct scst_pr_act *act, const struct scst_pr *old)
@@ -230,12 +207,16 @@ static int scst_pr_try(struct scst_pr_act *act)
 {
 	const struct scst_pr *old = scst_reserve_persistent(act->dev);
 	int ret = scst_pr_alloc(act, old);
+	bool effect;
 
 	ret = ret ?: scst_pr_out(old, &act->place, &act->req, &act->next->pr, &act->answer);
-	if (!ret && act->answer.changed)
+	effect = !ret && scst_pr_takes_effect(act);
+	if (effect)
 		ret = scst_pr_publish(act, old);
-	if (ret || !act->answer.changed)
-		scst_pr_forget_next(act);
+	if (ret || !effect)
+		scst_pr_forget_fence(act);
+	kvfree(act->next);
+	act->next = NULL;
 	return ret;
 }
 
@@ -312,8 +293,8 @@ static void scst_pr_serve(struct scst_pr_act *act)
 		scst_pr_refused(cmd, &act->answer.verdict);
 	} else if (!act->fence) {
 		scst_cmd_good(cmd);
-	} else if (atomic_dec_and_test(&act->fence->left)) {
-		scst_pr_fence_over(act->fence);
+	} else if (scst_fence_end(act->fence)) {
+		scst_pr_answer_fenced(act->fence);
 	}
 }
 

@@ -11,6 +11,9 @@
  * in which it is taken off.  So it is counted by every object in whose scope it is, from the first that found it (awaited_seq)
  * on, and by none that looked before it came.  ABORT TASKs, of which there may be as many as commands, hang on their command instead.
  *
+ * A fence is such objects for a command instead of a request: PERSISTENT RESERVE OUT is answered when what it has excluded is
+ * over.  Aborted, it waits for nobody any more.
+ *
  * An awaited command that the driver holds is recalled: its abort() is called from a work item, without a lock, because the driver
  * calls scst_cmd_sent() under its own.  The command is kept from its release meanwhile.
  */
@@ -43,6 +46,42 @@ static bool scst_wait_covers(const struct scst_wait *wait, const struct scst_cmd
 	       (!wait->no_pr_out || !cmd->op || cmd->op->access != SCST_ACCESS_PR_OUT);
 }
 
+static void scst_fence_less(struct scst_fence *fence, u32 nr)
+{
+	lockdep_assert_held(&scst_wait_lock);
+	fence->left -= nr;
+	if (fence->left)
+		return;
+	clear_bit(SCST_CMD_FENCING, &fence->cmd->flags);
+	fence->over(fence);
+}
+
+static void scst_fence_wait_over(struct scst_wait *wait)
+{
+	scst_fence_less(container_of(wait, struct scst_fence_wait, wait)->fence, 1);
+}
+
+/*
+ * The command is aborted: nobody reads its answer, and by itself it does nothing any more.  It must not keep its session, or who
+ * aborts it, waiting for a stranger.
+ */
+static void scst_fence_give_up(struct scst_fence *fence)
+{
+	u32 i, given_up = 0;
+
+	lockdep_assert_held(&scst_wait_lock);
+	for (i = 0; i < fence->nr; i++) {
+		struct scst_wait *wait = &fence->wait[i].wait;
+
+		if (list_empty(&wait->entry))
+			continue;
+		list_del_init(&wait->entry);
+		given_up++;
+	}
+	if (given_up)
+		scst_fence_less(fence, given_up);
+}
+
 static void scst_cmd_await(struct scst_cmd *cmd, u64 seq)
 {
 	if (test_bit(SCST_CMD_AWAITED, &cmd->flags))
@@ -63,6 +102,8 @@ static void scst_cmd_abort(struct scst_cmd *cmd, const struct scst_session *by)
 	if (cmd->sess != by)
 		set_bit(SCST_CMD_FOREIGN, &cmd->flags);
 	set_bit(SCST_CMD_ABORTED, &cmd->flags);
+	if (test_bit(SCST_CMD_FENCING, &cmd->flags))
+		scst_fence_give_up(cmd->step_data);
 	/* Pairs with scst_cmd_to_driver(): one of the two sees what the other has set. */
 	smp_mb__after_atomic();
 	if (test_bit(SCST_CMD_AT_DRIVER, &cmd->flags)) {
@@ -509,31 +550,80 @@ void scst_await_writes(struct scst_wait *wait, struct scst_nexus *nexus, bool ab
 	spin_unlock_irqrestore(&scst_wait_lock, irq);
 }
 
+/* --- fences ------------------------------------------------------------------------------------------------ */
+
 /**
- * scst_await_fenced() - wait for the commands of a nexus that a reservation excludes from now on
- * @wait: new, with its over() set, which is called when the last has ended, under scst_wait_lock
+ * scst_fence_begin() - a command is going to wait for others
+ * @fence: new: its command, over() and room are set
+ *
+ * Process context.
+ */
+void scst_fence_begin(struct scst_fence *fence)
+{
+	spin_lock_irq(&scst_wait_lock);
+	fence->left = 1;
+	fence->nr = 0;
+	fence->cmd->step_data = fence;
+	set_bit(SCST_CMD_FENCING, &fence->cmd->flags);
+	spin_unlock_irq(&scst_wait_lock);
+}
+
+/**
+ * scst_fence_add() - wait for the commands of a nexus that a reservation excludes from now on
+ * @fence: begun
  * @nexus: on its device's list; its gates are closed, so that no more are admitted
- * @by: the PERSISTENT RESERVE OUT command that has done it, which is neither aborted nor waited for
  * @abort: abort all that the nexus has, and wait for them; else wait for its writes
  *
- * Under the device's nexus_lock.  Other PERSISTENT RESERVE OUT commands are aborted and not waited for: they may wait for
- * @by, and what they do is not done to the medium.
+ * Under the device's nexus_lock.  The command that waits is neither aborted nor waited for.  Other PERSISTENT RESERVE OUT
+ * commands are aborted and not waited for: they may wait for it, and what they do is not done to the medium.  If it was
+ * aborted itself it waits for nobody.
  */
-void scst_await_fenced(struct scst_wait *wait, struct scst_nexus *nexus, const struct scst_cmd *by, bool abort)
+void scst_fence_add(struct scst_fence *fence, struct scst_nexus *nexus, bool abort)
 {
+	const struct scst_cmd *by = fence->cmd;
+	struct scst_fence_wait *entry;
 	struct scst_wait scope = { .nexus = nexus, .writes = !abort };
-	struct scst_scan scan = { .wait = wait, .scope = &scope, .by = by->sess, .except = by, .abort = abort };
+	struct scst_scan scan = { .scope = &scope, .by = by->sess, .except = by, .abort = abort };
 	unsigned long irq;
 
 	lockdep_assert_held(&nexus->dev->nexus_lock);
 	spin_lock_irqsave(&scst_wait_lock, irq);
-	wait->nexus = nexus;
-	wait->writes = !abort;
-	wait->no_pr_out = true;
-	scst_wait_begin(wait);
+	if (WARN_ON_ONCE(fence->nr == fence->room))
+		goto out_unlock;
+	entry = &fence->wait[fence->nr++];
+	entry->fence = fence;
+	entry->wait = (struct scst_wait){
+		.over = scst_fence_wait_over, .nexus = nexus, .writes = !abort, .no_pr_out = true,
+	};
+	INIT_LIST_HEAD(&entry->wait.entry);
+	scan.wait = &entry->wait;
+	fence->left++;
+	scst_wait_begin(&entry->wait);
 	scst_track_for_each(nexus->sess, scst_scan_cmd, &scan);
-	scst_wait_less(wait);
+	scst_wait_less(&entry->wait);
+	if (scst_cmd_aborted(by))
+		scst_fence_give_up(fence);
+out_unlock:
 	spin_unlock_irqrestore(&scst_wait_lock, irq);
+}
+
+/**
+ * scst_fence_end() - all are counted
+ * @fence: begun
+ *
+ * Process context.  Return: true: none is left, and it is the caller's; false: over() is called, or has been, and it may
+ * be gone.
+ */
+bool scst_fence_end(struct scst_fence *fence)
+{
+	bool over;
+
+	spin_lock_irq(&scst_wait_lock);
+	over = !--fence->left;
+	if (over)
+		clear_bit(SCST_CMD_FENCING, &fence->cmd->flags);
+	spin_unlock_irq(&scst_wait_lock);
+	return over;
 }
 
 /* Until all answers that are on their way are given.  Process context. */

@@ -207,6 +207,7 @@ enum scst_cmd_flag {
 	SCST_CMD_KEEP_LEN,	/* data goes with a status other than GOOD */
 	SCST_CMD_STALLED,	/* waits for scst_target_resume() */
 	SCST_CMD_TIMED,		/* cmd->began is valid */
+	SCST_CMD_FENCING,	/* it is answered when what it excludes is over: cmd->step_data is its fence, see tmf.c */
 	SCST_CMD_MEMORY,	/* its data is in memory that is given back after scst_cmd_sent() */
 };
 

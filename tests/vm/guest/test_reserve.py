@@ -401,19 +401,21 @@ def test_preempting_each_other(script: Script, mapper: Mapper) -> None:
         cdb, data = wire(Command(Action.PREEMPT_AND_ABORT, key=key, sa_key=victim))
         numbers.append(nexus.submit(cdb, write=data))
         time.sleep(MOMENT)
-    assert not any(script.find(Kind.RESPONDED, number) for number in numbers)
+    # The first is aborted by the second, and waits for nobody any more.
+    assert first.answer(numbers[0]).aborted
+    assert script.find(Kind.RESPONDED, numbers[1]) is None
     assert third.good(persistent_in(KEYS_IN), read=8192)[8:] == (3).to_bytes(8, "big")
     mapper.resume()
-    assert first.answer(numbers[0]).aborted
     assert third.answer(numbers[1]).good
     assert [
         nexus.answer(write).aborted for nexus, write in zip((first, second, third), writes, strict=True)
     ] == [True, True, False]
 
 
-def test_aborted_while_it_waits(script: Script, mapper: Mapper) -> None:
-    """ABORT TASK of a PREEMPT that waits: both end when the write does, and the preemption stands."""
-    first, second, _ = serve(script, tree.blockio("slow", mapper.node))
+@pytest.mark.parametrize("how", ["abort", "logout"])
+def test_aborted_while_it_waits(script: Script, mapper: Mapper, how: str) -> None:
+    """Who gives up a PREEMPT waits for no stranger; it stands, and who asks again is told when it is true."""
+    first, second, third = serve(script, tree.blockio("slow", mapper.node))
     register((first, 1), (second, 2))
     good(second, Action.RESERVE, 2, Type.WRITE_EXCLUSIVE)
     mapper.suspend()
@@ -422,11 +424,25 @@ def test_aborted_while_it_waits(script: Script, mapper: Mapper) -> None:
     cdb, data = wire(Command(Action.PREEMPT, type=Type.WRITE_EXCLUSIVE, key=1, sa_key=2))
     preempt = first.submit(cdb, write=data)
     time.sleep(MOMENT)
-    tmf = first.tmf(Tmf.ABORT_TASK, tag=preempt)
+    if how == "abort":
+        assert first.manage(Tmf.ABORT_TASK, tag=preempt) == Response.COMPLETE
+        assert first.answer(preempt).aborted
+    else:
+        first.close()
+        assert first.answer(preempt).aborted
+        first.gone()
+        first = login(script, Target("t1"), "a")
+    assert script.find(Kind.RESPONDED, write) is None
+    assert third.good(persistent_in(KEYS_IN), read=8192)[8:] == (1).to_bytes(8, "big")
+    cdb, data = wire(Command(Action.RESERVE, type=Type.WRITE_EXCLUSIVE, key=1))
+    reserve = first.submit(cdb, write=data)
+    time.sleep(MOMENT)
+    assert script.find(Kind.RESPONDED, reserve) is None, "the write may still change the medium"
     mapper.resume()
-    second.answer(write)
-    assert first.answer(preempt).aborted
-    assert first.tmf_response(tmf) == Response.COMPLETE
+    ended = second.answer(write)
+    answer = first.answer(reserve)
+    assert answer.good
+    assert answer.seq > ended.seq
     second.attentions()
     assert what_passes(second) == "pr"
 
