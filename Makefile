@@ -26,7 +26,8 @@ DESTDIR ?=
 PREFIX ?= /usr/local
 ROUNDS ?= 10000
 SEED ?=
-LONG_TESTS := tests/vm/guest/test_life.py tests/vm/guest/test_power_cut.py tests/vm/guest/test_shuffles.py
+LONG_TESTS := tests/vm/guest/test_life.py tests/vm/guest/test_power_cut.py tests/vm/guest/test_shuffles.py \
+	tests/vm/guest/test_reserve_power_cut.py
 # Where pages are poisoned, dropping caches keeps a CPU for long; and objects are larger than what is reckoned with.
 POISON := slub_debug=FZPU page_poison=1 rcupdate.rcu_cpu_stall_timeout=120
 NOT_POISONED := --deselect=tests/vm/guest/test_memory.py::test_what_a_host_costs
@@ -57,7 +58,7 @@ test-long: setup
 	@SCST_MAPPINGS=1000000 SCST_WRITES=100 SCST_EDITS=1000 SCST_EXAMPLES=10000 SCST_SHUFFLES=10000 \
 		$(if $(SEED),SCST_SEED=$(SEED)) $(PY) -m pytest -q -s tests/unit/test_size.py tests/unit/test_race.py \
 		tests/unit/test_any_value.py tests/sim/test_identity.py
-	@$(VM) test --timeout 14400 --env SCST_ROUNDS=$(ROUNDS) --env SCST_SHUFFLES=200 \
+	@$(VM) test --timeout 14400 --env SCST_ROUNDS=$(ROUNDS) --env SCST_SHUFFLES=200 --env SCST_PR_CUTS=100 \
 		$(if $(SEED),--env SCST_SEED=$(SEED)) -- $(LONG_TESTS)
 
 test-hba: setup

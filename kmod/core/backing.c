@@ -55,6 +55,7 @@ void scst_device_free_texts(struct scst_device *dev)
 	kfree(dev->facts);
 	kfree(dev->elsewhere);
 	kfree(dev->expect);
+	kfree(dev->pr_file);
 }
 
 /* Is it @words, or do these words begin it? */

@@ -78,6 +78,22 @@ ssize_t scst_device_show_path(struct scst_device *dev, char *const *where, char 
 }
 EXPORT_SYMBOL_GPL(scst_device_show_path);
 
+static int scst_device_swap_path(struct scst_device *dev, char **where, const char *page, size_t count, bool parked_too)
+{
+	char *path = scst_parse_text(page, count, SCST_TEXT_MAX);
+	int ret;
+
+	if (IS_ERR(path))
+		return PTR_ERR(path);
+	ret = path && path[0] != '/' ? -EINVAL : scst_device_lock_in(dev, parked_too);
+	if (!ret) {
+		swap(*where, path);
+		mutex_unlock(&dev->settings_lock);
+	}
+	kfree(path);
+	return ret;
+}
+
 /**
  * scst_device_store_path() - store half of a handler's path attribute
  * @dev: the device
@@ -92,18 +108,7 @@ EXPORT_SYMBOL_GPL(scst_device_show_path);
  */
 int scst_device_store_path(struct scst_device *dev, char **where, const char *page, size_t count)
 {
-	char *path = scst_parse_text(page, count, SCST_TEXT_MAX);
-	int ret;
-
-	if (IS_ERR(path))
-		return PTR_ERR(path);
-	ret = path && path[0] != '/' ? -EINVAL : scst_device_lock_in(dev, true);
-	if (!ret) {
-		swap(*where, path);
-		mutex_unlock(&dev->settings_lock);
-	}
-	kfree(path);
-	return ret;
+	return scst_device_swap_path(dev, where, page, count, true);
 }
 EXPORT_SYMBOL_GPL(scst_device_store_path);
 
@@ -147,6 +152,21 @@ static ssize_t scst_device_rotational_store(struct config_item *item, const char
 	dev->rotational = backing ? -1 : value;
 	mutex_unlock(&dev->settings_lock);
 	return count;
+}
+
+static ssize_t scst_device_pr_file_show(struct config_item *item, char *page)
+{
+	struct scst_device *dev = scst_device_of(item);
+
+	return scst_device_show_path(dev, &dev->pr_file, page);
+}
+
+/* Not while parked: it is open. */
+static ssize_t scst_device_pr_file_store(struct config_item *item, const char *page, size_t count)
+{
+	struct scst_device *dev = scst_device_of(item);
+
+	return scst_device_swap_path(dev, &dev->pr_file, page, count, false) ?: count;
 }
 
 static ssize_t scst_device_size_show(struct config_item *item, char *page)
@@ -319,6 +339,7 @@ CONFIGFS_ATTR_RO(scst_device_, backing);
 CONFIGFS_ATTR(scst_device_, size);
 CONFIGFS_ATTR(scst_device_, block_size);
 CONFIGFS_ATTR(scst_device_, rotational);
+CONFIGFS_ATTR(scst_device_, pr_file);
 
 static struct configfs_attribute scst_device_attr_size_ro = {
 	.ca_name	= "size",
@@ -337,6 +358,7 @@ static struct configfs_attribute *scst_device_common_attrs[] = {
 	&scst_device_attr_read_only,
 	&scst_device_attr_rotational,
 	&scst_device_attr_stop_unit,
+	&scst_device_attr_pr_file,
 };
 
 static struct configfs_attribute *scst_device_facts_attrs[] = {

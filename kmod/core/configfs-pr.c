@@ -2,7 +2,7 @@
 /*
  * configfs: what is reserved on a device, and for whom (devices/HANDLER/NAME/pr).
  *
- * Lines of words.  First what there is one of, then a line for each registrant, in the order in which they came.
+ * In `state`, lines of words.  First what there is one of, then a line for each registrant, in the order in which they came.
  */
 #include "core.h"
 
@@ -17,6 +17,11 @@ static const char *const scst_pr_type_names[] = {
 	[SCST_PR_WRITE_EXCLUSIVE_AR]	= "write_exclusive_all_registrants",
 	[SCST_PR_EXCLUSIVE_ACCESS_AR]	= "exclusive_access_all_registrants",
 };
+
+static struct scst_device *scst_pr_dir_device(struct config_item *item)
+{
+	return container_of(to_config_group(item), struct scst_device, pr_group);
+}
 
 static void scst_pr_print_registrant(struct scst_text *text, const struct scst_pr *pr, u32 registrant)
 {
@@ -61,7 +66,7 @@ static void scst_reserve_print(struct scst_text *text, struct scst_device *dev)
 /* The rest of the room is empty lines; -EAGAIN: there came more between the two calls. */
 static ssize_t scst_pr_dir_state_read(struct config_item *item, void *buf, size_t size)
 {
-	struct scst_device *dev = container_of(to_config_group(item), struct scst_device, pr_group);
+	struct scst_device *dev = scst_pr_dir_device(item);
 	struct scst_text text = { .buf = buf, .size = buf ? size : 0 };
 
 	rcu_read_lock();
@@ -77,13 +82,31 @@ static ssize_t scst_pr_dir_state_read(struct config_item *item, void *buf, size_
 }
 CONFIGFS_BIN_ATTR_RO(scst_pr_dir_, state, NULL, 0);
 
-static struct configfs_bin_attribute *scst_pr_dir_attrs[] = {
+static struct configfs_bin_attribute *scst_pr_dir_bin_attrs[] = {
 	&scst_pr_dir_attr_state,
 	NULL,
 };
 
+/* Like `commit`: the generation of what is to be cleared. */
+static ssize_t scst_pr_dir_clear_store(struct config_item *item, const char *page, size_t count)
+{
+	char text[SCST_WORD_LEN];
+	const char *word;
+	u64 generation, until;
+	int ret = scst_parse_within(page, text, &word, &until) ?: scst_parse_u64(word, U32_MAX, &generation);
+
+	return ret ?: scst_pr_clear(scst_pr_dir_device(item), generation, until) ?: count;
+}
+CONFIGFS_ATTR_WO(scst_pr_dir_, clear);
+
+static struct configfs_attribute *scst_pr_dir_attrs[] = {
+	&scst_pr_dir_attr_clear,
+	NULL,
+};
+
 static const struct config_item_type scst_pr_dir_type = {
-	.ct_bin_attrs	= scst_pr_dir_attrs,
+	.ct_attrs	= scst_pr_dir_attrs,
+	.ct_bin_attrs	= scst_pr_dir_bin_attrs,
 	.ct_owner	= THIS_MODULE,
 };
 

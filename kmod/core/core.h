@@ -5,7 +5,6 @@
  * Lock order, outermost first:
  *   target->lock, device->settings_lock	states and settings
  *   scst_config_mutex	wanted and published access, lists of targets, sessions and devices
- *   device->pr_lock	who replaces the persistent reservation; tells all nexuses within
  *   device->nexus_lock	(spinlock, softirq-safe) the device's list of nexuses, and what reservations make of their gates
  *   the lock of tmf.c	(spinlock, interrupts off) who waits for the end of which commands
  *   a session's slots	(one bit each, interrupts off) commands that task management may have to find; who reads debugfs takes it alone
@@ -656,6 +655,7 @@ void scst_ua_session(struct scst_session *sess, enum scst_ua ua);
 
 /* --- reserve.c: reservations, and what they make of nexuses ------------------------------------ */
 
+extern const struct scst_pr scst_pr_nothing;
 void scst_reserve_who(struct scst_pr_nexus *who, const struct scst_session *sess);
 const struct scst_pr *scst_reserve_persistent(const struct scst_device *dev);
 enum scst_access_answer scst_access_now(const struct scst_nexus *nexus, enum scst_op_access access);
@@ -668,11 +668,22 @@ void scst_release(struct scst_cmd *cmd);
 /* --- pr.c: PERSISTENT RESERVE IN and OUT --------------------------------------------------------- */
 
 void scst_pr_setup(struct scst_device *dev);
-void scst_pr_forget(struct scst_device *dev);
 void scst_pr_free(struct scst_device *dev);
+int scst_pr_load(struct scst_device *dev, const struct scst_opening *opening, char *path);
+void scst_pr_unload(struct scst_device *dev);
+int scst_pr_clear(struct scst_device *dev, u32 generation, u64 until);
+struct scst_pr *scst_pr_new(u32 room);
+void scst_pr_discard(struct scst_pr *pr);
 bool scst_pr_prepare_out(struct scst_cmd *cmd);
 void scst_pr_execute_out(struct scst_cmd *cmd);
 void scst_pr_execute_in(struct scst_cmd *cmd);
+
+/* --- pr-file.c: ... that survive a loss of power --------------------------------------------------- */
+
+struct scst_pr *scst_pr_file_load(struct scst_device *dev, const struct scst_opening *opening, const char *path);
+int scst_pr_file_write(struct scst_device *dev, const struct scst_pr *pr);
+void scst_pr_file_close(struct scst_device *dev);
+bool scst_pr_file_is(const struct scst_device *dev, const void *inode);
 
 /* --- threads.c: threads that come when there is work ----------------------------------------- */
 

@@ -434,6 +434,10 @@ static int scst_device_check_backing(struct scst_device *dev)
 
 	if (!backing)
 		return 0;
+	if (scst_pr_file_is(dev, backing)) {
+		pr_warn("device %s: pr_file is its own backing; not activated\n", dev->name);
+		return -EINVAL;
+	}
 	WRITE_ONCE(dev->retiree.backing, backing);
 	/* Commands of what is on its way out may still write. */
 	if (!dev->read_only && scst_retiring_backing(&dev->retiree, backing))
@@ -561,6 +565,20 @@ static void scst_device_open_failed(struct scst_device *dev, int error)
 	scst_device_give_up(dev, SCST_DEVICE_DISABLED, error);
 }
 
+/* Not opened: will it be parked? */
+static bool scst_device_stays(const struct scst_device *dev, int error)
+{
+	return dev->enabled || (scst_errno_parks(error) && dev->goal != SCST_DEVICE_DISABLED);
+}
+
+/* By the job that owns the state, with settings_lock, which it gives up meanwhile. */
+static void scst_device_let_go(struct scst_device *dev)
+{
+	mutex_unlock(&dev->settings_lock);
+	scst_pr_unload(dev);
+	mutex_lock(&dev->settings_lock);
+}
+
 static void scst_device_open_job(struct scst_job *job)
 {
 	struct scst_device *dev = container_of(job, struct scst_device, open_job);
@@ -576,9 +594,12 @@ static void scst_device_open_job(struct scst_job *job)
 		ret = opening.elsewhere ? 0 : -ENOMEM;
 	}
 	mutex_unlock(&dev->settings_lock);
-	ret = ret ?: scst_device_open(dev, &opening, &before);
+	/* What is reserved is known before anybody can get at the medium.  The setting does not change meanwhile. */
+	ret = ret ?: scst_pr_load(dev, &opening, dev->pr_file) ?: scst_device_open(dev, &opening, &before);
 	scst_opening_drop(&opening);
 	mutex_lock(&dev->settings_lock);
+	if (ret && !scst_device_stays(dev, ret))
+		scst_device_let_go(dev);
 	WRITE_ONCE(dev->open_error, ret);
 	if (ret)
 		scst_device_open_failed(dev, ret);
@@ -597,6 +618,8 @@ static void scst_device_close_job(struct scst_job *job)
 	if (dev->backing_open)
 		scst_device_close_backing(dev);
 	mutex_lock(&dev->settings_lock);
+	if (!dev->enabled)
+		scst_device_let_go(dev);
 	if (dev->enabled) {
 		scst_device_set_state(dev, SCST_DEVICE_PARKED);
 		scst_device_event(dev, "parked");
@@ -626,7 +649,7 @@ static void scst_device_reset(struct scst_device *dev)
 	dev->size_asked = 0;
 	dev->shrink_ok = false;
 	memset(&dev->geo, 0, sizeof(dev->geo));
-	scst_pr_forget(dev);
+	WRITE_ONCE(dev->pr_unread, true);
 	scst_gate_device(dev, SCST_GATE_WRITE_PROTECT, dev->read_only);
 }
 

@@ -34,7 +34,7 @@
 #define MAGIC_LEN	8
 #define VERSION		1
 #define HEADER_CRC_AT	24
-#define HEADER_LEN	28
+#define HEADER_LEN	SCST_PR_RECORD_HEADER
 #define FIXED_LEN	44
 #define REG_LEN		12
 #define TRAILER_LEN	12

@@ -82,6 +82,19 @@ void scst_pr_power_loss(struct scst_pr *pr)
 	scst_pr_release_all(pr);
 }
 
+/**
+ * scst_pr_wipe() - everything is over, by no initiator's command
+ * @old: the state before
+ * @new: initialised; set
+ * @told: who is told what, as of struct scst_pr_answer; set
+ */
+void scst_pr_wipe(const struct scst_pr *old, struct scst_pr *new, u8 *told)
+{
+	scst_pr_init(new, new->room);
+	new->generation = old->generation + 1;
+	memset(told, SCST_PR_TOLD_PREEMPTED | SCST_PR_TOLD_GONE, old->nr);
+}
+
 bool scst_pr_type_valid(u8 type)
 {
 	return type == SCST_PR_WRITE_EXCLUSIVE || type == SCST_PR_EXCLUSIVE_ACCESS ||

@@ -191,6 +191,7 @@ size_t scst_pr_size(u32 room);
 void scst_pr_init(struct scst_pr *pr, u32 room);
 int scst_pr_copy(struct scst_pr *to, const struct scst_pr *from);
 void scst_pr_power_loss(struct scst_pr *pr);
+void scst_pr_wipe(const struct scst_pr *old, struct scst_pr *new, u8 *told);
 bool scst_pr_valid(const struct scst_pr *pr);
 bool scst_pr_type_valid(u8 type);
 bool scst_pr_nexus_same(const struct scst_pr_nexus *a, const struct scst_pr_nexus *b);
@@ -292,6 +293,8 @@ enum scst_access_answer scst_access_decide(enum scst_hold hold, enum scst_relati
 /* --- pr-record.c ---------------------------------------------------------------------------- */
 
 #define SCST_PR_OWNER_MAX	64
+#define SCST_PR_RECORD_HEADER	28	/* bytes at the beginning that say which record it is */
+#define SCST_PR_RECORD_END	8	/* bytes at the end that say that it is whole */
 
 /* What some bytes are. */
 enum scst_pr_record {

@@ -2,9 +2,10 @@
 /*
  * PERSISTENT RESERVE IN and OUT: what the pure parts decide is brought into force.
  *
- * The state of a device is immutable and replaced whole, under its pr_lock and its nexus_lock; readers use RCU.  A
- * PERSISTENT RESERVE OUT command is a job on threads of the device's own that the back end can't hold up, so that who
- * hangs can be preempted; those of one device are done one after the other.
+ * The state of a device is immutable and replaced whole, by jobs in a line and under nexus_lock; readers use RCU.  A
+ * PERSISTENT RESERVE OUT command is such a job, on threads of the device's own that the back end can't hold up, so that who
+ * hangs can be preempted.  Reading the file in which a state outlives a loss of power (pr-file.c) is another: so nobody has to
+ * hold a lock while it is written.
  *
  * In one hold of nexus_lock the new state is switched to, the gates of all nexuses follow, the unit attentions are pending, and
  * commands that the reservation excludes from now on and that had passed before are counted (a fence, see tmf.c).  The
@@ -12,6 +13,7 @@
  * longer.
  */
 #include "core.h"
+#include <linux/completion.h>
 #include <linux/mm.h>
 
 #define SCST_PR_THREADS		4
@@ -40,13 +42,32 @@ struct scst_pr_act {
 	struct scst_pr_answer answer;
 	u8 *list;
 	struct scst_pr_port *ports;
-	struct scst_pr_state *next;
+	struct scst_pr *next;
 	struct scst_fence *fence;	/* NULL: it excludes nobody */
 };
 
-static struct scst_pr_state *scst_pr_state_of(const struct scst_pr *pr)
+static struct scst_pr_state *scst_pr_state_of(struct scst_pr *pr)
 {
-	return container_of((struct scst_pr *)pr, struct scst_pr_state, pr);
+	return container_of(pr, struct scst_pr_state, pr);
+}
+
+/* Nothing registered, nothing reserved, nobody sees it; NULL: no memory.  Process context. */
+struct scst_pr *scst_pr_new(u32 room)
+{
+	struct scst_pr_state *state;
+
+	state = kvmalloc(offsetof(struct scst_pr_state, pr) + scst_pr_size(room), GFP_KERNEL);
+	if (!state)
+		return NULL;
+	scst_pr_init(&state->pr, room);
+	return &state->pr;
+}
+
+/* Nobody has seen it, or sees it any more.  Process context; NULL is allowed. */
+void scst_pr_discard(struct scst_pr *pr)
+{
+	if (pr)
+		kvfree(scst_pr_state_of(pr));
 }
 
 /* --- what is to be waited for ----------------------------------------------------------------- */
@@ -132,14 +153,15 @@ static void scst_pr_switch(struct scst_pr_act *act, const struct scst_pr *old)
 	if (act->fence)
 		scst_fence_begin(act->fence);
 	if (act->answer.changed) {
-		rcu_assign_pointer(dev->pr, &act->next->pr);
+		rcu_assign_pointer(dev->pr, act->next);
 		act->next = NULL;
 	}
 	list_for_each_entry(nexus, &dev->nexuses, dev_entry)
 		scst_pr_switch_nexus(act, old, nexus);
 }
 
-static void scst_pr_state_drop(struct scst_pr *pr)
+/* It is not in force any more. */
+static void scst_pr_drop(struct scst_pr *pr)
 {
 	struct scst_pr_state *state = scst_pr_state_of(pr);
 
@@ -147,11 +169,17 @@ static void scst_pr_state_drop(struct scst_pr *pr)
 		kvfree_rcu(state, rcu);
 }
 
-/* -EAGAIN: there are more nexuses than there is memory for; -EBADE: somebody has been faster with RESERVE. */
+/* Only the line changes it. */
+static struct scst_pr *scst_pr_in_force(struct scst_device *dev)
+{
+	return rcu_dereference_protected(dev->pr, true);
+}
+
+/* -ERESTART: there are more nexuses than there is memory for; -EBADE: somebody has been faster with RESERVE. */
 static int scst_pr_publish(struct scst_pr_act *act, const struct scst_pr *old)
 {
 	struct scst_device *dev = act->dev;
-	struct scst_pr *was = rcu_dereference_protected(dev->pr, lockdep_is_held(&dev->pr_lock));
+	struct scst_pr *was = scst_pr_in_force(dev);
 	int ret = 0;
 
 	spin_lock_bh(&dev->nexus_lock);
@@ -161,12 +189,12 @@ static int scst_pr_publish(struct scst_pr_act *act, const struct scst_pr *old)
 	else if (scst_access_now(act->cmd->nexus, SCST_ACCESS_PR_OUT) == SCST_ACCESS_CONFLICT)
 		ret = -EBADE;
 	else if (act->fence && dev->nr_nexuses > act->fence->room)
-		ret = -EAGAIN;
+		ret = -ERESTART;
 	else
 		scst_pr_switch(act, old);
 	spin_unlock_bh(&dev->nexus_lock);
 	if (!ret && act->answer.changed)
-		scst_pr_state_drop(was);
+		scst_pr_drop(was);
 	return ret;
 }
 
@@ -187,35 +215,52 @@ static bool scst_pr_takes_effect(const struct scst_pr_act *act)
 	return act->answer.verdict.status == SCST_PR_GOOD && (act->answer.changed || act->fence);
 }
 
-static int scst_pr_alloc(struct scst_pr_act *act, const struct scst_pr *old)
+static int scst_pr_get_memory(struct scst_pr_act *act, const struct scst_pr *old)
 {
-	u32 room = scst_pr_room(old, &act->place, &act->req);
-
 	kvfree(act->answer.told);
 	act->answer.told = kvmalloc(old->nr ?: 1, GFP_KERNEL);
-	act->next = kvmalloc(offsetof(struct scst_pr_state, pr) + scst_pr_size(room), GFP_KERNEL);
+	act->next = scst_pr_new(scst_pr_room(old, &act->place, &act->req));
 	if (!act->answer.told || !act->next)
 		return -ENOMEM;
-	scst_pr_init(&act->next->pr, room);
 	if (!scst_pr_excludes(&act->req))
 		return 0;
 	act->fence = scst_pr_fence_alloc(act);
 	return act->fence ? 0 : -ENOMEM;
 }
 
+/* Was it in the file, or is it to be? */
+static bool scst_pr_outlives(const struct scst_pr_act *act, const struct scst_pr *old)
+{
+	return act->dev->pr_store && act->answer.changed && (act->next->aptpl || old->aptpl || old->lost);
+}
+
+/* Stable before it is in force, and in force before it is answered. */
+static int scst_pr_commit(struct scst_pr_act *act, const struct scst_pr *old,
+			  int (*publish)(struct scst_pr_act *act, const struct scst_pr *old))
+{
+	bool outlives = scst_pr_outlives(act, old);
+	int ret = outlives ? scst_pr_file_write(act->dev, act->next) : 0;
+
+	ret = ret ?: publish(act, old);
+	/* What is refused is not to come true by a loss of power. */
+	if (ret && outlives)
+		scst_pr_file_write(act->dev, old);
+	return ret;
+}
+
 static int scst_pr_try(struct scst_pr_act *act)
 {
-	const struct scst_pr *old = scst_reserve_persistent(act->dev);
-	int ret = scst_pr_alloc(act, old);
+	const struct scst_pr *old = scst_pr_in_force(act->dev) ?: &scst_pr_nothing;
+	int ret = scst_pr_get_memory(act, old);
 	bool effect;
 
-	ret = ret ?: scst_pr_out(old, &act->place, &act->req, &act->next->pr, &act->answer);
+	ret = ret ?: scst_pr_out(old, &act->place, &act->req, act->next, &act->answer);
 	effect = !ret && scst_pr_takes_effect(act);
 	if (effect)
-		ret = scst_pr_publish(act, old);
+		ret = scst_pr_commit(act, old, scst_pr_publish);
 	if (ret || !effect)
 		scst_pr_forget_fence(act);
-	kvfree(act->next);
+	scst_pr_discard(act->next);
 	act->next = NULL;
 	return ret;
 }
@@ -224,11 +269,9 @@ static int scst_pr_change(struct scst_pr_act *act)
 {
 	int ret;
 
-	mutex_lock(&act->dev->pr_lock);
 	do {
 		ret = scst_pr_try(act);
-	} while (ret == -EAGAIN);
-	mutex_unlock(&act->dev->pr_lock);
+	} while (ret == -ERESTART);
 	return ret;
 }
 
@@ -245,6 +288,7 @@ static int scst_pr_find_place(struct scst_pr_act *act)
 		return nr;
 	act->place = (struct scst_pr_place){
 		.who = &act->who, .ports = act->ports, .nr_ports = nr, .max = SCST_PR_MAX,
+		.durable = act->dev->pr_store,
 	};
 	return 0;
 }
@@ -298,11 +342,23 @@ static void scst_pr_serve(struct scst_pr_act *act)
 	}
 }
 
+/* True: what is reserved has not been read yet, the command has been answered. */
+static bool scst_pr_unknown(struct scst_cmd *cmd)
+{
+	if (!READ_ONCE(cmd->dev->pr_unread))
+		return false;
+	scst_cmd_sense(cmd, SCST_SENSE_BECOMING_READY);
+	scst_cmd_respond(cmd);
+	return true;
+}
+
 static void scst_pr_out_job(struct scst_job *job)
 {
 	struct scst_cmd *cmd = scst_cmd_of_job(job);
 	struct scst_pr_act act = { .cmd = cmd, .dev = cmd->dev };
 
+	if (scst_pr_unknown(cmd))
+		return;
 	if (scst_cmd_aborted(cmd))
 		scst_cmd_respond(cmd);
 	else
@@ -337,7 +393,7 @@ static u32 scst_pr_report(const struct scst_cmd *cmd, const struct scst_pr *pr, 
 	u8 action = cmd->cdb[1] & 0x1f;
 
 	if (action == SCST_PR_REPORT_CAPABILITIES)
-		return scst_pr_report_capabilities(pr, false, buf, cmd->len);
+		return scst_pr_report_capabilities(pr, READ_ONCE(cmd->dev->pr_store), buf, cmd->len);
 	if (pr->lost)
 		return 0;
 	switch (action) {
@@ -353,9 +409,12 @@ static u32 scst_pr_report(const struct scst_cmd *cmd, const struct scst_pr *pr, 
 static void scst_pr_in_job(struct scst_job *job)
 {
 	struct scst_cmd *cmd = scst_cmd_of_job(job);
-	u8 *buf = kvmalloc(cmd->len ?: 1, GFP_KERNEL);
+	u8 *buf;
 	u32 len;
 
+	if (scst_pr_unknown(cmd))
+		return;
+	buf = kvmalloc(cmd->len ?: 1, GFP_KERNEL);
 	if (!buf) {
 		scst_cmd_errno(cmd, -ENOMEM);
 		scst_cmd_respond(cmd);
@@ -384,37 +443,192 @@ void scst_pr_execute_in(struct scst_cmd *cmd)
 
 /* --- the device ------------------------------------------------------------------------------------ */
 
-/* Fields of a new device that are this file's. */
-void scst_pr_setup(struct scst_device *dev)
+/* Something that is done in the line, and waited for. */
+struct scst_pr_task {
+	struct scst_job job;
+	struct completion done;
+	struct scst_device *dev;
+	const struct scst_opening *opening;
+	char *path;
+	int ret;
+};
+
+static int scst_pr_do_in_line(struct scst_pr_task *task, void (*fn)(struct scst_job *job))
 {
-	mutex_init(&dev->pr_lock);
-	scst_threads_init(&dev->pr_threads, dev->name, SCST_PR_THREADS);
-	scst_line_init(&dev->pr_line);
+	struct scst_device *dev = task->dev;
+
+	might_sleep();
+	task->job.fn = fn;
+	init_completion(&task->done);
+	scst_line_add(&dev->pr_line, &dev->pr_threads, &task->job);
+	wait_for_completion_state(&task->done, TASK_IDLE);
+	return task->ret;
 }
 
-/* As a loss of power does: the device is being enabled.  Process context. */
-void scst_pr_forget(struct scst_device *dev)
+/* Into force, without anybody's having asked for it; nobody has reserved anything meanwhile: scst_reserve() sees to it. */
+static void scst_pr_begin_with(struct scst_device *dev, struct scst_pr *pr)
 {
+	struct scst_pr *was = scst_pr_in_force(dev);
 	struct scst_nexus *nexus;
-	struct scst_pr *was;
 
-	mutex_lock(&dev->pr_lock);
-	was = rcu_dereference_protected(dev->pr, lockdep_is_held(&dev->pr_lock));
 	spin_lock_bh(&dev->nexus_lock);
-	rcu_assign_pointer(dev->pr, NULL);
+	rcu_assign_pointer(dev->pr, pr);
+	WRITE_ONCE(dev->pr_unread, false);
 	list_for_each_entry(nexus, &dev->nexuses, dev_entry)
 		scst_access_update(nexus);
 	spin_unlock_bh(&dev->nexus_lock);
-	mutex_unlock(&dev->pr_lock);
-	scst_pr_state_drop(was);
+	scst_pr_drop(was);
+}
+
+static void scst_pr_load_job(struct scst_job *job)
+{
+	struct scst_pr_task *task = container_of(job, struct scst_pr_task, job);
+	struct scst_device *dev = task->dev;
+	struct scst_pr *pr = NULL;
+
+	scst_pr_file_close(dev);
+	if (task->path)
+		pr = scst_pr_file_load(dev, task->opening, task->path);
+	task->ret = PTR_ERR_OR_ZERO(pr);
+	if (!task->ret)
+		scst_pr_begin_with(dev, pr);
+	complete(&task->done);
+}
+
+/**
+ * scst_pr_load() - what is reserved on a device that is opened
+ * @dev: being opened; nothing happens if it has not been disabled since the last time
+ * @opening: on whose behalf
+ * @path: the file, or NULL: nothing outlives a loss of power
+ *
+ * By the job that owns the state.  Waits as long as the file does.  Return: 0 or a negative errno.
+ */
+int scst_pr_load(struct scst_device *dev, const struct scst_opening *opening, char *path)
+{
+	struct scst_pr_task task = { .dev = dev, .opening = opening, .path = path };
+
+	return READ_ONCE(dev->pr_unread) ? scst_pr_do_in_line(&task, scst_pr_load_job) : 0;
+}
+
+static void scst_pr_unload_job(struct scst_job *job)
+{
+	struct scst_pr_task *task = container_of(job, struct scst_pr_task, job);
+
+	WRITE_ONCE(task->dev->pr_unread, true);
+	scst_pr_file_close(task->dev);
+	complete(&task->done);
+}
+
+/* Let go of the file; it is read again before anybody asks.  By the job that owns the state. */
+void scst_pr_unload(struct scst_device *dev)
+{
+	struct scst_pr_task task = { .dev = dev };
+
+	if (READ_ONCE(dev->pr_store))
+		scst_pr_do_in_line(&task, scst_pr_unload_job);
+}
+
+/* The administrator has everything cleared. */
+struct scst_pr_clearing {
+	struct scst_job job;
+	struct scst_device *dev;
+	struct scst_request *req;
+	u32 generation;		/* of what he has seen */
+};
+
+static int scst_pr_publish_cleared(struct scst_pr_act *act, const struct scst_pr *old)
+{
+	struct scst_pr *was = scst_pr_in_force(act->dev);
+
+	spin_lock_bh(&act->dev->nexus_lock);
+	scst_pr_switch(act, old);
+	spin_unlock_bh(&act->dev->nexus_lock);
+	scst_pr_drop(was);
+	return 0;
+}
+
+static int scst_pr_clear_from(struct scst_device *dev, const struct scst_pr *old)
+{
+	struct scst_pr_act act = {
+		.dev = dev,
+		.next = scst_pr_new(0),
+		.answer = { .changed = true, .told = kvmalloc(old->nr ?: 1, GFP_KERNEL) },
+	};
+	int ret = -ENOMEM;
+
+	if (act.next && act.answer.told) {
+		scst_pr_wipe(old, act.next, act.answer.told);
+		ret = scst_pr_commit(&act, old, scst_pr_publish_cleared);
+	}
+	kvfree(act.answer.told);
+	scst_pr_discard(act.next);
+	return ret;
+}
+
+static void scst_pr_clear_job(struct scst_job *job)
+{
+	struct scst_pr_clearing *clearing = container_of(job, struct scst_pr_clearing, job);
+	struct scst_device *dev = clearing->dev;
+	const struct scst_pr *old = scst_pr_in_force(dev) ?: &scst_pr_nothing;
+	int ret;
+
+	if (READ_ONCE(dev->pr_unread))
+		ret = -ESHUTDOWN;
+	else if (old->generation != clearing->generation)
+		ret = -ESTALE;
+	else
+		ret = scst_pr_clear_from(dev, old);
+	scst_request_answer(&clearing->req, ret);
+	kfree(clearing);
+	scst_device_put(dev);
+}
+
+/**
+ * scst_pr_clear() - end all registrations and the persistent reservation; what was lost is known again: nothing
+ * @dev: the device
+ * @generation: PRGENERATION of the state that is to be cleared
+ * @until: to wait until (jiffies)
+ *
+ * In a store of the device's; a request and a killable wait for what comes of it.  The registrants are told as by the command
+ * CLEAR.
+ *
+ * Return: 0, -ESTALE if it is not that state any more, -ESHUTDOWN if what is reserved is not known, because the device is
+ * disabled or its file has not been read; what writing the file said; or as scst_device_set_enabled().
+ */
+int scst_pr_clear(struct scst_device *dev, u32 generation, u64 until)
+{
+	struct scst_pr_clearing *clearing = kzalloc(sizeof(*clearing), GFP_KERNEL);
+	struct scst_request *req = scst_request_alloc();
+	int ret;
+
+	if (!clearing || !req) {
+		kfree(clearing);
+		kfree(req);
+		return -ENOMEM;
+	}
+	clearing->job.fn = scst_pr_clear_job;
+	clearing->dev = dev;
+	clearing->generation = generation;
+	clearing->req = scst_request_get(req);
+	scst_device_get(dev);
+	scst_line_add(&dev->pr_line, &dev->pr_threads, &clearing->job);
+	ret = scst_request_wait(req, &dev->group.cg_item, until);
+	scst_request_put(req);
+	return ret == -ETIMEDOUT ? -EINPROGRESS : ret;
+}
+
+/* Fields of a new device that are this file's. */
+void scst_pr_setup(struct scst_device *dev)
+{
+	dev->pr_unread = true;
+	scst_threads_init(&dev->pr_threads, dev->name, SCST_PR_THREADS);
+	scst_line_init(&dev->pr_line);
 }
 
 /* Nobody has a reference to the device any more.  Process context. */
 void scst_pr_free(struct scst_device *dev)
 {
-	struct scst_pr *pr = rcu_dereference_protected(dev->pr, true);
-
 	scst_threads_stop(&dev->pr_threads);
-	if (pr)
-		kvfree(scst_pr_state_of(pr));
+	scst_pr_file_close(dev);
+	scst_pr_discard(scst_pr_in_force(dev));
 }

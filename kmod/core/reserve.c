@@ -10,7 +10,7 @@
  */
 #include "core.h"
 
-static const struct scst_pr scst_pr_nothing = { .holder = SCST_PR_NOBODY };
+const struct scst_pr scst_pr_nothing = { .holder = SCST_PR_NOBODY };
 
 /* Which I_T nexus a session is. */
 void scst_reserve_who(struct scst_pr_nexus *who, const struct scst_session *sess)
@@ -20,11 +20,10 @@ void scst_reserve_who(struct scst_pr_nexus *who, const struct scst_session *sess
 	who->port = READ_ONCE(sess->tgt->rel_tgt_id);
 }
 
-/* The persistent reservation in force, under RCU or one of the locks. */
+/* The persistent reservation in force, under RCU or nexus_lock. */
 const struct scst_pr *scst_reserve_persistent(const struct scst_device *dev)
 {
-	return rcu_dereference_check(dev->pr, lockdep_is_held(&dev->nexus_lock) ||
-					      lockdep_is_held(&dev->pr_lock)) ?: &scst_pr_nothing;
+	return rcu_dereference_check(dev->pr, lockdep_is_held(&dev->nexus_lock)) ?: &scst_pr_nothing;
 }
 
 static void scst_reserve_state(const struct scst_nexus *nexus, enum scst_hold *hold, enum scst_relation *relation)
@@ -164,15 +163,19 @@ void scst_reserve(struct scst_cmd *cmd)
 {
 	struct scst_device *dev = cmd->dev;
 	enum scst_access_answer answer;
+	bool unread;
 
 	spin_lock_bh(&dev->nexus_lock);
+	unread = READ_ONCE(dev->pr_unread);
 	/* Somebody else may have been faster since its gate was looked at. */
 	answer = scst_access_now(cmd->nexus, SCST_ACCESS_RESERVE);
 	/* What is taken away ends what it has reserved, then and now: scst_nexus_revoke() closes the gate first. */
-	if (answer == SCST_ACCESS_PASS && !dev->reserved && !test_bit(SCST_GATE_REVOKED, &cmd->nexus->gates))
+	if (answer == SCST_ACCESS_PASS && !unread && !dev->reserved && !test_bit(SCST_GATE_REVOKED, &cmd->nexus->gates))
 		scst_reserve_set(dev, cmd->nexus);
 	spin_unlock_bh(&dev->nexus_lock);
-	scst_reserve_answer(cmd, answer);
+	if (unread)
+		scst_cmd_sense(cmd, SCST_SENSE_BECOMING_READY);
+	scst_reserve_answer(cmd, unread ? SCST_ACCESS_PASS : answer);
 }
 
 /**

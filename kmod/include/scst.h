@@ -51,6 +51,7 @@ struct scst_device;
 struct scst_nexus;
 struct scst_opcode;
 struct scst_pr;
+struct scst_pr_store;
 struct scst_session;
 struct scst_slot;
 struct scst_target;

@@ -244,8 +244,10 @@ struct scst_device {
 
 	/* Reservations: see reserve.c and pr.c. */
 	const struct scst_nexus *reserved;	/* by RESERVE, or NULL; under nexus_lock */
-	struct scst_pr __rcu *pr;		/* NULL: nothing; written under pr_lock and nexus_lock */
-	struct mutex pr_lock;
+	struct scst_pr __rcu *pr;		/* NULL: nothing; written by jobs in pr_line, under nexus_lock */
+	bool pr_unread;				/* what outlived a loss of power is not known yet; cleared under nexus_lock */
+	char *pr_file;				/* setting: where that is, or NULL: nothing does; changes while disabled */
+	struct scst_pr_store *pr_store;		/* open; by jobs in pr_line, NULL or not is for everybody */
 	struct scst_line pr_line;
 	struct scst_threads pr_threads;		/* nothing on them waits for the back end */
 

@@ -19,7 +19,8 @@ from tests.unit import pr_kernel
 from tests.unit.pr_kernel import Kernel, State, resealed
 
 NONE, WHOLE, TORN, DAMAGED, NEWER = range(5)
-HEADER = 28
+HEADER, END = 28, 8
+SECTOR = 512
 OWNER = b"naa.600140512345678"
 IDS = (
     fixed(FIBRE_CHANNEL, bytes(range(8))),
@@ -126,6 +127,44 @@ def told(kernel: Kernel, new: bytes, old: bytes, cut: int) -> str:
     # In the first bytes a mixture has neither's checksum, and who can say whose it is.
     assert found == TORN if cut >= HEADER else found in (TORN, DAMAGED)
     return "torn" if found == TORN else "damaged"
+
+
+def some_sectors(old: bytes, new: bytes, chosen: random.Random) -> bytes:
+    """What a disk may have that was to have the one instead of the other, when it loses power."""
+    size = max(len(old), len(new))
+    whole, wanted = bytearray(old.ljust(size, b"\0")), new.ljust(size, b"\0")
+    for at in range(0, size, SECTOR):
+        if chosen.random() < 0.5:
+            whole[at : at + SECTOR] = wanted[at : at + SECTOR]
+    return bytes(whole)
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(2**32, 2**63), st.randoms(use_true_random=False))
+def test_written_in_three_steps(
+    kernel: Kernel, before: int, now: int, sequence: int, chosen: random.Random
+) -> None:
+    """As kmod/core/pr-file.c does: whichever sectors of a step are there, it is torn, or whole."""
+    old = kernel.encode(of(before), sequence, OWNER)
+    new = kernel.encode(of(now), sequence + 2, OWNER)
+    slot = old
+    for cut in (HEADER, len(new) - END, len(new)):
+        step = new[:cut] + slot[cut:]
+        told, info = kernel.check(some_sectors(slot, step, chosen))
+        if cut == HEADER:
+            assert told == TORN or info.sequence == sequence
+        else:
+            assert told == TORN or info.sequence == sequence + 2
+        assert told in (TORN, WHOLE)
+        slot = step
+    assert kernel.check(slot)[0] == WHOLE
+
+
+def test_written_at_once_it_may_be_damaged(kernel: Kernel) -> None:
+    """Why it is done in steps."""
+    states = (made({Nexus(IDS[0], port): port + more for port in range(30)}) for more in (100, 200))
+    old, new = (kernel.encode(state, 2**40 + number, OWNER) for number, state in enumerate(states))
+    chosen = random.Random(1)
+    assert DAMAGED in {kernel.check(some_sectors(old, new, chosen))[0] for _ in range(100)}
 
 
 def test_a_lost_beginning(kernel: Kernel) -> None:

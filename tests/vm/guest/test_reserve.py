@@ -8,6 +8,7 @@ was preempted does not change the medium after the answer.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import time
@@ -20,7 +21,7 @@ import pytest
 from tests.model import transport_id
 from tests.model.pr import ANY_PROTOCOL, Action, Command, Outcome, Type, Unit
 from tests.model.pr import Nexus as Port
-from tests.unit.pr_kernel import wire
+from tests.unit.pr_kernel import crc, wire
 from tests.vm import guest_plugin
 from tests.vm.guest import scsi, tree
 from tests.vm.guest.script import (
@@ -557,6 +558,246 @@ def test_against_the_model(script: Script) -> None:
     print(f"\nseed {SEED}: {STEPS} commands")
     for (action, outcome), number in sorted(world.seen.items()):
         print(f"  {action:34} {outcome:10} {number}")
+
+
+# --- what outlives a loss of power ---
+
+
+def power_loss(script: Script, device: tree.Device, *names: str) -> list[Nexus]:
+    """The device is disabled and enabled; then these initiators log in, too."""
+    target = Target("t1")
+    target.luns.unmap(0)
+    device.enable(False)
+    device.enable()
+    target.luns.map(0, device)
+    return [login(script, target, name) for name in names]
+
+
+def durable(make_file: MakeFile, name: str = "n") -> tuple[tree.Device, Path]:
+    """A device whose reservations outlive a loss of power, and where they do."""
+    path = make_file(f"{name}.pr", 1)
+    path.unlink()
+    device = tree.Device("nullio", name).make(size=1 << 30)
+    tree.write(device.path / "pr_file", path)
+    return device.enable(), path
+
+
+def keys(nexus: Nexus) -> list[int]:
+    """READ KEYS."""
+    data = nexus.good(persistent_in(KEYS_IN), read=8192)[8:]
+    return [int.from_bytes(data[at : at + 8], "big") for at in range(0, len(data), 8)]
+
+
+def aptpl(nexus: Nexus, key: int, old: int = 0) -> None:
+    """Register so that it outlives a loss of power."""
+    event = out(nexus, Command(Action.REGISTER, key=old, sa_key=key, aptpl=True))
+    assert event.good, str(event)
+
+
+SLOT = 512 << 10
+
+
+def test_aptpl_outlives(script: Script, make_file: MakeFile) -> None:
+    """Registrations and the reservation; not PRGENERATION. Without APTPL nothing, from that command on."""
+    device, path = durable(make_file)
+    first, second, _ = serve(script, device)
+    assert first.good(persistent_in(CAPABILITIES_IN), read=8)[2] & 1, "PTPL_C"
+    aptpl(first, 1)
+    aptpl(second, 2)
+    good(first, Action.RESERVE, 1, Type.EXCLUSIVE_ACCESS)
+    assert path.stat().st_mode & 0o777 == 0o600
+    again, other = power_loss(script, device, "a2", "b2")
+    first.attentions()
+    assert keys(other) == [1, 2]
+    assert other.good(persistent_in(FULL_STATUS_IN), read=8192)[:4] == bytes(4)
+    assert what_passes(other) == "p"
+    assert what_passes(again) == "p"
+    assert what_passes(first) == "prw"
+    event = out(first, Command(Action.REGISTER, key=1, sa_key=3))
+    assert event.good, str(event)
+    (other,) = power_loss(script, device, "b3")
+    assert keys(other) == []
+    assert what_passes(other) == "prw"
+
+
+def test_no_aptpl_without_a_file(script: Script) -> None:
+    first, _, _ = serve(script, tree.nullio("n"))
+    assert out(first, Command(Action.REGISTER, sa_key=1, aptpl=True)).sense == scsi.INVALID_FIELD_LIST
+    assert not first.good(persistent_in(CAPABILITIES_IN), read=8)[2] & 1
+
+
+def test_torn_record_leaves_the_other(script: Script, make_file: MakeFile) -> None:
+    """The newer one was not written to its end: it was not acknowledged either."""
+    device, path = durable(make_file)
+    first, _, _ = serve(script, device)
+    aptpl(first, 1)
+    aptpl(first, 2, old=1)
+    Target("t1").luns.unmap(0)
+    device.enable(False)
+    data = bytearray(path.read_bytes())
+    data[SLOT + 60 :] = bytes(len(data) - SLOT - 60)
+    path.write_bytes(data)
+    device.enable()
+    Target("t1").luns.map(0, device)
+    first.attentions()
+    assert keys(first) == [1]
+
+
+@pytest.mark.parametrize("how", ["damaged", "newer", "another"])
+def test_records_that_can_not_be_relied_on(script: Script, make_file: MakeFile, how: str) -> None:
+    """Told, not written over, and mended only by who says so."""
+    device, path = durable(make_file)
+    first, second, _ = serve(script, device)
+    aptpl(first, 1)
+    Target("t1").luns.unmap(0)
+    device.enable(False)
+    data = bytearray(path.read_bytes())
+    if how == "damaged":
+        data[60] ^= 1
+    elif how == "newer":
+        data[9] = 2
+        data[24:28] = crc(bytes(data[:24]))
+    else:
+        tree.write(device.path / "id/naa", "3" * 16)
+    path.write_bytes(data)
+    device.enable()
+    Target("t1").luns.map(0, device)
+    for nexus in (first, second):
+        nexus.attentions()
+        for cdb in (scsi.test_unit_ready(), scsi.read10(0, 1), RESERVE6, persistent_in(KEYS_IN)):
+            assert nexus.command(cdb, read=8192).sense == (0x7, 0x44, 0x01), cdb.hex()
+        nexus.good(persistent_in(CAPABILITIES_IN), read=8)
+    assert "lost 1" in state_of(device)
+    assert out(first, Command(Action.REGISTER, sa_key=1)).sense == (0x7, 0x44, 0x01)
+    assert path.read_bytes() == data
+    event = out(second, Command(Action.REPLACE_LOST_RESERVATION, sa_key=5, type=Type.WRITE_EXCLUSIVE))
+    assert event.good, str(event)
+    assert "lost 0" in state_of(device)
+    (third,) = power_loss(script, device, "c2")
+    assert "lost 0" in state_of(device)
+    assert what_passes(third) == "prw"
+
+
+def lines(text: str) -> list[str]:
+    """Lines of the kernel log with this text."""
+    return [line for line in guest_plugin.command("dmesg").splitlines() if text in line]
+
+
+def test_lost_is_told_in_the_log(script: Script, make_file: MakeFile) -> None:
+    """Once at each opening; and the administrator may clear what nobody knows."""
+    path = make_file("rubbish.pr", 1)
+    device = tree.Device("nullio", "rubbish").make(size=1 << 30, pr_file=path).enable()
+    assert len(lines("device rubbish: pr_file is damaged: reservations are not known")) == 1
+    first, _, _ = serve(script, device)
+    assert first.command(scsi.read10(0, 1), read=512).sense == (0x7, 0x44, 0x01)
+    clear(device)
+    assert what_passes(first) == "prw"
+    aptpl(first, 1)
+    power_loss(script, device)
+    assert len(registrants(device)) == 1
+    assert len(lines("device rubbish: pr_file")) == 1
+
+
+def registrants(device: tree.Device) -> list[str]:
+    """Keys of who is registered, as pr/state has them."""
+    return [line.split()[1] for line in state_of(device) if line.startswith("registrant ")]
+
+
+def clear(device: tree.Device) -> None:
+    """As the administrator does."""
+    tree.write(device.path / "pr/clear", state_of(device)[0].removeprefix("generation "))
+
+
+def test_administrator_clears(script: Script, make_file: MakeFile) -> None:
+    """What he has seen, and nothing else; who is registered is told; and it does not come back."""
+    device, _ = durable(make_file)
+    first, second, third = serve(script, device)
+    aptpl(first, 1)
+    aptpl(second, 2)
+    good(first, Action.RESERVE, 1, Type.EXCLUSIVE_ACCESS)
+    assert tree.errno_of(lambda: tree.write(device.path / "pr/clear", 1)) == errno.ESTALE
+    assert tree.errno_of(lambda: tree.write(device.path / "pr/clear", "all")) == errno.EINVAL
+    assert tree.errno_of(lambda: tree.write(device.path / "pr/clear", 1 << 32)) == errno.ERANGE
+    assert what_passes(third) == "p"
+    tree.write(device.path / "pr/clear", "2 within 5000")
+    assert state_of(device) == ["generation 3", "type none", "aptpl 0", "lost 0"]
+    assert first.attentions() == second.attentions() == [ATTENTIONS["2A/03"]]
+    assert third.attentions() == []
+    assert what_passes(third) == "prw"
+    power_loss(script, device)
+    assert registrants(device) == []
+    Target("t1").luns.unmap(0)
+    device.enable(False)
+    assert tree.errno_of(lambda: tree.write(device.path / "pr/clear", 0)) == errno.ESHUTDOWN
+
+
+def test_device_that_is_made_again(script: Script, make_file: MakeFile) -> None:
+    """Its reservations are there with its identity; a parked one has them as well."""
+    device, path = durable(make_file)
+    first, _, _ = serve(script, device)
+    aptpl(first, 0xABC)
+    good(first, Action.RESERVE, 0xABC, Type.WRITE_EXCLUSIVE)
+    naa, before = device.get("id/naa"), state_of(device)[1:]
+    Target("t1").luns.unmap(0)
+    device.enable(False)
+    device.path.rmdir()
+    image = make_file("image", 1)
+    image.rename(image.with_suffix(".away"))
+    again = tree.Device("fileio", "again").make(path=image, pr_file=path)
+    tree.write(again.path / "id/naa", naa)
+    again.enable()
+    assert again.get("state") == "parked"
+    assert state_of(again)[1:] == before
+    Target("t1").luns.map(0, again)
+    first.attentions()
+    assert keys(first) == [0xABC]
+    image.with_suffix(".away").rename(image)
+    again.activate()
+    assert state_of(again)[1:] == before
+
+
+def test_file_that_is_not_there_yet(script: Script, tmp_path: Path) -> None:
+    """Without its folder the device waits, as for its backing, and nothing is known."""
+    folder = tmp_path / "later"
+    device = tree.Device("nullio", "n").make(size=1 << 30, pr_file=folder / "pr").enable()
+    assert (device.get("state"), device.get("error")) == ("parked", "ENOENT")
+    first, _, _ = serve(script, device)
+    for cdb in (RESERVE6, persistent_in(KEYS_IN)):
+        assert first.command(cdb, read=8192).sense == scsi.BECOMING_READY
+    assert out(first, Command(Action.REGISTER, sa_key=1)).sense == scsi.BECOMING_READY
+    folder.mkdir()
+    device.activate()
+    first.attentions()
+    aptpl(first, 1)
+    assert keys(first) == [1]
+
+
+def test_setting_of_the_file(make_file: MakeFile, tmp_path: Path) -> None:
+    """What is refused, and when; one file is for one device, whatever it is called."""
+    device, path = durable(make_file)
+    assert device.get("pr_file") == str(path)
+    assert tree.errno_of(lambda: device.set("pr_file", "\n")) == errno.EBUSY
+    device.activate(False)
+    assert tree.errno_of(lambda: device.set("pr_file", "\n")) == errno.EBUSY
+    alias = tmp_path / "alias"
+    alias.symlink_to(path)
+    other = tree.Device("nullio", "other").make(size=1 << 30)
+    assert tree.errno_of(lambda: other.set("pr_file", "alias")) == errno.EINVAL
+    for wrong, said in ((alias, errno.EBUSY), (tmp_path, errno.EISDIR), ("/dev/null", errno.EINVAL)):
+        other.set("pr_file", wrong)
+        assert tree.errno_of(other.enable) == said, wrong
+        assert other.get("state") == "disabled"
+    device.enable(False)
+    image = make_file("image", 2)
+    own = tree.Device("fileio", "own").make(path=image, pr_file=image)
+    before = image.read_bytes()
+    assert tree.errno_of(own.enable) == errno.EINVAL
+    assert image.read_bytes() == before
+    other.set("pr_file", alias)
+    other.enable()
+    other.enable(False)
+    other.set("pr_file", "\n")
+    other.enable()
 
 
 # --- as the administrator sees it ---
