@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pyscstadmin.config import edits
+from pyscstadmin.config import edits, reservations
 from pyscstadmin.config.draft import Draft, LunSet, near, no_single
 from pyscstadmin.config.edits import Edit, Needs
 from pyscstadmin.config.identity import asked
@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from pyscstadmin.config.acl import Decision
     from pyscstadmin.config.lint import Remark
     from pyscstadmin.config.losses import Losses
+    from pyscstadmin.config.reservations import Reservations
     from pyscstadmin.kernel.inflight import Command
     from pyscstadmin.kernel.newfile import NewFile
     from pyscstadmin.kernel.sessions import Session
@@ -652,11 +653,45 @@ class Admin:
                     f"{name} has {before} bytes, and {size} is less: initiators lose what they keep beyond; "
                     "if that is meant, say so: --shrink, in the shell shrink=yes"
                 )
-            self._last_chance()
             attribute, value = ("active", "1") if size is None else ("size", str(size))
-            if not self._patience.ask(tree, f"{path}/{attribute}", value):
-                raise OperationError("write", f"{tree.root}/{path}/{attribute}", value, errno.EINPROGRESS)
+            self._request(tree, f"{path}/{attribute}", value)
             return Resized(before, int(tree.read(f"{path}/size")), tree.read(f"{path}/state"))
+
+    def reservations(self, name: str) -> Reservations:
+        """What is reserved on a device, and for whom."""
+        return reservations.parse(self.tree.read_all(f"{self._reservations_dir(name)}/state"))
+
+    def clear_reservations(self, name: str, generation: int) -> None:
+        """End what `reservations` has shown: all registrations and the persistent reservation. If it is not
+        that any more, nothing is done: ESTALE.
+        """
+        with self._writing() as tree:
+            self._request(tree, f"{self._reservations_dir(name)}/clear", str(generation))
+
+    def import_reservations(self, name: str, wanted: Reservations) -> str:
+        """Let a device, which is disabled, have these registrations and this reservation when it is enabled,
+        and none that it had; returns its `pr_file`, where they are. The rest of `wanted` is not looked at.
+        """
+        from secrets import randbelow
+
+        from pyscstadmin.store.save import replace_file
+
+        with self._writing() as tree:
+            device, (handler, state) = self._device(name), self._handler(name)
+            path = reservations.place_for(name, state, device.settings.get("pr_file", ""))
+            owner = bytes.fromhex(tree.read(f"{device_dir(handler, name)}/id/naa"))
+            self._last_chance()
+            replace_file(path, reservations.file_of(wanted, owner, 1 + randbelow(1 << 62)))
+        return path
+
+    def _reservations_dir(self, name: str) -> str:
+        return f"{device_dir(self._handler(name)[0], name)}/pr"
+
+    def _request(self, tree: Tree, path: str, value: str) -> None:
+        """A request that is waited for with patience."""
+        self._last_chance()
+        if not self._patience.ask(tree, path, value):
+            raise OperationError("write", f"{tree.root}/{path}", value, errno.EINPROGRESS)
 
     # Targets, hosts, groups.
 

@@ -102,6 +102,10 @@ ADVICE_AT: dict[tuple[int, str], str] = {
         _errno.EEXIST,
         "enabled",
     ): "another enabled device has the same naa, serial or eui64; give one of them another",
+    (_errno.ESTALE, "clear"): "what is reserved has changed since it was shown; look at it, and run the "
+    "command again if it is still meant",
+    (_errno.ESHUTDOWN, "clear"): "nothing is known of it: the device is disabled, or its pr_file was not "
+    "read yet",
     (_errno.EINVAL, "size"): "bytes: a multiple of the block size, while the device is active",
     (_errno.ERANGE, "size"): "the backing is not that large; grow it first",
     (_errno.EINVAL, "symlink"): "a LUN can only point at a device of this tree",

@@ -17,6 +17,7 @@ from typing import Any
 from pyscstadmin.cli.places import KINDS
 from pyscstadmin.cli.table import FORMS
 from pyscstadmin.cli.verbs import Form
+from pyscstadmin.config.reservations import TYPES
 from pyscstadmin.kernel.prove import Was
 
 __all__ = ["ERROR", "IMPORT", "SCRIPT", "json_schema", "name_of", "named", "text"]
@@ -273,6 +274,13 @@ _PORT = {
     "remark": _TEXT,
     "advice": _TEXT,
 }
+_REGISTRANT = {
+    "key": {"type": "string", "pattern": "^0x[0-9a-f]{16}$"},
+    "port": {"type": "integer", "description": "relative target port identifier"},
+    "initiator": _TEXT,
+    "transport_id": {"type": "string", "description": "of the initiator port, hexadecimal"},
+    "holder": _BOOL,
+}
 _SWITCHED = {"device": _TEXT, "state": _TEXT}
 _SAYS: dict[str, dict[str, Schema]] = {
     **{f"get {kind}": _SETTINGS for kind in ("device", "target", "group", "lun")},
@@ -309,6 +317,17 @@ _SAYS: dict[str, dict[str, Schema]] = {
     },
     "sessions": {"sessions?": _list(_object(_SESSION)), "commands?": _list(_object(_COMMAND))},
     "ports": {"ports": _list(_object(_PORT))},
+    "pr": {
+        "device": _TEXT,
+        "generation": _INT,
+        "type": {"enum": list(TYPES)},
+        "aptpl": _BOOL,
+        "lost": _BOOL,
+        "reserve": {"type": "string", "description": "DRIVER/TARGET and initiator that RESERVE has it for"},
+        "registrants": _list(_object(_REGISTRANT)),
+        "cleared?": {"type": "integer", "description": "registrations that have ended"},
+        "file?": _TEXT,
+    },
     "plan": {
         "impact": _OPERATION["impact"],
         "operations": _list(_ref("operation")),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 
-from pyscstadmin.cli import access, files, moving, objects, ports, ranges
+from pyscstadmin.cli import access, files, moving, objects, ports, ranges, reservations
 from pyscstadmin.cli.places import KINDS, Place
 from pyscstadmin.cli.verbs import Form, Param, flag
 from pyscstadmin.config import names
@@ -683,6 +683,31 @@ module is loaded, too.""",
         (_DEVICE,),
         silent=True,
         example="who da",
+    ),
+    Form(
+        "pr",
+        "device",
+        reservations.pr,
+        "Show what is reserved on a device, and for whom; clear it; export it, or import it to another.",
+        (
+            Param(
+                "what",
+                "what to do: " + ", ".join(reservations.ACTS),
+                _one_of("way", dict.fromkeys(reservations.ACTS)),
+                "|".join(reservations.ACTS),
+                choices=reservations.ACTS,
+                needed=True,
+            ),
+            _DEVICE,
+            replace(_FILE, help="of export and import: a document as of `pr show --json`", needed=False),
+        ),
+        named=(_YES,),
+        more="""`clear` ends all registrations, whoever made them, if nothing has changed since it looked; the
+initiators are told. `import` needs a device that is disabled and has a pr_file; it has what was imported once
+it is enabled, and what it had is gone.""",
+        silent=True,
+        removes=True,
+        example="pr show da",
     ),
     Form(
         "apply",

@@ -547,6 +547,13 @@ _COMMON = (
     Setting("read_only", _FLAG, False, "open the backing read-only; nobody can write"),
     Setting("rotational", Auto(), AUTO, "report a rotating medium; auto: as the backing is"),
     Setting("stop_unit", _FLAG, False, "START STOP UNIT of one initiator stops the unit for all"),
+    Setting(
+        "pr_file",
+        _PATH.type,
+        "",
+        "file in which persistent reservations outlive a loss of power (APTPL), absolute; made if it is not "
+        "there. Without one they do not",
+    ),
 )
 _WRITE_THROUGH = Setting(
     "write_through", _FLAG, False, "no volatile cache: each write is stable before its status"

@@ -50,7 +50,26 @@ def _hint(tree: View, name: str, number: int) -> str:
     if number == errno.EEXIST:
         return _twin(tree, name)
     device = read.device(tree, name)
-    return why(device, number) if device is not None else ""
+    if device is None:
+        return ""
+    return _same_file(tree, device) if number == errno.EBUSY else why(device, number)
+
+
+def _same_file(tree: View, device: Device) -> str:
+    """Whose reservations are in the same file."""
+    file = _pr_file(device)
+    for other in read.devices(tree) if file else ():
+        if other.name != device.name and other.enabled and _same(_pr_file(other), file):
+            return f"pr_file {file} is that of device {other.name} as well: give each one of its own"
+    return ""
+
+
+def _pr_file(device: Device) -> str:
+    return str(device.settings.get("pr_file", ""))
+
+
+def _same(one: str, two: str) -> bool:
+    return bool(one) and os.path.realpath(one) == os.path.realpath(two)
 
 
 def _twin(tree: View, name: str) -> str:

@@ -14,10 +14,12 @@ from typing import Any
 
 from pyscstadmin.config import names
 from pyscstadmin.config.identity import RECOGNISED
+from pyscstadmin.config.reservations import NOTHING, parse
 from pyscstadmin.config.settings import HANDLERS, IDENTITY
 from pyscstadmin.sim.node import (
     RO,
     RW,
+    WO,
     Attribute,
     Linked,
     Node,
@@ -81,6 +83,31 @@ class Identification(Node):
         self.values[name] = str(value)
 
 
+class ReservationsDir(Node):
+    """devices/HANDLER/NAME/pr: no initiator sends anything here, so nothing is reserved."""
+
+    def __init__(self, device: Device) -> None:
+        super().__init__(device, "pr")
+        self.device = device
+        self.state = NOTHING
+
+    def attributes(self) -> Mapping[str, Attribute]:
+        return _PR_ATTRIBUTES
+
+    def show(self, name: str) -> str:
+        return self.state
+
+    def store(self, name: str, text: str) -> None:
+        generation = to_number(within(text)[0], 0, 0xFFFFFFFF)
+        if not self.device.enabled:
+            raise Refused(errno.ESHUTDOWN)
+        there = parse(self.state).generation
+        if generation != there:
+            raise Refused(errno.ESTALE)
+        self.state = NOTHING.replace("generation 0", f"generation {there + 1}")
+
+
+_PR_ATTRIBUTES = {"state": RO, "clear": WO}
 _ID_ATTRIBUTES = dict.fromkeys(IDENTITY, RW)
 _STATE = ("enabled", "active", "error", "served", "wanted", "opened", "unawaited")
 _TEXTS = {"elsewhere": RW, "expect": RW, "backing": RO}
@@ -105,7 +132,8 @@ class Device(Served):
         self.rows = HANDLERS[self.handler].settings
         self.values: dict[str, Any] = {name: row.default for name, row in self.rows.items()}
         self.id = Identification(self)
-        self.children = {"id": self.id}
+        self.pr = ReservationsDir(self)
+        self.children = {"id": self.id, "pr": self.pr}
         # Where the backing is, what it has to be, and what is open: texts that others read.
         self.texts = dict.fromkeys(_TEXTS, "") if HANDLERS[self.handler].backed else {}
         rows = {"enabled": RW, "active": RW, "state": RO, "error": RO, "wanted": RO, "size": RW}
@@ -192,8 +220,12 @@ class Device(Served):
             raise Refused(errno.EINVAL)
         if not self.root.identities.keys().isdisjoint(self.id.designators()):
             raise Refused(errno.EEXIST)
+        file = self.values.get("pr_file")
+        if file and any(other.enabled and other.values.get("pr_file") == file for other in self._all()):
+            raise Refused(errno.EBUSY)
         self.served = self.asked = 0
         self.may_shrink = False
+        self.pr.state = NOTHING
         if self._answers(seconds):
             try:
                 self._open()
@@ -347,6 +379,11 @@ class Device(Served):
         siblings = self.parent.children.values()
         return [other for other in siblings if isinstance(other, Device) and other is not self]
 
+    def _all(self) -> list[Device]:
+        """The devices of all handlers."""
+        folders = self.root.devices.children.values()
+        return [one for folder in folders for one in folder.children.values() if isinstance(one, Device)]
+
     def _look(self) -> None:
         """Losing its disk parks the device by itself. A file that is held open is not lost by its name."""
         if self.unawaited and not self._hangs():
@@ -361,7 +398,7 @@ class Device(Served):
     def dump(self) -> dict[str, Any]:
         """Plain data of everything."""
         state = {name: getattr(self, name) for name in _STATE}
-        own = {"values": dict(self.values), "texts": dict(self.texts)}
+        own = {"values": dict(self.values), "texts": dict(self.texts), "pr": self.pr.state}
         return {**state, **own, "id": {k: v for k, v in self.id.values.items() if v}}
 
     def restore(self, data: dict[str, Any]) -> None:
@@ -371,6 +408,7 @@ class Device(Served):
             setattr(self, name, data[name])
         self.texts.update(data["texts"])
         self.values.update(data["values"])
+        self.pr.state = data.get("pr", NOTHING)
         self.id.values = dict(data["id"])
         if self.enabled:
             self._register(True)

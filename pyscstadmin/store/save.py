@@ -173,6 +173,23 @@ def _replace(path: str, data: bytes) -> None:
     _sync_directory(directory)
 
 
+def replace_file(path: str, data: bytes) -> None:
+    """Put a file there in one step, which is stable then, for root only if it is new. Nothing is kept of the
+    one before. Raises `OperationError`.
+    """
+    file = _file(path)
+    try:
+        temporary = _written(file, data, _status(file))
+        try:
+            os.rename(temporary, file)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        _sync_directory(os.path.dirname(file))
+    except OSError as error:
+        raise OperationError("save", path, None, error.errno or errno.EIO) from error
+
+
 def _status(path: str) -> os.stat_result | None:
     try:
         return os.stat(path)

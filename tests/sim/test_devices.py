@@ -16,7 +16,7 @@ from tests.sim.support import FALSE, NOT_BOOLEAN, NOT_NUMBER, TOO_LARGE, TRUE, N
 HANDLERS = ("blockio", "fileio", "nullio")
 COMMON = {"enabled": "0", "active": "0", "state": "disabled", "error": "", "wanted": "0", "size": "0"}
 BACKED = {"path": "", "facts": "", "elsewhere": "", "expect": "", "backing": ""}
-SETTINGS = {"block_size": "0", "read_only": "0", "rotational": "auto", "stop_unit": "0"}
+SETTINGS = {"block_size": "0", "read_only": "0", "rotational": "auto", "stop_unit": "0", "pr_file": ""}
 DEFAULTS = {
     "blockio": {**COMMON, **SETTINGS, **BACKED, "write_through": "0", "thin": "0"},
     "fileio": {**COMMON, **SETTINGS, **BACKED, "write_through": "0", "thin": "0", "o_direct": "0"},
@@ -34,8 +34,8 @@ PATHS = ("blockio", "fileio")
 @pytest.mark.parametrize("handler", HANDLERS)
 def test_attributes_and_defaults(tree: Tree, handler: str) -> None:
     tree.mkdir(f"devices/{handler}/d")
-    entries = set(tree.list(f"devices/{handler}/d")) - {"pr"}
-    assert entries == {*DEFAULTS[handler], "id"}
+    entries = set(tree.list(f"devices/{handler}/d"))
+    assert entries == {*DEFAULTS[handler], "id", "pr"}
     assert {name: tree.read(f"devices/{handler}/d/{name}") for name in DEFAULTS[handler]} == DEFAULTS[handler]
 
 
@@ -440,6 +440,7 @@ def test_settings_are_fixed_while_enabled(tree: Tree, handler: str) -> None:
         tree.write(f"{path}/path", "/nonexistent/backing")
     tree.write(f"{path}/enabled", "1")
     good = {"path": "/x", "size": "512", "block_size": "512", "vendor": "v", "naa": "3" * 16, "eui64": ""}
+    good["pr_file"] = "/x.pr"
     for name in set(DEFAULTS[handler]) - set(COMMON) - set(BACKED):
         with refused(errno.EBUSY):
             tree.write(f"{path}/{name}", good.get(name, "1"))
@@ -691,6 +692,6 @@ def test_empty_writes(tree: Tree, name: str) -> None:
     tree.mkdir("devices/fileio/f")
     with refused(errno.EFAULT):
         tree.write_raw(f"devices/fileio/f/{name}", b"")
-    if name not in BACKED:
+    if name not in (*BACKED, "pr_file"):
         with refused(errno.EINVAL):
             tree.write(f"devices/fileio/f/{name}", "")

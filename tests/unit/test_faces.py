@@ -36,7 +36,7 @@ ANSWERS = jsonschema.Draft202012Validator(json_schema())
 Capture = pytest.CaptureFixture[str]
 
 LOOKING = (
-    "commit who lint get list show status explain sessions ports plan schema ls save restore help "
+    "commit who pr lint get list show status explain sessions ports plan schema ls save restore help "
     "version".split()
 )
 # Not of these: they make sense with lines before or after them only.
