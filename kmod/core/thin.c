@@ -150,17 +150,23 @@ static void scst_sweep_piece(struct scst_cmd *cmd)
 	cmd->dev->handler->execute(cmd);
 }
 
-/* False: there is none any more. */
+/*
+ * False: there is none any more.  Ranges that lie one behind the other are one: a backing gives groups of blocks back, and for some
+ * each call is a transaction.
+ */
 static bool scst_sweep_next_range(const struct scst_cmd *cmd, struct scst_sweep *sweep)
 {
 	u8 shift = cmd->dev->geo.block_shift;
 	u32 nblocks;
 	u64 lba;
 
-	while (!sweep->left && sweep->next < sweep->ranges) {
-		scst_unmap_range(page_address(sweep->chunk), sweep->next++, &lba, &nblocks);
-		sweep->pos = lba << shift;
-		sweep->left = (u64)nblocks << shift;
+	for (; sweep->next < sweep->ranges; sweep->next++) {
+		scst_unmap_range(page_address(sweep->chunk), sweep->next, &lba, &nblocks);
+		if (!sweep->left)
+			sweep->pos = lba << shift;
+		else if (nblocks && lba << shift != sweep->pos + sweep->left)
+			break;
+		sweep->left += (u64)nblocks << shift;
 	}
 	return sweep->left;
 }

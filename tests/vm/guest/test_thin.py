@@ -196,6 +196,16 @@ def test_unmap_inside_a_block_of_the_file_system(rig: Rig, thin: str) -> None:
             assert found[lba * 512 : lba * 512 + 512] == data[lba * 512 : lba * 512 + 512]
 
 
+def test_ranges_in_a_row_are_one(rig: Rig, thin: str) -> None:
+    """Single blocks, which no backing gives back; together they are more. (A hole may cost a block.)"""
+    unit, data, before, count = rig.units[thin], content(thin), allocated(rig, thin), 240
+    ranges = [(lba, 1) for lba in range(count)]
+    ranges.insert(7, (7, 0))
+    unit.good(scsi.unmap(8 + 16 * len(ranges)), write=scsi.unmap_list(*ranges))
+    assert before - allocated(rig, thin) >= count * 512 - 8192
+    assert whole(unit) == replaced(data, 0, bytes(512), count)
+
+
 def test_unmap_of_nothing(rig: Rig, thin: str) -> None:
     unit, before = rig.units[thin], content(thin)
     unit.good(scsi.unmap(0))
