@@ -130,6 +130,19 @@ static const struct scst_opcode op_start_stop = {
 	.cdb_mask	= { START_STOP, LUN2 | 0x01, 0, 0x0f, 0xf7, CONTROL },
 };
 
+/* Of self-tests there is the default one; its parameter list would be of pages that there are none of. */
+static const struct scst_opcode op_send_diagnostic = {
+	.name		= "SEND DIAGNOSTIC",
+	.prepare	= scst_spc_prepare_send_diagnostic,
+	.execute	= scst_spc_send_diagnostic,
+	.cdb_len	= 6,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_NONE,
+	.cdb_mask	= { SEND_DIAGNOSTIC, 0xf7, 0, ALL2, CONTROL },
+	.byte1		= 0xe4,
+};
+
 static const struct scst_opcode op_read_capacity10 = {
 	.name		= "READ CAPACITY(10)",
 	.prepare	= scst_sbc_prepare_capacity,
@@ -151,6 +164,7 @@ static const struct scst_opcode op_read10 = {
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= MASK_RW10(READ_10),
+	.byte1		= 0xf8,
 };
 
 static const struct scst_opcode op_write10 = {
@@ -163,6 +177,20 @@ static const struct scst_opcode op_write10 = {
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW10(WRITE_10),
+	.byte1		= 0xf8,
+};
+
+static const struct scst_opcode op_write_verify10 = {
+	.name		= "WRITE AND VERIFY(10)",
+	.prepare	= scst_sbc_prepare_write_verify,
+	.execute	= scst_sbc_write_verify,
+	.cdb_len	= 10,
+	.format		= SCST_CDB_RW10,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= MASK_RW10(WRITE_VERIFY),
+	.byte1		= 0xf6,
 };
 
 static const struct scst_opcode op_verify10 = {
@@ -175,6 +203,7 @@ static const struct scst_opcode op_verify10 = {
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW10(VERIFY),
+	.byte1		= 0xf6,
 };
 
 static const struct scst_opcode op_sync10 = {
@@ -223,6 +252,7 @@ static const struct scst_opcode op_read16 = {
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= MASK_RW16(READ_16),
+	.byte1		= 0xf8,
 };
 
 static const struct scst_opcode op_write16 = {
@@ -235,6 +265,20 @@ static const struct scst_opcode op_write16 = {
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW16(WRITE_16),
+	.byte1		= 0xf8,
+};
+
+static const struct scst_opcode op_write_verify16 = {
+	.name		= "WRITE AND VERIFY(16)",
+	.prepare	= scst_sbc_prepare_write_verify,
+	.execute	= scst_sbc_write_verify,
+	.cdb_len	= 16,
+	.format		= SCST_CDB_RW16,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= MASK_RW16(WRITE_VERIFY_16),
+	.byte1		= 0xf6,
 };
 
 static const struct scst_opcode op_verify16 = {
@@ -247,6 +291,7 @@ static const struct scst_opcode op_verify16 = {
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW16(VERIFY_16),
+	.byte1		= 0xf6,
 };
 
 static const struct scst_opcode op_sync16 = {
@@ -358,6 +403,7 @@ static const struct scst_opcode op_read12 = {
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= MASK_RW12(READ_12),
+	.byte1		= 0xf8,
 };
 
 static const struct scst_opcode op_write12 = {
@@ -370,6 +416,33 @@ static const struct scst_opcode op_write12 = {
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW12(WRITE_12),
+	.byte1		= 0xf8,
+};
+
+static const struct scst_opcode op_write_verify12 = {
+	.name		= "WRITE AND VERIFY(12)",
+	.prepare	= scst_sbc_prepare_write_verify,
+	.execute	= scst_sbc_write_verify,
+	.cdb_len	= 12,
+	.format		= SCST_CDB_RW12,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= MASK_RW12(WRITE_VERIFY_12),
+	.byte1		= 0xf6,
+};
+
+static const struct scst_opcode op_verify12 = {
+	.name		= "VERIFY(12)",
+	.prepare	= scst_sbc_prepare_verify,
+	.execute	= scst_sbc_verify,
+	.cdb_len	= 12,
+	.format		= SCST_CDB_RW12,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= MASK_RW12(VERIFY_12),
+	.byte1		= 0xf6,
 };
 
 /* Extents and third parties are refused; what identified a reservation of extents is not looked at (SPC-2 7.21). */
@@ -595,6 +668,42 @@ static const struct scst_opcode op_persistent_reserve_out = {
 	.nr_sa		= ARRAY_SIZE(scst_ops_pr_out),
 };
 
+static const struct scst_opcode op_report_opcodes = {
+	.name		= "REPORT SUPPORTED OPERATION CODES",
+	.prepare	= scst_ops_prepare_report,
+	.execute	= scst_ops_report,
+	.cdb_len	= 12,
+	GATES(PROBE, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 6,
+	.len_size	= 4,
+	.cdb_mask	= { MAINTENANCE_IN, 0x1f, 0x87, 0xff, ALL2, ALL4, 0, CONTROL },
+};
+
+static const struct scst_opcode op_report_tmfs = {
+	.name		= "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS",
+	.prepare	= scst_ops_prepare_tmfs,
+	.execute	= scst_ops_tmfs_report,
+	.cdb_len	= 12,
+	GATES(PROBE, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 6,
+	.len_size	= 4,
+	.cdb_mask	= { MAINTENANCE_IN, 0x1f, 0x80, 0, 0, 0, ALL4, 0, CONTROL },
+};
+
+static const struct scst_opcode *const scst_maintenance_in[] = {
+	[MI_REPORT_SUPPORTED_OPERATION_CODES]		= &op_report_opcodes,
+	[MI_REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS]	= &op_report_tmfs,
+};
+
+static const struct scst_opcode op_maintenance_in = {
+	.name		= "MAINTENANCE IN",
+	.cdb_len	= 12,
+	.sa		= scst_maintenance_in,
+	.nr_sa		= ARRAY_SIZE(scst_maintenance_in),
+};
+
 /* Block devices (SBC-3). */
 static const struct scst_op_table scst_ops_sbc = { .row = {
 	[TEST_UNIT_READY]	= &op_test_unit_ready,
@@ -607,9 +716,11 @@ static const struct scst_op_table scst_ops_sbc = { .row = {
 	[OP_RELEASE6]		= &op_release6,
 	[MODE_SENSE]		= &op_mode_sense6,
 	[START_STOP]		= &op_start_stop,
+	[SEND_DIAGNOSTIC]	= &op_send_diagnostic,
 	[READ_CAPACITY]		= &op_read_capacity10,
 	[READ_10]		= &op_read10,
 	[WRITE_10]		= &op_write10,
+	[WRITE_VERIFY]		= &op_write_verify10,
 	[VERIFY]		= &op_verify10,
 	[SYNCHRONIZE_CACHE]	= &op_sync10,
 	[WRITE_SAME]		= &op_write_same10,
@@ -622,13 +733,17 @@ static const struct scst_op_table scst_ops_sbc = { .row = {
 	[PERSISTENT_RESERVE_OUT] = &op_persistent_reserve_out,
 	[READ_16]		= &op_read16,
 	[WRITE_16]		= &op_write16,
+	[WRITE_VERIFY_16]	= &op_write_verify16,
 	[VERIFY_16]		= &op_verify16,
 	[SYNCHRONIZE_CACHE_16]	= &op_sync16,
 	[WRITE_SAME_16]		= &op_write_same16,
 	[SERVICE_ACTION_IN_16]	= &op_service_action_in,
 	[REPORT_LUNS]		= &op_report_luns,
+	[MAINTENANCE_IN]	= &op_maintenance_in,
 	[READ_12]		= &op_read12,
 	[WRITE_12]		= &op_write12,
+	[WRITE_VERIFY_12]	= &op_write_verify12,
+	[VERIFY_12]		= &op_verify12,
 } };
 
 /* Absent logical units (SPC-4 6.6.1, 6.33, 6.39). */

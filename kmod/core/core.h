@@ -75,6 +75,7 @@ enum scst_op_flag {
  * @len_size: bytes in that field; 0: there is none, and @fixed_len bytes of data
  * @sa: rows by service action (byte 1, bits 0-4; in 32-byte CDBs bytes 8 and 9); @nr_sa of them
  * @cdb_mask: CDB usage: bits a command may set, per byte (SPC-4 6.35.3)
+ * @byte1: of byte 1 what is heeded of the bits that may be set; 0: all but those of a LUN of SCSI-2
  * @access: enum scst_op_access: what reservations see in it; looked at only when the command is stopped
  */
 struct scst_opcode {
@@ -92,6 +93,7 @@ struct scst_opcode {
 	u8 nr_sa;
 	const struct scst_opcode *const *sa;
 	u8 cdb_mask[SCST_MAX_CDB];
+	u8 byte1;
 	u8 access;
 };
 
@@ -229,6 +231,7 @@ void scst_search_begin(struct scst_cmd *cmd, int error);
 void scst_verify_begin(struct scst_cmd *cmd);
 void scst_read_fua(struct scst_cmd *cmd);
 void scst_write_stable(struct scst_cmd *cmd);
+void scst_write_verify(struct scst_cmd *cmd);
 void scst_sync(struct scst_cmd *cmd, u64 pos, u64 len);
 
 /* Bytes that the transport can move in the direction of the CDB. */
@@ -812,14 +815,20 @@ void scst_thin_status(struct scst_cmd *cmd);
 void scst_same_begin(struct scst_cmd *cmd);
 bool scst_same_has_data(const struct scst_cmd *cmd);
 
-/* --- spc.c vpd.c mode.c sbc.c: command sets ----------------------------------------------- */
+/* --- spc.c report-ops.c vpd.c mode.c sbc.c: command sets ----------------------------------------------- */
 
 u8 scst_spc_peripheral(const struct scst_device *dev);
 bool scst_spc_prepare_report_luns(struct scst_cmd *cmd);
+bool scst_spc_prepare_send_diagnostic(struct scst_cmd *cmd);
 void scst_spc_test_unit_ready(struct scst_cmd *cmd);
 void scst_spc_request_sense(struct scst_cmd *cmd);
 void scst_spc_inquiry(struct scst_cmd *cmd);
 void scst_spc_report_luns(struct scst_cmd *cmd);
+void scst_spc_send_diagnostic(struct scst_cmd *cmd);
+bool scst_ops_prepare_report(struct scst_cmd *cmd);
+void scst_ops_report(struct scst_cmd *cmd);
+bool scst_ops_prepare_tmfs(struct scst_cmd *cmd);
+void scst_ops_tmfs_report(struct scst_cmd *cmd);
 unsigned int scst_vpd_page(const struct scst_device *dev, const struct scst_target *tgt, u8 page,
 			   u8 *buf, unsigned int size);
 bool scst_device_write_cache(struct scst_device *dev);
@@ -829,6 +838,7 @@ void scst_mode_select(struct scst_cmd *cmd);
 bool scst_sbc_prepare_read(struct scst_cmd *cmd);
 bool scst_sbc_prepare_write(struct scst_cmd *cmd);
 bool scst_sbc_prepare_verify(struct scst_cmd *cmd);
+bool scst_sbc_prepare_write_verify(struct scst_cmd *cmd);
 bool scst_sbc_prepare_sync(struct scst_cmd *cmd);
 bool scst_sbc_prepare_start_stop(struct scst_cmd *cmd);
 bool scst_sbc_prepare_capacity(struct scst_cmd *cmd);
@@ -837,6 +847,7 @@ bool scst_sbc_out_of_range(struct scst_cmd *cmd);
 void scst_sbc_read(struct scst_cmd *cmd);
 void scst_sbc_write(struct scst_cmd *cmd);
 void scst_sbc_verify(struct scst_cmd *cmd);
+void scst_sbc_write_verify(struct scst_cmd *cmd);
 void scst_sbc_write_same(struct scst_cmd *cmd);
 void scst_sbc_sync(struct scst_cmd *cmd);
 void scst_sbc_read_capacity10(struct scst_cmd *cmd);

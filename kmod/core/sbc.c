@@ -237,6 +237,43 @@ void scst_sbc_verify(struct scst_cmd *cmd)
 		scst_cmd_good(cmd);
 }
 
+/* --- WRITE AND VERIFY ------------------------------------------------------------------------ */
+
+/* WRITE AND VERIFY(10), (12) and (16): byte 1 is that of VERIFY. */
+bool scst_sbc_prepare_write_verify(struct scst_cmd *cmd)
+{
+	if (cmd->cdb[1] & RW_PROTECT) {
+		scst_cmd_invalid_cdb(cmd, 1, 7);
+		return false;
+	}
+	if (scst_verify_bytchk(cmd) > BYTCHK_ALL) {
+		scst_cmd_invalid_cdb(cmd, 1, 2);
+		return false;
+	}
+	if (!scst_sbc_extent(cmd))
+		return false;
+	if (cmd->xfer_len > scst_cmd_room(cmd))
+		return scst_sbc_short(cmd);
+	cmd->len = cmd->xfer_len;
+	return true;
+}
+
+/**
+ * scst_sbc_write_verify() - WRITE AND VERIFY(10), (12) and (16)
+ * @cmd: the command
+ *
+ * What is verified is on the medium, or the verification would say nothing about it.
+ */
+void scst_sbc_write_verify(struct scst_cmd *cmd)
+{
+	if (!cmd->len) {
+		scst_cmd_good(cmd);
+		return;
+	}
+	WRITE_ONCE(cmd->nexus->wrote, true);
+	scst_write_verify(cmd);
+}
+
 /* --- SYNCHRONIZE CACHE, START STOP UNIT ---------------------------------------------------- */
 
 /* IMMED allows to answer early and SYNC_NV to stop at a non-volatile cache; neither is needed. */

@@ -43,10 +43,8 @@ static int scst_lost(struct scst_cmd *cmd)
  * What is lost is told once, and a MEDIUM ERROR would not be the end of it: Linux sends the command again, which ends GOOD.  A
  * HARDWARE ERROR it believes.
  */
-static void scst_stable_step(struct scst_cmd *cmd, int error)
+static void scst_stable_end(struct scst_cmd *cmd, int lost, int error)
 {
-	int lost = scst_cmd_aborted(cmd) ? 0 : scst_lost(cmd);
-
 	scst_steps_end(cmd);
 	if (scst_error_is_medium(lost)) {
 		scst_cmd_sense(cmd, SCST_SENSE_WRITE_LOST);
@@ -54,6 +52,11 @@ static void scst_stable_step(struct scst_cmd *cmd, int error)
 	} else {
 		scst_cmd_done(cmd, lost ?: error);
 	}
+}
+
+static void scst_stable_step(struct scst_cmd *cmd, int error)
+{
+	scst_stable_end(cmd, scst_cmd_aborted(cmd) ? 0 : scst_lost(cmd), error);
 }
 
 /* Make @len bytes at @pos (0: to the end) stable, and end the command.  Pinned; context as cmd->now says. */
@@ -70,6 +73,28 @@ void scst_write_stable(struct scst_cmd *cmd)
 {
 	cmd->fua = true;
 	scst_steps_begin(cmd, scst_stable_step);
+	scst_cmd_to_handler(cmd, SCST_ACTION_WRITE);
+}
+
+static void scst_write_verify_step(struct scst_cmd *cmd, int error)
+{
+	bool aborted = scst_cmd_aborted(cmd);
+	int lost = aborted ? 0 : scst_lost(cmd);
+
+	if (aborted || lost || error) {
+		scst_stable_end(cmd, lost, error);
+		return;
+	}
+	cmd->fua = false;
+	scst_steps_end(cmd);
+	scst_verify_begin(cmd);
+}
+
+/* A write that is stable, and then read again. */
+void scst_write_verify(struct scst_cmd *cmd)
+{
+	cmd->fua = true;
+	scst_steps_begin(cmd, scst_write_verify_step);
 	scst_cmd_to_handler(cmd, SCST_ACTION_WRITE);
 }
 

@@ -347,6 +347,43 @@ def verify16(lba: int, count: int, bytchk: int = 0) -> bytes:
     return cdb16(0x8F, lba, count, bytchk << 1)
 
 
+def verify12(lba: int, count: int, bytchk: int = 0) -> bytes:
+    """VERIFY(12)."""
+    return cdb12(0xAF, lba, count, bytchk << 1)
+
+
+def write_verify10(lba: int, count: int, bytchk: int = 0) -> bytes:
+    """WRITE AND VERIFY(10)."""
+    return cdb10(0x2E, lba, count, bytchk << 1)
+
+
+def write_verify12(lba: int, count: int, bytchk: int = 0) -> bytes:
+    """WRITE AND VERIFY(12)."""
+    return cdb12(0xAE, lba, count, bytchk << 1)
+
+
+def write_verify16(lba: int, count: int, bytchk: int = 0) -> bytes:
+    """WRITE AND VERIFY(16)."""
+    return cdb16(0x8E, lba, count, bytchk << 1)
+
+
+def report_opcodes(
+    option: int = 0, opcode: int = 0, action: int = 0, rctd: bool = False, room: int = 8192
+) -> bytes:
+    """REPORT SUPPORTED OPERATION CODES."""
+    return struct.pack(">BBBBHIBB", 0xA3, 0x0C, option | (0x80 if rctd else 0), opcode, action, room, 0, 0)
+
+
+def report_tmfs(extended: bool = False, room: int = 16) -> bytes:
+    """REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS."""
+    return struct.pack(">BBBBHIBB", 0xA3, 0x0D, 0x80 if extended else 0, 0, 0, room, 0, 0)
+
+
+def send_diagnostic(flags: int = 0x04, length: int = 0) -> bytes:
+    """SEND DIAGNOSTIC; *flags*: byte 1, by default the default self-test."""
+    return struct.pack(">BBBHB", 0x1D, flags, 0, length, 0)
+
+
 def read_capacity10() -> bytes:
     """READ CAPACITY(10)."""
     return cdb10(0x25, 0, 0)
