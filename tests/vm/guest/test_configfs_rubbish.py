@@ -72,7 +72,7 @@ WORDS = {
     "relative path",
     "format",
 }
-EMPTY = {("newline", name) for name in ("path", "eui64", "facts", "elsewhere", "expect")}
+EMPTY = {("newline", name) for name in ("path", "pr_file", "eui64", "facts", "elsewhere", "expect")}
 # What the kernel only keeps may be anything printable.
 OPAQUE = {"facts", "expect"}
 PRINTABLE = {*WORDS, "very many digits", "high bytes"}
