@@ -8,7 +8,7 @@
 # make shell CMD='lsblk'                            build the modules, run a command in the virtual machine
 # make bench     measure beside LIO and the floors
 # make lint      ruff, mypy, all compiler warnings and sparse
-# make modules [KDIR=/lib/modules/.../build]        build the modules for a kernel, into build/kmod/<release>
+# make modules [KDIR=/lib/modules/.../build]        build the modules for a kernel, into build/modules/<release>
 # make install [DESTDIR=] modules for the running kernel (or KDIR), scstadmin, man pages, completion, udev rules and units
 # make docs      the pages in docs/ that are made from the tables of settings and verbs
 # make test-hba  the emulated QLogic HBA: unit tests, and all scenarios in virtual machines

@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
         "check", help="build the modules with all warnings and sparse; any word is a failure"
     )
     check.add_argument("--kdir", type=Path, help="kernel build folder (default: of the VM's kernel)")
+    build.add_argument("--tested", action="store_true", help="with those of the tests, where the VM has them from")
     build.add_argument("--kdir", type=Path, help="kernel build folder (default: of the VM's kernel)")
     test.add_argument("argv", nargs="*", metavar="pytest argument", help="default: tests/vm/guest")
     program.add_argument("argv", nargs="+", metavar="word", help="program and its arguments")
@@ -105,7 +106,10 @@ def machine_of(options: argparse.Namespace) -> machine.Machine:
 
 def build_layer(options: argparse.Namespace, release: str) -> Path:
     """Build the modules for a kernel; compiler warnings go to standard error."""
-    source, base = kmodbuild.PRODUCT if options.command == "build" else kmodbuild.TESTED, None
+    source, base = kmodbuild.TESTED, None
+    if options.command == "build" and not options.tested:
+        # Not where machines that are running now have their modules from: those of the tests would go.
+        source, base = kmodbuild.PRODUCT, machine.REPO / "build/modules"
     if options.selftest_module:
         source = kmodbuild.Source(bootimage.HERE / "selftest", ("Kbuild", "scst_vm_selftest.c"))
         base = machine.REPO / "build/selftest"

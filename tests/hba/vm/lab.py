@@ -150,7 +150,7 @@ def build_own(kernel: Kernel, scenarios: Sequence[str]) -> None:
     if not any(name.startswith(OURS) for name in scenarios):
         return
     if Path("/lib/modules", kernel.release, "build").exists():
-        subprocess.run([sys.executable, "-m", "tests.vm", "build"], cwd=REPO, check=True)
+        subprocess.run([sys.executable, "-m", "tests.vm", "build", "--tested"], cwd=REPO, check=True)
     elif not own_modules(kernel):
         raise SetupError(
             f"no modules for {kernel.release} in build/kmod: python -m tests.vm.kernels makes them"

@@ -271,18 +271,21 @@ def counters() -> dict[str, int]:
     return {name: int(count) for name, count in rows}
 
 
+# What begins, and what counts its end.
+ENDS = {"submitted": "released", "tmfs": "tmfs_done", "sessions": "sessions_gone"}
+
+
 def check_counters(before: dict[str, int]) -> None:
     """No promise was broken since *before*, and nothing is left. Raises AssertionError otherwise."""
 
-    def settled() -> bool:
+    def left() -> dict[str, int]:
         now = counters()
-        return (
-            now["submitted"] == now["released"]
-            and now["tmfs"] == now["tmfs_done"]
-            and (now["sessions"] == now["sessions_gone"])
-        )
+        return {begun: now[begun] - now[ended] for begun, ended in ENDS.items() if now[begun] != now[ended]}
 
-    tree.wait_for("every command, function and session to end", settled)
+    try:
+        tree.wait_for("every command, function and session to end", lambda: not left())
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {left()} are left") from None
     time.sleep(0.1)  # the memory of released commands is looked at a little later
     now = counters()
     wrong = {name: now[name] - before[name] for name in WRONG if now[name] != before[name]}
