@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         "check", help="build the modules with all warnings and sparse; any word is a failure"
     )
     check.add_argument("--kdir", type=Path, help="kernel build folder (default: of the VM's kernel)")
-    build.add_argument("--tested", action="store_true", help="with those of the tests, where the VM has them from")
+    build.add_argument("--tested", action="store_true", help="with those of the tests, where machines look")
     build.add_argument("--kdir", type=Path, help="kernel build folder (default: of the VM's kernel)")
     test.add_argument("argv", nargs="*", metavar="pytest argument", help="default: tests/vm/guest")
     program.add_argument("argv", nargs="+", metavar="word", help="program and its arguments")

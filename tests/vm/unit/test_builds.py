@@ -11,9 +11,12 @@ from tests.vm import __main__ as vm
 from tests.vm import kmodbuild
 
 
-def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *argv: str) -> tuple[kmodbuild.Source, Path | None]:
+Built = tuple[kmodbuild.Source, Path | None]
+
+
+def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *argv: str) -> Built:
     """What a command line builds, and where."""
-    asked: list[tuple[kmodbuild.Source, Path | None]] = []
+    asked: list[Built] = []
 
     def build(kdir: Path, source: kmodbuild.Source, base: Path | None) -> tuple[Path, str]:
         asked.append((source, base))
