@@ -10,7 +10,6 @@ import pytest
 from tests.vm import __main__ as vm
 from tests.vm import kmodbuild
 
-
 Built = tuple[kmodbuild.Source, Path | None]
 
 
