@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.vm import __main__ as vm
-from tests.vm import kmodbuild
+from tests.vm import kmodbuild, machine
 
 Built = tuple[kmodbuild.Source, Path | None]
 
@@ -22,7 +22,7 @@ def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *argv: str) -> Built:
         return tmp_path, ""
 
     monkeypatch.setattr(kmodbuild, "build", build)
-    monkeypatch.setattr(vm.machine, "REPO", tmp_path)
+    monkeypatch.setattr(machine, "REPO", tmp_path)
     vm.build_layer(vm.parser().parse_args(argv), "6.1")
     (one,) = asked
     return one
