@@ -22,10 +22,10 @@ from tests.vm.guest.pulse import pulse
 
 T = TypeVar("T")
 
-SLOW = float(os.environ.get("SCST_SLOW", "1"))
+SLOW = tree.SLOW
 LIMIT = 1.0 * SLOW
 MOMENT = 0.3 * SLOW
-GIVE_UP = 10.0 * SLOW
+GIVE_UP = tree.GIVE_UP
 SYSCTL = Path("/proc/sys/kernel")
 
 

@@ -20,7 +20,6 @@ from enum import IntEnum, IntFlag
 from pathlib import Path
 
 from tests.vm.guest import scsi, tree
-from tests.vm.guest.patience import GIVE_UP
 from tests.vm.guest.pulse import pulse
 
 NODE = Path("/dev/scst_script")
@@ -284,7 +283,7 @@ def check_counters(before: dict[str, int]) -> None:
         return {begun: now[begun] - now[ended] for begun, ended in ENDS.items() if now[begun] != now[ended]}
 
     try:
-        tree.wait_for("every command, function and session to end", lambda: not left(), GIVE_UP)
+        tree.wait_for("every command, function and session to end", lambda: not left())
     except AssertionError as error:
         raise AssertionError(f"{error}: {left()} are left") from None
     time.sleep(0.1)  # the memory of released commands is looked at a little later

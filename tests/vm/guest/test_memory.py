@@ -211,7 +211,7 @@ def test_flood(script: Script, kernel_log: KernelLog) -> None:
     assert lowest >= floor
     assert limit - LARGEST - BATCH <= held <= limit + BATCH
     assert refused > 0
-    tree.wait_for("memory to return", lambda: settled() >= before - KEPT, 10)
+    tree.wait_for("memory to return", lambda: settled() >= before - KEPT)
     exhausted = [line for line in kernel_log.read() if EXHAUSTED.search(line)]
     assert exhausted == []
 
