@@ -483,48 +483,41 @@ static const struct scst_opcode op_release10 = {
 };
 
 /* What is reserved, or obsolete, is not looked at, as in the parameter list: see scst_pr_parse(). */
-static const struct scst_opcode op_read_keys = {
-	.name		= "READ KEYS",
-	.execute	= scst_pr_execute_in,
-	.cdb_len	= 10,
-	GATES(PR_IN, SCST_STOPS_UA),
-	.dir		= DMA_FROM_DEVICE,
-	.len_at		= 7,
-	.len_size	= 2,
+#define PR_IN_ROW(action)								\
+	.name		= action,							\
+	.execute	= scst_pr_execute_in,						\
+	.cdb_len	= 10,								\
+	GATES(PR_IN, SCST_STOPS_UA),							\
+	.dir		= DMA_FROM_DEVICE,						\
+	.len_at		= 7,								\
+	.len_size	= 2,								\
 	.cdb_mask	= { PERSISTENT_RESERVE_IN, 0xff, 0, 0, 0, 0, 0, ALL2, CONTROL },
+
+#define PR_OUT_ROW(action)								\
+	.name		= action,							\
+	.prepare	= scst_pr_prepare_out,						\
+	.execute	= scst_pr_execute_out,						\
+	.cdb_len	= 10,								\
+	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),				\
+	.dir		= DMA_TO_DEVICE,						\
+	.len_at		= 5,								\
+	.len_size	= 4,								\
+	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+
+static const struct scst_opcode op_read_keys = {
+	PR_IN_ROW("READ KEYS")
 };
 
 static const struct scst_opcode op_read_reservation = {
-	.name		= "READ RESERVATION",
-	.execute	= scst_pr_execute_in,
-	.cdb_len	= 10,
-	GATES(PR_IN, SCST_STOPS_UA),
-	.dir		= DMA_FROM_DEVICE,
-	.len_at		= 7,
-	.len_size	= 2,
-	.cdb_mask	= { PERSISTENT_RESERVE_IN, 0xff, 0, 0, 0, 0, 0, ALL2, CONTROL },
+	PR_IN_ROW("READ RESERVATION")
 };
 
 static const struct scst_opcode op_report_capabilities = {
-	.name		= "REPORT CAPABILITIES",
-	.execute	= scst_pr_execute_in,
-	.cdb_len	= 10,
-	GATES(PR_IN, SCST_STOPS_UA),
-	.dir		= DMA_FROM_DEVICE,
-	.len_at		= 7,
-	.len_size	= 2,
-	.cdb_mask	= { PERSISTENT_RESERVE_IN, 0xff, 0, 0, 0, 0, 0, ALL2, CONTROL },
+	PR_IN_ROW("REPORT CAPABILITIES")
 };
 
 static const struct scst_opcode op_read_full_status = {
-	.name		= "READ FULL STATUS",
-	.execute	= scst_pr_execute_in,
-	.cdb_len	= 10,
-	GATES(PR_IN, SCST_STOPS_UA),
-	.dir		= DMA_FROM_DEVICE,
-	.len_at		= 7,
-	.len_size	= 2,
-	.cdb_mask	= { PERSISTENT_RESERVE_IN, 0xff, 0, 0, 0, 0, 0, ALL2, CONTROL },
+	PR_IN_ROW("READ FULL STATUS")
 };
 
 static const struct scst_opcode *const scst_ops_pr_in[] = {
@@ -542,111 +535,39 @@ static const struct scst_opcode op_persistent_reserve_in = {
 };
 
 static const struct scst_opcode op_pr_register = {
-	.name		= "REGISTER",
-	.prepare	= scst_pr_prepare_out,
-	.execute	= scst_pr_execute_out,
-	.cdb_len	= 10,
-	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
-	.dir		= DMA_TO_DEVICE,
-	.len_at		= 5,
-	.len_size	= 4,
-	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+	PR_OUT_ROW("REGISTER")
 };
 
 static const struct scst_opcode op_pr_reserve = {
-	.name		= "RESERVE",
-	.prepare	= scst_pr_prepare_out,
-	.execute	= scst_pr_execute_out,
-	.cdb_len	= 10,
-	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
-	.dir		= DMA_TO_DEVICE,
-	.len_at		= 5,
-	.len_size	= 4,
-	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+	PR_OUT_ROW("RESERVE")
 };
 
 static const struct scst_opcode op_pr_release = {
-	.name		= "RELEASE",
-	.prepare	= scst_pr_prepare_out,
-	.execute	= scst_pr_execute_out,
-	.cdb_len	= 10,
-	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
-	.dir		= DMA_TO_DEVICE,
-	.len_at		= 5,
-	.len_size	= 4,
-	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+	PR_OUT_ROW("RELEASE")
 };
 
 static const struct scst_opcode op_pr_clear = {
-	.name		= "CLEAR",
-	.prepare	= scst_pr_prepare_out,
-	.execute	= scst_pr_execute_out,
-	.cdb_len	= 10,
-	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
-	.dir		= DMA_TO_DEVICE,
-	.len_at		= 5,
-	.len_size	= 4,
-	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+	PR_OUT_ROW("CLEAR")
 };
 
 static const struct scst_opcode op_pr_preempt = {
-	.name		= "PREEMPT",
-	.prepare	= scst_pr_prepare_out,
-	.execute	= scst_pr_execute_out,
-	.cdb_len	= 10,
-	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
-	.dir		= DMA_TO_DEVICE,
-	.len_at		= 5,
-	.len_size	= 4,
-	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+	PR_OUT_ROW("PREEMPT")
 };
 
 static const struct scst_opcode op_pr_preempt_abort = {
-	.name		= "PREEMPT AND ABORT",
-	.prepare	= scst_pr_prepare_out,
-	.execute	= scst_pr_execute_out,
-	.cdb_len	= 10,
-	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
-	.dir		= DMA_TO_DEVICE,
-	.len_at		= 5,
-	.len_size	= 4,
-	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+	PR_OUT_ROW("PREEMPT AND ABORT")
 };
 
 static const struct scst_opcode op_pr_register_ignore = {
-	.name		= "REGISTER AND IGNORE EXISTING KEY",
-	.prepare	= scst_pr_prepare_out,
-	.execute	= scst_pr_execute_out,
-	.cdb_len	= 10,
-	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
-	.dir		= DMA_TO_DEVICE,
-	.len_at		= 5,
-	.len_size	= 4,
-	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+	PR_OUT_ROW("REGISTER AND IGNORE EXISTING KEY")
 };
 
 static const struct scst_opcode op_pr_register_move = {
-	.name		= "REGISTER AND MOVE",
-	.prepare	= scst_pr_prepare_out,
-	.execute	= scst_pr_execute_out,
-	.cdb_len	= 10,
-	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
-	.dir		= DMA_TO_DEVICE,
-	.len_at		= 5,
-	.len_size	= 4,
-	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+	PR_OUT_ROW("REGISTER AND MOVE")
 };
 
 static const struct scst_opcode op_pr_replace_lost = {
-	.name		= "REPLACE LOST RESERVATION",
-	.prepare	= scst_pr_prepare_out,
-	.execute	= scst_pr_execute_out,
-	.cdb_len	= 10,
-	GATES(PR_OUT, SCST_STOPS_UA | SCST_STOPS_READER),
-	.dir		= DMA_TO_DEVICE,
-	.len_at		= 5,
-	.len_size	= 4,
-	.cdb_mask	= { PERSISTENT_RESERVE_OUT, 0xff, 0xff, 0, 0, ALL4, CONTROL },
+	PR_OUT_ROW("REPLACE LOST RESERVATION")
 };
 
 static const struct scst_opcode *const scst_ops_pr_out[SCST_PR_ACTIONS] = {
