@@ -384,7 +384,7 @@ def test_fua_read_flushes_the_disk(script: Script, cached_disk: Path) -> None:
 
 @pytest.mark.parametrize("direct", [False, True], ids=["buffered", "direct"])
 def test_what_is_stable_when(script: Script, ground: Ground, direct: bool) -> None:
-    """A file's dirty pages: FUA reads, FUA writes and SYNC bring them to the medium."""
+    """A file's dirty pages: FUA reads, FUA writes, WRITE AND VERIFY and SYNC bring them to the medium."""
     first, _ = serve(script, tree.fileio("f", ground.path, o_direct=direct))
     first.good(scsi.write10(0, 8), write=ground.noise("plain"))
     if not direct:
@@ -394,6 +394,8 @@ def test_what_is_stable_when(script: Script, ground: Ground, direct: bool) -> No
     assert ground.has("plain")
     first.good(scsi.write10(64, 8, scsi.FUA), write=ground.noise("fua"))
     assert ground.has("fua")
+    first.good(scsi.write_verify10(96, 8, 1), write=ground.noise("verified"))
+    assert ground.has("verified")
     first.good(scsi.write10(128, 8), write=ground.noise("sync"))
     first.good(scsi.cdb16(0x91, 128, 8))
     assert ground.has("sync")
