@@ -135,6 +135,22 @@ def test_removed_while_it_opens(silent: Silent) -> None:
     assert slow.state == "active"
 
 
+def test_reservations_in_a_file_that_does_not_answer(silent: Silent) -> None:
+    """Only the device that is to be enabled waits for its `pr_file`; it can be looked at and taken away."""
+    device = Device("nullio", "n").make(size=1 << 20, pr_file=silent.path)
+    silent.hang()
+    assert within(device, "enabled", "1", 200) == ""
+    assert device.state == "opening"
+    timely("pr/state", (device.path / "pr/state").read_text)
+    other = timely("another device", partial(tree.nullio, "other", 1 << 20))
+    assert other.state == "active"
+    timely("rmdir of that", other.remove)
+    assert within(device, "enabled", "0", 100) == "EINPROGRESS"
+    timely("rmdir of the one that waits", device.remove)
+    assert stuck() == []
+    silent.answer()
+
+
 def test_the_tool_leaves_the_lock_to_others(silent: Silent, start: Start, tmp_path: Path) -> None:
     """While one command waits for a backing, others change other objects."""
     slow = Device("fileio", "slow").make(path=silent.path).enable()
