@@ -18,7 +18,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,7 @@ from pyscstadmin.kernel.cfs import RealTree, Tree
 from pyscstadmin.kernel.lock import locked
 from pyscstadmin.kernel.opening import MOMENT, Asked, Openings, Rebound, Resized, write_all
 from pyscstadmin.kernel.prove import Proof, Was
-from pyscstadmin.kernel.read import RootState, Snapshot, Standing
+from pyscstadmin.kernel.read import RootState, Snapshot, Standing, Use, Who
 from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
 from pyscstadmin.kernel.stops import Stops, deferred
 from pyscstadmin.store.note import read_note, write_note
@@ -90,28 +90,6 @@ STATE_DIR = "/run/scst"
 _NOTHING_THERE = (Was.ABSENT, Was.SILENT)
 
 Key = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """A LUN that a device is: of which target (DRIVER/NAME), for which group ('': initiators that no group
-    claims), whether it is read-only by itself, and whose sessions see it now.
-    """
-
-    target: str
-    group: str
-    lun: int
-    read_only: bool
-    sessions: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Who:
-    """A device, how it is doing, and what uses it."""
-
-    device: Device
-    standing: Standing
-    uses: tuple[Use, ...]
 
 
 class Admin:

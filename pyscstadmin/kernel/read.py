@@ -28,6 +28,8 @@ __all__ = [
     "RootState",
     "Snapshot",
     "Standing",
+    "Use",
+    "Who",
     "bare_target",
     "device",
     "devices",
@@ -72,6 +74,28 @@ class Standing(NamedTuple):
     size: int
     read_only: bool = False
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A LUN that a device is: of which target (DRIVER/NAME), for which group ('': initiators that no group
+    claims), whether it is read-only by itself, and whose sessions see it now.
+    """
+
+    target: str
+    group: str
+    lun: int
+    read_only: bool
+    sessions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A device, how it is doing, and what uses it."""
+
+    device: Device
+    standing: Standing
+    uses: tuple[Use, ...]
 
 
 @dataclass(frozen=True, slots=True)
