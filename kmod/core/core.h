@@ -775,6 +775,9 @@ const char *scst_device_state_name(const struct scst_device *dev);
 u32 scst_device_block_size(const struct scst_device *dev);
 u64 scst_device_size(const struct scst_device *dev);
 int scst_device_resize(struct scst_device *dev, u64 size, u64 until);
+int scst_device_follow(struct scst_device *dev, u64 until);
+void scst_device_event(struct scst_device *dev, const char *event);
+void scst_device_tell_driver(struct scst_nexus *nexus, void *unused);
 bool scst_device_rotational(const struct scst_device *dev);
 
 /* configfs cuts longer values at a page. */
