@@ -203,8 +203,8 @@ def remove_target(key: Key) -> Edit:
 def change_target(key: Key, settings: Mapping[str, Any]) -> Edit:
     """Change settings of a target, or what is in it."""
     groups = check_each("groups", settings.get("groups", ()), _is_group)
-    luns = [*settings.get("luns", ()), *(lun for group in groups for lun in group.luns)]
-    shown = _shown(luns)
+    own = check_each("LUNs", settings.get("luns", ()), _is_lun)
+    shown = _shown([*own, *(lun for group in groups for lun in group.luns)])
     whole = not settings.keys().isdisjoint(("luns", "groups"))
 
     def make(draft: Draft) -> None:
@@ -476,9 +476,13 @@ def _is_group(group: Group) -> None:
     check_is(Group, group, "groups")
 
 
+def _is_lun(lun: Lun) -> None:
+    check_is(Lun, lun, "LUNs")
+
+
 def _shown(luns: Iterable[Lun]) -> tuple[str, ...]:
     """The devices that LUNs show."""
-    found = check_each("LUNs", luns, lambda lun: check_is(Lun, lun, "LUNs"))
+    found = check_each("LUNs", luns, _is_lun)
     names = {str(lun.device): lun.device for lun in found if lun.device}
     for name in names.values():
         check_device(name)

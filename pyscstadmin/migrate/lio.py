@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""LIO's configuration, as `saveconfig.json` has it, as a configuration of ours. Pure."""
+"""LIO's configuration, as `saveconfig.json` has it, as one of ours. Pure, but for what is drawn."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, replace
 
 from pyscstadmin.config.document import Document
-from pyscstadmin.config.model import Config
+from pyscstadmin.config.identity import unrecognisable
+from pyscstadmin.config.model import Config, Device
 from pyscstadmin.errors import InvalidInput, Problem
 from pyscstadmin.migrate.account import Account, Verdict
 from pyscstadmin.migrate.lio_devices import Devices, FileSize
@@ -67,8 +69,20 @@ def convert(
         raise document.explained(account.findings)
     account.sweep(document.data, _UNKNOWN)
     account.in_order(document.data)
-    config = Config(tuple(devices.devices), tuple(targets.targets))
+    config = _recognisable(Config(tuple(devices.devices), tuple(targets.targets)))
     return Imported(config, account, tuple(_notes(config)))
+
+
+def _recognisable(config: Config) -> Config:
+    """The configuration with an identity for each device that initiators on other machines are to find again.
+    What it lacks is random, as the kernel would make it, which does so each time that the device is made.
+    """
+    drawn: dict[str, Device] = {}
+    for device, _, _ in unrecognisable(config):
+        digits = f"3{secrets.token_hex(8)[1:]}"
+        own = replace(device.id, serial=device.id.serial or digits, naa=device.id.naa or digits)
+        drawn[device.name] = device.but(id=own)
+    return Config(tuple(drawn.get(device.name, device) for device in config.devices), config.targets)
 
 
 def _fabric(fabric: Reader) -> None:

@@ -84,7 +84,10 @@ def _recognised(store: Reader, place: Path, known: Known) -> tuple[str | None, s
         store.account.wrong(store.at("company_id"), f"must be 0-{_COMPANY_MAX:#x}")
         company = COMPANY
     if not serial:
-        text = "no serial number: LIO makes a new one at each start; the running LIO has the present one"
+        text = (
+            "no serial number: LIO makes a new one at each start; the running LIO has the present one, else "
+            "a random one replaces it"
+        )
         store.account.note(store.at("wwn"), Verdict.LOST, text)
         store.note("company_id", Verdict.LOST, text)
         return None, None

@@ -12,6 +12,7 @@ import inspect
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -352,3 +353,15 @@ def test_what_passes_for_a_value_is_none(wanted: Config, tmp_path: Path) -> None
         with pytest.raises(InvalidInput, match=" is no "):
             admin.apply(wanted)
         assert admin.config() == Config()
+
+
+@pytest.mark.parametrize("wanted", [0, None, "x", {}, (0,), (None,)])
+@pytest.mark.parametrize("what", ["luns", "groups"])
+@pytest.mark.parametrize("whose", ["target", "group"])
+def test_what_is_in_it_is_a_sequence_of_these(whose: str, what: str, wanted: Any, tmp_path: Path) -> None:
+    with Admin(sim=str(tmp_path)) as admin:
+        admin.apply(CONFIG)
+        change = admin.change_target if whose == "target" else partial(admin.change_group, "t1")
+        with pytest.raises(InvalidInput):
+            change("t1" if whose == "target" else "g1", **{what: wanted})
+        assert admin.config().targets == CONFIG.targets

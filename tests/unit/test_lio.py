@@ -616,6 +616,21 @@ def mutated(draw: st.DrawFn) -> Any:
     return data
 
 
+def test_a_disk_of_other_machines_has_an_identity_to_be_found_by() -> None:
+    """A file that nobody's LIO has written has no serial numbers; what is made of it can be restored."""
+    document = sample("qla2xxx")
+    for store in document.data["storage_objects"]:
+        del store["wwn"]
+    found = convert(document, file_size=lambda path: MIB)
+    identities = {(device.id.serial, device.id.naa) for device in found.config.devices}
+    assert len(identities) == len(found.config.devices) > 1
+    assert all(serial and naa for serial, naa in identities)
+    assert loads(dumps(found.config)) == found.config
+    assert [item.place for item in found.account.lost() if "random" in item.text] == [
+        f"storage_objects[{index}].wwn" for index in range(len(identities))
+    ]
+
+
 def check_anything(data: Any, as_local: bool) -> None:
     """Our error, or a configuration that can be written and read, and an account of all."""
     document = Document("x", data)
