@@ -168,6 +168,31 @@ static void scst_vpd_identification(struct scst_vpd *vpd)
 	scst_vpd_target_names(vpd);
 }
 
+/* --- 86h: extended INQUIRY data; 87h: mode page policy ----------------------------------------- */
+
+/*
+ * SIMPSUP: the other task attributes are carried out as SIMPLE.  LUICLR: REPORTED LUNS DATA HAS CHANGED is told once for all
+ * logical units (scst_gate_tell_once()).
+ */
+static void scst_vpd_extended_inquiry(struct scst_vpd *vpd)
+{
+	u8 *page = vpd->body - VPD_HEADER;
+
+	scst_vpd_zero(vpd, VPD_SBC_LEN);
+	page[5] = 0x01;		/* SIMPSUP */
+	page[6] = READ_ONCE(vpd->dev->cache_told) ? 0x01 : 0;	/* V_SUP */
+	page[7] = 0x01;		/* LUICLR */
+	page[13] = SCST_SENSE_SIZE;
+}
+
+/* All pages with all subpages: one copy, shared by all I_T nexuses, of this logical unit alone. */
+static void scst_vpd_mode_policy(struct scst_vpd *vpd)
+{
+	static const u8 policy[4] = { 0x3f, 0xff };
+
+	scst_vpd_add(vpd, policy, sizeof(policy));
+}
+
 /* --- B0h to B2h: block devices ------------------------------------------------------------- */
 
 /* What one UNMAP may hold, and what is given back together. */
@@ -229,6 +254,8 @@ static const struct scst_vpd_row scst_vpd_rows[] = {
 	{ 0x00, scst_vpd_supported },
 	{ 0x80, scst_vpd_serial },
 	{ 0x83, scst_vpd_identification },
+	{ 0x86, scst_vpd_extended_inquiry },
+	{ 0x87, scst_vpd_mode_policy },
 	{ 0xb0, scst_vpd_block_limits },
 	{ 0xb1, scst_vpd_block_characteristics },
 	{ 0xb2, scst_vpd_provisioning },

@@ -25,4 +25,11 @@ SCST_UNALIGNED(16)
 SCST_UNALIGNED(32)
 SCST_UNALIGNED(64)
 
+static inline u32 get_unaligned_be24(const void *from)
+{
+	const u8 *byte = from;
+
+	return byte[0] << 16 | byte[1] << 8 | byte[2];
+}
+
 #endif /* SCST_TEST_COMPAT_H */

@@ -567,7 +567,7 @@ def test_inquiry_standard(rig: Rig) -> None:
     assert rig.units["fileio"].sense(bytes((0x12, 0, 1, 0, 255, 0)), 255) == scsi.INVALID_FIELD_CDB
 
 
-@pytest.mark.parametrize("page", [0x00, 0x80, 0x83, 0xB0, 0xB1, 0xB2])
+@pytest.mark.parametrize("page", [0x00, 0x80, 0x83, 0x86, 0x87, 0xB0, 0xB1, 0xB2])
 def test_vpd_pages(unit: Unit, page: int) -> None:
     """Each supported page says its own code and length, and sg_vpd has no complaint."""
     data = unit.good(scsi.inquiry(page=page), 255)
@@ -598,6 +598,21 @@ def test_vpd_identification(rig: Rig) -> None:
     assert tree.read(folder / "serial") in serial
     rel = tree.read(tree.ROOT / "targets/local/commands/rel_tgt_id")
     assert f"Relative target port: 0x{int(rel):x}" in shown
+
+
+def test_vpd_extended_inquiry(unit: Unit) -> None:
+    """Simple tasks only; a volatile cache if there is one; REPORTED LUNS is told once for all."""
+    page = unit.good(scsi.inquiry(page=0x86), 255)
+    cache = unit.good(scsi.mode_sense6(0x08, control=2), 255)[4:][2] >> 2 & 1
+    expected = bytearray(64)
+    expected[1], expected[3] = 0x86, 60
+    expected[5:8] = bytes((1, cache, 1))
+    expected[13] = 96
+    assert page == bytes(expected)
+
+
+def test_vpd_mode_page_policy(unit: Unit) -> None:
+    assert unit.good(scsi.inquiry(page=0x87), 255) == bytes((0, 0x87, 0, 4, 0x3F, 0xFF, 0, 0))
 
 
 def test_sg_inq_sg_modes_sg_readcap(rig: Rig) -> None:
@@ -673,8 +688,21 @@ def test_descriptor_sense(rig: Rig) -> None:
 
 # --- mode pages ---
 
+MODE_PAGES = (0x01, 0x02, 0x08, 0x0A, 0x1C)
 
-@pytest.mark.parametrize("page", [0x08, 0x0A, 0x3F])
+
+def test_mode_subpages(unit: Unit) -> None:
+    """Control extension, alone and with all others; the sense data that there is room for."""
+    alone = unit.good(scsi.mode_sense6(0x0A, subpage=1), 255)[4:]
+    assert alone == bytes((0x4A, 1, 0, 28, 0, 0, 96)) + bytes(25)
+    control = unit.good(scsi.mode_sense6(0x0A), 255)[4:]
+    assert unit.good(scsi.mode_sense6(0x0A, subpage=0xFF), 255)[4:] == control + alone
+    every = unit.good(scsi.mode_sense6(0x3F, subpage=0xFF), 255)[4:]
+    assert every.replace(alone, b"") == unit.good(scsi.mode_sense6(0x3F), 255)[4:]
+    assert unit.good(scsi.mode_sense6(0x1C), 255)[4:] == bytes((0x1C, 10, 8)) + bytes(9)
+
+
+@pytest.mark.parametrize("page", [*MODE_PAGES, 0x3F])
 def test_mode_sense_lengths(rig: Rig, page: int) -> None:
     """Every allocation length, both forms, with and without descriptor: a prefix of the whole."""
     unit = rig.units["fileio"]
@@ -692,8 +720,9 @@ def test_mode_sense_lengths(rig: Rig, page: int) -> None:
 def test_mode_sense_refusals(rig: Rig) -> None:
     unit = rig.units["fileio"]
     assert unit.sense(scsi.mode_sense6(0x08, control=3), 255) == (0x5, 0x39, 0x00)
-    assert unit.sense(scsi.mode_sense6(0x08, subpage=1), 255) == scsi.INVALID_FIELD_CDB
-    for page in set(range(0x3F)) - {0x08, 0x0A}:
+    for page, subpage in ((0x08, 1), (0x0A, 2), (0x3F, 1)):
+        assert unit.sense(scsi.mode_sense6(page, subpage=subpage), 255) == scsi.INVALID_FIELD_CDB
+    for page in set(range(0x3F)) - set(MODE_PAGES):
         assert unit.sense(scsi.mode_sense6(page), 255) == scsi.INVALID_FIELD_CDB, f"page {page:02x}"
 
 
@@ -705,7 +734,7 @@ def test_mode_select_truncated_at_every_length(rig: Rig, ten: bool) -> None:
     sense = scsi.mode_sense10(0x3F, dbd=False) if ten else scsi.mode_sense6(0x3F, dbd=False)
     whole = bytearray(unit.good(sense, 512))
     descriptor = header + whole[7 if ten else 3]
-    caching, control = whole[descriptor : descriptor + 20], whole[descriptor + 20 :]
+    caching, control = (bytearray(unit.good(scsi.mode_sense6(page), 255)[4:]) for page in (0x08, 0x0A))
     caching[2] ^= 0x04
     parameters = bytes(header - 1) + bytes((8,)) + whole[header:descriptor] + caching + control
     select = scsi.mode_select10 if ten else scsi.mode_select6
@@ -724,7 +753,7 @@ def test_mode_select_truncated_at_every_length(rig: Rig, ten: bool) -> None:
 
 def test_mode_select_bits_that_cannot_change(unit: Unit) -> None:
     """Each bit of each page: refused unless the changeable mask has it, and nothing changes."""
-    for code in (0x08, 0x0A):
+    for code in MODE_PAGES:
         page = bytearray(bytes(4) + unit.good(scsi.mode_sense6(code), 255)[4:])
         mask = unit.good(scsi.mode_sense6(code, control=1), 255)[4:]
         for bit in range(16, 8 * (len(page) - 4)):
@@ -741,7 +770,7 @@ def test_mode_select_bits_that_cannot_change(unit: Unit) -> None:
     ("parameters", "expected"),
     [
         (bytes(4) + b"\x3f\x02\0\0", scsi.INVALID_FIELD_LIST),
-        (bytes(4) + b"\x01\x0a" + bytes(10), scsi.INVALID_FIELD_LIST),
+        (bytes(4) + b"\x03\x16" + bytes(22), scsi.INVALID_FIELD_LIST),
         (bytes(4) + b"\x48\x12" + bytes(18), scsi.INVALID_FIELD_LIST),
         (bytes(4) + b"\x08\x13" + bytes(19), scsi.INVALID_FIELD_LIST),
         (bytes(3) + b"\x07" + bytes(7), scsi.INVALID_FIELD_LIST),

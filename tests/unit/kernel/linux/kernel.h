@@ -7,3 +7,12 @@
 #define clamp_t(type, value, low, high)						\
 	((type)(value) < (type)(low) ? (type)(low) :				\
 	 (type)(value) > (type)(high) ? (type)(high) : (type)(value))
+#define min_t(type, a, b)	((type)(a) < (type)(b) ? (type)(a) : (type)(b))
+#define U32_MAX			UINT32_MAX
+#define U64_MAX			UINT64_MAX
+
+/* The most significant bit that is set, from 1; 0 of 0. */
+static inline int fls(unsigned int value)
+{
+	return value ? 32 - __builtin_clz(value) : 0;
+}
