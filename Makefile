@@ -14,6 +14,7 @@
 # make test-hba  the emulated QLogic HBA: unit tests, and all scenarios in virtual machines
 # make test-kernels  the modules built for newer kernels, the emulated HBA under the drivers of all of them, some faults on the newest,
 #                and the tests in the virtual machine with poisoned memory (slub_debug, page_poison)
+# make fuzz [FUZZ_TIME=600]  libFuzzer on all that reads bytes from the wire and from files, for so many seconds
 # make test-debug [KERNEL=6.1] [KIND=kcsan]  the tests, and faults, on a debug kernel, which is built first when it is
 #                not in the cache; of the kind kcsan: the tests, looking for accesses that nothing orders
 
@@ -25,6 +26,7 @@ KDIR ?=
 DESTDIR ?=
 PREFIX ?= /usr/local
 ROUNDS ?= 10000
+FUZZ_TIME ?= 600
 SEED ?=
 LONG_TESTS := tests/vm/guest/test_life.py tests/vm/guest/test_power_cut.py tests/vm/guest/test_shuffles.py \
 	tests/vm/guest/test_reserve_power_cut.py
@@ -37,7 +39,7 @@ HBA_SCENARIOS := 2432 2532 2312 2300 scst-one-vm
 HBA_FAULTS := scst-fault-crash scst-fault-abts
 INSTALL_KDIR = $(or $(KDIR),/lib/modules/$(shell uname -r)/build)
 
-.PHONY: all demo demo-fc test test-long test-hba unit vm shell bench lint lint-python lint-kernel test-kernels test-debug modules docs install setup clean
+.PHONY: all demo demo-fc test test-long test-hba unit vm shell bench lint lint-python lint-kernel test-kernels test-debug fuzz modules docs install setup clean
 
 all: modules
 
@@ -98,6 +100,10 @@ test-kernels:
 test-debug:
 	@$(SETUP) debug $(KERNEL)
 	@$(PY) -m tests.debug --kind=$(KIND) --series=$(KERNEL)
+
+fuzz:
+	@$(SETUP) fuzz
+	@$(PY) -m tests.fuzz --time $(FUZZ_TIME)
 
 modules: setup
 	@$(VM) build $(if $(KDIR),--kdir $(KDIR))

@@ -298,16 +298,17 @@ static int scst_mode_check_bits(const struct scst_mode_page *page,
 static const struct scst_mode_page *scst_mode_identify(const u8 *list, unsigned int at, struct scst_mode_error *err)
 {
 	bool spf = list[at] & SPF;
-	const struct scst_mode_page *page = scst_mode_find(list[at] & 0x3f, spf ? list[at + 1] : 0);
+	u8 code = list[at] & 0x3f;
+	const struct scst_mode_page *page = scst_mode_find(code, spf ? list[at + 1] : 0);
 
-	if (!page && !scst_mode_known(list[at] & 0x3f, SCST_MODE_ANY))
-		scst_mode_refuse(err, at, 5);
-	else if (!page && spf)
-		scst_mode_refuse(err, at + 1, 7);
-	else if (page && !page->subpage != !spf)	/* subpage 0 is not written so */
-		scst_mode_refuse(err, at, 6);
-	else
+	if (page && !page->subpage == !spf)
 		return page;
+	if (page)				/* subpage 0 is not written so */
+		scst_mode_refuse(err, at, 6);
+	else if (spf && code != PAGE_ALL && scst_mode_known(code, SCST_MODE_ANY))
+		scst_mode_refuse(err, at + 1, 7);
+	else
+		scst_mode_refuse(err, at, 5);
 	return NULL;
 }
 

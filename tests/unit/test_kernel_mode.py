@@ -96,7 +96,7 @@ class Kernel:
         return buffer.raw[:length]
 
     def parse(self, state: State, data: bytes, ten: bool) -> tuple[int, dict[str, bool], tuple[int, int]]:
-        values, fault = Values(), Fault()
+        values, fault = Values(), Fault(0xFFFF, 0x7F)
         where = (ctypes.byref(values), ctypes.byref(fault))
         exact = (ctypes.c_uint8 * len(data)).from_buffer_copy(data) if data else None
         found = self.lib.scst_mode_parse(ctypes.byref(state), exact, len(data), ctypes.c_bool(ten), *where)
@@ -181,7 +181,7 @@ def test_what_was_answered_can_be_selected(
     data = bytearray(kernel.build(state, Request(ten, dbd, llbaa, CURRENT, 0x3F, ALL)))
     data[: 3 if ten else 1] = bytes(3 if ten else 1)
     data[2 if not ten else 3] = 0
-    assert kernel.parse(state, bytes(data), ten) == (0, state.current_values.named(), (0, 0))
+    assert kernel.parse(state, bytes(data), ten)[:2] == (0, state.current_values.named())
     expected, wrong = state.current_values.named(), []
     for name, (page, byte, bit) in PLACES.items():
         start = len(data) - sum(size for (code, sub), size in PAGES.items() if (code, sub) >= (page, 0))
@@ -235,6 +235,8 @@ def test_any_bytes(kernel: Kernel, state: State, ten: bool, data: bytes) -> None
     ("page", "where"),
     [
         (bytes([0x3E, 10, *bytes(10)]), (4, 5)),  # there is no such page
+        (bytes([0x3F, 10, *bytes(10)]), (4, 5)),  # nor is that of all pages one
+        (bytes([0x7F, 0, 0, 8, *bytes(8)]), (4, 5)),
         (bytes([0x48, 0x01, 0, 16, *bytes(16)]), (5, 7)),  # it has no such subpage
         (bytes([0x4A, 0x02, 0, 28, *bytes(28)]), (5, 7)),
         (bytes([0x48, 0x00, 0, 16, *bytes(16)]), (4, 6)),  # it is not written with a subpage

@@ -15,26 +15,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz.targets import TARGETS
 from tests.model.pr import Action, Command, Nexus, Sense
 from tests.model.transport_id import FIBRE_CHANNEL, SAS, SRP, fixed, iscsi, parse, refusal
-from tests.unit.pr_kernel import (
-    INCLUDES,
-    REPO,
-    SOURCES,
-    WARNINGS,
-    Kernel,
-    State,
-    resealed,
-    to_nexus,
-    wire,
-)
+from tests.unit.pr_kernel import Kernel, State, resealed, to_nexus, wire
 
 SEED = int(os.environ.get("SCST_SEED", "20261126"))
 INPUTS = int(os.environ.get("SCST_PR_INPUTS", "30000"))
 NONE, WHOLE, TORN, DAMAGED, NEWER = range(5)
 LIKELY = (0, 1, 4, 5, 0x2C, 0x45, 0xFF)
 LENGTHS = (*range(64), 100, 244, 248, 252, 255, 256, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 28, 2**32 - 1)
-SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
 IDS = (
     fixed(FIBRE_CHANNEL, bytes.fromhex("2100001b32000001")),
     fixed(SAS, bytes.fromhex("5000c50012345678")),
@@ -48,10 +38,7 @@ IDS = (
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("pr") / "driver"
-    source = str(REPO / "tests/unit/kernel/pr_driver.c")
-    flags = [flag for flag in WARNINGS if flag != "-Wmissing-prototypes"]
-    subprocess.run(["gcc", *SANITIZERS, *flags, *INCLUDES, source, *SOURCES, "-o", str(program)], check=True)
-    return program
+    return next(one for one in TARGETS if one.name == "reservations").build_replay(program)
 
 
 @pytest.fixture(scope="module")

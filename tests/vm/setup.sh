@@ -6,6 +6,7 @@
 #   setup.sh python    the virtual environment .venv with the package and its test tools
 #   setup.sh vm        that, and kernel, headers, QEMU and the tools used inside the VM
 #   setup.sh kernels   that, and the unpacked headers of newer kernels in the cache folder
+#   setup.sh fuzz      that of "python", and clang with its fuzzer
 #   setup.sh debug [6.1]   that of "vm", and the kernel's sources with what compiles them
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -82,11 +83,17 @@ kernels)
 	need "${python_packages[@]}" "${vm_packages[@]}" "${kernels_packages[@]}"
 	venv
 	;;
+fuzz)
+	need "${python_packages[@]}" gcc libc6-dev clang
+	version=$(clang -dumpversion)
+	need "libclang-rt-${version%%.*}-dev"
+	venv
+	;;
 debug)
 	need "${python_packages[@]}" "${vm_packages[@]}" "${debug_packages[@]}" "linux-source-${2:-6.1}"
 	venv
 	;;
 *)
-	die "unknown part '$1': python, vm, kernels or debug"
+	die "unknown part '$1': python, vm, kernels, fuzz or debug"
 	;;
 esac
