@@ -121,13 +121,24 @@ static const struct scst_opcode op_mode_sense6 = {
 
 static const struct scst_opcode op_start_stop = {
 	.name		= "START STOP UNIT",
-	.prepare	= scst_sbc_prepare_start_stop,
-	.execute	= scst_sbc_start_stop,
+	.prepare	= scst_medium_prepare_start_stop,
+	.execute	= scst_medium_start_stop,
 	.cdb_len	= 6,
 	GATES(START_STOP, SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_PARKED),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { START_STOP, LUN2 | 0x01, 0, 0x0f, 0xf7, CONTROL },
+};
+
+static const struct scst_opcode op_prevent = {
+	.name		= "PREVENT ALLOW MEDIUM REMOVAL",
+	.prepare	= scst_medium_prepare_prevent,
+	.execute	= scst_medium_prevent,
+	.cdb_len	= 6,
+	GATES(PREVENT, SCST_STOPS_UA),
+	.flags		= SCST_OP_REMOVABLE,
+	.dir		= DMA_NONE,
+	.cdb_mask	= { ALLOW_MEDIUM_REMOVAL, LUN2, 0, 0, 0x01, CONTROL },
 };
 
 /* Of self-tests there is the default one; its parameter list would be of pages that there are none of. */
@@ -148,7 +159,7 @@ static const struct scst_opcode op_read_capacity10 = {
 	.prepare	= scst_sbc_prepare_capacity,
 	.execute	= scst_sbc_read_capacity10,
 	.cdb_len	= 10,
-	GATES(ALWAYS, SCST_STOPS_UA | BIT_ULL(SCST_GATE_STOPPED)),
+	GATES(ALWAYS, SCST_STOPS_UA | SCST_STOPS_STOPPED),
 	.fixed_len	= 8,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= { READ_CAPACITY, LUN2, ALL4, 0, 0, 0x01, CONTROL },
@@ -311,7 +322,7 @@ static const struct scst_opcode op_read_capacity16 = {
 	.prepare	= scst_sbc_prepare_capacity,
 	.execute	= scst_sbc_read_capacity16,
 	.cdb_len	= 16,
-	GATES(ALWAYS, SCST_STOPS_UA | BIT_ULL(SCST_GATE_STOPPED)),
+	GATES(ALWAYS, SCST_STOPS_UA | SCST_STOPS_STOPPED),
 	.dir		= DMA_FROM_DEVICE,
 	.len_at		= 10,
 	.len_size	= 4,
@@ -638,6 +649,7 @@ static const struct scst_op_table scst_ops_sbc = { .row = {
 	[MODE_SENSE]		= &op_mode_sense6,
 	[START_STOP]		= &op_start_stop,
 	[SEND_DIAGNOSTIC]	= &op_send_diagnostic,
+	[ALLOW_MEDIUM_REMOVAL]	= &op_prevent,
 	[READ_CAPACITY]		= &op_read_capacity10,
 	[READ_10]		= &op_read10,
 	[WRITE_10]		= &op_write10,
@@ -701,7 +713,7 @@ const struct scst_opcode *scst_op_service_action(const struct scst_opcode *op, c
 /* Is a command of the table one of this device, too?  @dev: NULL for an absent logical unit.  Pure. */
 bool scst_op_offered(const struct scst_opcode *op, const struct scst_device *dev)
 {
-	return !(op->flags & SCST_OP_THIN) || dev->thin;
+	return (!(op->flags & SCST_OP_THIN) || dev->thin) && (!(op->flags & SCST_OP_REMOVABLE) || dev->removable);
 }
 
 static u32 scst_cdb_length(const struct scst_opcode *op, const u8 *cdb)

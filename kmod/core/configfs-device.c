@@ -130,6 +130,7 @@ CONFIGFS_ATTR(scst_device_, name)
 
 SCST_DEVICE_ATTR_BOOL(read_only);
 SCST_DEVICE_ATTR_BOOL(write_through);
+SCST_DEVICE_ATTR_BOOL(removable);
 SCST_DEVICE_ATTR_BOOL(stop_unit);
 SCST_DEVICE_ATTR_BOOL(thin);
 
@@ -223,6 +224,11 @@ static ssize_t scst_device_state_show(struct config_item *item, char *page)
 static ssize_t scst_device_error_show(struct config_item *item, char *page)
 {
 	return sysfs_emit(page, "%s\n", scst_errno_name(READ_ONCE(scst_device_of(item)->open_error)));
+}
+
+static ssize_t scst_device_medium_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%s\n", scst_medium_ejected(scst_device_of(item)) ? "ejected" : "present");
 }
 
 static ssize_t scst_device_enabled_show(struct config_item *item, char *page)
@@ -330,6 +336,7 @@ static ssize_t scst_device_backing_show(struct config_item *item, char *page)
 CONFIGFS_ATTR(scst_device_, enabled);
 CONFIGFS_ATTR(scst_device_, active);
 CONFIGFS_ATTR_RO(scst_device_, state);
+CONFIGFS_ATTR_RO(scst_device_, medium);
 CONFIGFS_ATTR_RO(scst_device_, error);
 CONFIGFS_ATTR_RO(scst_device_, wanted);
 CONFIGFS_ATTR(scst_device_, facts);
@@ -353,10 +360,12 @@ static struct configfs_attribute *scst_device_common_attrs[] = {
 	&scst_device_attr_active,
 	&scst_device_attr_state,
 	&scst_device_attr_error,
+	&scst_device_attr_medium,
 	&scst_device_attr_wanted,
 	&scst_device_attr_block_size,
 	&scst_device_attr_read_only,
 	&scst_device_attr_rotational,
+	&scst_device_attr_removable,
 	&scst_device_attr_stop_unit,
 	&scst_device_attr_pr_file,
 };

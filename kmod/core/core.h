@@ -58,6 +58,7 @@ enum scst_op_flag {
 	SCST_OP_WRITE		= 1 << 1,	/* may change the medium: always visible to task management */
 	SCST_OP_PROBE		= 1 << 2,	/* asks whether the unit is ready */
 	SCST_OP_THIN		= 1 << 3,	/* there is no such command unless the device is thin */
+	SCST_OP_REMOVABLE	= 1 << 4,	/* ... unless its medium is removable */
 };
 
 /**
@@ -155,6 +156,8 @@ static inline int scst_cdb_reserved_bit(const struct scst_opcode *op, const u8 *
 #define SCST_SENSE_UNAVAILABLE		SCST_SENSE(NOT_READY, 0x04, 0x0c)
 #define SCST_SENSE_SHORT_TRANSFER	SCST_SENSE(ILLEGAL_REQUEST, 0x0e, 0x03)
 #define SCST_SENSE_START_REQUIRED	SCST_SENSE(NOT_READY, 0x04, 0x02)
+#define SCST_SENSE_NO_MEDIUM		SCST_SENSE(NOT_READY, 0x3a, 0x00)
+#define SCST_SENSE_REMOVAL_PREVENTED	SCST_SENSE(ILLEGAL_REQUEST, 0x53, 0x02)
 #define SCST_SENSE_READ_ERROR		SCST_SENSE(MEDIUM_ERROR, 0x11, 0x00)
 #define SCST_SENSE_WRITE_ERROR		SCST_SENSE(MEDIUM_ERROR, 0x0c, 0x00)
 #define SCST_SENSE_WRITE_LOST		SCST_SENSE(HARDWARE_ERROR, 0x0c, 0x00)
@@ -452,6 +455,7 @@ struct scst_nexus {
 	struct scst_session *sess;
 	atomic_t queued;		/* tracked commands, if the target limits them */
 	bool wrote;			/* has been told that something was written */
+	bool prevents;			/* PREVENT ALLOW MEDIUM REMOVAL; under dev->nexus_lock */
 	bool lost;			/* some of it was lost: its next SYNCHRONIZE CACHE says so */
 	errseq_t wb_since;		/* errors of writing back up to here are known to the initiator */
 	u64 cookie;			/* never used twice */
@@ -616,6 +620,7 @@ enum scst_gate {
 	SCST_GATE_WRITE_PROTECT,	/* the device is, or software write protection is on */
 	SCST_GATE_WRITE_LOST,		/* something acknowledged could not be kept: told once */
 	SCST_GATE_PARKED,		/* the backing is not open */
+	SCST_GATE_EJECTED,		/* START STOP UNIT of a removable medium */
 	SCST_GATE_STOPPED,		/* START STOP UNIT */
 	SCST_GATE_NR,
 };
@@ -625,7 +630,8 @@ enum scst_gate {
 #define SCST_STOPS_WRITE	(BIT_ULL(SCST_GATE_READ_ONLY) | BIT_ULL(SCST_GATE_WRITE_PROTECT))
 #define SCST_STOPS_READER	BIT_ULL(SCST_GATE_READ_ONLY)
 #define SCST_STOPS_PARKED	(BIT_ULL(SCST_GATE_WRITE_LOST) | BIT_ULL(SCST_GATE_PARKED))
-#define SCST_STOPS_MEDIUM	(SCST_STOPS_PARKED | BIT_ULL(SCST_GATE_STOPPED))
+#define SCST_STOPS_STOPPED	(BIT_ULL(SCST_GATE_EJECTED) | BIT_ULL(SCST_GATE_STOPPED))
+#define SCST_STOPS_MEDIUM	(SCST_STOPS_PARKED | SCST_STOPS_STOPPED)
 
 /* All gates of reservations; that of a class is never closed for SCST_ACCESS_ALWAYS. */
 #define SCST_STOPS_RESERVED	GENMASK_ULL(SCST_GATE_READ_ONLY - 1, SCST_GATE_ACCESS)
@@ -650,6 +656,8 @@ struct scst_stop {
 bool scst_gate_take(const struct scst_cmd *cmd, struct scst_stop *stop);
 u32 scst_ua_take(struct scst_nexus *nexus);
 void scst_gate_device(struct scst_device *dev, enum scst_gate gate, bool closed);
+void scst_gate_assign(struct scst_device *dev, enum scst_gate gate, bool closed);
+void scst_ua_assign(struct scst_device *dev, enum scst_ua ua, const struct scst_nexus *except);
 void scst_gate_write_lost(struct scst_device *dev);
 void scst_ua_luns_changed(struct scst_session *sess, const struct scst_view *view);
 void scst_ua_luns_reported(struct scst_session *sess);
@@ -818,6 +826,16 @@ void scst_thin_status(struct scst_cmd *cmd);
 void scst_same_begin(struct scst_cmd *cmd);
 bool scst_same_has_data(const struct scst_cmd *cmd);
 
+/* --- medium.c: what is removable, stopped or started ------------------------------------------------ */
+
+bool scst_medium_prepare_start_stop(struct scst_cmd *cmd);
+void scst_medium_start_stop(struct scst_cmd *cmd);
+bool scst_medium_prepare_prevent(struct scst_cmd *cmd);
+void scst_medium_prevent(struct scst_cmd *cmd);
+void scst_medium_load(struct scst_device *dev, bool load, const struct scst_nexus *by);
+void scst_medium_reset(struct scst_device *dev);
+bool scst_medium_ejected(const struct scst_device *dev);
+
 /* --- spc.c report-ops.c vpd.c mode.c sbc.c: command sets ----------------------------------------------- */
 
 u8 scst_spc_peripheral(const struct scst_device *dev);
@@ -843,7 +861,6 @@ bool scst_sbc_prepare_write(struct scst_cmd *cmd);
 bool scst_sbc_prepare_verify(struct scst_cmd *cmd);
 bool scst_sbc_prepare_write_verify(struct scst_cmd *cmd);
 bool scst_sbc_prepare_sync(struct scst_cmd *cmd);
-bool scst_sbc_prepare_start_stop(struct scst_cmd *cmd);
 bool scst_sbc_prepare_capacity(struct scst_cmd *cmd);
 bool scst_sbc_prepare_write_same(struct scst_cmd *cmd);
 bool scst_sbc_out_of_range(struct scst_cmd *cmd);
@@ -855,7 +872,6 @@ void scst_sbc_write_same(struct scst_cmd *cmd);
 void scst_sbc_sync(struct scst_cmd *cmd);
 void scst_sbc_read_capacity10(struct scst_cmd *cmd);
 void scst_sbc_read_capacity16(struct scst_cmd *cmd);
-void scst_sbc_start_stop(struct scst_cmd *cmd);
 
 /* --- configfs*.c, sysfs.c, debugfs.c, inflight.c ------------------------------------------ */
 

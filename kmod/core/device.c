@@ -505,8 +505,7 @@ static void scst_device_activate(struct scst_device *dev, const struct scst_geom
 	scst_ua_device(dev, SCST_UA_INQUIRY_CHANGED, NULL);
 	if (before->block_shift && before->nblocks != dev->geo.nblocks)
 		scst_ua_device(dev, SCST_UA_CAPACITY_CHANGED, NULL);
-	WRITE_ONCE(dev->stopped, false);
-	scst_gate_device(dev, SCST_GATE_STOPPED, false);
+	scst_medium_load(dev, true, NULL);
 	percpu_ref_reinit(&dev->active_ref);
 	scst_device_for_each_nexus(dev, scst_nexus_begin_writing, NULL);
 	scst_device_set_state(dev, SCST_DEVICE_ACTIVE);

@@ -33,6 +33,7 @@ static const u32 scst_gate_sense[SCST_GATE_NR] = {
 	[SCST_GATE_WRITE_PROTECT]	= SCST_SENSE_WRITE_PROTECTED,
 	[SCST_GATE_WRITE_LOST]		= SCST_SENSE_WRITE_ERROR,
 	[SCST_GATE_PARKED]		= SCST_SENSE_BECOMING_READY,
+	[SCST_GATE_EJECTED]		= SCST_SENSE_NO_MEDIUM,
 	[SCST_GATE_STOPPED]		= SCST_SENSE_START_REQUIRED,
 };
 
@@ -156,6 +157,33 @@ static void scst_gate_set(struct scst_nexus *nexus, void *arg)
 		clear_bit(a->bit, &nexus->gates);
 }
 
+static void scst_gate_all(struct scst_device *dev, const struct scst_gate_arg *arg)
+{
+	struct scst_nexus *nexus;
+
+	lockdep_assert_held(&dev->nexus_lock);
+	trace_scst_device_gate(dev, arg->bit, arg->set);
+	list_for_each_entry(nexus, &dev->nexuses, dev_entry)
+		scst_gate_set(nexus, (void *)arg);
+}
+
+/* As scst_gate_device(), under nexus_lock. */
+void scst_gate_assign(struct scst_device *dev, enum scst_gate gate, bool closed)
+{
+	const struct scst_gate_arg arg = { .bit = gate, .set = closed };
+
+	__assign_bit(gate, &dev->gates, closed);
+	scst_gate_all(dev, &arg);
+}
+
+/* As scst_ua_device(), under nexus_lock. */
+void scst_ua_assign(struct scst_device *dev, enum scst_ua ua, const struct scst_nexus *except)
+{
+	const struct scst_gate_arg arg = { .bit = ua, .set = true, .except = except };
+
+	scst_gate_all(dev, &arg);
+}
+
 /**
  * scst_gate_device() - close or open a gate for everybody who sees a device, now or later
  * @dev: the device
@@ -166,14 +194,8 @@ static void scst_gate_set(struct scst_nexus *nexus, void *arg)
  */
 void scst_gate_device(struct scst_device *dev, enum scst_gate gate, bool closed)
 {
-	struct scst_gate_arg arg = { .bit = gate, .set = closed };
-	struct scst_nexus *nexus;
-
-	trace_scst_device_gate(dev, gate, closed);
 	spin_lock_bh(&dev->nexus_lock);
-	__assign_bit(gate, &dev->gates, closed);
-	list_for_each_entry(nexus, &dev->nexuses, dev_entry)
-		scst_gate_set(nexus, &arg);
+	scst_gate_assign(dev, gate, closed);
 	spin_unlock_bh(&dev->nexus_lock);
 }
 

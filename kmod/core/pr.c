@@ -139,6 +139,8 @@ static void scst_pr_switch_nexus(struct scst_pr_act *act, const struct scst_pr *
 	registrant = scst_pr_find(old, &who);
 	told = registrant == SCST_PR_NOBODY ? 0 : act->answer.told[registrant];
 	abort = told & SCST_PR_TOLD_ABORT;
+	if (abort)
+		nexus->prevents = false;
 	if (act->fence && (stopped || abort))
 		scst_fence_add(act->fence, nexus, abort);
 	scst_pr_tell(nexus, told);

@@ -274,7 +274,7 @@ void scst_sbc_write_verify(struct scst_cmd *cmd)
 	scst_write_verify(cmd);
 }
 
-/* --- SYNCHRONIZE CACHE, START STOP UNIT ---------------------------------------------------- */
+/* --- SYNCHRONIZE CACHE --------------------------------------------------------------------- */
 
 /* IMMED allows to answer early and SYNC_NV to stop at a non-volatile cache; neither is needed. */
 bool scst_sbc_prepare_sync(struct scst_cmd *cmd)
@@ -297,53 +297,6 @@ void scst_sbc_sync(struct scst_cmd *cmd)
 
 	scst_device_write_cache(cmd->dev);
 	scst_sync(cmd, cmd->lba << shift, (u64)cmd->nblocks << shift);
-}
-
-/* The CDB asks for what the unit doesn't have. */
-bool scst_sbc_prepare_start_stop(struct scst_cmd *cmd)
-{
-	const u8 *cdb = cmd->cdb;
-
-	if (cdb[3] & 0x0f)		/* POWER CONDITION MODIFIER */
-		scst_cmd_invalid_cdb(cmd, 3, 3);
-	else if (cdb[4] & 0xf0)		/* POWER CONDITION: there is only "active" */
-		scst_cmd_invalid_cdb(cmd, 4, 7);
-	else if (cdb[4] & 0x02)		/* LOEJ: the medium is not removable */
-		scst_cmd_invalid_cdb(cmd, 4, 1);
-	else
-		return true;
-	return false;
-}
-
-/* One initiator does not stop what others use, unless the administrator says so. */
-static bool scst_may_stop(struct scst_device *dev)
-{
-	bool alone;
-
-	spin_lock_bh(&dev->nexus_lock);
-	alone = list_empty(&dev->nexuses) || list_is_singular(&dev->nexuses);
-	spin_unlock_bh(&dev->nexus_lock);
-	return alone || READ_ONCE(dev->stop_unit);
-}
-
-/**
- * scst_sbc_start_stop() - START STOP UNIT
- * @cmd: the command
- *
- * Stopping keeps new commands out first and then empties the cache, unless NO_FLUSH is set.
- */
-void scst_sbc_start_stop(struct scst_cmd *cmd)
-{
-	bool start = cmd->cdb[4] & 0x01, no_flush = cmd->cdb[4] & 0x04;
-
-	if (start || scst_may_stop(cmd->dev)) {
-		WRITE_ONCE(cmd->dev->stopped, !start);
-		scst_gate_device(cmd->dev, SCST_GATE_STOPPED, !start);
-	}
-	if (start || no_flush)
-		scst_cmd_good(cmd);
-	else
-		scst_sync(cmd, 0, 0);
 }
 
 /* --- READ CAPACITY ------------------------------------------------------------------------- */

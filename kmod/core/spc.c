@@ -40,7 +40,9 @@ static u32 scst_spc_pending_sense(struct scst_cmd *cmd)
 		return sense;
 	if (test_bit(SCST_GATE_PARKED, &cmd->nexus->gates))
 		return SCST_SENSE_UNAVAILABLE;
-	if (READ_ONCE(dev->stopped))
+	if (scst_medium_ejected(dev))
+		return SCST_SENSE_NO_MEDIUM;
+	if (test_bit(SCST_GATE_STOPPED, &dev->gates))
 		return SCST_SENSE_START_REQUIRED;
 	return 0;
 }
@@ -89,6 +91,7 @@ static void scst_inquiry_standard(const struct scst_device *dev, u8 *buf)
 {
 	memset(buf, 0, INQUIRY_LEN);
 	buf[0] = scst_spc_peripheral(dev);
+	buf[1] = dev && dev->removable ? 0x80 : 0;	/* RMB */
 	buf[2] = VERSION_SPC4;
 	buf[3] = 0x10 | 0x02;		/* HISUP, response data format */
 	buf[4] = INQUIRY_LEN - 5;

@@ -375,8 +375,7 @@ static void scst_reset_state(struct scst_device *dev)
 	WRITE_ONCE(dev->d_sense, false);
 	WRITE_ONCE(dev->swp, false);
 	scst_gate_device(dev, SCST_GATE_WRITE_PROTECT, dev->read_only);
-	WRITE_ONCE(dev->stopped, false);
-	scst_gate_device(dev, SCST_GATE_STOPPED, false);
+	scst_medium_reset(dev);
 }
 
 static void scst_tmf_reset_scan(struct scst_tmf *tmf)

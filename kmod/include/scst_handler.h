@@ -190,9 +190,9 @@ struct scst_device {
 
 	/* The rest is not. */
 	bool swp ____cacheline_aligned;	/* mode page 0Ah */
-	bool stopped;		/* START STOP UNIT */
 	bool cache_told;	/* the write cache that initiators were told of last */
 	s8 rotational;		/* setting; -1: the backing's */
+	bool removable;		/* setting: the medium can be ejected */
 	bool stop_unit;		/* setting: START STOP UNIT of one initiator stops the unit for all */
 	bool thin;
 	u16 block_size;

@@ -546,6 +546,7 @@ _COMMON = (
     ),
     Setting("read_only", _FLAG, False, "open the backing read-only; nobody can write"),
     Setting("rotational", Auto(), AUTO, "report a rotating medium; auto: as the backing is"),
+    Setting("removable", _FLAG, False, "the medium can be ejected and loaded by initiators"),
     Setting("stop_unit", _FLAG, False, "START STOP UNIT of one initiator stops the unit for all"),
     Setting(
         "pr_file",
@@ -727,6 +728,7 @@ DEVICE_STATES = (
     State("error", "why the last opening of the backing failed"),
     State("active", "whether the backing is open; `activate` and `deactivate` change it"),
     State("wanted", "whether it is to be active, and is opened when its backing is there"),
+    State("medium", "present, or ejected by an initiator until one loads it or the device is activated"),
     State("size", "bytes that are served; `resize` changes it"),
 )
 # Of devices with a backing.

@@ -136,7 +136,7 @@ class Device(Served):
         self.children = {"id": self.id, "pr": self.pr}
         # Where the backing is, what it has to be, and what is open: texts that others read.
         self.texts = dict.fromkeys(_TEXTS, "") if HANDLERS[self.handler].backed else {}
-        rows = {"enabled": RW, "active": RW, "state": RO, "error": RO, "wanted": RO, "size": RW}
+        rows = {"enabled": RW, "active": RW, "state": RO, "error": RO, "medium": RO, "wanted": RO, "size": RW}
         self._rows = {**rows, **{name: _TEXTS[name] for name in self.texts}, **dict.fromkeys(self.values, RW)}
 
     def attributes(self) -> Mapping[str, Attribute]:
@@ -170,6 +170,8 @@ class Device(Served):
             return "disabled" if not self.enabled else "active" if self.active else "parked"
         if name == "error":
             return self.error
+        if name == "medium":
+            return "present"  # there is no initiator that could eject it
         if name == "size":
             return str(self.values.get("size", self.served))
         if name in self.texts:

@@ -14,9 +14,24 @@ from pyscstadmin.kernel.cfs import Tree
 from tests.sim.support import FALSE, NOT_BOOLEAN, NOT_NUMBER, TOO_LARGE, TRUE, Names, null_device, refused
 
 HANDLERS = ("blockio", "fileio", "nullio")
-COMMON = {"enabled": "0", "active": "0", "state": "disabled", "error": "", "wanted": "0", "size": "0"}
+COMMON = {
+    "enabled": "0",
+    "active": "0",
+    "state": "disabled",
+    "error": "",
+    "medium": "present",
+    "wanted": "0",
+    "size": "0",
+}
 BACKED = {"path": "", "facts": "", "elsewhere": "", "expect": "", "backing": ""}
-SETTINGS = {"block_size": "0", "read_only": "0", "rotational": "auto", "stop_unit": "0", "pr_file": ""}
+SETTINGS = {
+    "block_size": "0",
+    "read_only": "0",
+    "rotational": "auto",
+    "removable": "0",
+    "stop_unit": "0",
+    "pr_file": "",
+}
 DEFAULTS = {
     "blockio": {**COMMON, **SETTINGS, **BACKED, "write_through": "0", "thin": "0"},
     "fileio": {**COMMON, **SETTINGS, **BACKED, "write_through": "0", "thin": "0", "o_direct": "0"},
@@ -25,7 +40,7 @@ DEFAULTS = {
 BOOLEANS = [
     (handler, name)
     for handler in HANDLERS
-    for name in ("read_only", "rotational", "stop_unit", "write_through", "thin", "o_direct")
+    for name in ("read_only", "rotational", "removable", "stop_unit", "write_through", "thin", "o_direct")
     if name in DEFAULTS[handler]
 ]
 PATHS = ("blockio", "fileio")
@@ -332,7 +347,7 @@ def test_eui64(tree: Tree) -> None:
     assert tree.read(path) == ""
 
 
-@pytest.mark.parametrize("name", ["state", "error", "wanted"])
+@pytest.mark.parametrize("name", ["state", "error", "medium", "wanted"])
 def test_read_only_attributes(tree: Tree, name: str) -> None:
     tree.mkdir("devices/nullio/d")
     with refused(errno.EACCES):
@@ -389,7 +404,7 @@ def test_a_request_says_how_long_it_is_waited_for(tree: Tree, name: str) -> None
 
 def test_settings_are_no_requests(tree: Tree) -> None:
     tree.mkdir("devices/nullio/d")
-    for name, value in (("read_only", "1"), ("block_size", "512"), ("stop_unit", "1")):
+    for name, value in (("read_only", "1"), ("block_size", "512"), ("removable", "1"), ("stop_unit", "1")):
         with refused(errno.EINVAL):
             tree.write(f"devices/nullio/d/{name}", f"{value} within 5")
 
@@ -686,7 +701,7 @@ def test_rubbish_changes_nothing(tree: Tree, name: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted(set(DEFAULTS["fileio"]) - {"state", "error", "size", "wanted", "backing"})
+    "name", sorted(set(DEFAULTS["fileio"]) - {"state", "error", "medium", "size", "wanted", "backing"})
 )
 def test_empty_writes(tree: Tree, name: str) -> None:
     tree.mkdir("devices/fileio/f")

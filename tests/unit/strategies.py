@@ -35,6 +35,7 @@ def device(name: str) -> st.SearchStrategy[Device]:
     common = {
         "read_only": flags,
         "rotational": rotational,
+        "removable": flags,
         "stop_unit": flags,
         "id": identities,
         "block_size": block,

@@ -31,6 +31,8 @@ BECOMING_READY: Sense = (0x2, 0x04, 0x01)
 NOT_ACCESSIBLE: Sense = (0x2, 0x04, 0x0C)
 SHORT_TRANSFER: Sense = (0x5, 0x0E, 0x03)
 START_REQUIRED: Sense = (0x2, 0x04, 0x02)
+NO_MEDIUM: Sense = (0x2, 0x3A, 0x00)
+REMOVAL_PREVENTED: Sense = (0x5, 0x53, 0x02)
 LIST_LENGTH: Sense = (0x5, 0x1A, 0x00)
 INVALID_OPCODE: Sense = (0x5, 0x20, 0x00)
 LBA_OUT_OF_RANGE: Sense = (0x5, 0x21, 0x00)
@@ -455,6 +457,11 @@ def mode_select10(length: int, flags: int = 0x10) -> bytes:
 def start_stop(start: bool, flags: int = 0) -> bytes:
     """START STOP UNIT; *flags*: more bits of byte 4."""
     return bytes((0x1B, 0, 0, 0, flags | start, 0))
+
+
+def prevent(on: bool) -> bytes:
+    """PREVENT ALLOW MEDIUM REMOVAL."""
+    return bytes((0x1E, 0, 0, 0, on, 0))
 
 
 def lun_list(data: bytes) -> list[int]:
