@@ -826,7 +826,7 @@ void scst_thin_status(struct scst_cmd *cmd);
 void scst_same_begin(struct scst_cmd *cmd);
 bool scst_same_has_data(const struct scst_cmd *cmd);
 
-/* --- medium.c: what is removable, stopped or started ------------------------------------------------ */
+/* --- removable.c: what is removable, stopped or started ------------------------------------------------ */
 
 bool scst_medium_prepare_start_stop(struct scst_cmd *cmd);
 void scst_medium_start_stop(struct scst_cmd *cmd);
