@@ -34,13 +34,14 @@ static void scst_medium_stop(struct scst_device *dev)
 	spin_unlock_bh(&dev->nexus_lock);
 }
 
+/* A nexus that no view shows any more is lost, and with it what it has asked for, however long its commands take to end. */
 static bool scst_medium_prevented(const struct scst_device *dev)
 {
 	const struct scst_nexus *nexus;
 
 	lockdep_assert_held(&dev->nexus_lock);
 	list_for_each_entry(nexus, &dev->nexuses, dev_entry)
-		if (nexus->prevents)
+		if (nexus->prevents && !test_bit(SCST_GATE_REVOKED, &nexus->gates))
 			return true;
 	return false;
 }

@@ -37,9 +37,14 @@ struct scst_thread {
 static struct workqueue_struct *scst_spawn_wq;
 static atomic_t scst_threads_bound;
 
+static int scst_threads_bound_max(void)
+{
+	return SCST_THREADS_BOUND * num_possible_cpus();
+}
+
 static bool scst_threads_may_bind(void)
 {
-	return atomic_read(&scst_threads_bound) < SCST_THREADS_BOUND * num_possible_cpus();
+	return atomic_read(&scst_threads_bound) < scst_threads_bound_max();
 }
 
 static void scst_threads_ask(struct scst_threads *threads, int cpu)
@@ -164,7 +169,6 @@ static void scst_thread_bind(struct scst_thread *thread)
 {
 	struct scst_threads *threads = thread->threads;
 
-	atomic_inc(&scst_threads_bound);
 	kthread_bind(thread->task, thread->cpu);
 	spin_lock_irq(&threads->lock);
 	*per_cpu_ptr(threads->near, thread->cpu) = thread;
@@ -177,6 +181,9 @@ static int scst_thread_spawn(struct scst_threads *threads, int cpu)
 
 	if (!thread)
 		return -ENOMEM;
+	/* Another set may have got the last one since this one was asked for: it may run anywhere then. */
+	if (cpu >= 0 && !atomic_add_unless(&scst_threads_bound, 1, scst_threads_bound_max()))
+		cpu = -1;
 	INIT_LIST_HEAD(&thread->entry);
 	thread->threads = threads;
 	thread->cpu = cpu;
@@ -185,6 +192,8 @@ static int scst_thread_spawn(struct scst_threads *threads, int cpu)
 	if (IS_ERR(thread->task)) {
 		int ret = PTR_ERR(thread->task);
 
+		if (cpu >= 0)
+			atomic_dec(&scst_threads_bound);
 		kfree(thread);
 		return ret;
 	}
