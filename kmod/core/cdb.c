@@ -23,7 +23,11 @@
 #define GROUP10		0x3f
 #define GROUP		0xff
 
-/* The kernel's headers do not agree on their names. */
+/* The kernel's headers do not agree on their names, or have none. */
+#define OP_COMPARE_AND_WRITE	0x89
+#define OP_ORWRITE16		0x8b
+#define OP_PREFETCH16		0x90
+#define OP_READ_DEFECT_DATA12	0xb7
 #define OP_RESERVE6	0x16
 #define OP_RELEASE6	0x17
 #define OP_RESERVE10	0x56
@@ -362,7 +366,7 @@ static const struct scst_opcode op_write_same10 = {
 	.cdb_len	= 10,
 	.format		= SCST_CDB_RW10,
 	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
-	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= { WRITE_SAME, 0x08, ALL4, GROUP10, ALL2, CONTROL },
 };
@@ -373,7 +377,7 @@ static const struct scst_opcode op_unmap = {
 	.execute	= scst_thin_unmap,
 	.cdb_len	= 10,
 	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
-	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_THIN,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS | SCST_OP_THIN,
 	.dir		= DMA_TO_DEVICE,
 	.len_at		= 7,
 	.len_size	= 2,
@@ -387,9 +391,84 @@ static const struct scst_opcode op_write_same16 = {
 	.cdb_len	= 16,
 	.format		= SCST_CDB_RW16,
 	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
-	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= { WRITE_SAME_16, 0x09, ALL8, ALL4, GROUP10, CONTROL },
+};
+
+static const struct scst_opcode op_prefetch10 = {
+	.name		= "PRE-FETCH(10)",
+	.prepare	= scst_prefetch_prepare,
+	.execute	= scst_prefetch_begin,
+	.cdb_len	= 10,
+	.format		= SCST_CDB_RW10,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_NONE,
+	.cdb_mask	= { PRE_FETCH, LUN2 | 0x02, ALL4, GROUP10, ALL2, CONTROL },
+};
+
+static const struct scst_opcode op_prefetch16 = {
+	.name		= "PRE-FETCH(16)",
+	.prepare	= scst_prefetch_prepare,
+	.execute	= scst_prefetch_begin,
+	.cdb_len	= 16,
+	.format		= SCST_CDB_RW16,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_NONE,
+	.cdb_mask	= { OP_PREFETCH16, 0x02, ALL8, ALL4, GROUP10, CONTROL },
+};
+
+static const struct scst_opcode op_read_defects10 = {
+	.name		= "READ DEFECT DATA(10)",
+	.prepare	= scst_defects_prepare,
+	.execute	= scst_defects_report,
+	.cdb_len	= 10,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 7,
+	.len_size	= 2,
+	.cdb_mask	= { READ_DEFECT_DATA, LUN2, 0x1f, 0, 0, 0, 0, ALL2, CONTROL },
+};
+
+static const struct scst_opcode op_read_defects12 = {
+	.name		= "READ DEFECT DATA(12)",
+	.prepare	= scst_defects_prepare,
+	.execute	= scst_defects_report,
+	.cdb_len	= 12,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 6,
+	.len_size	= 4,
+	.cdb_mask	= { OP_READ_DEFECT_DATA12, 0x1f, 0, 0, 0, 0, ALL4, 0, CONTROL },
+};
+
+static const struct scst_opcode op_compare_and_write = {
+	.name		= "COMPARE AND WRITE",
+	.prepare	= scst_sbc_prepare_caw,
+	.execute	= scst_sbc_caw,
+	.cdb_len	= 16,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS | SCST_OP_KEPT,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= { OP_COMPARE_AND_WRITE, 0xfa, ALL8, 0, 0, 0, 0xff, GROUP10, CONTROL },
+	.byte1		= 0xf8,
+};
+
+static const struct scst_opcode op_orwrite16 = {
+	.name		= "ORWRITE(16)",
+	.prepare	= scst_sbc_prepare_or,
+	.execute	= scst_sbc_or,
+	.cdb_len	= 16,
+	.format		= SCST_CDB_RW16,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS | SCST_OP_KEPT,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= { OP_ORWRITE16, 0xfa, ALL8, ALL4, GROUP10, CONTROL },
+	.byte1		= 0xf8,
 };
 
 static const struct scst_opcode op_report_luns = {
@@ -665,7 +744,13 @@ static const struct scst_op_table scst_ops_sbc = { .row = {
 	[PERSISTENT_RESERVE_IN]	= &op_persistent_reserve_in,
 	[PERSISTENT_RESERVE_OUT] = &op_persistent_reserve_out,
 	[READ_16]		= &op_read16,
+	[PRE_FETCH]		= &op_prefetch10,
+	[OP_PREFETCH16]		= &op_prefetch16,
+	[READ_DEFECT_DATA]	= &op_read_defects10,
+	[OP_READ_DEFECT_DATA12]	= &op_read_defects12,
+	[OP_COMPARE_AND_WRITE]	= &op_compare_and_write,
 	[WRITE_16]		= &op_write16,
+	[OP_ORWRITE16]		= &op_orwrite16,
 	[WRITE_VERIFY_16]	= &op_write_verify16,
 	[VERIFY_16]		= &op_verify16,
 	[SYNCHRONIZE_CACHE_16]	= &op_sync16,
@@ -713,7 +798,11 @@ const struct scst_opcode *scst_op_service_action(const struct scst_opcode *op, c
 /* Is a command of the table one of this device, too?  @dev: NULL for an absent logical unit.  Pure. */
 bool scst_op_offered(const struct scst_opcode *op, const struct scst_device *dev)
 {
-	return (!(op->flags & SCST_OP_THIN) || dev->thin) && (!(op->flags & SCST_OP_REMOVABLE) || dev->removable);
+	if (op->flags & SCST_OP_THIN && !dev->thin)
+		return false;
+	if (op->flags & SCST_OP_REMOVABLE && !dev->removable)
+		return false;
+	return !(op->flags & SCST_OP_KEPT) || !(dev->handler->flags & SCST_HANDLER_FORGETS);
 }
 
 static u32 scst_cdb_length(const struct scst_opcode *op, const u8 *cdb)

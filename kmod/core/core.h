@@ -59,6 +59,8 @@ enum scst_op_flag {
 	SCST_OP_PROBE		= 1 << 2,	/* asks whether the unit is ready */
 	SCST_OP_THIN		= 1 << 3,	/* there is no such command unless the device is thin */
 	SCST_OP_REMOVABLE	= 1 << 4,	/* ... unless its medium is removable */
+	SCST_OP_TURNS		= 1 << 5,	/* of those that may change the medium: takes turns for what it writes: turn.c */
+	SCST_OP_KEPT		= 1 << 6,	/* there is no such command where what is written is not kept */
 };
 
 /**
@@ -232,6 +234,11 @@ static inline u8 scst_verify_bytchk(const struct scst_cmd *cmd)
 bool scst_search_wanted(const struct scst_cmd *cmd, int error);
 void scst_search_begin(struct scst_cmd *cmd, int error);
 void scst_verify_begin(struct scst_cmd *cmd);
+void scst_compare(struct scst_cmd *cmd, u32 len, void (*then)(struct scst_cmd *cmd));
+void scst_read_through(struct scst_cmd *cmd, u32 len, void (*then)(struct scst_cmd *cmd));
+void scst_steps_begin(struct scst_cmd *cmd, void (*step)(struct scst_cmd *cmd, int error));
+void scst_steps_end(struct scst_cmd *cmd);
+void scst_stable_step(struct scst_cmd *cmd, int error);
 void scst_read_fua(struct scst_cmd *cmd);
 void scst_write_stable(struct scst_cmd *cmd);
 void scst_write_verify(struct scst_cmd *cmd);
@@ -260,7 +267,7 @@ void scst_chunk_put(struct page *page);
 
 /* --- track.c: commands that task management may have to find ------------------------------- */
 
-/* A pointer to a command; bit 0: somebody is looking at it, so that it can't leave. */
+/* A pointer to a command and, in its lowest bits, what others have to do with it: see track.c. */
 struct scst_slot {
 	unsigned long cmd;
 };
@@ -334,22 +341,26 @@ static inline u32 scst_cmd_age(const struct scst_cmd *cmd)
 	return scst_cmd_tracked(cmd) ? jiffies_to_msecs((u32)jiffies - cmd->since) : 0;
 }
 
+#define SCST_SLOT_LOOK	1UL	/* somebody is looking at it, so that it can't leave */
+#define SCST_SLOT_ASKED	2UL	/* somebody has found it who wants to know of its end: SCST_CMD_AWAITED, SCST_CMD_MARKED */
+
 /**
  * scst_untrack_unawaited() - the end of a command that nobody waits for
  * @cmd: tracked
  *
- * Any context.  Return: false if somebody waits for it; then it is still in the table.
+ * Any context.  What it leaves is a slot that nobody has found it in: to look at its flags first would not do, for somebody
+ * could come and go between that and its leaving.  Return: false if somebody waits for it; then it is still in the table.
  */
 static inline bool scst_untrack_unawaited(struct scst_cmd *cmd)
 {
-	unsigned long *slot = &cmd->slot->cmd, me = (unsigned long)cmd;
+	unsigned long me = (unsigned long)cmd, was;
 
-	while (!test_bit(SCST_CMD_AWAITED, &cmd->flags)) {
-		if (likely(cmpxchg(slot, me, 0) == me))
-			return true;
+	while (unlikely((was = cmpxchg(&cmd->slot->cmd, me, 0)) != me)) {
+		if (was & SCST_SLOT_ASKED)
+			return false;
 		cpu_relax();
 	}
-	return false;
+	return true;
 }
 
 void scst_untrack(struct scst_cmd *cmd);
@@ -811,6 +822,51 @@ int scst_port_claim(struct scst_target *tgt);
 void scst_port_release(struct scst_target *tgt);
 bool scst_port_there(const struct scst_target *tgt);
 
+/* --- turn.c: who writes where, when a command must have a range for itself ------------------------ */
+
+/**
+ * struct scst_writer - what writes to a medium and is not a WRITE
+ * @turn: the range
+ * @dev: the medium's
+ * @cmd: whose abort takes it out of the line, a command of @dev's; or NULL: @go is there, and it has to end the turn itself
+ * @fn: how @cmd goes on, on threads of the device's; begins with scst_cmd_of_job()
+ * @go: instead of that; any context, under turn_lock, so that it can't do more than queue something
+ */
+struct scst_writer {
+	struct scst_turn turn;
+	struct scst_device *dev;
+	struct scst_cmd *cmd;
+	void (*fn)(struct scst_job *job);
+	void (*go)(struct scst_writer *writer);
+};
+
+/**
+ * struct scst_alone - who wants a range of the medium for himself
+ * @writer: as any other
+ * @found: writes that were found at the medium and have not ended, or fewer
+ * @counting: waits for the last of them
+ */
+struct scst_alone {
+	struct scst_writer writer;
+	atomic_t found;
+	bool counting;
+};
+
+void scst_turn_setup(struct scst_device *dev);
+bool scst_turn_pass(struct scst_cmd *cmd);
+bool scst_turn_take(struct scst_writer *writer);
+void scst_turn_end(struct scst_writer *writer);
+bool scst_alone_take(struct scst_alone *alone);
+bool scst_alone_look(struct scst_alone *alone);
+void scst_turn_left(struct scst_cmd *cmd);
+void scst_turn_aborted(struct scst_cmd *cmd);
+
+/* --- atomic.c: commands that read, decide and write as one ------------------------------------------ */
+
+u8 scst_caw_max(const struct scst_device *dev, u32 max_xfer);
+void scst_atomic_caw(struct scst_cmd *cmd);
+void scst_atomic_or(struct scst_cmd *cmd);
+
 /* --- thin.c: what initiators give back, and ranges that are filled ---------------------------- */
 
 /* What one command may ask for, in bytes: initiators wait 30 s for it. */
@@ -835,6 +891,13 @@ void scst_medium_prevent(struct scst_cmd *cmd);
 void scst_medium_load(struct scst_device *dev, bool load, const struct scst_nexus *by);
 void scst_medium_reset(struct scst_device *dev);
 bool scst_medium_ejected(const struct scst_device *dev);
+
+/* --- prefetch.c: PRE-FETCH, READ DEFECT DATA ----------------------------------------------------- */
+
+bool scst_prefetch_prepare(struct scst_cmd *cmd);
+bool scst_defects_prepare(struct scst_cmd *cmd);
+void scst_prefetch_begin(struct scst_cmd *cmd);
+void scst_defects_report(struct scst_cmd *cmd);
 
 /* --- spc.c report-ops.c vpd.c mode.c sbc.c: command sets ----------------------------------------------- */
 
@@ -863,12 +926,16 @@ bool scst_sbc_prepare_write_verify(struct scst_cmd *cmd);
 bool scst_sbc_prepare_sync(struct scst_cmd *cmd);
 bool scst_sbc_prepare_capacity(struct scst_cmd *cmd);
 bool scst_sbc_prepare_write_same(struct scst_cmd *cmd);
+bool scst_sbc_prepare_caw(struct scst_cmd *cmd);
+bool scst_sbc_prepare_or(struct scst_cmd *cmd);
 bool scst_sbc_out_of_range(struct scst_cmd *cmd);
 void scst_sbc_read(struct scst_cmd *cmd);
 void scst_sbc_write(struct scst_cmd *cmd);
 void scst_sbc_verify(struct scst_cmd *cmd);
 void scst_sbc_write_verify(struct scst_cmd *cmd);
 void scst_sbc_write_same(struct scst_cmd *cmd);
+void scst_sbc_caw(struct scst_cmd *cmd);
+void scst_sbc_or(struct scst_cmd *cmd);
 void scst_sbc_sync(struct scst_cmd *cmd);
 void scst_sbc_read_capacity10(struct scst_cmd *cmd);
 void scst_sbc_read_capacity16(struct scst_cmd *cmd);

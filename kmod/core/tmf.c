@@ -104,8 +104,10 @@ static void scst_cmd_abort(struct scst_cmd *cmd, const struct scst_session *by)
 	set_bit(SCST_CMD_ABORTED, &cmd->flags);
 	if (test_bit(SCST_CMD_FENCING, &cmd->flags))
 		scst_fence_give_up(cmd->step_data);
-	/* Pairs with scst_cmd_to_driver(): one of the two sees what the other has set. */
+	/* Pairs with scst_cmd_to_driver() and scst_turn_wait(): one of the two sees what the other has set. */
 	smp_mb__after_atomic();
+	if (test_bit(SCST_CMD_WAITING, &cmd->flags))
+		scst_turn_aborted(cmd);
 	if (test_bit(SCST_CMD_AT_DRIVER, &cmd->flags)) {
 		set_bit(SCST_CMD_RECALLED, &cmd->flags);
 		if (llist_add(&cmd->recall, &scst_recalls))
@@ -238,8 +240,14 @@ static void scst_waiters_answer(struct scst_cmd *cmd)
 	}
 }
 
+static void scst_awaited_ended(struct scst_cmd *cmd)
+{
+	scst_waiters_answer(cmd);
+	scst_wait_ended(cmd);
+}
+
 /**
- * scst_tmf_ended() - an awaited command is over
+ * scst_tmf_ended() - a command is over, and somebody wants to know
  * @cmd: still in the table
  *
  * Any context.  Return: false if it is being recalled: scst_recall_work_fn() goes on.
@@ -253,12 +261,14 @@ bool scst_tmf_ended(struct scst_cmd *cmd)
 	over = !test_bit(SCST_CMD_RECALLED, &cmd->flags);
 	if (over) {
 		scst_untrack(cmd);
-		scst_waiters_answer(cmd);
-		scst_wait_ended(cmd);
+		if (test_bit(SCST_CMD_AWAITED, &cmd->flags))
+			scst_awaited_ended(cmd);
 	} else {
 		set_bit(SCST_CMD_SENT, &cmd->flags);
 	}
 	spin_unlock_irqrestore(&scst_wait_lock, irq);
+	if (over && test_bit(SCST_CMD_MARKED, &cmd->flags))
+		scst_turn_left(cmd);
 	return over;
 }
 

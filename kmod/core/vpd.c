@@ -215,6 +215,7 @@ static void scst_vpd_block_limits(struct scst_vpd *vpd)
 
 	scst_vpd_zero(vpd, VPD_SBC_LEN);
 	page[4] = 0x01;		/* WSNZ: no WRITE SAME of an unsaid number of blocks */
+	page[5] = scst_caw_max(vpd->dev, max_xfer);
 	put_unaligned_be16(geo->opt_granularity ?: max_t(u32, PAGE_SIZE / block, 1), page + 6);
 	put_unaligned_be32(max_xfer / block, page + 8);
 	put_unaligned_be32(min(geo->opt_xfer, max_xfer) / block, page + 12);

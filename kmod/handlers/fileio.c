@@ -10,6 +10,7 @@
 #include <linux/backing-dev.h>
 #include <linux/bvec.h>
 #include <linux/errseq.h>
+#include <linux/fadvise.h>
 #include <linux/falloc.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -851,6 +852,22 @@ static int fileio_mapped(struct scst_device *dev, u64 pos, u64 *end)
 	return 1;
 }
 
+/* No call begins to read more than the file's readahead is long. */
+static bool fileio_prefetch(struct scst_device *dev, u64 pos, u64 len)
+{
+	struct fileio_device *fd = to_fileio(dev);
+	u64 most = (u64)fd->file->f_ra.ra_pages << PAGE_SHIFT, n;
+
+	if (fd->o_direct || !most)
+		return false;
+	for (; len; pos += n, len -= n) {
+		n = min(len, most);
+		if (vfs_fadvise(fd->file, pos, n, POSIX_FADV_WILLNEED))
+			return false;
+	}
+	return true;
+}
+
 static void fileio_free(struct scst_device *dev)
 {
 	kfree(to_fileio(dev)->path);
@@ -913,6 +930,7 @@ static const struct scst_handler fileio_handler = {
 	.capacity	= fileio_capacity,
 	.backing	= fileio_backing,
 	.mapped		= fileio_mapped,
+	.prefetch	= fileio_prefetch,
 };
 
 static int __init fileio_init(void)

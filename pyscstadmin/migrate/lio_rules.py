@@ -93,8 +93,8 @@ STORE_RULES: Mapping[str, Rule] = {
     ),
     "complete_type": Rule(None, SAME, _INSIDE),
     "emulate_3pc": _offered("EXTENDED COPY", "initiators copy by themselves"),
-    "emulate_caw": _offered(
-        "COMPARE AND WRITE", "it is refused; VMFS datastores must not be in ATS-only mode"
+    "emulate_caw": Rule(
+        (1,), SAME, "COMPARE AND WRITE is done", DIFFERS, "LIO refused COMPARE AND WRITE, scst does it"
     ),
     "emulate_dpo": Rule(None, SAME, "DPO is accepted"),
     "emulate_fua_read": Rule(None, SAME, "FUA is honoured"),
