@@ -81,6 +81,10 @@ struct scst_opening {
  * @mapped: does the backing hold what is at byte @pos, the first of a block?  1: yes, or nobody knows; 0: no, it was given back or
  *	never written; or a negative errno.  *@end: up to where that is so, a multiple of the block size.  On the device's own
  *	threads, may sleep and hang.  Optional: without it nobody knows.
+ * @copy: write cmd->len bytes from byte @pos on of another device of the handler's, or the same one, to cmd->pos of cmd->dev, without their passing
+ *	through the core; both are open.  The two ranges don't overlap.  It need not be stable.  Does not end the command.  On a thread of
+ *	the copy's own, with memory allocation limited to GFP_NOIO, may sleep and hang.  Return: how many bytes were written, a multiple of the
+ *	block size of both and not 0; -EOPNOTSUPP: there is no such way for these two; or a negative errno.  Optional.
  */
 struct scst_handler {
 	struct module *owner;
@@ -103,6 +107,7 @@ struct scst_handler {
 	s64 (*capacity)(struct scst_device *dev);
 	const void *(*backing)(const struct scst_device *dev);
 	int (*mapped)(struct scst_device *dev, u64 pos, u64 *end);
+	ssize_t (*copy)(struct scst_cmd *cmd, struct scst_device *from, u64 pos);
 };
 
 /* No piece of a SCST_ACTION_UNMAP or SCST_ACTION_ZERO is longer, in bytes. */
@@ -229,6 +234,7 @@ struct scst_device {
 	struct scst_retiree retiree;
 	struct scst_threads threads;	/* where its commands may block, and looking for its size */
 	struct scst_line writes;	/* of one_writer */
+	atomic_t resets;		/* of the logical unit, so far */
 	wait_queue_head_t changed;	/* state */
 
 	struct config_group group;
