@@ -32,6 +32,8 @@
 #define OP_RELEASE6	0x17
 #define OP_RESERVE10	0x56
 #define OP_RELEASE10	0x57
+#define OP_THIRD_PARTY_OUT	0x83
+#define OP_THIRD_PARTY_IN	0x84
 
 /* Each row says what it is to reservations, and what else stops it; the gate of its class is among that. */
 #define GATES(class, gates)			\
@@ -679,6 +681,79 @@ static const struct scst_opcode op_persistent_reserve_out = {
 	.nr_sa		= ARRAY_SIZE(scst_ops_pr_out),
 };
 
+/* Its source may be read-only; what it may do where is asked for with each chunk: see copy-run.c. */
+static const struct scst_opcode op_extended_copy = {
+	.name		= "EXTENDED COPY",
+	.prepare	= scst_copy_prepare,
+	.execute	= scst_copy_execute,
+	.cdb_len	= 16,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_WRITE,
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 10,
+	.len_size	= 4,
+	.cdb_mask	= { OP_THIRD_PARTY_OUT, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0, ALL4, 0, CONTROL },
+};
+
+static const struct scst_opcode *const scst_third_party_out[] = {
+	&op_extended_copy,
+};
+
+static const struct scst_opcode op_third_party_out = {
+	.name		= "THIRD-PARTY COPY OUT",
+	.cdb_len	= 16,
+	.sa		= scst_third_party_out,
+	.nr_sa		= ARRAY_SIZE(scst_third_party_out),
+};
+
+#define COPY_RESULTS_MASK { OP_THIRD_PARTY_IN, 0x1f, 0xff, 0, 0, 0, 0, 0, 0, 0, ALL4, 0, CONTROL }
+
+static const struct scst_opcode op_copy_status = {
+	.name		= "RECEIVE COPY RESULTS, COPY STATUS",
+	.execute	= scst_copy_status,
+	.cdb_len	= 16,
+	GATES(WRITE, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 10,
+	.len_size	= 4,
+	.cdb_mask	= COPY_RESULTS_MASK,
+};
+
+static const struct scst_opcode op_copy_parameters = {
+	.name		= "RECEIVE COPY RESULTS, OPERATING PARAMETERS",
+	.execute	= scst_copy_parameters,
+	.cdb_len	= 16,
+	GATES(WRITE, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 10,
+	.len_size	= 4,
+	.cdb_mask	= COPY_RESULTS_MASK,
+};
+
+static const struct scst_opcode op_copy_failed = {
+	.name		= "RECEIVE COPY RESULTS, FAILED SEGMENT DETAILS",
+	.execute	= scst_copy_failed,
+	.cdb_len	= 16,
+	GATES(WRITE, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 10,
+	.len_size	= 4,
+	.cdb_mask	= COPY_RESULTS_MASK,
+};
+
+static const struct scst_opcode *const scst_third_party_in[] = {
+	[0x00]	= &op_copy_status,
+	[0x03]	= &op_copy_parameters,
+	[0x04]	= &op_copy_failed,
+};
+
+static const struct scst_opcode op_third_party_in = {
+	.name		= "THIRD-PARTY COPY IN",
+	.cdb_len	= 16,
+	.sa		= scst_third_party_in,
+	.nr_sa		= ARRAY_SIZE(scst_third_party_in),
+};
+
 static const struct scst_opcode op_report_opcodes = {
 	.name		= "REPORT SUPPORTED OPERATION CODES",
 	.prepare	= scst_ops_prepare_report,
@@ -743,6 +818,8 @@ static const struct scst_op_table scst_ops_sbc = { .row = {
 	[MODE_SENSE_10]		= &op_mode_sense10,
 	[PERSISTENT_RESERVE_IN]	= &op_persistent_reserve_in,
 	[PERSISTENT_RESERVE_OUT] = &op_persistent_reserve_out,
+	[OP_THIRD_PARTY_OUT]	= &op_third_party_out,
+	[OP_THIRD_PARTY_IN]	= &op_third_party_in,
 	[READ_16]		= &op_read16,
 	[PRE_FETCH]		= &op_prefetch10,
 	[OP_PREFETCH16]		= &op_prefetch16,

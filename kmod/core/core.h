@@ -176,6 +176,8 @@ void scst_cmd_conflict(struct scst_cmd *cmd);
 void scst_cmd_invalid_cdb(struct scst_cmd *cmd, unsigned int byte, int bit);
 void scst_cmd_invalid_list(struct scst_cmd *cmd, unsigned int byte, int bit);
 void scst_cmd_sense_list(struct scst_cmd *cmd, u32 sense, unsigned int byte, int bit);
+void scst_cmd_sense_segment(struct scst_cmd *cmd, u32 sense, u16 segment, bool of_source, u8 status, const u8 *told,
+			    unsigned int told_len);
 void scst_cmd_sense_info_add(struct scst_cmd *cmd, u64 information);
 u32 scst_cmd_sense_code(const struct scst_cmd *cmd);
 bool scst_error_is_medium(int error);
@@ -231,6 +233,7 @@ static inline u8 scst_verify_bytchk(const struct scst_cmd *cmd)
 	return cmd->cdb[1] >> 1 & 3;
 }
 
+int scst_lost(struct scst_cmd *cmd);
 bool scst_search_wanted(const struct scst_cmd *cmd, int error);
 void scst_search_begin(struct scst_cmd *cmd, int error);
 void scst_verify_begin(struct scst_cmd *cmd);
@@ -867,6 +870,23 @@ u8 scst_caw_max(const struct scst_device *dev, u32 max_xfer);
 void scst_atomic_caw(struct scst_cmd *cmd);
 void scst_atomic_or(struct scst_cmd *cmd);
 
+/* --- copy.c, copy-results.c: copies that this host does for an initiator ------------------------- */
+
+#define SCST_COPY_MAX		32	/* copies of a session at once */
+#define SCST_COPY_SLOTS		64	/* commands of the core's own that they have in the session's table */
+#define SCST_COPY_PAGE		100
+
+int scst_copy_module_init(void);
+void scst_copy_module_exit(void);
+void scst_copy_setup_session(struct scst_session *sess);
+void scst_copy_forget(struct scst_session *sess);
+void scst_copy_page_put(u8 *body);
+bool scst_copy_prepare(struct scst_cmd *cmd);
+void scst_copy_execute(struct scst_cmd *cmd);
+void scst_copy_status(struct scst_cmd *cmd);
+void scst_copy_parameters(struct scst_cmd *cmd);
+void scst_copy_failed(struct scst_cmd *cmd);
+
 /* --- thin.c: what initiators give back, and ranges that are filled ---------------------------- */
 
 /* What one command may ask for, in bytes: initiators wait 30 s for it. */
@@ -915,6 +935,7 @@ bool scst_ops_prepare_tmfs(struct scst_cmd *cmd);
 void scst_ops_tmfs_report(struct scst_cmd *cmd);
 unsigned int scst_vpd_page(const struct scst_device *dev, const struct scst_target *tgt, u8 page,
 			   u8 *buf, unsigned int size);
+bool scst_vpd_names(const struct scst_device *dev, u8 code_set, u8 kind, const u8 *designator, unsigned int len);
 bool scst_device_write_cache(struct scst_device *dev);
 bool scst_mode_prepare_select(struct scst_cmd *cmd);
 void scst_mode_sense(struct scst_cmd *cmd);

@@ -95,6 +95,7 @@ static void scst_inquiry_standard(const struct scst_device *dev, u8 *buf)
 	buf[2] = VERSION_SPC4;
 	buf[3] = 0x10 | 0x02;		/* HISUP, response data format */
 	buf[4] = INQUIRY_LEN - 5;
+	buf[5] = dev ? 0x08 : 0;	/* 3PC */
 	buf[7] = 0x02;			/* CMDQUE */
 	scst_spc_pad(buf + 8, dev ? dev->id.vendor : "", 8);
 	scst_spc_pad(buf + 16, dev ? dev->id.product : "", 16);

@@ -25,7 +25,7 @@ void scst_steps_end(struct scst_cmd *cmd)
  * An error of writing back is told to the first who asks the file system; here everybody who may have written what is lost hears of
  * it once.
  */
-static int scst_lost(struct scst_cmd *cmd)
+int scst_lost(struct scst_cmd *cmd)
 {
 	const struct scst_handler *handler = cmd->dev->handler;
 	struct scst_nexus *nexus = cmd->nexus;

@@ -311,7 +311,7 @@ static void scst_scan_tag(struct scst_cmd *cmd, void *arg)
 	struct scst_tag_scan *scan = arg;
 	struct scst_tmf *tmf = scan->tmf;
 
-	if (scan->found || cmd->tag != tmf->tag)
+	if (scan->found || cmd->tag != tmf->tag || test_bit(SCST_CMD_PART, &cmd->flags))
 		return;
 	scan->found = true;
 	if (tmf->fn == SCST_TMF_QUERY_TASK)
@@ -379,6 +379,8 @@ static void scst_tmf_query_set(struct scst_tmf *tmf)
 /* SAM-5 6.3.3: mode parameters back to their defaults, running again, and everybody is told. */
 static void scst_reset_state(struct scst_device *dev)
 {
+	/* A full barrier: parts of copies are in the table by now, or will find it. */
+	atomic_inc_return(&dev->resets);
 	scst_ua_device(dev, SCST_UA_RESET, NULL);
 	scst_reserve_end(dev, NULL);
 	WRITE_ONCE(dev->wce_off, false);
@@ -465,6 +467,7 @@ static void scst_tmf_nexus_reset(struct scst_tmf *tmf)
 {
 	scst_ua_session(tmf->sess, SCST_UA_NEXUS_LOSS);
 	scst_reserve_end_session(tmf->sess);
+	scst_copy_forget(tmf->sess);
 	scst_tmf_session(tmf);
 }
 

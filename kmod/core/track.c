@@ -27,7 +27,8 @@ int scst_track_alloc(struct scst_session *sess)
 {
 	const struct scst_target_limits *limits = &sess->tgt->limits;
 	u32 cpus = roundup_pow_of_two(nr_cpu_ids);
-	u32 nr = roundup_pow_of_two(clamp_t(u32, limits->cmds ?: SLOTS_DEFAULT, SLOTS_MIN, SLOTS_MAX));
+	u32 cmds = clamp_t(u32, limits->cmds ?: SLOTS_DEFAULT, SLOTS_MIN, SLOTS_MAX);
+	u32 nr = roundup_pow_of_two(cmds + SCST_COPY_SLOTS);
 	int cpu;
 
 	nr = max(nr, cpus * SLOTS_MIN);

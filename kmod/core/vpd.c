@@ -193,6 +193,41 @@ static void scst_vpd_mode_policy(struct scst_vpd *vpd)
 	scst_vpd_add(vpd, policy, sizeof(policy));
 }
 
+/**
+ * scst_vpd_names() - is it a designator of a device?
+ * @dev: held
+ * @code_set: CODE SET
+ * @kind: ASSOCIATION and DESIGNATOR TYPE, as byte 1 of the designator has them
+ * @designator: what is behind its header
+ * @len: bytes of it
+ *
+ * One of the binary ones that page 83h has of the logical unit, to the byte.  (That with vendor, product and serial number is longer than
+ * whoever asks has room for: SCST_COPY_DESIGNATOR.)  Any context.
+ */
+bool scst_vpd_names(const struct scst_device *dev, u8 code_set, u8 kind, const u8 *designator, unsigned int len)
+{
+	const struct scst_identity *id = &dev->id;
+
+	if (!len || code_set != CODE_SET_BINARY)
+		return false;
+	switch (kind) {
+	case ASSOCIATION_LUN | DESIGNATOR_NAA:
+		return len == id->naa_len && !memcmp(designator, id->naa, len);
+	case ASSOCIATION_LUN | DESIGNATOR_EUI64:
+		return len == id->eui64_len && !memcmp(designator, id->eui64, len);
+	default:
+		return false;
+	}
+}
+
+/* --- 8Fh: third-party copy ------------------------------------------------------------------ */
+
+static void scst_vpd_copy(struct scst_vpd *vpd)
+{
+	scst_vpd_zero(vpd, SCST_COPY_PAGE);
+	scst_copy_page_put(vpd->body);
+}
+
 /* --- B0h to B2h: block devices ------------------------------------------------------------- */
 
 /* What one UNMAP may hold, and what is given back together. */
@@ -257,6 +292,7 @@ static const struct scst_vpd_row scst_vpd_rows[] = {
 	{ 0x83, scst_vpd_identification },
 	{ 0x86, scst_vpd_extended_inquiry },
 	{ 0x87, scst_vpd_mode_policy },
+	{ 0x8f, scst_vpd_copy },
 	{ 0xb0, scst_vpd_block_limits },
 	{ 0xb1, scst_vpd_block_characteristics },
 	{ 0xb2, scst_vpd_provisioning },

@@ -235,6 +235,7 @@ enum scst_cmd_flag {
 	SCST_CMD_STALLED,	/* waits for scst_target_resume() */
 	SCST_CMD_TIMED,		/* cmd->began is valid */
 	SCST_CMD_FENCING,	/* it is answered when what it excludes is over: cmd->step_data is its fence, see tmf.c */
+	SCST_CMD_PART,		/* a copy's own: the initiator does not know its tag, nor the driver the command */
 	SCST_CMD_MEMORY,	/* its data is in memory that is given back after scst_cmd_sent() */
 	SCST_CMD_MARKED,	/* a WRITE: somebody waits until it is not at the medium any more: see turn.c */
 	SCST_CMD_WAITING,	/* for its turn */

@@ -84,6 +84,10 @@ struct scst_opening {
  *	threads, may sleep and hang.  Optional: without it nobody knows.
  * @prefetch: begin to read @len bytes at @pos into a cache of this host, from which SCST_ACTION_READ takes them then.  On the
  *	device's own threads, may sleep and hang.  Return: false: there is none, or nothing was begun.  Optional.
+ * @copy: write cmd->len bytes from byte @pos on of another device of the handler's, or the same one, to cmd->pos of cmd->dev, without their passing
+ *	through the core; both are open.  The two ranges don't overlap.  It need not be stable.  Does not end the command.  On a thread of
+ *	the copy's own, with memory allocation limited to GFP_NOIO, may sleep and hang.  Return: how many bytes were written, a multiple of the
+ *	block size of both and not 0; -EOPNOTSUPP: there is no such way for these two; or a negative errno.  Optional.
  */
 struct scst_handler {
 	struct module *owner;
@@ -107,6 +111,7 @@ struct scst_handler {
 	const void *(*backing)(const struct scst_device *dev);
 	int (*mapped)(struct scst_device *dev, u64 pos, u64 *end);
 	bool (*prefetch)(struct scst_device *dev, u64 pos, u64 len);
+	ssize_t (*copy)(struct scst_cmd *cmd, struct scst_device *from, u64 pos);
 };
 
 /* No piece of a SCST_ACTION_UNMAP or SCST_ACTION_ZERO is longer, in bytes. */
@@ -239,6 +244,7 @@ struct scst_device {
 	struct scst_retiree retiree;
 	struct scst_threads threads;	/* where its commands may block, and looking for its size */
 	struct scst_line writes;	/* of one_writer */
+	atomic_t resets;		/* of the logical unit, so far */
 	wait_queue_head_t changed;	/* state */
 
 	struct config_group group;

@@ -58,5 +58,6 @@ TARGETS = (
     ),
     Target("unmap", ("unmap",)),
     Target("mode", ("mode-pages",)),
+    Target("copy", ("copy-parse",)),
     Target("names", ("acl", "spelling")),
 )

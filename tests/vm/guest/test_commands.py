@@ -54,6 +54,8 @@ SUPPORTED = frozenset(
         0x5A,
         0x5E,
         0x5F,
+        0x83,
+        0x84,
         0x88,
         0x8A,
         0x8E,
@@ -567,7 +569,7 @@ def test_inquiry_standard(rig: Rig) -> None:
     assert rig.units["fileio"].sense(bytes((0x12, 0, 1, 0, 255, 0)), 255) == scsi.INVALID_FIELD_CDB
 
 
-@pytest.mark.parametrize("page", [0x00, 0x80, 0x83, 0x86, 0x87, 0xB0, 0xB1, 0xB2])
+@pytest.mark.parametrize("page", [0x00, 0x80, 0x83, 0x86, 0x87, 0x8F, 0xB0, 0xB1, 0xB2])
 def test_vpd_pages(unit: Unit, page: int) -> None:
     """Each supported page says its own code and length, and sg_vpd has no complaint."""
     data = unit.good(scsi.inquiry(page=page), 255)
