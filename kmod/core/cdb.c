@@ -130,7 +130,7 @@ static const struct scst_opcode op_start_stop = {
 	.prepare	= scst_medium_prepare_start_stop,
 	.execute	= scst_medium_start_stop,
 	.cdb_len	= 6,
-	GATES(START_STOP, SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_PARKED),
+	GATES(START_STOP, SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_STANDBY | SCST_STOPS_PARKED),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { START_STOP, LUN2 | 0x01, 0, 0x0f, 0xf7, CONTROL },
@@ -141,7 +141,7 @@ static const struct scst_opcode op_prevent = {
 	.prepare	= scst_medium_prepare_prevent,
 	.execute	= scst_medium_prevent,
 	.cdb_len	= 6,
-	GATES(PREVENT, SCST_STOPS_UA),
+	GATES(PREVENT, SCST_STOPS_UA | SCST_STOPS_STANDBY),
 	.flags		= SCST_OP_REMOVABLE,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { ALLOW_MEDIUM_REMOVAL, LUN2, 0, 0, 0x01, CONTROL },
@@ -153,7 +153,7 @@ static const struct scst_opcode op_send_diagnostic = {
 	.prepare	= scst_spc_prepare_send_diagnostic,
 	.execute	= scst_spc_send_diagnostic,
 	.cdb_len	= 6,
-	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_READY),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { SEND_DIAGNOSTIC, 0xf7, 0, ALL2, CONTROL },
@@ -542,7 +542,7 @@ static const struct scst_opcode op_reserve6 = {
 	.name		= "RESERVE(6)",
 	.execute	= scst_reserve,
 	.cdb_len	= 6,
-	GATES(RESERVE, SCST_STOPS_UA | SCST_STOPS_READER),
+	GATES(RESERVE, SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_STANDBY),
 	.dir		= DMA_NONE,
 	.cdb_mask	= { OP_RESERVE6, LUN2, 0xff, 0, 0, CONTROL },
 };
@@ -551,7 +551,7 @@ static const struct scst_opcode op_release6 = {
 	.name		= "RELEASE(6)",
 	.execute	= scst_release,
 	.cdb_len	= 6,
-	GATES(RELEASE, SCST_STOPS_UA),
+	GATES(RELEASE, SCST_STOPS_UA | SCST_STOPS_STANDBY),
 	.dir		= DMA_NONE,
 	.cdb_mask	= { OP_RELEASE6, LUN2, 0xff, 0, 0, CONTROL },
 };
@@ -560,7 +560,7 @@ static const struct scst_opcode op_reserve10 = {
 	.name		= "RESERVE(10)",
 	.execute	= scst_reserve,
 	.cdb_len	= 10,
-	GATES(RESERVE, SCST_STOPS_UA | SCST_STOPS_READER),
+	GATES(RESERVE, SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_STANDBY),
 	.dir		= DMA_NONE,
 	.cdb_mask	= { OP_RESERVE10, LUN2, 0xff, 0, 0, 0, 0, 0, 0, CONTROL },
 };
@@ -569,7 +569,7 @@ static const struct scst_opcode op_release10 = {
 	.name		= "RELEASE(10)",
 	.execute	= scst_release,
 	.cdb_len	= 10,
-	GATES(RELEASE, SCST_STOPS_UA),
+	GATES(RELEASE, SCST_STOPS_UA | SCST_STOPS_STANDBY),
 	.dir		= DMA_NONE,
 	.cdb_mask	= { OP_RELEASE10, LUN2, 0xff, 0, 0, 0, 0, 0, 0, CONTROL },
 };
@@ -778,7 +778,36 @@ static const struct scst_opcode op_report_tmfs = {
 	.cdb_mask	= { MAINTENANCE_IN, 0x1f, 0x80, 0, 0, 0, ALL4, 0, CONTROL },
 };
 
+/* In any state of the group: it is how an initiator finds out. */
+static const struct scst_opcode op_report_tpgs = {
+	.name		= "REPORT TARGET PORT GROUPS",
+	.prepare	= scst_alua_prepare_report,
+	.execute	= scst_alua_execute_report,
+	.cdb_len	= 12,
+	GATES(ALWAYS, SCST_STOPS_ATTENTION),
+	.flags		= SCST_OP_ALUA,
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 6,
+	.len_size	= 4,
+	.cdb_mask	= { MAINTENANCE_IN, 0xff, 0, 0, 0, 0, ALL4, 0, CONTROL },
+	.byte1		= 0xff,
+};
+
+static const struct scst_opcode op_set_tpgs = {
+	.name		= "SET TARGET PORT GROUPS",
+	.prepare	= scst_alua_prepare_set,
+	.execute	= scst_alua_set,
+	.cdb_len	= 12,
+	GATES(WRITE, SCST_STOPS_ATTENTION | SCST_STOPS_READER | BIT_ULL(SCST_GATE_TRANSITIONING)),
+	.flags		= SCST_OP_ALUA | SCST_OP_ALUA_SET,
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 6,
+	.len_size	= 4,
+	.cdb_mask	= { MAINTENANCE_OUT, 0x1f, 0, 0, 0, 0, ALL4, 0, CONTROL },
+};
+
 static const struct scst_opcode *const scst_maintenance_in[] = {
+	[MI_REPORT_TARGET_PGS]				= &op_report_tpgs,
 	[MI_REPORT_SUPPORTED_OPERATION_CODES]		= &op_report_opcodes,
 	[MI_REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS]	= &op_report_tmfs,
 };
@@ -788,6 +817,18 @@ static const struct scst_opcode op_maintenance_in = {
 	.cdb_len	= 12,
 	.sa		= scst_maintenance_in,
 	.nr_sa		= ARRAY_SIZE(scst_maintenance_in),
+};
+
+static const struct scst_opcode *const scst_maintenance_out[] = {
+	[MO_SET_TARGET_PGS]	= &op_set_tpgs,
+};
+
+static const struct scst_opcode op_maintenance_out = {
+	.name		= "MAINTENANCE OUT",
+	.cdb_len	= 12,
+	.flags		= SCST_OP_ALUA | SCST_OP_ALUA_SET,
+	.sa		= scst_maintenance_out,
+	.nr_sa		= ARRAY_SIZE(scst_maintenance_out),
 };
 
 /* Block devices (SBC-3). */
@@ -835,6 +876,7 @@ static const struct scst_op_table scst_ops_sbc = { .row = {
 	[SERVICE_ACTION_IN_16]	= &op_service_action_in,
 	[REPORT_LUNS]		= &op_report_luns,
 	[MAINTENANCE_IN]	= &op_maintenance_in,
+	[MAINTENANCE_OUT]	= &op_maintenance_out,
 	[READ_12]		= &op_read12,
 	[WRITE_12]		= &op_write12,
 	[WRITE_VERIFY_12]	= &op_write_verify12,
@@ -878,6 +920,8 @@ bool scst_op_offered(const struct scst_opcode *op, const struct scst_device *dev
 	if (op->flags & SCST_OP_THIN && !dev->thin)
 		return false;
 	if (op->flags & SCST_OP_REMOVABLE && !dev->removable)
+		return false;
+	if (op->flags & SCST_OP_ALUA && !scst_alua_offered(dev, op->flags & SCST_OP_ALUA_SET))
 		return false;
 	return !(op->flags & SCST_OP_KEPT) || !(dev->handler->flags & SCST_HANDLER_FORGETS);
 }

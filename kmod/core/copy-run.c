@@ -20,7 +20,7 @@
 struct scst_threads scst_copy_threads;
 
 /* Unit attentions and deferred errors are for the initiator's own commands: they stay pending. */
-#define STOPS	(SCST_STOPS_ALWAYS | (SCST_STOPS_MEDIUM & ~BIT_ULL(SCST_GATE_WRITE_LOST)))
+#define STOPS	(SCST_STOPS_ALWAYS | SCST_STOPS_UNAVAILABLE | (SCST_STOPS_MEDIUM & ~BIT_ULL(SCST_GATE_WRITE_LOST)))
 
 static const struct scst_opcode scst_copy_op_read = {
 	.name		= "EXTENDED COPY, source",

@@ -31,6 +31,7 @@
 #include "scst_target.h"
 #include "compat.h"
 #include "acl.h"
+#include "alua-state.h"
 #include "pr-state.h"
 #include "spelling.h"
 #include "transport-id.h"
@@ -61,6 +62,8 @@ enum scst_op_flag {
 	SCST_OP_REMOVABLE	= 1 << 4,	/* ... unless its medium is removable */
 	SCST_OP_TURNS		= 1 << 5,	/* of those that may change the medium: takes turns for what it writes: turn.c */
 	SCST_OP_KEPT		= 1 << 6,	/* there is no such command where what is written is not kept */
+	SCST_OP_ALUA		= 1 << 7,	/* ... unless it has target port groups */
+	SCST_OP_ALUA_SET	= 1 << 8,	/* ... whose states initiators may change */
 };
 
 /**
@@ -88,7 +91,7 @@ struct scst_opcode {
 	u64 stops;
 	u8 cdb_len;
 	u8 format;
-	u8 flags;
+	u16 flags;
 	u8 dir;
 	u8 len_at;
 	u8 len_size;
@@ -156,6 +159,7 @@ static inline int scst_cdb_reserved_bit(const struct scst_opcode *op, const u8 *
 #define SCST_SENSE_SPACE_ALLOCATION	SCST_SENSE(DATA_PROTECT, 0x27, 0x07)
 #define SCST_SENSE_BECOMING_READY	SCST_SENSE(NOT_READY, 0x04, 0x01)
 #define SCST_SENSE_UNAVAILABLE		SCST_SENSE(NOT_READY, 0x04, 0x0c)
+#define SCST_SENSE_SET_PORT_GROUPS_FAILED SCST_SENSE(HARDWARE_ERROR, 0x67, 0x0a)
 #define SCST_SENSE_SHORT_TRANSFER	SCST_SENSE(ILLEGAL_REQUEST, 0x0e, 0x03)
 #define SCST_SENSE_START_REQUIRED	SCST_SENSE(NOT_READY, 0x04, 0x02)
 #define SCST_SENSE_NO_MEDIUM		SCST_SENSE(NOT_READY, 0x3a, 0x00)
@@ -594,6 +598,7 @@ void scst_access_free(struct scst_target *tgt);
 
 void scst_unsettled_add(struct scst_nexus *nexus, u64 generation);
 void scst_unsettled_del(struct scst_nexus *nexus);
+void scst_unsettled_writes_over(struct scst_nexus *nexus);
 u64 scst_settled(void);
 size_t scst_unsettled_print(char *buf, loff_t from, size_t size);
 void scst_settle_exit(void);
@@ -612,6 +617,8 @@ enum scst_ua {
 	SCST_UA_RESERVATIONS_PREEMPTED,
 	SCST_UA_RESERVATIONS_RELEASED,
 	SCST_UA_REGISTRATIONS_PREEMPTED,
+	SCST_UA_ALUA_CHANGED,
+	SCST_UA_ALUA_FAILED,
 	SCST_UA_INQUIRY_CHANGED,
 	SCST_UA_NR,
 };
@@ -630,7 +637,11 @@ enum scst_gate {
 	SCST_GATE_PR_OUT	= SCST_GATE_ACCESS + SCST_ACCESS_PR_OUT,
 	SCST_GATE_RESERVE	= SCST_GATE_ACCESS + SCST_ACCESS_RESERVE,
 	SCST_GATE_RELEASE	= SCST_GATE_ACCESS + SCST_ACCESS_RELEASE,
-	SCST_GATE_READ_ONLY	= SCST_GATE_ACCESS + SCST_ACCESS_NR,	/* the mapping is read-only */
+	SCST_GATE_STANDBY	= SCST_GATE_ACCESS + SCST_ACCESS_NR,	/* states of the port's target port group */
+	SCST_GATE_UNAVAILABLE,
+	SCST_GATE_OFFLINE,
+	SCST_GATE_TRANSITIONING,
+	SCST_GATE_READ_ONLY,		/* the mapping is read-only */
 	SCST_GATE_WRITE_PROTECT,	/* the device is, or software write protection is on */
 	SCST_GATE_WRITE_LOST,		/* something acknowledged could not be kept: told once */
 	SCST_GATE_PARKED,		/* the backing is not open */
@@ -640,15 +651,21 @@ enum scst_gate {
 };
 
 #define SCST_STOPS_ALWAYS	BIT_ULL(SCST_GATE_REVOKED)
-#define SCST_STOPS_UA		(SCST_STOPS_ALWAYS | GENMASK_ULL(31, 0))
+/* The states of a target port group.  Most commands are executed in none of them, those that are not for the medium in standby. */
+#define SCST_STOPS_STANDBY	BIT_ULL(SCST_GATE_STANDBY)
+#define SCST_STOPS_UNAVAILABLE	GENMASK_ULL(SCST_GATE_TRANSITIONING, SCST_GATE_UNAVAILABLE)
+#define SCST_STOPS_ALUA		(SCST_STOPS_STANDBY | SCST_STOPS_UNAVAILABLE)
+#define SCST_STOPS_ATTENTION	(SCST_STOPS_ALWAYS | GENMASK_ULL(31, 0))
+#define SCST_STOPS_UA		(SCST_STOPS_ATTENTION | SCST_STOPS_UNAVAILABLE)
 #define SCST_STOPS_WRITE	(BIT_ULL(SCST_GATE_READ_ONLY) | BIT_ULL(SCST_GATE_WRITE_PROTECT))
 #define SCST_STOPS_READER	BIT_ULL(SCST_GATE_READ_ONLY)
 #define SCST_STOPS_PARKED	(BIT_ULL(SCST_GATE_WRITE_LOST) | BIT_ULL(SCST_GATE_PARKED))
 #define SCST_STOPS_STOPPED	(BIT_ULL(SCST_GATE_EJECTED) | BIT_ULL(SCST_GATE_STOPPED))
-#define SCST_STOPS_MEDIUM	(SCST_STOPS_PARKED | SCST_STOPS_STOPPED)
+#define SCST_STOPS_READY	(SCST_STOPS_PARKED | SCST_STOPS_STOPPED)
+#define SCST_STOPS_MEDIUM	(SCST_STOPS_READY | SCST_STOPS_STANDBY)
 
 /* All gates of reservations; that of a class is never closed for SCST_ACCESS_ALWAYS. */
-#define SCST_STOPS_RESERVED	GENMASK_ULL(SCST_GATE_READ_ONLY - 1, SCST_GATE_ACCESS)
+#define SCST_STOPS_RESERVED	GENMASK_ULL(SCST_GATE_STANDBY - 1, SCST_GATE_ACCESS)
 
 /* That of the class of a row.  Where the class is in the CDB it may be that of a write: scst_access_of(). */
 #define SCST_STOPS_ACCESS(access)								\
@@ -669,6 +686,7 @@ struct scst_stop {
 
 bool scst_gate_take(const struct scst_cmd *cmd, struct scst_stop *stop);
 u32 scst_ua_take(struct scst_nexus *nexus);
+u32 scst_gate_port(struct scst_nexus *nexus);
 void scst_gate_device(struct scst_device *dev, enum scst_gate gate, bool closed);
 void scst_gate_assign(struct scst_device *dev, enum scst_gate gate, bool closed);
 void scst_ua_assign(struct scst_device *dev, enum scst_ua ua, const struct scst_nexus *except);
@@ -677,6 +695,17 @@ void scst_ua_luns_changed(struct scst_session *sess, const struct scst_view *vie
 void scst_ua_luns_reported(struct scst_session *sess);
 void scst_ua_device(struct scst_device *dev, enum scst_ua ua, const struct scst_nexus *except);
 void scst_ua_session(struct scst_session *sess, enum scst_ua ua);
+
+/* --- alua.c: asymmetric logical unit access ---------------------------------------------------- */
+
+unsigned long scst_alua_update(struct scst_nexus *nexus);
+u16 scst_alua_group_id(const struct scst_nexus *nexus, bool *by_command);
+bool scst_alua_offered(const struct scst_device *dev, bool by_command);
+bool scst_alua_not_connected(const struct scst_nexus *nexus);
+bool scst_alua_prepare_set(struct scst_cmd *cmd);
+void scst_alua_set(struct scst_cmd *cmd);
+bool scst_alua_prepare_report(struct scst_cmd *cmd);
+void scst_alua_execute_report(struct scst_cmd *cmd);
 
 /* --- reserve.c: reservations, and what they make of nexuses ------------------------------------ */
 
@@ -921,7 +950,7 @@ void scst_defects_report(struct scst_cmd *cmd);
 
 /* --- spc.c report-ops.c vpd.c mode.c sbc.c: command sets ----------------------------------------------- */
 
-u8 scst_spc_peripheral(const struct scst_device *dev);
+u8 scst_spc_peripheral(const struct scst_nexus *nexus);
 bool scst_spc_prepare_report_luns(struct scst_cmd *cmd);
 bool scst_spc_prepare_send_diagnostic(struct scst_cmd *cmd);
 void scst_spc_test_unit_ready(struct scst_cmd *cmd);
@@ -933,7 +962,7 @@ bool scst_ops_prepare_report(struct scst_cmd *cmd);
 void scst_ops_report(struct scst_cmd *cmd);
 bool scst_ops_prepare_tmfs(struct scst_cmd *cmd);
 void scst_ops_tmfs_report(struct scst_cmd *cmd);
-unsigned int scst_vpd_page(const struct scst_device *dev, const struct scst_target *tgt, u8 page,
+unsigned int scst_vpd_page(const struct scst_nexus *nexus, const struct scst_target *tgt, u8 page,
 			   u8 *buf, unsigned int size);
 bool scst_vpd_names(const struct scst_device *dev, u8 code_set, u8 kind, const u8 *designator, unsigned int len);
 bool scst_device_write_cache(struct scst_device *dev);
@@ -976,6 +1005,9 @@ int scst_parse_within(const char *page, char text[SCST_WORD_LEN], const char **w
 extern struct config_group scst_devices_group;
 extern struct config_group scst_targets_group;
 extern struct configfs_item_operations scst_device_item_ops;
+extern struct configfs_item_operations scst_target_item_ops;
+void scst_alua_root_init(struct config_group *parent);
+int scst_alua_renumber(struct scst_target *tgt, u16 id);
 void scst_pr_dir_init(struct scst_device *dev);
 ssize_t scst_device_table_read(void *buf, size_t size);
 ssize_t scst_lun_table_read(struct scst_lun_dir *dir, void *buf, size_t size);
@@ -1000,6 +1032,7 @@ int scst_sysfs_add_device(struct scst_device *dev);
 int scst_sysfs_add_target(struct scst_target *tgt);
 int scst_sysfs_add_session(struct scst_session *sess);
 void scst_sysfs_notify_settled(void);
+void scst_sysfs_core_event(const char *event, const char *state);
 void scst_sysfs_remove(struct device **classdev);
 void scst_sysfs_event(struct device *classdev, const char *event, const char *state);
 

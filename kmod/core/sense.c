@@ -224,7 +224,7 @@ void scst_cmd_refuse_opcode(struct scst_cmd *cmd)
 {
 	const struct scst_opcode *row = cmd->dev->ops->row[cmd->cdb[0]];
 
-	if (row && row->sa && cmd->cdb_len >= row->cdb_len)
+	if (row && row->sa && cmd->cdb_len >= row->cdb_len && scst_op_offered(row, cmd->dev))
 		scst_cmd_invalid_cdb(cmd, row->cdb_len > 16 ? 8 : 1, row->cdb_len > 16 ? 7 : 4);
 	else
 		scst_cmd_sense(cmd, SCST_SENSE_INVALID_OPCODE);

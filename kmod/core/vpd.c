@@ -2,7 +2,7 @@
 /*
  * Vital product data (SPC-4 7.8, SBC-3 6.5): pages from a device's identity and properties.
  *
- * Pure: each builder writes the body of its page, behind the four bytes of header.
+ * Each builder writes the body of its page, behind the four bytes of header.
  */
 #include "core.h"
 
@@ -21,10 +21,12 @@
 #define DESIGNATOR_EUI64	2
 #define DESIGNATOR_NAA		3
 #define DESIGNATOR_REL_PORT	4
+#define DESIGNATOR_PORT_GROUP	5
 #define DESIGNATOR_SCSI_NAME	8
 
 struct scst_vpd {
-	const struct scst_device *dev;
+	const struct scst_nexus *nexus;	/* NULL: there is no such logical unit */
+	const struct scst_device *dev;	/* that of @nexus */
 	const struct scst_target *tgt;
 	u8 *body;
 	unsigned int size;	/* of the body's buffer */
@@ -105,14 +107,24 @@ static void scst_vpd_binary(struct scst_vpd *vpd, u8 type, const u8 *value, u8 l
 	scst_vpd_add(vpd, value, len);
 }
 
-static void scst_vpd_relative_port(struct scst_vpd *vpd)
+/* Two reserved bytes, and a number. */
+static void scst_vpd_port_number(struct scst_vpd *vpd, u8 type, u16 number)
 {
 	u8 id[4] = { };
 
-	put_unaligned_be16(vpd->tgt->rel_tgt_id, id + 2);
-	scst_vpd_designator(vpd, CODE_SET_BINARY, ASSOCIATION_PORT, DESIGNATOR_REL_PORT,
-			    sizeof(id));
+	put_unaligned_be16(number, id + 2);
+	scst_vpd_designator(vpd, CODE_SET_BINARY, ASSOCIATION_PORT, type, sizeof(id));
 	scst_vpd_add(vpd, id, sizeof(id));
+}
+
+static void scst_vpd_port_numbers(struct scst_vpd *vpd)
+{
+	bool by_command;
+	u16 group = scst_alua_group_id(vpd->nexus, &by_command);
+
+	scst_vpd_port_number(vpd, DESIGNATOR_REL_PORT, vpd->tgt->rel_tgt_id);
+	if (group)
+		scst_vpd_port_number(vpd, DESIGNATOR_PORT_GROUP, group);
 }
 
 /* A null-terminated string, padded with nulls to a multiple of four (SPC-4 7.8.6.11). */
@@ -164,7 +176,7 @@ static void scst_vpd_identification(struct scst_vpd *vpd)
 	scst_vpd_binary(vpd, DESIGNATOR_NAA, id->naa, id->naa_len);
 	scst_vpd_t10(vpd);
 	scst_vpd_binary(vpd, DESIGNATOR_EUI64, id->eui64, id->eui64_len);
-	scst_vpd_relative_port(vpd);
+	scst_vpd_port_numbers(vpd);
 	scst_vpd_target_names(vpd);
 }
 
@@ -314,7 +326,7 @@ static void scst_vpd_supported(struct scst_vpd *vpd)
 
 /**
  * scst_vpd_page() - build a VPD page
- * @dev: the logical unit, or NULL if there is none
+ * @nexus: of the logical unit, or NULL if there is none
  * @tgt: the target port asked
  * @page: page code
  * @buf: buffer
@@ -322,22 +334,23 @@ static void scst_vpd_supported(struct scst_vpd *vpd)
  *
  * Return: length in bytes, or 0 if the page is not supported.
  */
-unsigned int scst_vpd_page(const struct scst_device *dev, const struct scst_target *tgt, u8 page,
+unsigned int scst_vpd_page(const struct scst_nexus *nexus, const struct scst_target *tgt, u8 page,
 			   u8 *buf, unsigned int size)
 {
 	struct scst_vpd vpd = {
-		.dev	= dev,
+		.nexus	= nexus,
+		.dev	= nexus ? nexus->dev : NULL,
 		.tgt	= tgt,
 		.body	= buf + VPD_HEADER,
 		.size	= size - VPD_HEADER,
 	};
 	unsigned int i;
 
-	for (i = 0; i < scst_vpd_nr_rows(dev); i++) {
+	for (i = 0; i < scst_vpd_nr_rows(vpd.dev); i++) {
 		if (scst_vpd_rows[i].page != page)
 			continue;
 		scst_vpd_rows[i].fill(&vpd);
-		buf[0] = scst_spc_peripheral(dev);
+		buf[0] = scst_spc_peripheral(nexus);
 		buf[1] = page;
 		put_unaligned_be16(vpd.len, buf + 2);
 		return VPD_HEADER + vpd.len;

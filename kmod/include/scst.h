@@ -46,6 +46,8 @@
 #define SCST_CMD_PRIVATE_SHARED	16	/* ... the first of them are on the cache line that goes where the command ends */
 #define SCST_CMD_LINE		64	/* of that line: drivers let a command begin at a multiple of it */
 
+struct scst_alua;
+struct scst_alua_dir;
 struct scst_cmd;
 struct scst_device;
 struct scst_nexus;

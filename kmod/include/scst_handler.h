@@ -271,6 +271,10 @@ struct scst_device {
 	struct scst_line pr_line;
 	struct scst_threads pr_threads;		/* nothing on them waits for the back end */
 
+	/* Target port groups: see alua.c. */
+	const struct scst_alua __rcu *alua;	/* in force, NULL: none ever was; written under nexus_lock and the config mutex */
+	struct scst_alua_dir *alua_dir;		/* device group, under the config mutex */
+
 	struct list_head entry;	/* scst_devices, under the config mutex */
 	struct device *classdev;
 };
