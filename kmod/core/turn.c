@@ -197,7 +197,7 @@ static bool scst_turn_may_overlap(const struct scst_turn *turn, const struct scs
 static void scst_turn_scan_cmd(struct scst_cmd *cmd, void *arg)
 {
 	struct scst_turn_scan *scan = arg;
-	const u8 kind = SCST_OP_WRITE | SCST_OP_TURNS;
+	const u16 kind = SCST_OP_WRITE | SCST_OP_TURNS;
 
 	if (cmd->nexus != scan->nexus || !cmd->op || (cmd->op->flags & kind) != SCST_OP_WRITE ||
 	    !scst_turn_may_overlap(&scan->alone->writer.turn, cmd))
