@@ -894,6 +894,7 @@ static bool fileio_prefetch(struct scst_device *dev, u64 pos, u64 len)
 		n = min(len, most);
 		if (vfs_fadvise(fd->file, pos, n, POSIX_FADV_WILLNEED))
 			return false;
+		cond_resched();
 	}
 	return true;
 }
