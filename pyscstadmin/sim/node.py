@@ -64,7 +64,7 @@ WO = Attribute(False, True)
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The link of a LUN, or of a member of a device group."""
+    """The device link of a LUN."""
 
     owner: Linked
     target: Node
@@ -180,17 +180,13 @@ class Linked(Item):
         """Remove the link."""
         raise NotImplementedError
 
-    def renumber(self, number: int) -> None:
-        """What it points at gets another number; it may refuse."""
-
 
 class Served(Item):
     """What a link can point at."""
 
     enabled: bool
-    # Those whose links point here: LUNs, and device groups.
+    # Those whose links point here.
     luns: set[Linked]
-    grouped: set[Linked]
 
 
 class Top(Node):
