@@ -401,6 +401,16 @@ def test_what_is_stable_when(script: Script, ground: Ground, direct: bool) -> No
     assert ground.has("sync")
 
 
+@pytest.mark.parametrize("eject", [False, True], ids=["stop", "eject"])
+def test_what_is_stopped_or_ejected_is_stable(script: Script, ground: Ground, eject: bool) -> None:
+    """Who stops a unit, or takes its medium out, may switch it off then."""
+    first, _ = serve(script, tree.fileio("f", ground.path, removable=True, stop_unit=True))
+    first.good(scsi.write10(0, 8), write=ground.noise("plain"))
+    assert not ground.has("plain"), "the test shows nothing"
+    first.good(scsi.start_stop(False, 0x02 if eject else 0))
+    assert ground.has("plain")
+
+
 @pytest.mark.parametrize("how", ["write_through", "wce_off"])
 def test_without_a_cache_every_write_is_stable(script: Script, ground: Ground, how: str) -> None:
     """`write_through`, or WCE cleared by MODE SELECT."""
