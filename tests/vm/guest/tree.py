@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -60,6 +60,18 @@ def wait_for(what: str, condition: Callable[[], bool], seconds: float = GIVE_UP)
     while not condition():
         assert pulse.time() < end, f"not within {seconds:g} s: {what}"
         time.sleep(0.01)
+
+
+def wait_one(what: str, find: Callable[[], Iterable[Path]], seconds: float = GIVE_UP) -> Path:
+    """The first that is found, as soon as there is one: asked again, it may be gone."""
+    found: list[Path] = []
+
+    def look() -> bool:
+        found.extend(find())
+        return bool(found)
+
+    wait_for(what, look, seconds)
+    return found[0]
 
 
 # --- root ---
@@ -345,27 +357,24 @@ class Initiator:
             folder = self.devices().get(lun)
             return list((folder / "scsi_generic").glob("sg*")) if folder else []
 
-        wait_for(f"{self.name} finds LUN {lun}", lambda: bool(nodes()))
-        return Path("/dev", nodes()[0].name)
+        return Path("/dev", wait_one(f"{self.name} finds LUN {lun}", nodes).name)
 
     def disk(self, lun: int, seconds: float = 20) -> Path:
         """The sd node of a LUN; waits until sd has probed it: it has a capacity and can be opened."""
 
-        def nodes() -> list[Path]:
-            folder = self.devices().get(lun)
-            return list((folder / "block").glob("sd*")) if folder else []
-
-        def ready() -> bool:
-            return any(
+        def ready(node: Path) -> bool:
+            return (
                 (node / "size").exists()
                 and (node / "size").read_text() != "0\n"
                 # The attributes are there before the disk is.
                 and errno_of(partial(touch, Path("/dev", node.name))) != errno.ENXIO
-                for node in nodes()
             )
 
-        wait_for(f"{self.name} has a disk at LUN {lun}", ready, seconds)
-        return Path("/dev", nodes()[0].name)
+        def nodes() -> Iterator[Path]:
+            folder = self.devices().get(lun)
+            return filter(ready, (folder / "block").glob("sd*") if folder else ())
+
+        return Path("/dev", wait_one(f"{self.name} has a disk at LUN {lun}", nodes, seconds).name)
 
     def wait_luns(self, *luns: int) -> None:
         """Wait until exactly these LUNs have SCSI devices."""
