@@ -316,6 +316,19 @@ class Admin:
         decision = decide(found, initiator)
         return replace(decision, luns=tuple(lun for lun in decision.luns if lun.device))
 
+    def port_states(self, target: str, devices: Iterable[str]) -> dict[str, str]:
+        """The states of devices for those who reach them by a target (`DRIVER/NAME`): of those in a device
+        group that has a target port group with it.
+        """
+        from pyscstadmin.config.alua import state_of
+        from pyscstadmin.kernel.alua import device_groups
+
+        check_target(target)
+        wanted = check_each("devices", devices, check_device)
+        groups = list(device_groups(self.tree, read.other_link))
+        found = {device: state_of(groups, target, device) for device in wanted}
+        return {device: state for device, state in found.items() if state}
+
     def settled(self) -> bool:
         """Whether what the tree shows is in force, with nothing staged."""
         return read.root_state(self.tree).settled

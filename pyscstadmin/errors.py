@@ -88,7 +88,7 @@ ADVICE_AT: dict[tuple[int, str], str] = {
     ): "LUNs point at the device, or its backing is held by another program "
     "(mounted, in a RAID, under multipath): unmap the LUNs or free the backing",
     (_errno.EBUSY, "active"): "the backing is held exclusively by another program; free it",
-    (_errno.EBUSY, "rmdir"): "LUNs point at it: unmap them first",
+    (_errno.EBUSY, "rmdir"): "LUNs or a device group point at it: take it out there",
     (
         _errno.EINVAL,
         "active",

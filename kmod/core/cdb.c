@@ -23,11 +23,17 @@
 #define GROUP10		0x3f
 #define GROUP		0xff
 
-/* The kernel's headers do not agree on their names. */
+/* The kernel's headers do not agree on their names, or have none. */
+#define OP_COMPARE_AND_WRITE	0x89
+#define OP_ORWRITE16		0x8b
+#define OP_PREFETCH16		0x90
+#define OP_READ_DEFECT_DATA12	0xb7
 #define OP_RESERVE6	0x16
 #define OP_RELEASE6	0x17
 #define OP_RESERVE10	0x56
 #define OP_RELEASE10	0x57
+#define OP_THIRD_PARTY_OUT	0x83
+#define OP_THIRD_PARTY_IN	0x84
 
 /* Each row says what it is to reservations, and what else stops it; the gate of its class is among that. */
 #define GATES(class, gates)			\
@@ -124,7 +130,7 @@ static const struct scst_opcode op_start_stop = {
 	.prepare	= scst_medium_prepare_start_stop,
 	.execute	= scst_medium_start_stop,
 	.cdb_len	= 6,
-	GATES(START_STOP, SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_PARKED),
+	GATES(START_STOP, SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_STANDBY | SCST_STOPS_PARKED),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { START_STOP, LUN2 | 0x01, 0, 0x0f, 0xf7, CONTROL },
@@ -135,7 +141,7 @@ static const struct scst_opcode op_prevent = {
 	.prepare	= scst_medium_prepare_prevent,
 	.execute	= scst_medium_prevent,
 	.cdb_len	= 6,
-	GATES(PREVENT, SCST_STOPS_UA),
+	GATES(PREVENT, SCST_STOPS_UA | SCST_STOPS_STANDBY),
 	.flags		= SCST_OP_REMOVABLE,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { ALLOW_MEDIUM_REMOVAL, LUN2, 0, 0, 0x01, CONTROL },
@@ -147,7 +153,7 @@ static const struct scst_opcode op_send_diagnostic = {
 	.prepare	= scst_spc_prepare_send_diagnostic,
 	.execute	= scst_spc_send_diagnostic,
 	.cdb_len	= 6,
-	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_READY),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { SEND_DIAGNOSTIC, 0xf7, 0, ALL2, CONTROL },
@@ -362,7 +368,7 @@ static const struct scst_opcode op_write_same10 = {
 	.cdb_len	= 10,
 	.format		= SCST_CDB_RW10,
 	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
-	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= { WRITE_SAME, 0x08, ALL4, GROUP10, ALL2, CONTROL },
 };
@@ -373,7 +379,7 @@ static const struct scst_opcode op_unmap = {
 	.execute	= scst_thin_unmap,
 	.cdb_len	= 10,
 	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
-	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_THIN,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS | SCST_OP_THIN,
 	.dir		= DMA_TO_DEVICE,
 	.len_at		= 7,
 	.len_size	= 2,
@@ -387,9 +393,84 @@ static const struct scst_opcode op_write_same16 = {
 	.cdb_len	= 16,
 	.format		= SCST_CDB_RW16,
 	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
-	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE,
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= { WRITE_SAME_16, 0x09, ALL8, ALL4, GROUP10, CONTROL },
+};
+
+static const struct scst_opcode op_prefetch10 = {
+	.name		= "PRE-FETCH(10)",
+	.prepare	= scst_prefetch_prepare,
+	.execute	= scst_prefetch_begin,
+	.cdb_len	= 10,
+	.format		= SCST_CDB_RW10,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_NONE,
+	.cdb_mask	= { PRE_FETCH, LUN2 | 0x02, ALL4, GROUP10, ALL2, CONTROL },
+};
+
+static const struct scst_opcode op_prefetch16 = {
+	.name		= "PRE-FETCH(16)",
+	.prepare	= scst_prefetch_prepare,
+	.execute	= scst_prefetch_begin,
+	.cdb_len	= 16,
+	.format		= SCST_CDB_RW16,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_NONE,
+	.cdb_mask	= { OP_PREFETCH16, 0x02, ALL8, ALL4, GROUP10, CONTROL },
+};
+
+static const struct scst_opcode op_read_defects10 = {
+	.name		= "READ DEFECT DATA(10)",
+	.prepare	= scst_defects_prepare,
+	.execute	= scst_defects_report,
+	.cdb_len	= 10,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 7,
+	.len_size	= 2,
+	.cdb_mask	= { READ_DEFECT_DATA, LUN2, 0x1f, 0, 0, 0, 0, ALL2, CONTROL },
+};
+
+static const struct scst_opcode op_read_defects12 = {
+	.name		= "READ DEFECT DATA(12)",
+	.prepare	= scst_defects_prepare,
+	.execute	= scst_defects_report,
+	.cdb_len	= 12,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 6,
+	.len_size	= 4,
+	.cdb_mask	= { OP_READ_DEFECT_DATA12, 0x1f, 0, 0, 0, 0, ALL4, 0, CONTROL },
+};
+
+static const struct scst_opcode op_compare_and_write = {
+	.name		= "COMPARE AND WRITE",
+	.prepare	= scst_sbc_prepare_caw,
+	.execute	= scst_sbc_caw,
+	.cdb_len	= 16,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS | SCST_OP_KEPT,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= { OP_COMPARE_AND_WRITE, 0xfa, ALL8, 0, 0, 0, 0xff, GROUP10, CONTROL },
+	.byte1		= 0xf8,
+};
+
+static const struct scst_opcode op_orwrite16 = {
+	.name		= "ORWRITE(16)",
+	.prepare	= scst_sbc_prepare_or,
+	.execute	= scst_sbc_or,
+	.cdb_len	= 16,
+	.format		= SCST_CDB_RW16,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS | SCST_OP_KEPT,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= { OP_ORWRITE16, 0xfa, ALL8, ALL4, GROUP10, CONTROL },
+	.byte1		= 0xf8,
 };
 
 static const struct scst_opcode op_report_luns = {
@@ -461,7 +542,7 @@ static const struct scst_opcode op_reserve6 = {
 	.name		= "RESERVE(6)",
 	.execute	= scst_reserve,
 	.cdb_len	= 6,
-	GATES(RESERVE, SCST_STOPS_UA | SCST_STOPS_READER),
+	GATES(RESERVE, SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_STANDBY),
 	.dir		= DMA_NONE,
 	.cdb_mask	= { OP_RESERVE6, LUN2, 0xff, 0, 0, CONTROL },
 };
@@ -470,7 +551,7 @@ static const struct scst_opcode op_release6 = {
 	.name		= "RELEASE(6)",
 	.execute	= scst_release,
 	.cdb_len	= 6,
-	GATES(RELEASE, SCST_STOPS_UA),
+	GATES(RELEASE, SCST_STOPS_UA | SCST_STOPS_STANDBY),
 	.dir		= DMA_NONE,
 	.cdb_mask	= { OP_RELEASE6, LUN2, 0xff, 0, 0, CONTROL },
 };
@@ -479,7 +560,7 @@ static const struct scst_opcode op_reserve10 = {
 	.name		= "RESERVE(10)",
 	.execute	= scst_reserve,
 	.cdb_len	= 10,
-	GATES(RESERVE, SCST_STOPS_UA | SCST_STOPS_READER),
+	GATES(RESERVE, SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_STANDBY),
 	.dir		= DMA_NONE,
 	.cdb_mask	= { OP_RESERVE10, LUN2, 0xff, 0, 0, 0, 0, 0, 0, CONTROL },
 };
@@ -488,7 +569,7 @@ static const struct scst_opcode op_release10 = {
 	.name		= "RELEASE(10)",
 	.execute	= scst_release,
 	.cdb_len	= 10,
-	GATES(RELEASE, SCST_STOPS_UA),
+	GATES(RELEASE, SCST_STOPS_UA | SCST_STOPS_STANDBY),
 	.dir		= DMA_NONE,
 	.cdb_mask	= { OP_RELEASE10, LUN2, 0xff, 0, 0, 0, 0, 0, 0, CONTROL },
 };
@@ -600,6 +681,79 @@ static const struct scst_opcode op_persistent_reserve_out = {
 	.nr_sa		= ARRAY_SIZE(scst_ops_pr_out),
 };
 
+/* Its source may be read-only; what it may do where is asked for with each chunk: see copy-run.c. */
+static const struct scst_opcode op_extended_copy = {
+	.name		= "EXTENDED COPY",
+	.prepare	= scst_copy_prepare,
+	.execute	= scst_copy_execute,
+	.cdb_len	= 16,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_WRITE,
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 10,
+	.len_size	= 4,
+	.cdb_mask	= { OP_THIRD_PARTY_OUT, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0, ALL4, 0, CONTROL },
+};
+
+static const struct scst_opcode *const scst_third_party_out[] = {
+	&op_extended_copy,
+};
+
+static const struct scst_opcode op_third_party_out = {
+	.name		= "THIRD-PARTY COPY OUT",
+	.cdb_len	= 16,
+	.sa		= scst_third_party_out,
+	.nr_sa		= ARRAY_SIZE(scst_third_party_out),
+};
+
+#define COPY_RESULTS_MASK { OP_THIRD_PARTY_IN, 0x1f, 0xff, 0, 0, 0, 0, 0, 0, 0, ALL4, 0, CONTROL }
+
+static const struct scst_opcode op_copy_status = {
+	.name		= "RECEIVE COPY RESULTS, COPY STATUS",
+	.execute	= scst_copy_status,
+	.cdb_len	= 16,
+	GATES(WRITE, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 10,
+	.len_size	= 4,
+	.cdb_mask	= COPY_RESULTS_MASK,
+};
+
+static const struct scst_opcode op_copy_parameters = {
+	.name		= "RECEIVE COPY RESULTS, OPERATING PARAMETERS",
+	.execute	= scst_copy_parameters,
+	.cdb_len	= 16,
+	GATES(WRITE, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 10,
+	.len_size	= 4,
+	.cdb_mask	= COPY_RESULTS_MASK,
+};
+
+static const struct scst_opcode op_copy_failed = {
+	.name		= "RECEIVE COPY RESULTS, FAILED SEGMENT DETAILS",
+	.execute	= scst_copy_failed,
+	.cdb_len	= 16,
+	GATES(WRITE, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 10,
+	.len_size	= 4,
+	.cdb_mask	= COPY_RESULTS_MASK,
+};
+
+static const struct scst_opcode *const scst_third_party_in[] = {
+	[0x00]	= &op_copy_status,
+	[0x03]	= &op_copy_parameters,
+	[0x04]	= &op_copy_failed,
+};
+
+static const struct scst_opcode op_third_party_in = {
+	.name		= "THIRD-PARTY COPY IN",
+	.cdb_len	= 16,
+	.sa		= scst_third_party_in,
+	.nr_sa		= ARRAY_SIZE(scst_third_party_in),
+};
+
 static const struct scst_opcode op_report_opcodes = {
 	.name		= "REPORT SUPPORTED OPERATION CODES",
 	.prepare	= scst_ops_prepare_report,
@@ -624,7 +778,36 @@ static const struct scst_opcode op_report_tmfs = {
 	.cdb_mask	= { MAINTENANCE_IN, 0x1f, 0x80, 0, 0, 0, ALL4, 0, CONTROL },
 };
 
+/* In any state of the group: it is how an initiator finds out. */
+static const struct scst_opcode op_report_tpgs = {
+	.name		= "REPORT TARGET PORT GROUPS",
+	.prepare	= scst_alua_prepare_report,
+	.execute	= scst_alua_execute_report,
+	.cdb_len	= 12,
+	GATES(ALWAYS, SCST_STOPS_ATTENTION),
+	.flags		= SCST_OP_ALUA,
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 6,
+	.len_size	= 4,
+	.cdb_mask	= { MAINTENANCE_IN, 0xff, 0, 0, 0, 0, ALL4, 0, CONTROL },
+	.byte1		= 0xff,
+};
+
+static const struct scst_opcode op_set_tpgs = {
+	.name		= "SET TARGET PORT GROUPS",
+	.prepare	= scst_alua_prepare_set,
+	.execute	= scst_alua_set,
+	.cdb_len	= 12,
+	GATES(WRITE, SCST_STOPS_ATTENTION | SCST_STOPS_READER | BIT_ULL(SCST_GATE_TRANSITIONING)),
+	.flags		= SCST_OP_ALUA | SCST_OP_ALUA_SET,
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 6,
+	.len_size	= 4,
+	.cdb_mask	= { MAINTENANCE_OUT, 0x1f, 0, 0, 0, 0, ALL4, 0, CONTROL },
+};
+
 static const struct scst_opcode *const scst_maintenance_in[] = {
+	[MI_REPORT_TARGET_PGS]				= &op_report_tpgs,
 	[MI_REPORT_SUPPORTED_OPERATION_CODES]		= &op_report_opcodes,
 	[MI_REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS]	= &op_report_tmfs,
 };
@@ -634,6 +817,18 @@ static const struct scst_opcode op_maintenance_in = {
 	.cdb_len	= 12,
 	.sa		= scst_maintenance_in,
 	.nr_sa		= ARRAY_SIZE(scst_maintenance_in),
+};
+
+static const struct scst_opcode *const scst_maintenance_out[] = {
+	[MO_SET_TARGET_PGS]	= &op_set_tpgs,
+};
+
+static const struct scst_opcode op_maintenance_out = {
+	.name		= "MAINTENANCE OUT",
+	.cdb_len	= 12,
+	.flags		= SCST_OP_ALUA | SCST_OP_ALUA_SET,
+	.sa		= scst_maintenance_out,
+	.nr_sa		= ARRAY_SIZE(scst_maintenance_out),
 };
 
 /* Block devices (SBC-3). */
@@ -664,8 +859,16 @@ static const struct scst_op_table scst_ops_sbc = { .row = {
 	[MODE_SENSE_10]		= &op_mode_sense10,
 	[PERSISTENT_RESERVE_IN]	= &op_persistent_reserve_in,
 	[PERSISTENT_RESERVE_OUT] = &op_persistent_reserve_out,
+	[OP_THIRD_PARTY_OUT]	= &op_third_party_out,
+	[OP_THIRD_PARTY_IN]	= &op_third_party_in,
 	[READ_16]		= &op_read16,
+	[PRE_FETCH]		= &op_prefetch10,
+	[OP_PREFETCH16]		= &op_prefetch16,
+	[READ_DEFECT_DATA]	= &op_read_defects10,
+	[OP_READ_DEFECT_DATA12]	= &op_read_defects12,
+	[OP_COMPARE_AND_WRITE]	= &op_compare_and_write,
 	[WRITE_16]		= &op_write16,
+	[OP_ORWRITE16]		= &op_orwrite16,
 	[WRITE_VERIFY_16]	= &op_write_verify16,
 	[VERIFY_16]		= &op_verify16,
 	[SYNCHRONIZE_CACHE_16]	= &op_sync16,
@@ -673,6 +876,7 @@ static const struct scst_op_table scst_ops_sbc = { .row = {
 	[SERVICE_ACTION_IN_16]	= &op_service_action_in,
 	[REPORT_LUNS]		= &op_report_luns,
 	[MAINTENANCE_IN]	= &op_maintenance_in,
+	[MAINTENANCE_OUT]	= &op_maintenance_out,
 	[READ_12]		= &op_read12,
 	[WRITE_12]		= &op_write12,
 	[WRITE_VERIFY_12]	= &op_write_verify12,
@@ -713,7 +917,13 @@ const struct scst_opcode *scst_op_service_action(const struct scst_opcode *op, c
 /* Is a command of the table one of this device, too?  @dev: NULL for an absent logical unit.  Pure. */
 bool scst_op_offered(const struct scst_opcode *op, const struct scst_device *dev)
 {
-	return (!(op->flags & SCST_OP_THIN) || dev->thin) && (!(op->flags & SCST_OP_REMOVABLE) || dev->removable);
+	if (op->flags & SCST_OP_THIN && !dev->thin)
+		return false;
+	if (op->flags & SCST_OP_REMOVABLE && !dev->removable)
+		return false;
+	if (op->flags & SCST_OP_ALUA && !scst_alua_offered(dev, op->flags & SCST_OP_ALUA_SET))
+		return false;
+	return !(op->flags & SCST_OP_KEPT) || !(dev->handler->flags & SCST_HANDLER_FORGETS);
 }
 
 static u32 scst_cdb_length(const struct scst_opcode *op, const u8 *cdb)

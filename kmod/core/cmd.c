@@ -65,13 +65,15 @@ static void scst_cmd_stall(struct scst_cmd *cmd, u32 resumes)
 }
 
 /*
- * The driver has the command from here on, and is asked for it when it is aborted.  Pairs with scst_cmd_abort(): one of the
- * two sees what the other has set.
+ * The driver has the command from here on, and is asked for it when it is aborted; it is not at the medium.  Pairs with
+ * scst_cmd_abort() and scst_turn_scan_cmd(): one of the two sees what the other has set.
  */
 static bool scst_cmd_to_driver(struct scst_cmd *cmd)
 {
 	set_bit(SCST_CMD_AT_DRIVER, &cmd->flags);
 	smp_mb__after_atomic();
+	if (unlikely(test_bit(SCST_CMD_MARKED, &cmd->flags)))
+		scst_turn_left(cmd);
 	return !scst_cmd_aborted(cmd);
 }
 
@@ -434,13 +436,16 @@ void scst_cmd_to_handler(struct scst_cmd *cmd, enum scst_action action)
 		scst_cmd_execute(cmd);
 }
 
-/* Under RCU. */
+/* Under RCU.  From here on lba and nblocks are what they are: see turn.c. */
 static __always_inline bool scst_cmd_pin_rcu(struct scst_cmd *cmd)
 {
+	bool pinned;
+
 	if (unlikely(!(cmd->op->flags & SCST_OP_MEDIUM)))
 		return true;
-	cmd->pinned = percpu_ref_tryget_live_rcu(&cmd->dev->active_ref);
-	return cmd->pinned;
+	pinned = percpu_ref_tryget_live_rcu(&cmd->dev->active_ref);
+	smp_store_release(&cmd->pinned, pinned);
+	return pinned;
 }
 
 static bool scst_cmd_pin(struct scst_cmd *cmd)
@@ -782,6 +787,8 @@ void scst_data_received(struct scst_cmd *cmd, int error, enum scst_context ctx)
 	trace_scst_cmd_received(cmd, error);
 	clear_bit(SCST_CMD_AT_DRIVER, &cmd->flags);
 	clear_bit(SCST_CMD_RECEIVING, &cmd->flags);
+	/* Before dev->alone is looked at: see turn.c. */
+	smp_mb__after_atomic();
 	if (error)
 		scst_cmd_transfer_error(cmd, error);
 	if (ctx == SCST_CTX_DEFER) {

@@ -144,7 +144,7 @@ static void scst_target_item_release(struct config_item *item)
 	scst_target_put(scst_target_of(item));
 }
 
-static struct configfs_item_operations scst_target_item_ops = {
+struct configfs_item_operations scst_target_item_ops = {
 	.release	= scst_target_item_release,
 };
 

@@ -31,6 +31,7 @@
 #include "scst_target.h"
 #include "compat.h"
 #include "acl.h"
+#include "alua-state.h"
 #include "pr-state.h"
 #include "spelling.h"
 #include "transport-id.h"
@@ -59,6 +60,10 @@ enum scst_op_flag {
 	SCST_OP_PROBE		= 1 << 2,	/* asks whether the unit is ready */
 	SCST_OP_THIN		= 1 << 3,	/* there is no such command unless the device is thin */
 	SCST_OP_REMOVABLE	= 1 << 4,	/* ... unless its medium is removable */
+	SCST_OP_TURNS		= 1 << 5,	/* of those that may change the medium: takes turns for what it writes: turn.c */
+	SCST_OP_KEPT		= 1 << 6,	/* there is no such command where what is written is not kept */
+	SCST_OP_ALUA		= 1 << 7,	/* ... unless it has target port groups */
+	SCST_OP_ALUA_SET	= 1 << 8,	/* ... whose states initiators may change */
 };
 
 /**
@@ -86,7 +91,7 @@ struct scst_opcode {
 	u64 stops;
 	u8 cdb_len;
 	u8 format;
-	u8 flags;
+	u16 flags;
 	u8 dir;
 	u8 len_at;
 	u8 len_size;
@@ -154,6 +159,7 @@ static inline int scst_cdb_reserved_bit(const struct scst_opcode *op, const u8 *
 #define SCST_SENSE_SPACE_ALLOCATION	SCST_SENSE(DATA_PROTECT, 0x27, 0x07)
 #define SCST_SENSE_BECOMING_READY	SCST_SENSE(NOT_READY, 0x04, 0x01)
 #define SCST_SENSE_UNAVAILABLE		SCST_SENSE(NOT_READY, 0x04, 0x0c)
+#define SCST_SENSE_SET_PORT_GROUPS_FAILED SCST_SENSE(HARDWARE_ERROR, 0x67, 0x0a)
 #define SCST_SENSE_SHORT_TRANSFER	SCST_SENSE(ILLEGAL_REQUEST, 0x0e, 0x03)
 #define SCST_SENSE_START_REQUIRED	SCST_SENSE(NOT_READY, 0x04, 0x02)
 #define SCST_SENSE_NO_MEDIUM		SCST_SENSE(NOT_READY, 0x3a, 0x00)
@@ -174,6 +180,8 @@ void scst_cmd_conflict(struct scst_cmd *cmd);
 void scst_cmd_invalid_cdb(struct scst_cmd *cmd, unsigned int byte, int bit);
 void scst_cmd_invalid_list(struct scst_cmd *cmd, unsigned int byte, int bit);
 void scst_cmd_sense_list(struct scst_cmd *cmd, u32 sense, unsigned int byte, int bit);
+void scst_cmd_sense_segment(struct scst_cmd *cmd, u32 sense, u16 segment, bool of_source, u8 status, const u8 *told,
+			    unsigned int told_len);
 void scst_cmd_sense_info_add(struct scst_cmd *cmd, u64 information);
 u32 scst_cmd_sense_code(const struct scst_cmd *cmd);
 bool scst_error_is_medium(int error);
@@ -229,9 +237,15 @@ static inline u8 scst_verify_bytchk(const struct scst_cmd *cmd)
 	return cmd->cdb[1] >> 1 & 3;
 }
 
+int scst_lost(struct scst_cmd *cmd);
 bool scst_search_wanted(const struct scst_cmd *cmd, int error);
 void scst_search_begin(struct scst_cmd *cmd, int error);
 void scst_verify_begin(struct scst_cmd *cmd);
+void scst_compare(struct scst_cmd *cmd, u32 len, void (*then)(struct scst_cmd *cmd));
+void scst_read_through(struct scst_cmd *cmd, u32 len, void (*then)(struct scst_cmd *cmd));
+void scst_steps_begin(struct scst_cmd *cmd, void (*step)(struct scst_cmd *cmd, int error));
+void scst_steps_end(struct scst_cmd *cmd);
+void scst_stable_step(struct scst_cmd *cmd, int error);
 void scst_read_fua(struct scst_cmd *cmd);
 void scst_write_stable(struct scst_cmd *cmd);
 void scst_write_verify(struct scst_cmd *cmd);
@@ -260,7 +274,7 @@ void scst_chunk_put(struct page *page);
 
 /* --- track.c: commands that task management may have to find ------------------------------- */
 
-/* A pointer to a command; bit 0: somebody is looking at it, so that it can't leave. */
+/* A pointer to a command and, in its lowest bits, what others have to do with it: see track.c. */
 struct scst_slot {
 	unsigned long cmd;
 };
@@ -334,22 +348,26 @@ static inline u32 scst_cmd_age(const struct scst_cmd *cmd)
 	return scst_cmd_tracked(cmd) ? jiffies_to_msecs((u32)jiffies - cmd->since) : 0;
 }
 
+#define SCST_SLOT_LOOK	1UL	/* somebody is looking at it, so that it can't leave */
+#define SCST_SLOT_ASKED	2UL	/* somebody has found it who wants to know of its end: SCST_CMD_AWAITED, SCST_CMD_MARKED */
+
 /**
  * scst_untrack_unawaited() - the end of a command that nobody waits for
  * @cmd: tracked
  *
- * Any context.  Return: false if somebody waits for it; then it is still in the table.
+ * Any context.  What it leaves is a slot that nobody has found it in: to look at its flags first would not do, for somebody
+ * could come and go between that and its leaving.  Return: false if somebody waits for it; then it is still in the table.
  */
 static inline bool scst_untrack_unawaited(struct scst_cmd *cmd)
 {
-	unsigned long *slot = &cmd->slot->cmd, me = (unsigned long)cmd;
+	unsigned long me = (unsigned long)cmd, was;
 
-	while (!test_bit(SCST_CMD_AWAITED, &cmd->flags)) {
-		if (likely(cmpxchg(slot, me, 0) == me))
-			return true;
+	while (unlikely((was = cmpxchg(&cmd->slot->cmd, me, 0)) != me)) {
+		if (was & SCST_SLOT_ASKED)
+			return false;
 		cpu_relax();
 	}
-	return false;
+	return true;
 }
 
 void scst_untrack(struct scst_cmd *cmd);
@@ -580,6 +598,7 @@ void scst_access_free(struct scst_target *tgt);
 
 void scst_unsettled_add(struct scst_nexus *nexus, u64 generation);
 void scst_unsettled_del(struct scst_nexus *nexus);
+void scst_unsettled_writes_over(struct scst_nexus *nexus);
 u64 scst_settled(void);
 size_t scst_unsettled_print(char *buf, loff_t from, size_t size);
 void scst_settle_exit(void);
@@ -598,6 +617,8 @@ enum scst_ua {
 	SCST_UA_RESERVATIONS_PREEMPTED,
 	SCST_UA_RESERVATIONS_RELEASED,
 	SCST_UA_REGISTRATIONS_PREEMPTED,
+	SCST_UA_ALUA_CHANGED,
+	SCST_UA_ALUA_FAILED,
 	SCST_UA_INQUIRY_CHANGED,
 	SCST_UA_NR,
 };
@@ -616,7 +637,11 @@ enum scst_gate {
 	SCST_GATE_PR_OUT	= SCST_GATE_ACCESS + SCST_ACCESS_PR_OUT,
 	SCST_GATE_RESERVE	= SCST_GATE_ACCESS + SCST_ACCESS_RESERVE,
 	SCST_GATE_RELEASE	= SCST_GATE_ACCESS + SCST_ACCESS_RELEASE,
-	SCST_GATE_READ_ONLY	= SCST_GATE_ACCESS + SCST_ACCESS_NR,	/* the mapping is read-only */
+	SCST_GATE_STANDBY	= SCST_GATE_ACCESS + SCST_ACCESS_NR,	/* states of the port's target port group */
+	SCST_GATE_UNAVAILABLE,
+	SCST_GATE_OFFLINE,
+	SCST_GATE_TRANSITIONING,
+	SCST_GATE_READ_ONLY,		/* the mapping is read-only */
 	SCST_GATE_WRITE_PROTECT,	/* the device is, or software write protection is on */
 	SCST_GATE_WRITE_LOST,		/* something acknowledged could not be kept: told once */
 	SCST_GATE_PARKED,		/* the backing is not open */
@@ -626,15 +651,21 @@ enum scst_gate {
 };
 
 #define SCST_STOPS_ALWAYS	BIT_ULL(SCST_GATE_REVOKED)
-#define SCST_STOPS_UA		(SCST_STOPS_ALWAYS | GENMASK_ULL(31, 0))
+/* The states of a target port group.  Most commands are executed in none of them, those that are not for the medium in standby. */
+#define SCST_STOPS_STANDBY	BIT_ULL(SCST_GATE_STANDBY)
+#define SCST_STOPS_UNAVAILABLE	GENMASK_ULL(SCST_GATE_TRANSITIONING, SCST_GATE_UNAVAILABLE)
+#define SCST_STOPS_ALUA		(SCST_STOPS_STANDBY | SCST_STOPS_UNAVAILABLE)
+#define SCST_STOPS_ATTENTION	(SCST_STOPS_ALWAYS | GENMASK_ULL(31, 0))
+#define SCST_STOPS_UA		(SCST_STOPS_ATTENTION | SCST_STOPS_UNAVAILABLE)
 #define SCST_STOPS_WRITE	(BIT_ULL(SCST_GATE_READ_ONLY) | BIT_ULL(SCST_GATE_WRITE_PROTECT))
 #define SCST_STOPS_READER	BIT_ULL(SCST_GATE_READ_ONLY)
 #define SCST_STOPS_PARKED	(BIT_ULL(SCST_GATE_WRITE_LOST) | BIT_ULL(SCST_GATE_PARKED))
 #define SCST_STOPS_STOPPED	(BIT_ULL(SCST_GATE_EJECTED) | BIT_ULL(SCST_GATE_STOPPED))
-#define SCST_STOPS_MEDIUM	(SCST_STOPS_PARKED | SCST_STOPS_STOPPED)
+#define SCST_STOPS_READY	(SCST_STOPS_PARKED | SCST_STOPS_STOPPED)
+#define SCST_STOPS_MEDIUM	(SCST_STOPS_READY | SCST_STOPS_STANDBY)
 
 /* All gates of reservations; that of a class is never closed for SCST_ACCESS_ALWAYS. */
-#define SCST_STOPS_RESERVED	GENMASK_ULL(SCST_GATE_READ_ONLY - 1, SCST_GATE_ACCESS)
+#define SCST_STOPS_RESERVED	GENMASK_ULL(SCST_GATE_STANDBY - 1, SCST_GATE_ACCESS)
 
 /* That of the class of a row.  Where the class is in the CDB it may be that of a write: scst_access_of(). */
 #define SCST_STOPS_ACCESS(access)								\
@@ -655,6 +686,7 @@ struct scst_stop {
 
 bool scst_gate_take(const struct scst_cmd *cmd, struct scst_stop *stop);
 u32 scst_ua_take(struct scst_nexus *nexus);
+u32 scst_gate_port(struct scst_nexus *nexus);
 void scst_gate_device(struct scst_device *dev, enum scst_gate gate, bool closed);
 void scst_gate_assign(struct scst_device *dev, enum scst_gate gate, bool closed);
 void scst_ua_assign(struct scst_device *dev, enum scst_ua ua, const struct scst_nexus *except);
@@ -663,6 +695,17 @@ void scst_ua_luns_changed(struct scst_session *sess, const struct scst_view *vie
 void scst_ua_luns_reported(struct scst_session *sess);
 void scst_ua_device(struct scst_device *dev, enum scst_ua ua, const struct scst_nexus *except);
 void scst_ua_session(struct scst_session *sess, enum scst_ua ua);
+
+/* --- alua.c: asymmetric logical unit access ---------------------------------------------------- */
+
+unsigned long scst_alua_update(struct scst_nexus *nexus);
+u16 scst_alua_group_id(const struct scst_nexus *nexus, bool *by_command);
+bool scst_alua_offered(const struct scst_device *dev, bool by_command);
+bool scst_alua_not_connected(const struct scst_nexus *nexus);
+bool scst_alua_prepare_set(struct scst_cmd *cmd);
+void scst_alua_set(struct scst_cmd *cmd);
+bool scst_alua_prepare_report(struct scst_cmd *cmd);
+void scst_alua_execute_report(struct scst_cmd *cmd);
 
 /* --- reserve.c: reservations, and what they make of nexuses ------------------------------------ */
 
@@ -811,6 +854,68 @@ int scst_port_claim(struct scst_target *tgt);
 void scst_port_release(struct scst_target *tgt);
 bool scst_port_there(const struct scst_target *tgt);
 
+/* --- turn.c: who writes where, when a command must have a range for itself ------------------------ */
+
+/**
+ * struct scst_writer - what writes to a medium and is not a WRITE
+ * @turn: the range
+ * @dev: the medium's
+ * @cmd: whose abort takes it out of the line, a command of @dev's; or NULL: @go is there, and it has to end the turn itself
+ * @fn: how @cmd goes on, on threads of the device's; begins with scst_cmd_of_job()
+ * @go: instead of that; any context, under turn_lock, so that it can't do more than queue something
+ */
+struct scst_writer {
+	struct scst_turn turn;
+	struct scst_device *dev;
+	struct scst_cmd *cmd;
+	void (*fn)(struct scst_job *job);
+	void (*go)(struct scst_writer *writer);
+};
+
+/**
+ * struct scst_alone - who wants a range of the medium for himself
+ * @writer: as any other
+ * @found: writes that were found at the medium and have not ended, or fewer
+ * @counting: waits for the last of them
+ */
+struct scst_alone {
+	struct scst_writer writer;
+	atomic_t found;
+	bool counting;
+};
+
+void scst_turn_setup(struct scst_device *dev);
+bool scst_turn_pass(struct scst_cmd *cmd);
+bool scst_turn_take(struct scst_writer *writer);
+void scst_turn_end(struct scst_writer *writer);
+bool scst_alone_take(struct scst_alone *alone);
+bool scst_alone_look(struct scst_alone *alone);
+void scst_turn_left(struct scst_cmd *cmd);
+void scst_turn_aborted(struct scst_cmd *cmd);
+
+/* --- atomic.c: commands that read, decide and write as one ------------------------------------------ */
+
+u8 scst_caw_max(const struct scst_device *dev, u32 max_xfer);
+void scst_atomic_caw(struct scst_cmd *cmd);
+void scst_atomic_or(struct scst_cmd *cmd);
+
+/* --- copy.c, copy-results.c: copies that this host does for an initiator ------------------------- */
+
+#define SCST_COPY_MAX		32	/* copies of a session at once */
+#define SCST_COPY_SLOTS		64	/* commands of the core's own that they have in the session's table */
+#define SCST_COPY_PAGE		100
+
+int scst_copy_module_init(void);
+void scst_copy_module_exit(void);
+void scst_copy_setup_session(struct scst_session *sess);
+void scst_copy_forget(struct scst_session *sess);
+void scst_copy_page_put(u8 *body);
+bool scst_copy_prepare(struct scst_cmd *cmd);
+void scst_copy_execute(struct scst_cmd *cmd);
+void scst_copy_status(struct scst_cmd *cmd);
+void scst_copy_parameters(struct scst_cmd *cmd);
+void scst_copy_failed(struct scst_cmd *cmd);
+
 /* --- thin.c: what initiators give back, and ranges that are filled ---------------------------- */
 
 /* What one command may ask for, in bytes: initiators wait 30 s for it. */
@@ -836,9 +941,16 @@ void scst_medium_load(struct scst_device *dev, bool load, const struct scst_nexu
 void scst_medium_reset(struct scst_device *dev);
 bool scst_medium_ejected(const struct scst_device *dev);
 
+/* --- prefetch.c: PRE-FETCH, READ DEFECT DATA ----------------------------------------------------- */
+
+bool scst_prefetch_prepare(struct scst_cmd *cmd);
+bool scst_defects_prepare(struct scst_cmd *cmd);
+void scst_prefetch_begin(struct scst_cmd *cmd);
+void scst_defects_report(struct scst_cmd *cmd);
+
 /* --- spc.c report-ops.c vpd.c mode.c sbc.c: command sets ----------------------------------------------- */
 
-u8 scst_spc_peripheral(const struct scst_device *dev);
+u8 scst_spc_peripheral(const struct scst_nexus *nexus);
 bool scst_spc_prepare_report_luns(struct scst_cmd *cmd);
 bool scst_spc_prepare_send_diagnostic(struct scst_cmd *cmd);
 void scst_spc_test_unit_ready(struct scst_cmd *cmd);
@@ -850,8 +962,9 @@ bool scst_ops_prepare_report(struct scst_cmd *cmd);
 void scst_ops_report(struct scst_cmd *cmd);
 bool scst_ops_prepare_tmfs(struct scst_cmd *cmd);
 void scst_ops_tmfs_report(struct scst_cmd *cmd);
-unsigned int scst_vpd_page(const struct scst_device *dev, const struct scst_target *tgt, u8 page,
+unsigned int scst_vpd_page(const struct scst_nexus *nexus, const struct scst_target *tgt, u8 page,
 			   u8 *buf, unsigned int size);
+bool scst_vpd_names(const struct scst_device *dev, u8 code_set, u8 kind, const u8 *designator, unsigned int len);
 bool scst_device_write_cache(struct scst_device *dev);
 bool scst_mode_prepare_select(struct scst_cmd *cmd);
 void scst_mode_sense(struct scst_cmd *cmd);
@@ -863,12 +976,16 @@ bool scst_sbc_prepare_write_verify(struct scst_cmd *cmd);
 bool scst_sbc_prepare_sync(struct scst_cmd *cmd);
 bool scst_sbc_prepare_capacity(struct scst_cmd *cmd);
 bool scst_sbc_prepare_write_same(struct scst_cmd *cmd);
+bool scst_sbc_prepare_caw(struct scst_cmd *cmd);
+bool scst_sbc_prepare_or(struct scst_cmd *cmd);
 bool scst_sbc_out_of_range(struct scst_cmd *cmd);
 void scst_sbc_read(struct scst_cmd *cmd);
 void scst_sbc_write(struct scst_cmd *cmd);
 void scst_sbc_verify(struct scst_cmd *cmd);
 void scst_sbc_write_verify(struct scst_cmd *cmd);
 void scst_sbc_write_same(struct scst_cmd *cmd);
+void scst_sbc_caw(struct scst_cmd *cmd);
+void scst_sbc_or(struct scst_cmd *cmd);
 void scst_sbc_sync(struct scst_cmd *cmd);
 void scst_sbc_read_capacity10(struct scst_cmd *cmd);
 void scst_sbc_read_capacity16(struct scst_cmd *cmd);
@@ -888,6 +1005,9 @@ int scst_parse_within(const char *page, char text[SCST_WORD_LEN], const char **w
 extern struct config_group scst_devices_group;
 extern struct config_group scst_targets_group;
 extern struct configfs_item_operations scst_device_item_ops;
+extern struct configfs_item_operations scst_target_item_ops;
+void scst_alua_root_init(struct config_group *parent);
+int scst_alua_renumber(struct scst_target *tgt, u16 id);
 void scst_pr_dir_init(struct scst_device *dev);
 ssize_t scst_device_table_read(void *buf, size_t size);
 ssize_t scst_lun_table_read(struct scst_lun_dir *dir, void *buf, size_t size);
@@ -912,6 +1032,7 @@ int scst_sysfs_add_device(struct scst_device *dev);
 int scst_sysfs_add_target(struct scst_target *tgt);
 int scst_sysfs_add_session(struct scst_session *sess);
 void scst_sysfs_notify_settled(void);
+void scst_sysfs_core_event(const char *event, const char *state);
 void scst_sysfs_remove(struct device **classdev);
 void scst_sysfs_event(struct device *classdev, const char *event, const char *state);
 

@@ -116,6 +116,7 @@ static void scst_device_free_work(struct work_struct *work)
 	struct scst_device *dev = container_of(work, struct scst_device, free_work);
 	const struct scst_handler *handler = dev->handler;
 
+	WARN_ON_ONCE(!list_empty(&dev->turns));
 	/* The job that dropped the last reference may still be returning. */
 	scst_threads_stop(&dev->threads);
 	scst_pr_free(dev);
@@ -1084,6 +1085,7 @@ void scst_device_setup(struct scst_device *dev, const struct scst_handler *handl
 	scst_threads_init(&dev->threads, dev->name, SCST_DEVICE_THREADS);
 	scst_threads_near(&dev->threads);
 	scst_line_init(&dev->writes);
+	scst_turn_setup(dev);
 	scst_pr_setup(dev);
 	atomic_inc(&scst_objects[SCST_OBJ_DEVICES]);
 }

@@ -28,7 +28,13 @@ static const u32 scst_gate_sense[SCST_GATE_NR] = {
 	[SCST_UA_RESERVATIONS_PREEMPTED] = SCST_SENSE(UNIT_ATTENTION, 0x2a, 0x03),
 	[SCST_UA_RESERVATIONS_RELEASED]	= SCST_SENSE(UNIT_ATTENTION, 0x2a, 0x04),
 	[SCST_UA_REGISTRATIONS_PREEMPTED] = SCST_SENSE(UNIT_ATTENTION, 0x2a, 0x05),
+	[SCST_UA_ALUA_CHANGED]		= SCST_SENSE(UNIT_ATTENTION, 0x2a, 0x06),
+	[SCST_UA_ALUA_FAILED]		= SCST_SENSE(UNIT_ATTENTION, 0x2a, 0x07),
 	[SCST_GATE_REVOKED]		= SCST_SENSE_LUN_NOT_SUPPORTED,
+	[SCST_GATE_STANDBY]		= SCST_SENSE(NOT_READY, 0x04, 0x0b),
+	[SCST_GATE_UNAVAILABLE]		= SCST_SENSE_UNAVAILABLE,
+	[SCST_GATE_OFFLINE]		= SCST_SENSE(NOT_READY, 0x04, 0x12),
+	[SCST_GATE_TRANSITIONING]	= SCST_SENSE(NOT_READY, 0x04, 0x0a),
 	[SCST_GATE_READ_ONLY]		= SCST_SENSE_WRITE_PROTECTED,
 	[SCST_GATE_WRITE_PROTECT]	= SCST_SENSE_WRITE_PROTECTED,
 	[SCST_GATE_WRITE_LOST]		= SCST_SENSE_WRITE_ERROR,
@@ -126,7 +132,15 @@ bool scst_gate_take(const struct scst_cmd *cmd, struct scst_stop *stop)
 		*stop = scst_gate_reserved(answer, gate);
 		return true;
 	}
-	return scst_gate_sense_of(cmd, GENMASK_ULL(SCST_GATE_NR - 1, SCST_GATE_READ_ONLY), stop);
+	return scst_gate_sense_of(cmd, GENMASK_ULL(SCST_GATE_NR - 1, SCST_GATE_STANDBY), stop);
+}
+
+/* Why the unit can't be reached by this port now, or 0.  Any context. */
+u32 scst_gate_port(struct scst_nexus *nexus)
+{
+	unsigned int bit;
+
+	return scst_gate_take_from(nexus, SCST_STOPS_ALUA, &bit);
 }
 
 /* The most important pending unit attention, or 0.  Any context. */

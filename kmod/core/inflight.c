@@ -147,6 +147,8 @@ static const char *scst_cmd_place(const struct scst_cmd *cmd)
 		return "data";
 	if (flags & BIT(SCST_CMD_AT_DRIVER))
 		return "response";
+	if (flags & BIT(SCST_CMD_WAITING))
+		return "turn";
 	if (data_race(READ_ONCE(cmd->now)) == SCST_NOW_QUEUED)
 		return "thread";
 	return data_race(READ_ONCE(cmd->pinned) && READ_ONCE(cmd->action)) ? "handler" : "core";

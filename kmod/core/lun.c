@@ -80,7 +80,7 @@ u64 scst_session_lun_cookie(struct scst_session *sess, u32 lun)
 EXPORT_SYMBOL_GPL(scst_session_lun_cookie);
 
 /**
- * scst_session_lun_ready() - is there an active device behind a LUN?
+ * scst_session_lun_ready() - is there an active device behind a LUN, and can it be reached by this port?
  * @sess: the session
  * @lun: logical unit number
  *
@@ -93,7 +93,7 @@ bool scst_session_lun_ready(struct scst_session *sess, u32 lun)
 
 	rcu_read_lock();
 	nexus = scst_view_nexus(rcu_dereference(sess->view), lun);
-	ready = nexus && READ_ONCE(nexus->dev->state) == SCST_DEVICE_ACTIVE;
+	ready = nexus && READ_ONCE(nexus->dev->state) == SCST_DEVICE_ACTIVE && !scst_alua_not_connected(nexus);
 	rcu_read_unlock();
 	return ready;
 }
@@ -163,7 +163,7 @@ static void scst_nexus_writes_over(struct scst_wait *wait)
 
 	/* Of a session that is leaving everything counts, to the end. */
 	if (!READ_ONCE(nexus->sess->leaving))
-		scst_unsettled_del(nexus);
+		scst_unsettled_writes_over(nexus);
 }
 
 /**
@@ -218,6 +218,7 @@ static struct scst_nexus *scst_nexus_alloc(struct scst_session *sess, struct scs
 	nexus->gates |= dev->gates;
 	/* Who was registered before he logged in again still is. */
 	scst_access_update(nexus);
+	scst_alua_update(nexus);
 	list_add_tail_rcu(&nexus->dev_entry, &dev->nexuses);
 	dev->nr_nexuses++;
 	scst_nexus_begin_writing(nexus, NULL);

@@ -36,6 +36,7 @@ static const struct scst_part {
 	{ scst_device_module_init, scst_device_module_exit },
 	{ scst_data_init, scst_data_exit },
 	{ scst_tmf_init, scst_tmf_exit },
+	{ scst_copy_module_init, scst_copy_module_exit },
 	{ scst_sysfs_init, scst_sysfs_exit },
 	{ scst_debugfs_init, scst_debugfs_exit },
 	{ scst_configfs_init, scst_configfs_exit },

@@ -128,6 +128,22 @@ void scst_sbc_read(struct scst_cmd *cmd)
 		scst_cmd_to_handler(cmd, SCST_ACTION_READ);
 }
 
+/* False: it goes on when somebody else does not need the range for himself any more, or has been answered. */
+static bool scst_sbc_may_write(struct scst_cmd *cmd)
+{
+	return likely(!READ_ONCE(cmd->dev->alone)) || scst_turn_pass(cmd);
+}
+
+static noinline void scst_sbc_write_apart(struct scst_cmd *cmd)
+{
+	if (!scst_sbc_may_write(cmd))
+		return;
+	if (cmd->fua || READ_ONCE(cmd->dev->wce_off) || cmd->dev->write_through)
+		scst_write_stable(cmd);
+	else
+		scst_cmd_to_handler(cmd, SCST_ACTION_WRITE);
+}
+
 /**
  * scst_sbc_write() - WRITE(6), (10), (12) and (16)
  * @cmd: the command
@@ -142,8 +158,8 @@ void scst_sbc_write(struct scst_cmd *cmd)
 	}
 	if (unlikely(!cmd->nexus->wrote))
 		WRITE_ONCE(cmd->nexus->wrote, true);
-	if (unlikely(cmd->fua || READ_ONCE(cmd->dev->wce_off) || cmd->dev->write_through))
-		scst_write_stable(cmd);
+	if (unlikely(cmd->fua || READ_ONCE(cmd->dev->write_apart)))
+		scst_sbc_write_apart(cmd);
 	else
 		scst_cmd_to_handler(cmd, SCST_ACTION_WRITE);
 }
@@ -271,7 +287,78 @@ void scst_sbc_write_verify(struct scst_cmd *cmd)
 		return;
 	}
 	WRITE_ONCE(cmd->nexus->wrote, true);
-	scst_write_verify(cmd);
+	if (scst_sbc_may_write(cmd))
+		scst_write_verify(cmd);
+}
+
+/* --- COMPARE AND WRITE, ORWRITE ---------------------------------------------------------------- */
+
+/* False: refused. */
+static bool scst_caw_refuse(struct scst_cmd *cmd)
+{
+	scst_cmd_invalid_cdb(cmd, 13, 7);
+	return false;
+}
+
+/*
+ * COMPARE AND WRITE: the data is the blocks that are expected and as many that are written.  Who offers another number may have meant
+ * something else, as does who offers data for no blocks: the field has one byte, in which 256 is 0.
+ */
+bool scst_sbc_prepare_caw(struct scst_cmd *cmd)
+{
+	if (!scst_op_offered(cmd->op, cmd->dev)) {
+		scst_cmd_refuse_opcode(cmd);
+		return false;
+	}
+	cmd->lba = get_unaligned_be64(cmd->cdb + 2);
+	cmd->nblocks = cmd->cdb[13];
+	cmd->pos = cmd->lba << cmd->dev->geo.block_shift;
+	cmd->xfer_len = 2 * cmd->nblocks << cmd->dev->geo.block_shift;
+	if (cmd->nblocks > scst_caw_max(cmd->dev, cmd->sess->max_xfer) || (!cmd->nblocks && scst_cmd_room(cmd)))
+		return scst_caw_refuse(cmd);
+	if (!scst_sbc_in_range(cmd, READ_ONCE(cmd->dev->geo.nblocks)))
+		return scst_sbc_out_of_range(cmd);
+	if (cmd->xfer_len != scst_cmd_room(cmd))
+		return scst_sbc_short(cmd);
+	cmd->len = cmd->xfer_len;
+	return scst_sbc_flags(cmd);
+}
+
+/**
+ * scst_sbc_caw() - COMPARE AND WRITE
+ * @cmd: the command
+ */
+void scst_sbc_caw(struct scst_cmd *cmd)
+{
+	if (!cmd->len) {
+		scst_cmd_good(cmd);
+		return;
+	}
+	WRITE_ONCE(cmd->nexus->wrote, true);
+	scst_atomic_caw(cmd);
+}
+
+/* ORWRITE(16) */
+bool scst_sbc_prepare_or(struct scst_cmd *cmd)
+{
+	if (scst_op_offered(cmd->op, cmd->dev))
+		return scst_sbc_prepare_write(cmd);
+	scst_cmd_refuse_opcode(cmd);
+	return false;
+}
+
+/**
+ * scst_sbc_or() - ORWRITE(16)
+ * @cmd: the command
+ */
+void scst_sbc_or(struct scst_cmd *cmd)
+{
+	if (!cmd->len) {
+		scst_cmd_good(cmd);
+		return;
+	}
+	WRITE_ONCE(cmd->nexus->wrote, true);
+	scst_atomic_or(cmd);
 }
 
 /* --- SYNCHRONIZE CACHE --------------------------------------------------------------------- */

@@ -9,7 +9,9 @@
 #define SENSE_FIXED_LEN		18
 #define SENSE_DESC_LEN		8
 #define SENSE_DESC_INFORMATION	0x00
+#define SENSE_DESC_COMMAND	0x01
 #define SENSE_DESC_KEY_SPECIFIC	0x02
+#define SENSE_DESC_FORWARDED	0x0c
 
 #define SENSE_VALID		0x80	/* INFORMATION is valid */
 #define SENSE_SKSV		0x80	/* sense key specific bytes are valid */
@@ -137,6 +139,61 @@ void scst_cmd_conflict(struct scst_cmd *cmd)
 	cmd->sense_len = 0;
 }
 
+/* What another unit's command has ended in, at the end of sense data; where that begins (SPC-3 6.3.3). */
+static u8 scst_sense_forward(u8 *buf, u8 status, const u8 *told, unsigned int len)
+{
+	len = min_t(unsigned int, len, SCST_SENSE_SIZE - SENSE_FIXED_LEN - 1);
+	buf[SENSE_FIXED_LEN] = status;
+	memcpy(buf + SENSE_FIXED_LEN + 1, told, len);
+	buf[7] += len + 1;
+	return SENSE_FIXED_LEN;
+}
+
+/* The same as a descriptor (SPC-4 4.5.2.7). */
+static void scst_sense_forward_desc(u8 *buf, u8 source, u8 status, const u8 *told, unsigned int len)
+{
+	u8 *desc;
+
+	len = min_t(unsigned int, len, SCST_SENSE_SIZE - SENSE_DESC_LEN - buf[7] - 4);
+	desc = scst_sense_append(buf, SENSE_DESC_FORWARDED, len + 2);
+	desc[2] = source;
+	desc[3] = status;
+	memcpy(desc + 4, told, len);
+}
+
+/**
+ * scst_cmd_sense_segment() - a copy has ended within one of its segments
+ * @cmd: the command
+ * @sense: SCST_SENSE(), of COPY ABORTED
+ * @segment: its number
+ * @of_source: what follows is the source's, else the destination's
+ * @status: that a unit's command has ended in, 0: it was none's
+ * @told: its sense data
+ * @told_len: bytes of it
+ *
+ * COMMAND-SPECIFIC INFORMATION has the number of the segment, and in the fixed format before it where what the source or the destination
+ * has said is.
+ */
+void scst_cmd_sense_segment(struct scst_cmd *cmd, u32 sense, u16 segment, bool of_source, u8 status, const u8 *told,
+			    unsigned int told_len)
+{
+	u8 *buf = cmd->sense, *desc;
+
+	scst_cmd_sense(cmd, sense);
+	if (!scst_sense_is_descriptor(buf)) {
+		if (status)
+			buf[of_source ? 8 : 9] = scst_sense_forward(buf, status, told, told_len);
+		put_unaligned_be16(segment, buf + 10);
+		cmd->sense_len = 8 + buf[7];
+		return;
+	}
+	desc = scst_sense_append(buf, SENSE_DESC_COMMAND, 0x0a);
+	put_unaligned_be64(segment, desc + 4);
+	if (status)
+		scst_sense_forward_desc(buf, of_source ? 1 : 2, status, told, told_len);
+	cmd->sense_len = SENSE_DESC_LEN + buf[7];
+}
+
 /* ... to sense data that is there already. */
 void scst_cmd_sense_info_add(struct scst_cmd *cmd, u64 information)
 {
@@ -167,7 +224,7 @@ void scst_cmd_refuse_opcode(struct scst_cmd *cmd)
 {
 	const struct scst_opcode *row = cmd->dev->ops->row[cmd->cdb[0]];
 
-	if (row && row->sa && cmd->cdb_len >= row->cdb_len)
+	if (row && row->sa && cmd->cdb_len >= row->cdb_len && scst_op_offered(row, cmd->dev))
 		scst_cmd_invalid_cdb(cmd, row->cdb_len > 16 ? 8 : 1, row->cdb_len > 16 ? 7 : 4);
 	else
 		scst_cmd_sense(cmd, SCST_SENSE_INVALID_OPCODE);

@@ -48,6 +48,7 @@ static void scst_session_free(struct scst_session *sess)
 
 	xa_erase(&scst_sessions, sess->id);
 	percpu_ref_exit(&sess->ref);
+	scst_copy_forget(sess);
 	scst_track_free(sess);
 	free_percpu(sess->pcpu);
 	kfree(sess);
@@ -135,6 +136,7 @@ static struct scst_session *scst_session_alloc(struct scst_target *tgt, const ch
 	scst_target_get(tgt);
 	sess->max_xfer = scst_target_max_xfer(tgt);
 	sess->track_all = tgt->driver->receive_data || tgt->driver->abort;
+	scst_copy_setup_session(sess);
 	scst_name_canonical(sess->initiator, initiator);
 	INIT_WORK(&sess->close_work, scst_session_close_work);
 	INIT_WORK(&sess->gone_work, scst_session_gone_work);

@@ -29,18 +29,30 @@ void scst_unsettled_add(struct scst_nexus *nexus, u64 generation)
 	spin_unlock_irq(&scst_unsettled_lock);
 }
 
-/* Any context. */
-void scst_unsettled_del(struct scst_nexus *nexus)
+static void scst_unsettled_end(struct scst_nexus *nexus, bool writes_only)
 {
 	unsigned long irq;
 	bool was;
 
 	spin_lock_irqsave(&scst_unsettled_lock, irq);
-	was = !list_empty(&nexus->unsettled);
-	list_del_init(&nexus->unsettled);
+	was = !list_empty(&nexus->unsettled) && !(writes_only && test_bit(SCST_GATE_REVOKED, &nexus->gates));
+	if (was)
+		list_del_init(&nexus->unsettled);
 	spin_unlock_irqrestore(&scst_unsettled_lock, irq);
 	if (was)
 		queue_work(scst_retire_wq, &scst_settled_work);
+}
+
+/* Nothing of it is left.  Any context. */
+void scst_unsettled_del(struct scst_nexus *nexus)
+{
+	scst_unsettled_end(nexus, false);
+}
+
+/* Its writes are over.  Of one that was revoked meanwhile, which is said before it is put on the list, all has to end.  Any context. */
+void scst_unsettled_writes_over(struct scst_nexus *nexus)
+{
+	scst_unsettled_end(nexus, true);
 }
 
 /**

@@ -38,6 +38,9 @@ static u32 scst_spc_pending_sense(struct scst_cmd *cmd)
 	sense = scst_ua_take(cmd->nexus);
 	if (sense)
 		return sense;
+	sense = scst_gate_port(cmd->nexus);
+	if (sense)
+		return sense;
 	if (test_bit(SCST_GATE_PARKED, &cmd->nexus->gates))
 		return SCST_SENSE_UNAVAILABLE;
 	if (scst_medium_ejected(dev))
@@ -68,16 +71,29 @@ void scst_spc_request_sense(struct scst_cmd *cmd)
 }
 
 /*
- * Peripheral qualifier and device type (SPC-4 6.6.2); @dev is NULL for an absent logical unit.  A parked unit
+ * Peripheral qualifier and device type (SPC-4 6.6.2); @nexus is NULL for an absent logical unit.  A parked unit
  * says that its device is not connected, so that an initiator which finds it does not wait for a disk that may
- * be late by days (Linux spins up for 100 s under the device's lock).
+ * be late by days (Linux spins up for 100 s under the device's lock).  So does one that is unavailable by this port (SPC-4 5.15.2.4.5).
  */
-u8 scst_spc_peripheral(const struct scst_device *dev)
+u8 scst_spc_peripheral(const struct scst_nexus *nexus)
 {
-	if (!dev)
+	const struct scst_device *dev;
+
+	if (!nexus)
 		return INQUIRY_NO_LUN;
-	return READ_ONCE(dev->state) == SCST_DEVICE_ACTIVE ? dev->handler->device_type :
-							      INQUIRY_NOT_CONNECTED | dev->handler->device_type;
+	dev = nexus->dev;
+	return READ_ONCE(dev->state) == SCST_DEVICE_ACTIVE && !scst_alua_not_connected(nexus) ?
+	       dev->handler->device_type : INQUIRY_NOT_CONNECTED | dev->handler->device_type;
+}
+
+/* TPGS: states change by themselves, and at the wish of initiators. */
+static u8 scst_inquiry_tpgs(const struct scst_nexus *nexus)
+{
+	bool by_command;
+
+	if (!scst_alua_group_id(nexus, &by_command))
+		return 0;
+	return by_command ? 0x30 : 0x10;
 }
 
 static void scst_spc_pad(u8 *field, const char *text, unsigned int size)
@@ -86,15 +102,18 @@ static void scst_spc_pad(u8 *field, const char *text, unsigned int size)
 	memcpy(field, text, strnlen(text, size));
 }
 
-/* Standard INQUIRY data (SPC-4 6.6.2); pure.  @dev is NULL for an absent logical unit. */
-static void scst_inquiry_standard(const struct scst_device *dev, u8 *buf)
+/* Standard INQUIRY data (SPC-4 6.6.2).  @nexus is NULL for an absent logical unit. */
+static void scst_inquiry_standard(const struct scst_nexus *nexus, u8 *buf)
 {
+	const struct scst_device *dev = nexus ? nexus->dev : NULL;
+
 	memset(buf, 0, INQUIRY_LEN);
-	buf[0] = scst_spc_peripheral(dev);
+	buf[0] = scst_spc_peripheral(nexus);
 	buf[1] = dev && dev->removable ? 0x80 : 0;	/* RMB */
 	buf[2] = VERSION_SPC4;
 	buf[3] = 0x10 | 0x02;		/* HISUP, response data format */
 	buf[4] = INQUIRY_LEN - 5;
+	buf[5] = nexus ? scst_inquiry_tpgs(nexus) | 0x08 : 0;	/* TPGS, 3PC */
 	buf[7] = 0x02;			/* CMDQUE */
 	scst_spc_pad(buf + 8, dev ? dev->id.vendor : "", 8);
 	scst_spc_pad(buf + 16, dev ? dev->id.product : "", 16);
@@ -110,7 +129,7 @@ static noinline void scst_inquiry_vpd(struct scst_cmd *cmd)
 	u8 buf[VPD_SIZE];
 	unsigned int len;
 
-	len = scst_vpd_page(cmd->dev, cmd->sess->tgt, cmd->cdb[2], buf, sizeof(buf));
+	len = scst_vpd_page(cmd->nexus, cmd->sess->tgt, cmd->cdb[2], buf, sizeof(buf));
 	if (!len) {
 		scst_cmd_invalid_cdb(cmd, 2, 7);
 		scst_cmd_respond(cmd);
@@ -136,7 +155,7 @@ void scst_spc_inquiry(struct scst_cmd *cmd)
 		scst_cmd_respond(cmd);
 		return;
 	}
-	scst_inquiry_standard(cmd->dev, buf);
+	scst_inquiry_standard(cmd->nexus, buf);
 	scst_cmd_reply(cmd, buf, sizeof(buf));
 }
 

@@ -9,14 +9,14 @@
 
 /* --- SYNCHRONIZE CACHE, stable WRITE, READ with FUA ------------------------------------------------- */
 
-static void scst_steps_begin(struct scst_cmd *cmd, void (*step)(struct scst_cmd *cmd, int error))
+void scst_steps_begin(struct scst_cmd *cmd, void (*step)(struct scst_cmd *cmd, int error))
 {
 	cmd->step = step;
 	set_bit(SCST_CMD_STEPS, &cmd->flags);
 }
 
 /* The next scst_cmd_done() is the last. */
-static void scst_steps_end(struct scst_cmd *cmd)
+void scst_steps_end(struct scst_cmd *cmd)
 {
 	clear_bit(SCST_CMD_STEPS, &cmd->flags);
 }
@@ -25,7 +25,7 @@ static void scst_steps_end(struct scst_cmd *cmd)
  * An error of writing back is told to the first who asks the file system; here everybody who may have written what is lost hears of
  * it once.
  */
-static int scst_lost(struct scst_cmd *cmd)
+int scst_lost(struct scst_cmd *cmd)
 {
 	const struct scst_handler *handler = cmd->dev->handler;
 	struct scst_nexus *nexus = cmd->nexus;
@@ -54,7 +54,8 @@ static void scst_stable_end(struct scst_cmd *cmd, int lost, int error)
 	}
 }
 
-static void scst_stable_step(struct scst_cmd *cmd, int error)
+/* The end of what had to be stable.  Any context. */
+void scst_stable_step(struct scst_cmd *cmd, int error)
 {
 	scst_stable_end(cmd, scst_cmd_aborted(cmd) ? 0 : scst_lost(cmd), error);
 }
@@ -142,6 +143,9 @@ void scst_read_fua(struct scst_cmd *cmd)
  * @error: of the piece
  * @first_error: the command's own, if it is a read that has failed
  * @by_block: look for the block that can't be read
+ * @bytchk: enum scst_bytchk
+ * @then: what follows instead of a response, or NULL
+ * @arg: cmd->step_data of who wants that
  */
 struct scst_walk {
 	struct scst_data data;
@@ -156,6 +160,9 @@ struct scst_walk {
 	int error;
 	int first_error;
 	bool by_block;
+	u8 bytchk;
+	void (*then)(struct scst_cmd *cmd);
+	void *arg;
 };
 
 static void scst_walk_step(struct scst_cmd *cmd, int error);
@@ -173,11 +180,13 @@ static void scst_walk_free(struct scst_walk *walk)
 static void scst_walk_end(struct scst_cmd *cmd)
 {
 	struct scst_walk *walk = cmd->step_data;
+	void (*then)(struct scst_cmd *cmd) = walk->then ?: scst_cmd_respond;
 
 	cmd->data = walk->data;
+	cmd->step_data = walk->arg;
 	scst_steps_end(cmd);
 	scst_walk_free(walk);
-	scst_cmd_respond(cmd);
+	then(cmd);
 }
 
 static void scst_walk_read(struct scst_cmd *cmd)
@@ -244,7 +253,7 @@ static void scst_walk_over(struct scst_cmd *cmd)
 }
 
 /* Offset of the first difference, or @len. */
-static unsigned int scst_compare(const u8 *a, const u8 *b, unsigned int len)
+static unsigned int scst_bytes_alike(const u8 *a, const u8 *b, unsigned int len)
 {
 	unsigned int i = 0;
 
@@ -267,7 +276,7 @@ static unsigned int scst_walk_compare_all(struct scst_walk *walk)
 		goto out;
 	while (at < walk->piece && sg_miter_next(&miter)) {
 		n = min_t(unsigned int, miter.length, walk->piece - at);
-		same = scst_compare(read + at, miter.addr, n);
+		same = scst_bytes_alike(read + at, miter.addr, n);
 		at += same;
 		if (same < n)
 			break;
@@ -289,12 +298,12 @@ static bool scst_walk_use(struct scst_cmd *cmd)
 
 	if (walk->first_error)
 		sg_pcopy_from_buffer(walk->data.sgl, walk->data.nents, page_address(walk->chunk), walk->piece, walk->done);
-	if (walk->first_error || scst_verify_bytchk(cmd) == BYTCHK_NONE)
+	if (walk->bytchk == BYTCHK_NONE)
 		return true;
-	if (scst_verify_bytchk(cmd) == BYTCHK_ALL)
+	if (walk->bytchk == BYTCHK_ALL)
 		same = scst_walk_compare_all(walk);
 	else
-		same = scst_compare(page_address(walk->chunk), page_address(walk->expect), walk->piece);
+		same = scst_bytes_alike(page_address(walk->chunk), page_address(walk->expect), walk->piece);
 	if (same == walk->piece)
 		return true;
 	scst_cmd_sense_info(cmd, SCST_SENSE_MISCOMPARE, walk->done + same);
@@ -349,7 +358,7 @@ static bool scst_walk_fill_expect(struct scst_cmd *cmd, struct scst_walk *walk)
 	return true;
 }
 
-static struct scst_walk *scst_walk_alloc(struct scst_cmd *cmd)
+static struct scst_walk *scst_walk_alloc(struct scst_cmd *cmd, u8 bytchk)
 {
 	struct scst_walk *walk = kzalloc(sizeof(*walk), GFP_NOIO);
 
@@ -358,30 +367,70 @@ static struct scst_walk *scst_walk_alloc(struct scst_cmd *cmd)
 	walk->data = cmd->data;
 	walk->pos = cmd->pos;
 	walk->first_error = cmd->walk_error;
+	walk->bytchk = bytchk;
+	walk->arg = cmd->step_data;
 	walk->chunk = scst_chunk_get(&walk->chunk_size);
-	if (walk->chunk && (walk->first_error || scst_verify_bytchk(cmd) != BYTCHK_ONE ||
-			    scst_walk_fill_expect(cmd, walk)))
+	if (walk->chunk && (bytchk != BYTCHK_ONE || scst_walk_fill_expect(cmd, walk)))
 		return walk;
 	scst_walk_free(walk);
 	return NULL;
+}
+
+static void scst_walk_begin(struct scst_cmd *cmd, struct scst_walk *walk, u64 total)
+{
+	walk->total = total;
+	cmd->step_data = walk;
+	scst_steps_begin(cmd, scst_walk_step);
+	scst_walk_read(cmd);
 }
 
 static void scst_walk_begin_job(struct scst_job *job)
 {
 	struct scst_cmd *cmd = scst_cmd_of_job(job);
 	unsigned int noio = memalloc_noio_save();
-	struct scst_walk *walk = scst_walk_alloc(cmd);
+	struct scst_walk *walk = scst_walk_alloc(cmd, cmd->walk_error ? BYTCHK_NONE : scst_verify_bytchk(cmd));
 
 	if (!walk) {
 		scst_cmd_errno(cmd, cmd->walk_error ?: -ENOMEM);
 		scst_cmd_respond(cmd);
 	} else {
-		walk->total = walk->first_error ? cmd->len : (u64)cmd->nblocks << cmd->dev->geo.block_shift;
-		cmd->step_data = walk;
-		scst_steps_begin(cmd, scst_walk_step);
-		scst_walk_read(cmd);
+		scst_walk_begin(cmd, walk, cmd->walk_error ? cmd->len : (u64)cmd->nblocks << cmd->dev->geo.block_shift);
 	}
 	memalloc_noio_restore(noio);
+}
+
+static void scst_walk_then(struct scst_cmd *cmd, u32 len, u8 bytchk, void (*then)(struct scst_cmd *cmd))
+{
+	struct scst_walk *walk;
+
+	cmd->walk_error = 0;
+	walk = scst_walk_alloc(cmd, bytchk);
+	if (!walk) {
+		scst_cmd_errno(cmd, -ENOMEM);
+		then(cmd);
+		return;
+	}
+	walk->then = then;
+	scst_walk_begin(cmd, walk, len);
+}
+
+/**
+ * scst_compare() - compare the medium with a command's data
+ * @cmd: the command, pinned; pos is set
+ * @len: bytes, of the medium at pos and from the beginning of the data
+ * @then: goes on: GOOD if they are equal, else status and sense data are set; or it was aborted.  Process context
+ *
+ * On the device's threads, with memory allocation limited to GFP_NOIO.
+ */
+void scst_compare(struct scst_cmd *cmd, u32 len, void (*then)(struct scst_cmd *cmd))
+{
+	scst_walk_then(cmd, len, BYTCHK_ALL, then);
+}
+
+/* ... only read it, as scst_compare() does. */
+void scst_read_through(struct scst_cmd *cmd, u32 len, void (*then)(struct scst_cmd *cmd))
+{
+	scst_walk_then(cmd, len, BYTCHK_NONE, then);
 }
 
 /* VERIFY: pinned, all data-out is there.  Any context. */

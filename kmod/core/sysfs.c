@@ -66,7 +66,7 @@ void scst_sysfs_remove(struct device **classdev)
 void scst_sysfs_event(struct device *classdev, const char *event, const char *state)
 {
 	static atomic64_t sequence;
-	char event_var[40], state_var[40], seq_var[40];
+	char event_var[40], state_var[SCST_DEVICE_NAME_LEN + 16], seq_var[40];
 	char *env[] = { event_var, state_var, seq_var, NULL };
 
 	if (!classdev)
@@ -377,6 +377,12 @@ static const struct device_type scst_core_type = {
 void scst_sysfs_notify_settled(void)
 {
 	sysfs_notify(&scst_core_dev->kobj, NULL, "settled");
+}
+
+/* Something has changed that is no object's alone.  Any process context. */
+void scst_sysfs_core_event(const char *event, const char *state)
+{
+	scst_sysfs_event(scst_core_dev, event, state);
 }
 
 int scst_sysfs_init(void)

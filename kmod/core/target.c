@@ -362,7 +362,8 @@ static int scst_target_lock_disabled(struct scst_target *tgt)
  * @tgt: the target
  * @id: 1 to 65535
  *
- * Process context, never waits.  Return: 0, -EBUSY while enabled or closing, -EEXIST if another target has it, -ENOMEM.
+ * Process context, never waits.  Return: 0, -EBUSY while enabled or closing, -EEXIST if another target has it, or a port of another
+ * host in one of its device groups, -ENOMEM.
  */
 int scst_target_set_rel_id(struct scst_target *tgt, u16 id)
 {
@@ -373,9 +374,10 @@ int scst_target_set_rel_id(struct scst_target *tgt, u16 id)
 	if (id != tgt->rel_tgt_id) {
 		ret = ida_alloc_range(&scst_target_ids, id, id, GFP_KERNEL);
 		if (ret == id) {
-			ida_free(&scst_target_ids, tgt->rel_tgt_id);
-			WRITE_ONCE(tgt->rel_tgt_id, id);
-			ret = 0;
+			u16 old = tgt->rel_tgt_id;
+
+			ret = scst_alua_renumber(tgt, id);
+			ida_free(&scst_target_ids, ret ? id : old);
 		} else if (ret == -ENOSPC) {
 			ret = -EEXIST;
 		}

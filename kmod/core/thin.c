@@ -13,6 +13,7 @@
 
 /**
  * struct scst_sweep - ranges of the medium that are done piece by piece
+ * @writer: takes a turn for each piece
  * @data: the command's own data
  * @pos: first byte that is not done of the range at hand
  * @left: bytes of it
@@ -27,6 +28,7 @@
  * @sg: the chunk, again and again
  */
 struct scst_sweep {
+	struct scst_writer writer;
 	struct scst_data data;
 	u64 pos;
 	u64 left;
@@ -70,7 +72,7 @@ static void scst_sweep_end(struct scst_cmd *cmd)
 
 	cmd->data = sweep->data;
 	cmd->len = cmd->xfer_len;
-	clear_bit(SCST_CMD_STEPS, &cmd->flags);
+	scst_steps_end(cmd);
 	scst_sweep_free(sweep);
 }
 
@@ -136,18 +138,45 @@ static void scst_sweep_write(struct scst_cmd *cmd, struct scst_sweep *sweep)
 	cmd->len = sweep->piece;
 }
 
+static void scst_sweep_execute(struct scst_cmd *cmd)
+{
+	struct scst_sweep *sweep = cmd->step_data;
+
+	cmd->pos = sweep->pos;
+	cmd->range_len = sweep->piece;
+	cmd->action = sweep->action;
+	cmd->dev->handler->execute(cmd);
+}
+
+/* It had to wait for its turn. */
+static void scst_sweep_turn_job(struct scst_job *job)
+{
+	struct scst_cmd *cmd = scst_cmd_of_job(job);
+	struct scst_sweep *sweep = cmd->step_data;
+	unsigned int noio = memalloc_noio_save();
+
+	if (scst_cmd_aborted(cmd)) {
+		scst_turn_end(&sweep->writer);
+		scst_sweep_respond(cmd);
+	} else {
+		scst_sweep_execute(cmd);
+	}
+	memalloc_noio_restore(noio);
+}
+
 static void scst_sweep_piece(struct scst_cmd *cmd)
 {
 	struct scst_sweep *sweep = cmd->step_data;
+	u8 shift = cmd->dev->geo.block_shift;
 
 	if (sweep->action == SCST_ACTION_WRITE)
 		scst_sweep_write(cmd, sweep);
 	else
 		sweep->piece = scst_sweep_length(&cmd->dev->geo, sweep);
-	cmd->pos = sweep->pos;
-	cmd->range_len = sweep->piece;
-	cmd->action = sweep->action;
-	cmd->dev->handler->execute(cmd);
+	sweep->writer.turn.lba = sweep->pos >> shift;
+	sweep->writer.turn.nblocks = sweep->piece >> shift;
+	if (scst_turn_take(&sweep->writer))
+		scst_sweep_execute(cmd);
 }
 
 /*
@@ -216,6 +245,7 @@ static void scst_sweep_step(struct scst_cmd *cmd, int error)
 {
 	struct scst_sweep *sweep = cmd->step_data;
 
+	scst_turn_end(&sweep->writer);
 	sweep->error = error;
 	scst_cmd_to_thread(cmd, scst_sweep_job);
 }
@@ -234,9 +264,11 @@ static void scst_sweep_begin(struct scst_job *job, bool (*take)(struct scst_cmd 
 		scst_sweep_free(sweep);
 		scst_cmd_respond(cmd);
 	} else {
+		sweep->writer.dev = cmd->dev;
+		sweep->writer.cmd = cmd;
+		sweep->writer.fn = scst_sweep_turn_job;
 		cmd->step_data = sweep;
-		cmd->step = scst_sweep_step;
-		set_bit(SCST_CMD_STEPS, &cmd->flags);
+		scst_steps_begin(cmd, scst_sweep_step);
 		scst_sweep_go(cmd);
 	}
 	memalloc_noio_restore(noio);

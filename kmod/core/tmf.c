@@ -104,8 +104,10 @@ static void scst_cmd_abort(struct scst_cmd *cmd, const struct scst_session *by)
 	set_bit(SCST_CMD_ABORTED, &cmd->flags);
 	if (test_bit(SCST_CMD_FENCING, &cmd->flags))
 		scst_fence_give_up(cmd->step_data);
-	/* Pairs with scst_cmd_to_driver(): one of the two sees what the other has set. */
+	/* Pairs with scst_cmd_to_driver() and scst_turn_wait(): one of the two sees what the other has set. */
 	smp_mb__after_atomic();
+	if (test_bit(SCST_CMD_WAITING, &cmd->flags))
+		scst_turn_aborted(cmd);
 	if (test_bit(SCST_CMD_AT_DRIVER, &cmd->flags)) {
 		set_bit(SCST_CMD_RECALLED, &cmd->flags);
 		if (llist_add(&cmd->recall, &scst_recalls))
@@ -238,8 +240,14 @@ static void scst_waiters_answer(struct scst_cmd *cmd)
 	}
 }
 
+static void scst_awaited_ended(struct scst_cmd *cmd)
+{
+	scst_waiters_answer(cmd);
+	scst_wait_ended(cmd);
+}
+
 /**
- * scst_tmf_ended() - an awaited command is over
+ * scst_tmf_ended() - a command is over, and somebody wants to know
  * @cmd: still in the table
  *
  * Any context.  Return: false if it is being recalled: scst_recall_work_fn() goes on.
@@ -253,12 +261,14 @@ bool scst_tmf_ended(struct scst_cmd *cmd)
 	over = !test_bit(SCST_CMD_RECALLED, &cmd->flags);
 	if (over) {
 		scst_untrack(cmd);
-		scst_waiters_answer(cmd);
-		scst_wait_ended(cmd);
+		if (test_bit(SCST_CMD_AWAITED, &cmd->flags))
+			scst_awaited_ended(cmd);
 	} else {
 		set_bit(SCST_CMD_SENT, &cmd->flags);
 	}
 	spin_unlock_irqrestore(&scst_wait_lock, irq);
+	if (over && test_bit(SCST_CMD_MARKED, &cmd->flags))
+		scst_turn_left(cmd);
 	return over;
 }
 
@@ -301,7 +311,7 @@ static void scst_scan_tag(struct scst_cmd *cmd, void *arg)
 	struct scst_tag_scan *scan = arg;
 	struct scst_tmf *tmf = scan->tmf;
 
-	if (scan->found || cmd->tag != tmf->tag)
+	if (scan->found || cmd->tag != tmf->tag || test_bit(SCST_CMD_PART, &cmd->flags))
 		return;
 	scan->found = true;
 	if (tmf->fn == SCST_TMF_QUERY_TASK)
@@ -369,6 +379,8 @@ static void scst_tmf_query_set(struct scst_tmf *tmf)
 /* SAM-5 6.3.3: mode parameters back to their defaults, running again, and everybody is told. */
 static void scst_reset_state(struct scst_device *dev)
 {
+	/* A full barrier: parts of copies are in the table by now, or will find it. */
+	atomic_inc_return(&dev->resets);
 	scst_ua_device(dev, SCST_UA_RESET, NULL);
 	scst_reserve_end(dev, NULL);
 	WRITE_ONCE(dev->wce_off, false);
@@ -455,6 +467,7 @@ static void scst_tmf_nexus_reset(struct scst_tmf *tmf)
 {
 	scst_ua_session(tmf->sess, SCST_UA_NEXUS_LOSS);
 	scst_reserve_end_session(tmf->sess);
+	scst_copy_forget(tmf->sess);
 	scst_tmf_session(tmf);
 }
 

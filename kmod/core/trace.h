@@ -41,6 +41,8 @@
 	{ PERSISTENT_RESERVE_OUT, "PERSISTENT_RESERVE_OUT" },			\
 	{ VARIABLE_LENGTH_CMD,	"VARIABLE_LENGTH" },				\
 	{ ATA_16,		"ATA_PASS_THROUGH(16)" },			\
+	{ 0x83,			"THIRD_PARTY_COPY_OUT" },			\
+	{ 0x84,			"THIRD_PARTY_COPY_IN" },			\
 	{ READ_16,		"READ(16)" },					\
 	{ COMPARE_AND_WRITE,	"COMPARE_AND_WRITE" },				\
 	{ WRITE_16,		"WRITE(16)" },					\
@@ -80,6 +82,8 @@
 	EM(SCST_UA_RESERVATIONS_PREEMPTED, "UA_RESERVATIONS_PREEMPTED")		\
 	EM(SCST_UA_RESERVATIONS_RELEASED, "UA_RESERVATIONS_RELEASED")		\
 	EM(SCST_UA_REGISTRATIONS_PREEMPTED, "UA_REGISTRATIONS_PREEMPTED")	\
+	EM(SCST_UA_ALUA_CHANGED,	"UA_ALUA_CHANGED")			\
+	EM(SCST_UA_ALUA_FAILED,		"UA_ALUA_FAILED")			\
 	EM(SCST_UA_INQUIRY_CHANGED,	"UA_INQUIRY_CHANGED")			\
 	EM(SCST_GATE_REVOKED,		"REVOKED")				\
 	EM(SCST_GATE_PROBE,		"RESERVED_PROBE")			\
@@ -89,6 +93,10 @@
 	EM(SCST_GATE_PR_OUT,		"RESERVED_PR_OUT")			\
 	EM(SCST_GATE_RESERVE,		"RESERVED_RESERVE")			\
 	EM(SCST_GATE_RELEASE,		"RESERVED_RELEASE")			\
+	EM(SCST_GATE_STANDBY,		"STANDBY")				\
+	EM(SCST_GATE_UNAVAILABLE,	"UNAVAILABLE")				\
+	EM(SCST_GATE_OFFLINE,		"OFFLINE")				\
+	EM(SCST_GATE_TRANSITIONING,	"TRANSITIONING")			\
 	EM(SCST_GATE_READ_ONLY,		"READ_ONLY")				\
 	EM(SCST_GATE_WRITE_PROTECT,	"WRITE_PROTECT")			\
 	EM(SCST_GATE_WRITE_LOST,	"WRITE_LOST")				\
@@ -402,6 +410,33 @@ TRACE_EVENT(scst_cmd_execute,
 	TP_printk(SCST_TRACE_CMD_FMT " device=%s action=%s position=%llu bytes=%u fua=%d", SCST_TRACE_CMD_ARGS,
 		__get_str(device), __print_symbolic(__entry->action, SCST_TRACE_ACTIONS), __entry->pos,
 		__entry->len, __entry->fua)
+);
+
+/* A chunk of a copy is written: what was read into memory, or by the handler's own way. */
+TRACE_EVENT(scst_copy_chunk,
+	TP_PROTO(const struct scst_cmd *cmd, u32 source, u64 from, bool by_handler),
+	TP_ARGS(cmd, source, from, by_handler),
+	TP_STRUCT__entry(
+		SCST_TRACE_CMD
+		__field(u32, source)
+		__field(u64, from)
+		__field(u64, pos)
+		__field(u32, len)
+		__field(bool, by_handler)
+		__string(device, cmd->dev->name)
+	),
+	TP_fast_assign(
+		scst_trace_cmd(cmd);
+		__entry->source = source;
+		__entry->from = from;
+		__entry->pos = cmd->pos;
+		__entry->len = cmd->len;
+		__entry->by_handler = by_handler;
+		scst_assign_str(device, cmd->dev->name);
+	),
+	TP_printk(SCST_TRACE_CMD_FMT " device=%s position=%llu source_lun=%u source_position=%llu bytes=%u way=%s",
+		SCST_TRACE_CMD_ARGS, __get_str(device), __entry->pos, __entry->source, __entry->from, __entry->len,
+		__entry->by_handler ? "handler" : "memory")
 );
 
 /* It is over, and the driver gets status, sense data and data-in. */

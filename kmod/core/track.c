@@ -9,12 +9,15 @@
  *
  * Entering is a full barrier: a command that has entered before it looks at the gates of its nexus either finds a gate
  * that was closed, or is found by whoever looks after having closed it.
+ *
+ * Who finds a command whose end he wants to know of leaves a bit in its slot, which it can't leave as if nothing were: a flag of the
+ * command alone could be set between its looking at it and its leaving.
  */
 #include "core.h"
 #include <linux/log2.h>
 #include <linux/mm.h>
 
-#define SLOT_LOOK	1UL
+#define SLOT_BITS	(SCST_SLOT_LOOK | SCST_SLOT_ASKED)
 #define SLOTS_MIN	8	/* per CPU: a cache line */
 #define SLOTS_MAX	SZ_64K
 #define SLOTS_DEFAULT	1024
@@ -24,7 +27,8 @@ int scst_track_alloc(struct scst_session *sess)
 {
 	const struct scst_target_limits *limits = &sess->tgt->limits;
 	u32 cpus = roundup_pow_of_two(nr_cpu_ids);
-	u32 nr = roundup_pow_of_two(clamp_t(u32, limits->cmds ?: SLOTS_DEFAULT, SLOTS_MIN, SLOTS_MAX));
+	u32 cmds = clamp_t(u32, limits->cmds ?: SLOTS_DEFAULT, SLOTS_MIN, SLOTS_MAX);
+	u32 nr = roundup_pow_of_two(cmds + SCST_COPY_SLOTS);
 	int cpu;
 
 	nr = max(nr, cpus * SLOTS_MIN);
@@ -73,18 +77,25 @@ bool scst_cmd_left(const struct scst_cmd *cmd)
 {
 	const struct scst_slot *slot = READ_ONCE(cmd->slot);
 
-	return slot && (READ_ONCE(slot->cmd) & ~SLOT_LOOK) != (unsigned long)cmd;
+	return slot && (READ_ONCE(slot->cmd) & ~SLOT_BITS) != (unsigned long)cmd;
 }
 EXPORT_SYMBOL_GPL(scst_cmd_left);
 
 /* The end of a command that somebody waits for. */
 void scst_untrack(struct scst_cmd *cmd)
 {
-	unsigned long *slot = &cmd->slot->cmd, me = (unsigned long)cmd;
+	unsigned long *slot = &cmd->slot->cmd, me = READ_ONCE(*slot) & ~SCST_SLOT_LOOK;
 
-	WARN_ON_ONCE((READ_ONCE(*slot) & ~SLOT_LOOK) != me);
-	while (cmpxchg(slot, me, 0) != me)
+	WARN_ON_ONCE((me & ~SLOT_BITS) != (unsigned long)cmd);
+	while (cmpxchg(slot, me, 0) != me) {
 		cpu_relax();
+		me = READ_ONCE(*slot) & ~SCST_SLOT_LOOK;
+	}
+}
+
+static bool scst_cmd_asked(const struct scst_cmd *cmd)
+{
+	return test_bit(SCST_CMD_AWAITED, &cmd->flags) || test_bit(SCST_CMD_MARKED, &cmd->flags);
 }
 
 /**
@@ -97,17 +108,19 @@ void scst_untrack(struct scst_cmd *cmd)
  */
 bool scst_slot_look(struct scst_slot *slot, void (*fn)(struct scst_cmd *cmd, void *arg), void *arg)
 {
-	unsigned long cmd;
+	struct scst_cmd *cmd;
+	unsigned long was;
 
 	lockdep_assert_irqs_disabled();
-	while ((cmd = READ_ONCE(slot->cmd) & ~SLOT_LOOK)) {
+	while ((was = READ_ONCE(slot->cmd) & ~SCST_SLOT_LOOK)) {
 		/* It leaves, or another looks at it: for a moment only. */
-		if (cmpxchg(&slot->cmd, cmd, cmd | SLOT_LOOK) != cmd) {
+		if (cmpxchg(&slot->cmd, was, was | SCST_SLOT_LOOK) != was) {
 			cpu_relax();
 			continue;
 		}
-		fn((struct scst_cmd *)cmd, arg);
-		smp_store_release(&slot->cmd, cmd);
+		cmd = (struct scst_cmd *)(was & ~SLOT_BITS);
+		fn(cmd, arg);
+		smp_store_release(&slot->cmd, scst_cmd_asked(cmd) ? was | SCST_SLOT_ASKED : was);
 		return true;
 	}
 	return false;

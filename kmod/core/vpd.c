@@ -2,7 +2,7 @@
 /*
  * Vital product data (SPC-4 7.8, SBC-3 6.5): pages from a device's identity and properties.
  *
- * Pure: each builder writes the body of its page, behind the four bytes of header.
+ * Each builder writes the body of its page, behind the four bytes of header.
  */
 #include "core.h"
 
@@ -21,10 +21,12 @@
 #define DESIGNATOR_EUI64	2
 #define DESIGNATOR_NAA		3
 #define DESIGNATOR_REL_PORT	4
+#define DESIGNATOR_PORT_GROUP	5
 #define DESIGNATOR_SCSI_NAME	8
 
 struct scst_vpd {
-	const struct scst_device *dev;
+	const struct scst_nexus *nexus;	/* NULL: there is no such logical unit */
+	const struct scst_device *dev;	/* that of @nexus */
 	const struct scst_target *tgt;
 	u8 *body;
 	unsigned int size;	/* of the body's buffer */
@@ -105,14 +107,24 @@ static void scst_vpd_binary(struct scst_vpd *vpd, u8 type, const u8 *value, u8 l
 	scst_vpd_add(vpd, value, len);
 }
 
-static void scst_vpd_relative_port(struct scst_vpd *vpd)
+/* Two reserved bytes, and a number. */
+static void scst_vpd_port_number(struct scst_vpd *vpd, u8 type, u16 number)
 {
 	u8 id[4] = { };
 
-	put_unaligned_be16(vpd->tgt->rel_tgt_id, id + 2);
-	scst_vpd_designator(vpd, CODE_SET_BINARY, ASSOCIATION_PORT, DESIGNATOR_REL_PORT,
-			    sizeof(id));
+	put_unaligned_be16(number, id + 2);
+	scst_vpd_designator(vpd, CODE_SET_BINARY, ASSOCIATION_PORT, type, sizeof(id));
 	scst_vpd_add(vpd, id, sizeof(id));
+}
+
+static void scst_vpd_port_numbers(struct scst_vpd *vpd)
+{
+	bool by_command;
+	u16 group = scst_alua_group_id(vpd->nexus, &by_command);
+
+	scst_vpd_port_number(vpd, DESIGNATOR_REL_PORT, vpd->tgt->rel_tgt_id);
+	if (group)
+		scst_vpd_port_number(vpd, DESIGNATOR_PORT_GROUP, group);
 }
 
 /* A null-terminated string, padded with nulls to a multiple of four (SPC-4 7.8.6.11). */
@@ -164,7 +176,7 @@ static void scst_vpd_identification(struct scst_vpd *vpd)
 	scst_vpd_binary(vpd, DESIGNATOR_NAA, id->naa, id->naa_len);
 	scst_vpd_t10(vpd);
 	scst_vpd_binary(vpd, DESIGNATOR_EUI64, id->eui64, id->eui64_len);
-	scst_vpd_relative_port(vpd);
+	scst_vpd_port_numbers(vpd);
 	scst_vpd_target_names(vpd);
 }
 
@@ -193,6 +205,41 @@ static void scst_vpd_mode_policy(struct scst_vpd *vpd)
 	scst_vpd_add(vpd, policy, sizeof(policy));
 }
 
+/**
+ * scst_vpd_names() - is it a designator of a device?
+ * @dev: held
+ * @code_set: CODE SET
+ * @kind: ASSOCIATION and DESIGNATOR TYPE, as byte 1 of the designator has them
+ * @designator: what is behind its header
+ * @len: bytes of it
+ *
+ * One of the binary ones that page 83h has of the logical unit, to the byte.  (That with vendor, product and serial number is longer than
+ * whoever asks has room for: SCST_COPY_DESIGNATOR.)  Any context.
+ */
+bool scst_vpd_names(const struct scst_device *dev, u8 code_set, u8 kind, const u8 *designator, unsigned int len)
+{
+	const struct scst_identity *id = &dev->id;
+
+	if (!len || code_set != CODE_SET_BINARY)
+		return false;
+	switch (kind) {
+	case ASSOCIATION_LUN | DESIGNATOR_NAA:
+		return len == id->naa_len && !memcmp(designator, id->naa, len);
+	case ASSOCIATION_LUN | DESIGNATOR_EUI64:
+		return len == id->eui64_len && !memcmp(designator, id->eui64, len);
+	default:
+		return false;
+	}
+}
+
+/* --- 8Fh: third-party copy ------------------------------------------------------------------ */
+
+static void scst_vpd_copy(struct scst_vpd *vpd)
+{
+	scst_vpd_zero(vpd, SCST_COPY_PAGE);
+	scst_copy_page_put(vpd->body);
+}
+
 /* --- B0h to B2h: block devices ------------------------------------------------------------- */
 
 /* What one UNMAP may hold, and what is given back together. */
@@ -215,6 +262,7 @@ static void scst_vpd_block_limits(struct scst_vpd *vpd)
 
 	scst_vpd_zero(vpd, VPD_SBC_LEN);
 	page[4] = 0x01;		/* WSNZ: no WRITE SAME of an unsaid number of blocks */
+	page[5] = scst_caw_max(vpd->dev, max_xfer);
 	put_unaligned_be16(geo->opt_granularity ?: max_t(u32, PAGE_SIZE / block, 1), page + 6);
 	put_unaligned_be32(max_xfer / block, page + 8);
 	put_unaligned_be32(min(geo->opt_xfer, max_xfer) / block, page + 12);
@@ -256,6 +304,7 @@ static const struct scst_vpd_row scst_vpd_rows[] = {
 	{ 0x83, scst_vpd_identification },
 	{ 0x86, scst_vpd_extended_inquiry },
 	{ 0x87, scst_vpd_mode_policy },
+	{ 0x8f, scst_vpd_copy },
 	{ 0xb0, scst_vpd_block_limits },
 	{ 0xb1, scst_vpd_block_characteristics },
 	{ 0xb2, scst_vpd_provisioning },
@@ -277,7 +326,7 @@ static void scst_vpd_supported(struct scst_vpd *vpd)
 
 /**
  * scst_vpd_page() - build a VPD page
- * @dev: the logical unit, or NULL if there is none
+ * @nexus: of the logical unit, or NULL if there is none
  * @tgt: the target port asked
  * @page: page code
  * @buf: buffer
@@ -285,22 +334,23 @@ static void scst_vpd_supported(struct scst_vpd *vpd)
  *
  * Return: length in bytes, or 0 if the page is not supported.
  */
-unsigned int scst_vpd_page(const struct scst_device *dev, const struct scst_target *tgt, u8 page,
+unsigned int scst_vpd_page(const struct scst_nexus *nexus, const struct scst_target *tgt, u8 page,
 			   u8 *buf, unsigned int size)
 {
 	struct scst_vpd vpd = {
-		.dev	= dev,
+		.nexus	= nexus,
+		.dev	= nexus ? nexus->dev : NULL,
 		.tgt	= tgt,
 		.body	= buf + VPD_HEADER,
 		.size	= size - VPD_HEADER,
 	};
 	unsigned int i;
 
-	for (i = 0; i < scst_vpd_nr_rows(dev); i++) {
+	for (i = 0; i < scst_vpd_nr_rows(vpd.dev); i++) {
 		if (scst_vpd_rows[i].page != page)
 			continue;
 		scst_vpd_rows[i].fill(&vpd);
-		buf[0] = scst_spc_peripheral(dev);
+		buf[0] = scst_spc_peripheral(nexus);
 		buf[1] = page;
 		put_unaligned_be16(vpd.len, buf + 2);
 		return VPD_HEADER + vpd.len;

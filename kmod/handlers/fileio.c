@@ -10,6 +10,7 @@
 #include <linux/backing-dev.h>
 #include <linux/bvec.h>
 #include <linux/errseq.h>
+#include <linux/fadvise.h>
 #include <linux/falloc.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -488,6 +489,36 @@ static int fileio_clear(const struct scst_cmd *cmd)
 	return ret;
 }
 
+/* What was copied of the last block counts when all of it is; of less than a block, the core copies by itself. */
+static ssize_t fileio_whole_blocks(const struct scst_device *from, const struct scst_device *to, ssize_t len)
+{
+	return round_down(len, 1 << max(from->geo.block_shift, to->geo.block_shift)) ?: -EOPNOTSUPP;
+}
+
+/*
+ * Within one file system: blocks are shared where it can do that, or it copies by itself.  With o_direct they are only shared: a copy through the
+ * page cache is not what it asks for.
+ */
+static ssize_t fileio_copy_range(struct scst_cmd *cmd, struct scst_device *from, u64 pos)
+{
+	struct file *in = to_fileio(from)->file, *out = to_fileio(cmd->dev)->file;
+	bool direct = to_fileio(from)->o_direct || to_fileio(cmd->dev)->o_direct;
+	unsigned int flags;
+	ssize_t ret;
+
+	if (file_inode(in)->i_sb != file_inode(out)->i_sb)
+		return -EOPNOTSUPP;
+	flags = fileio_enter();
+	if (direct)
+		ret = vfs_clone_file_range(in, pos, out, cmd->pos, cmd->len, 0);
+	else
+		ret = vfs_copy_file_range(in, pos, out, cmd->pos, cmd->len, 0);
+	fileio_leave(flags);
+	if (ret == -EINVAL || ret == -EXDEV || ret == -ENOSYS || ret == -ETXTBSY)
+		return -EOPNOTSUPP;
+	return ret > 0 && ret < cmd->len ? fileio_whole_blocks(from, cmd->dev, ret) : ret;
+}
+
 static noinline int fileio_without_data(const struct scst_cmd *cmd)
 {
 	switch (cmd->action) {
@@ -851,6 +882,23 @@ static int fileio_mapped(struct scst_device *dev, u64 pos, u64 *end)
 	return 1;
 }
 
+/* No call begins to read more than the file's readahead is long. */
+static bool fileio_prefetch(struct scst_device *dev, u64 pos, u64 len)
+{
+	struct fileio_device *fd = to_fileio(dev);
+	u64 most = (u64)fd->file->f_ra.ra_pages << PAGE_SHIFT, n;
+
+	if (fd->o_direct || !most)
+		return false;
+	for (; len; pos += n, len -= n) {
+		n = min(len, most);
+		if (vfs_fadvise(fd->file, pos, n, POSIX_FADV_WILLNEED))
+			return false;
+		cond_resched();
+	}
+	return true;
+}
+
 static void fileio_free(struct scst_device *dev)
 {
 	kfree(to_fileio(dev)->path);
@@ -913,6 +961,8 @@ static const struct scst_handler fileio_handler = {
 	.capacity	= fileio_capacity,
 	.backing	= fileio_backing,
 	.mapped		= fileio_mapped,
+	.prefetch	= fileio_prefetch,
+	.copy		= fileio_copy_range,
 };
 
 static int __init fileio_init(void)

@@ -46,6 +46,8 @@
 #define SCST_CMD_PRIVATE_SHARED	16	/* ... the first of them are on the cache line that goes where the command ends */
 #define SCST_CMD_LINE		64	/* of that line: drivers let a command begin at a multiple of it */
 
+struct scst_alua;
+struct scst_alua_dir;
 struct scst_cmd;
 struct scst_device;
 struct scst_nexus;
@@ -94,6 +96,32 @@ struct scst_line {
 	struct scst_job job;
 	bool running;			/* its job is, or is about to */
 };
+
+enum scst_turn_kind {
+	SCST_TURN_HELD,		/* a WRITE that has found its range taken: it waits, and has none any more when it goes on */
+	SCST_TURN_WRITE,	/* other writes beside it are no harm */
+	SCST_TURN_ALONE,	/* nobody else writes to the range meanwhile */
+};
+
+/**
+ * struct scst_turn - a range of the medium that is written to, or is going to be, in the line of its device
+ * @entry: dev->turns, in the order in which they came; empty: it is in none
+ * @lba: first block
+ * @nblocks: of the range
+ * @before: turns that came before, are not over, and can't be at the medium together with this one
+ * @kind: enum scst_turn_kind
+ *
+ * Under dev->turn_lock; see turn.c.  No larger than a work item: a command has one in the place of its own.
+ */
+struct scst_turn {
+	struct list_head entry;
+	u64 lba;
+	u32 nblocks;
+	u32 before : 30;
+	u32 kind : 2;
+};
+
+static_assert(sizeof(struct scst_turn) <= sizeof(struct work_struct));
 
 /* What stands in the way of another object while it goes; see retire.c */
 struct scst_retiree {
@@ -209,7 +237,11 @@ enum scst_cmd_flag {
 	SCST_CMD_STALLED,	/* waits for scst_target_resume() */
 	SCST_CMD_TIMED,		/* cmd->began is valid */
 	SCST_CMD_FENCING,	/* it is answered when what it excludes is over: cmd->step_data is its fence, see tmf.c */
+	SCST_CMD_PART,		/* a copy's own: the initiator does not know its tag, nor the driver the command */
 	SCST_CMD_MEMORY,	/* its data is in memory that is given back after scst_cmd_sent() */
+	SCST_CMD_MARKED,	/* a WRITE: somebody waits until it is not at the medium any more: see turn.c */
+	SCST_CMD_WAITING,	/* for its turn */
+	SCST_CMD_PASSED,	/* has waited for it */
 };
 
 /**
@@ -305,10 +337,11 @@ struct scst_cmd {
 	struct scst_tmf *waiters;	/* ABORT TASKs that end with the command, under the lock of tmf.c */
 	u64 awaited_seq;		/* of the first that counts on its end, and of the last that has counted it */
 	u64 counted_seq;
-	union {				/* how it goes on: in process context, or with scst_target_resume() */
+	union {				/* how it goes on: in process context, with scst_target_resume(), or when a range is free */
 		struct scst_job job;
 		struct work_struct work;
 		struct list_head stalled;
+		struct scst_turn turn;	/* SCST_TURN_HELD */
 	};
 
 	struct scst_data prot;

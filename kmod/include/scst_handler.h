@@ -24,6 +24,7 @@ enum scst_handler_flag {
 	SCST_HANDLER_DIRECT	= 1 << 2,	/* execute() may run in the submitter's process context */
 	SCST_HANDLER_FACTS	= 1 << 3,	/* open() tells what it opens: scst_device_expects(), scst_device_found() */
 	SCST_HANDLER_THIN	= 1 << 4,	/* its devices have the setting `thin`: SCST_ACTION_UNMAP */
+	SCST_HANDLER_FORGETS	= 1 << 5,	/* what is written is not what is read: nothing may be decided by it */
 };
 
 /* Longest text of `expect` and `backing` */
@@ -81,6 +82,12 @@ struct scst_opening {
  * @mapped: does the backing hold what is at byte @pos, the first of a block?  1: yes, or nobody knows; 0: no, it was given back or
  *	never written; or a negative errno.  *@end: up to where that is so, a multiple of the block size.  On the device's own
  *	threads, may sleep and hang.  Optional: without it nobody knows.
+ * @prefetch: begin to read @len bytes at @pos into a cache of this host, from which SCST_ACTION_READ takes them then.  On the
+ *	device's own threads, may sleep and hang.  Return: false: there is none, or nothing was begun.  Optional.
+ * @copy: write cmd->len bytes from byte @pos on of another device of the handler's, or the same one, to cmd->pos of cmd->dev, without their passing
+ *	through the core; both are open.  The two ranges don't overlap.  It need not be stable.  Does not end the command.  On a thread of
+ *	the copy's own, with memory allocation limited to GFP_NOIO, may sleep and hang.  Return: how many bytes were written, a multiple of the
+ *	block size of both and not 0; -EOPNOTSUPP: there is no such way for these two; or a negative errno.  Optional.
  */
 struct scst_handler {
 	struct module *owner;
@@ -103,6 +110,8 @@ struct scst_handler {
 	s64 (*capacity)(struct scst_device *dev);
 	const void *(*backing)(const struct scst_device *dev);
 	int (*mapped)(struct scst_device *dev, u64 pos, u64 *end);
+	bool (*prefetch)(struct scst_device *dev, u64 pos, u64 len);
+	ssize_t (*copy)(struct scst_cmd *cmd, struct scst_device *from, u64 pos);
 };
 
 /* No piece of a SCST_ACTION_UNMAP or SCST_ACTION_ZERO is longer, in bytes. */
@@ -182,10 +191,16 @@ struct scst_device {
 	const struct scst_op_table *ops;
 	bool fua;
 	bool one_writer;
-	bool write_through;
-	bool wce_off;		/* mode page 08h: every write is to be stable */
 	bool d_sense;		/* mode page 0Ah */
 	bool read_only;
+	union {
+		struct {
+			bool write_through;
+			bool wce_off;	/* mode page 08h: every write is to be stable */
+			bool alone;	/* somebody wants a range for himself: see turn.c; written under turn_lock */
+		};
+		u32 write_apart;	/* all of them at once: 0 if a WRITE may just be handed over */
+	};
 	struct scst_geometry geo;
 
 	/* The rest is not. */
@@ -229,6 +244,7 @@ struct scst_device {
 	struct scst_retiree retiree;
 	struct scst_threads threads;	/* where its commands may block, and looking for its size */
 	struct scst_line writes;	/* of one_writer */
+	atomic_t resets;		/* of the logical unit, so far */
 	wait_queue_head_t changed;	/* state */
 
 	struct config_group group;
@@ -242,6 +258,10 @@ struct scst_device {
 	u32 nr_nexuses;
 	unsigned long gates;	/* those a new nexus starts with, under nexus_lock */
 
+	spinlock_t turn_lock;
+	struct list_head turns;		/* ranges that are written to: see turn.c */
+	u32 nr_alone;			/* turns of SCST_TURN_ALONE */
+
 	/* Reservations: see reserve.c and pr.c. */
 	const struct scst_nexus *reserved;	/* by RESERVE, or NULL; under nexus_lock */
 	struct scst_pr __rcu *pr;		/* NULL: nothing; written by jobs in pr_line, under nexus_lock */
@@ -250,6 +270,10 @@ struct scst_device {
 	struct scst_pr_store *pr_store;		/* open; by jobs in pr_line, NULL or not is for everybody */
 	struct scst_line pr_line;
 	struct scst_threads pr_threads;		/* nothing on them waits for the back end */
+
+	/* Target port groups: see alua.c. */
+	const struct scst_alua __rcu *alua;	/* in force, NULL: none ever was; written under nexus_lock and the config mutex */
+	struct scst_alua_dir *alua_dir;		/* device group, under the config mutex */
 
 	struct list_head entry;	/* scst_devices, under the config mutex */
 	struct device *classdev;

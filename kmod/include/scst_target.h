@@ -239,6 +239,9 @@ struct scst_session {
 	struct percpu_ref ref;
 	unsigned long ua_once;		/* unit attentions reported once per session, not per LUN */
 	atomic_long_t buffered;		/* bytes of pool memory in use */
+	atomic_t copies;		/* that are being done */
+	spinlock_t copy_lock;
+	struct list_head copy_records;	/* what is told of them, under copy_lock */
 
 	struct list_head entry;		/* tgt->sessions, under the config mutex */
 	struct scst_view *next_view;	/* prepared by a commit, under the config mutex */

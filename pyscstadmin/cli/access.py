@@ -8,12 +8,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli import ranges
+from pyscstadmin.cli.alua import device_groups, members, port_groups
 from pyscstadmin.cli.objects import device_name, target_name
 from pyscstadmin.cli.render import command_lines, decision_lines, session_lines, size_text, who_lines
 from pyscstadmin.cli.results import changed, refusal_lines, refusals, table
 from pyscstadmin.cli.verbs import Given, Result
 from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.config import edits
+from pyscstadmin.config.alua import state_of
 from pyscstadmin.config.draft import Key, is_called
 from pyscstadmin.config.layout import target_dir
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
@@ -132,9 +134,11 @@ def explain(ctx: Context, given: Given) -> Result:
     devices = {name: one._asdict() for name, one in standing.items()}
     refused = refusals(ctx, standing)
     bindings = [proof.as_dict() for proof in refused]
+    paths = ctx.admin.port_states("/".join(key), [lun.device for lun in decision.luns])
     data = {**_decision_data(decision), "target": "/".join(key), "target_state": state}
-    data |= {"settled": settled, "devices": devices, "bindings": bindings}
-    lines = decision_lines(decision, _called(key, target), standing, settled=settled, state=state)
+    data |= {"settled": settled, "devices": devices, "bindings": bindings, "port_states": paths}
+    called = _called(key, target)
+    lines = decision_lines(decision, called, standing, settled=settled, state=state, paths=paths)
     return Result(data, [*lines, *refusal_lines(refused)])
 
 
@@ -154,7 +158,11 @@ def _explain_file(given: Given) -> Result:
         raise Conflict(f"{given['file']} has {'several targets' if found else 'no target'} {name}".rstrip())
     decision = decide(found[0], given["initiator"])
     written = {d.name: Standing("active", 0, d.read_only) for d in config.devices if d.read_only}
-    return Result(_decision_data(decision), decision_lines(decision, "/".join(found[0].key), written))
+    name = "/".join(found[0].key)
+    said = {lun.device: state_of(config.alua, name, lun.device) for lun in decision.luns}
+    paths = {device: state for device, state in said.items() if state}
+    data = {**_decision_data(decision), "port_states": paths}
+    return Result(data, decision_lines(decision, name, written, paths=paths))
 
 
 def _called(key: Key, text: str) -> str:
@@ -335,6 +343,9 @@ def _key(full: str) -> Key:
 
 
 _LISTS: dict[str, tuple[Sequence[str], Callable[[Context, Given], Iterable[_Row]]]] = {
+    "alua": (("name", "explicit", "devices", "tpgs"), device_groups),
+    "tpg": (("alua", "name", "group_id", "state", "preferred", "ports"), port_groups),
+    "member": (("alua", "tpg", "member"), members),
     "handler": (("name", "module", "devices"), _handlers),
     "driver": (("name", "module", "targets"), _drivers),
     "device": (("name", "handler", "state", "size", "luns", "path"), _devices),

@@ -17,6 +17,7 @@ from typing import Any
 from pyscstadmin.cli.places import KINDS
 from pyscstadmin.cli.table import FORMS
 from pyscstadmin.cli.verbs import Form
+from pyscstadmin.config.names import PORT_STATES
 from pyscstadmin.config.reservations import TYPES
 from pyscstadmin.kernel.prove import Was
 
@@ -217,6 +218,8 @@ _GROUP = {"target": _TEXT, "group": _TEXT}
 _MEMBERS = {**_GROUP, "initiators": _list(_TEXT)}
 _HOSTS = {"target": _TEXT, "hosts": _list(_TEXT)}
 _MAPPED = {**_GROUP, "luns": _list(_ref("lun"))}
+_IN_ALUA = {"alua": _TEXT}
+_IN_TPG = {**_IN_ALUA, "tpg": _TEXT}
 _CHANGES: dict[str, dict[str, Schema]] = {
     "create device": {"device": _TEXT, "handler": _TEXT, "file_made": _BOOL},
     "create target": {"target": _TEXT},
@@ -238,6 +241,9 @@ _CHANGES: dict[str, dict[str, Schema]] = {
     "clear host": {"target": _TEXT},
     **{f"{verb} initiator": _MEMBERS for verb in ("create", "add", "delete", "remove")},
     **{f"{verb} host": _HOSTS for verb in ("create", "add", "delete", "remove")},
+    **{f"{verb} alua": _IN_ALUA for verb in ("create", "delete", "set")},
+    **{f"{verb} tpg": _IN_TPG for verb in ("create", "delete", "set")},
+    **{f"{verb} member": {**_IN_ALUA, "tpg?": _TEXT, "members": _list(_TEXT)} for verb in ("add", "remove")},
 }
 _ROWS: dict[str, dict[str, Schema]] = {
     "handler": {"name": _TEXT, "module": _TEXT, "devices": _INT},
@@ -256,6 +262,16 @@ _ROWS: dict[str, dict[str, Schema]] = {
     "initiator": {"target": _TEXT, "group": _TEXT, "name": _TEXT, "kind": _TEXT},
     "host": {"target": _TEXT, "name": _TEXT, "host": _TEXT},
     "session": {"name": _TEXT, "target": _TEXT, "initiator": _TEXT, "group": _TEXT, "luns": _INT},
+    "alua": {"name": _TEXT, "explicit": _BOOL, "devices": _TEXT, "tpgs": _INT},
+    "member": {"alua": _TEXT, "tpg": _TEXT, "member": _TEXT},
+    "tpg": {
+        "alua": _TEXT,
+        "name": _TEXT,
+        "group_id": _NO_INT,
+        "state": {"enum": list(PORT_STATES)},
+        "preferred": _BOOL,
+        "ports": _TEXT,
+    },
 }
 _PORT = {
     "driver": _TEXT,
@@ -283,7 +299,7 @@ _REGISTRANT = {
 }
 _SWITCHED = {"device": _TEXT, "state": _TEXT}
 _SAYS: dict[str, dict[str, Schema]] = {
-    **{f"get {kind}": _SETTINGS for kind in ("device", "target", "group", "lun")},
+    **{f"get {kind}": _SETTINGS for kind in ("device", "target", "group", "lun", "alua", "tpg")},
     "get": _SETTINGS,
     **{f"list {kind}": {KINDS[kind]: _list(_object(row))} for kind, row in _ROWS.items()},
     "show": {
@@ -314,6 +330,10 @@ _SAYS: dict[str, dict[str, Schema]] = {
         "settled?": _BOOL,
         "devices?": _map(_object(_STANDING)),
         "bindings?": _list(_ref("binding")),
+        "port_states": {
+            **_map({"enum": list(PORT_STATES)}),
+            "description": "of devices in device groups: the state by this target",
+        },
     },
     "sessions": {"sessions?": _list(_object(_SESSION)), "commands?": _list(_object(_COMMAND))},
     "ports": {"ports": _list(_object(_PORT))},

@@ -14,11 +14,15 @@ from typing import Any
 from pyscstadmin.config.schema import VERSION
 from pyscstadmin.config.settings import (
     DEVICE,
+    DEVICE_GROUP,
     DRIVERS,
     GROUP,
+    GROUP_ID,
     HANDLERS,
     IDENTITY,
     LUN,
+    PORT_GROUP,
+    PORT_STATE,
     REL_TGT_ID,
     ROOT,
     TARGET,
@@ -30,6 +34,7 @@ from pyscstadmin.config.settings import (
 __all__ = ["json_schema", "text"]
 
 _DEVICE_NAME = r"^[A-Za-z0-9_:][A-Za-z0-9_.:-]{0,63}$"
+_FULL_NAME = r"^[A-Za-z0-9_]+/[^/]+$"
 _LUN_NUMBER = r"^(0|[1-9][0-9]{0,4})$"
 _INITIATOR = r'^(?!\.{1,2}$)["-)+-.0->@-~]{1,223}$'
 _PATTERN = r'^(?!\.{1,2}$)!?["-.0-~]{1,223}$'
@@ -53,6 +58,7 @@ def json_schema() -> Schema:
                 "targets": _object(
                     {name: _members(spec.name.pattern, _target(name)) for name, spec in DRIVERS.items()}
                 ),
+                "alua": _members(_DEVICE_NAME, _device_group()),
             },
             ["version"],
         ),
@@ -118,6 +124,30 @@ def _group() -> Schema:
             **_settings(GROUP),
             "initiators": _names(_PATTERN, "exact names, or patterns with * and ?; a leading ! inverts"),
             "luns": {"$ref": "#/$defs/luns"},
+        }
+    )
+
+
+def _device_group() -> Schema:
+    return _object(
+        {
+            **_settings(DEVICE_GROUP),
+            "devices": _names(_DEVICE_NAME, "names of devices"),
+            "target_port_groups": _members(_DEVICE_NAME, _port_group()),
+        }
+    )
+
+
+def _port_group() -> Schema:
+    numbers = {"type": "array", "items": REL_TGT_ID.type.schema(), "uniqueItems": True}
+    text = "relative target port identifiers of ports of other hosts"
+    return _object(
+        {
+            GROUP_ID.name: _setting(GROUP_ID),
+            PORT_STATE.name: _setting(PORT_STATE),
+            **_settings(PORT_GROUP),
+            "targets": _names(_FULL_NAME, "targets that are its ports, DRIVER/NAME"),
+            "remote_ports": {**numbers, "description": text},
         }
     )
 

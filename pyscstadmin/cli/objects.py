@@ -44,6 +44,7 @@ __all__ = [
     "add_initiators",
     "all_device_rows",
     "all_target_rows",
+    "checked",
     "clear_group",
     "clear_hosts",
     "clear_initiators",
@@ -67,6 +68,7 @@ __all__ = [
     "get_lun",
     "get_root",
     "get_target",
+    "got",
     "move_initiators",
     "remove_hosts",
     "remove_initiators",
@@ -77,6 +79,7 @@ __all__ = [
     "set_lun",
     "set_root",
     "set_target",
+    "something",
     "target_name",
 ]
 
@@ -121,7 +124,7 @@ def _list(words: Iterable[str]) -> str:
     return ", ".join(words)
 
 
-def _checked(fault: names.Fault | None, text: str) -> str:
+def checked(fault: names.Fault | None, text: str) -> str:
     if fault is not None:
         raise WrongUsage(f"{text!r} {fault.reason}")
     return text
@@ -171,7 +174,7 @@ def create_device(ctx: Context, given: Given) -> Result:
     handler, name = _split(given, "device", "handler", HANDLERS)
     if not handler:
         raise WrongUsage(f"say handler=HANDLER; there are {_list(HANDLERS)}")
-    _checked(names.check_device_name(name), name)
+    checked(names.check_device_name(name), name)
     spec = HANDLERS[handler]
     texts = dict(given.settings)
     if given.get("backing"):
@@ -232,14 +235,14 @@ def set_device(ctx: Context, given: Given) -> Result:
     """set device"""
     name = device_name(ctx, given)
     handler = ctx.handler(name)
-    texts = _something(given, device_rows(handler))
+    texts = something(given, device_rows(handler))
     if "size" in texts and "size" not in HANDLERS[handler].settings:
         raise WrongUsage(f"size is no setting of {handler}: `resize` changes what is served of the backing")
     outcome = ctx.change_device(name, converted(texts, device_rows(handler), f"a device of {handler}"))
     return changed(ctx, outcome, {"device": name})
 
 
-def _something(given: Given, rows: Rows) -> Mapping[str, str]:
+def something(given: Given, rows: Rows) -> Mapping[str, str]:
     if not given.settings:
         raise WrongUsage(f"say what to set: {_list(f'{name}=' for name in rows)}")
     return given.settings
@@ -263,7 +266,7 @@ def _switch_device(ctx: Context, given: Given, on: bool) -> Result:
 def rename_device(ctx: Context, given: Given) -> Result:
     """rename device"""
     name, new = device_name(ctx, given), given["new"]
-    _checked(names.check_device_name(new), new)
+    checked(names.check_device_name(new), new)
     if new in ctx.device_names():
         raise Conflict(f"there is a device {new} already, of {ctx.handler(new)}")
     shown = _shown_by(ctx, name)
@@ -287,7 +290,7 @@ def create_target(ctx: Context, given: Given) -> Result:
     driver, name = _split(given, "target", "driver", DRIVERS)
     if not driver:
         raise WrongUsage(f"say driver=DRIVER; there are {_list(DRIVERS)}")
-    _checked(DRIVERS[driver].name.fault(name), name)
+    checked(DRIVERS[driver].name.fault(name), name)
     values = converted(given.settings, target_rows(driver), driver)
     target = Target(driver, name, **values)
     return changed(ctx, ctx.create_target(target), {"target": "/".join(target.key)})
@@ -313,7 +316,7 @@ def set_target(ctx: Context, given: Given) -> Result:
     """set target"""
     key = ctx.key(target_name(given))
     rows = target_rows(key[0])
-    values = converted(_something(given, rows), rows, f"a target of {key[0]}")
+    values = converted(something(given, rows), rows, f"a target of {key[0]}")
     if values.get("enabled") is False:
         _ask_about_sessions(ctx, key, given, "Disabling")
     return changed(ctx, ctx.change(edits.change_target(key, values)), {"target": "/".join(key)})
@@ -353,7 +356,7 @@ def clear_hosts(ctx: Context, given: Given) -> Result:
 def add_hosts(ctx: Context, given: Given) -> Result:
     """add host"""
     for name in given.rest:
-        _checked(names.check_initiator(name), name)
+        checked(names.check_initiator(name), name)
     key = ctx.key(target_name(given))
     if not DRIVERS[key[0]].hosts:
         raise WrongUsage(f"targets of {key[0]} have no hosts")
@@ -379,9 +382,9 @@ def create_group(ctx: Context, given: Given) -> Result:
     """create group"""
     from pyscstadmin.config.model import Group
 
-    _checked(names.check_group_name(given["group"]), given["group"])
+    checked(names.check_group_name(given["group"]), given["group"])
     for pattern in given.rest:
-        _checked(names.check_pattern(pattern), pattern)
+        checked(names.check_pattern(pattern), pattern)
     key = ctx.key(target_name(given))
     group = Group(given["group"], initiators=given.rest, **converted(given.settings, GROUP, "a group"))
     return changed(ctx, ctx.change(edits.create_group(key, group)), _group_data(key, group.name))
@@ -396,14 +399,14 @@ def delete_group(ctx: Context, given: Given) -> Result:
 def set_group(ctx: Context, given: Given) -> Result:
     """set group"""
     key = ctx.key(target_name(given))
-    values = converted(_something(given, GROUP), GROUP, "a group")
+    values = converted(something(given, GROUP), GROUP, "a group")
     edit = edits.change_group(key, given["group"], values)
     return changed(ctx, ctx.change(edit), _group_data(key, given["group"]))
 
 
 def rename_group(ctx: Context, given: Given) -> Result:
     """rename group"""
-    _checked(names.check_group_name(given["new"]), given["new"])
+    checked(names.check_group_name(given["new"]), given["new"])
     key = ctx.key(target_name(given))
     edit = edits.rename_group(key, given["group"], given["new"])
     return changed(ctx, ctx.change(edit), _group_data(key, given["new"], before=given["group"]))
@@ -435,7 +438,7 @@ def _clear(ctx: Context, given: Given, what: Sequence[str], words: str) -> Resul
 def add_initiators(ctx: Context, given: Given) -> Result:
     """add initiator"""
     for pattern in given.rest:
-        _checked(names.check_pattern(pattern), pattern)
+        checked(names.check_pattern(pattern), pattern)
     key = ctx.key(target_name(given))
     edit = edits.add_initiators(key, given["group"], given.rest)
     data = _group_data(key, given["group"], initiators=list(given.rest))
@@ -474,7 +477,7 @@ def _group_of(ctx: Context, key: tuple[str, str], patterns: Sequence[str]) -> st
 
 def set_lun(ctx: Context, given: Given) -> Result:
     """set lun"""
-    values = converted(_something(given, given.form.settings), given.form.settings, "a LUN")
+    values = converted(something(given, given.form.settings), given.form.settings, "a LUN")
     key, group = ctx.key(target_name(given)), given.get("group", "")
     edit = edits.change_lun(key, group, given["lun"], **values)
     return changed(ctx, ctx.change(edit), _group_data(key, group, luns=list(given["lun"])))
@@ -485,7 +488,7 @@ def set_lun(ctx: Context, given: Given) -> Result:
 
 def set_root(ctx: Context, given: Given) -> Result:
     """set"""
-    values = converted(_something(given, ROOT), ROOT, "the whole")
+    values = converted(something(given, ROOT), ROOT, "the whole")
     return changed(ctx, ctx.change(edits.configure(values)), {})
 
 
@@ -496,7 +499,7 @@ def get_root(ctx: Context, given: Given) -> Result:
     """get"""
     rows = _shown(ctx.config.settings, ROOT)
     states = {} if ctx.batch is not None else _states(ctx, "", ROOT_STATES)
-    return _got(given, rows, states, ROOT, ROOT_STATES)
+    return got(given, rows, states, ROOT, ROOT_STATES)
 
 
 def get_device(ctx: Context, given: Given) -> Result:
@@ -508,7 +511,7 @@ def get_device(ctx: Context, given: Given) -> Result:
     own = [state for state in (*DEVICE_STATES, *backed) if state.name not in rows]
     new = ctx.batch is not None
     states = {} if new else _states(ctx, f"devices/{device.handler}/{name}/", own)
-    return _got(given, _device_values(device), states, rows, own)
+    return got(given, _device_values(device), states, rows, own)
 
 
 def _device_values(device: Device) -> dict[str, Value]:
@@ -522,13 +525,13 @@ def get_target(ctx: Context, given: Given) -> Result:
     target = ctx.bare_target(key)
     states = {} if ctx.batch is not None else _states(ctx, f"targets/{'/'.join(key)}/", TARGET_STATES)
     values = {**target.settings, "enabled": target.enabled, "rel_tgt_id": target.rel_tgt_id or 0}
-    return _got(given, values, states, target_rows(key[0]), TARGET_STATES)
+    return got(given, values, states, target_rows(key[0]), TARGET_STATES)
 
 
 def get_group(ctx: Context, given: Given) -> Result:
     """get group"""
     key = ctx.key(target_name(given))
-    return _got(given, {"priority": ctx.priority(key, given["group"])}, {}, GROUP, ())
+    return got(given, {"priority": ctx.priority(key, given["group"])}, {}, GROUP, ())
 
 
 def get_lun(ctx: Context, given: Given) -> Result:
@@ -540,7 +543,7 @@ def get_lun(ctx: Context, given: Given) -> Result:
     folder = f"groups/{group}/luns" if group else "luns"
     path = f"targets/{'/'.join(key)}/{folder}/{number}/"
     states = {} if ctx.batch is not None else _states(ctx, path, LUN_STATES)
-    return _got(given, {"device": lun.device, "read_only": lun.read_only}, states, rows, LUN_STATES)
+    return got(given, {"device": lun.device, "read_only": lun.read_only}, states, rows, LUN_STATES)
 
 
 def _shown(values: Mapping[str, Value], rows: Rows) -> dict[str, Value]:
@@ -551,7 +554,7 @@ def _states(ctx: Context, path: str, states: Iterable[State]) -> dict[str, str]:
     return {state.name: ctx.admin.tree.read(f"{path}{state.name}") for state in states}
 
 
-def _got(
+def got(
     given: Given,
     values: Mapping[str, Value],
     states: Mapping[str, str],

@@ -20,14 +20,18 @@ from pyscstadmin.cli.table import VERBS
 from pyscstadmin.cli.verbs import Form, usage
 from pyscstadmin.config.settings import (
     DEVICE,
+    DEVICE_GROUP,
     DEVICE_STATES,
     DRIVERS,
     GROUP,
+    GROUP_ID,
     HANDLERS,
     HOST_STATES,
     IDENTITY,
     LUN,
     LUN_STATES,
+    PORT_GROUP,
+    PORT_STATE,
     REL_TGT_ID,
     ROOT,
     ROOT_STATES,
@@ -82,8 +86,8 @@ out: `/targets/local/t1 create group g`.
 
 _FILES = """A JSON document, which scstadmin save writes and scstadmin apply and restore read. Reading is
 strict: unknown keys, duplicates and wrong types are errors. What is left out has its default; vendor,
-product, revision, serial, naa and rel_tgt_id stay as they are. What the file does not have is removed. The
-default file is /etc/scst/scst.json."""
+product, revision, serial, naa, rel_tgt_id, and group_id and state of target port groups stay as they are.
+What the file does not have is removed. The default file is /etc/scst/scst.json."""
 
 _PLACES = """Commands may be written at a place of the tree, as in scstadmin /targets/local/t1 create group g.
 NAME=VALUE is the same as --NAME VALUE. Scripts have one command a line; # begins a comment."""
@@ -106,6 +110,10 @@ def _tables() -> Iterator[tuple[str, str, Rows, Iterable[State]]]:
     yield "Groups", "`targets.DRIVER.NAME.groups.GROUP`", GROUP, ()
     yield "LUNs", "`...luns.NUMBER`, beside `device`", LUN, LUN_STATES
     yield "Hosts", "not in files", {}, HOST_STATES
+    ports = {GROUP_ID.name: GROUP_ID, PORT_STATE.name: PORT_STATE, **PORT_GROUP}
+    yield "Device groups (ALUA)", "`alua.GROUP`, beside `devices`", DEVICE_GROUP, ()
+    where = "`alua.GROUP.target_port_groups.NAME`, beside `targets` and `remote_ports`"
+    yield "Target port groups", where, ports, ()
 
 
 def settings_page() -> str:

@@ -3,6 +3,7 @@
 
     /devices/HANDLER/NAME
     /targets/DRIVER/NAME/{luns/NUMBER, hosts/NAME, groups/GROUP/{initiators/NAME, luns/NUMBER}}
+    /alua/GROUP/tpgs/NAME
     /sessions/NAME
 
 A place says what it is, or what it has, and fixes parameters of the commands that are given there: at
@@ -30,6 +31,9 @@ KINDS: Mapping[str, str] = {
     "initiator": "initiators",
     "host": "hosts",
     "session": "sessions",
+    "alua": "alua",
+    "tpg": "tpgs",
+    "member": "members",
 }
 PLURALS: Mapping[str, str] = {plural: kind for kind, plural in KINDS.items()}
 
@@ -59,7 +63,7 @@ class Place:
     def folders(self) -> Iterator[str]:
         """The names that are always there below this place."""
         if not self.kind:
-            yield from ("devices", "targets", "sessions")
+            yield from ("devices", "targets", "alua", "sessions")
         elif not self.name:
             known: Mapping[str, Iterable[str]] = {"/devices": HANDLERS, "/targets": DRIVERS}
             yield from known.get(self.path, ())
@@ -69,6 +73,8 @@ class Place:
                 yield "hosts"
         elif self.kind == "group":
             yield from ("initiators", "luns")
+        elif self.kind == "alua":
+            yield "tpgs"
 
 
 TOP = Place()

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 from pyscstadmin.cli.bindings import binding_lines
 from pyscstadmin.config.facts import Facts
 from pyscstadmin.config.names import PRIORITY_DEFAULT
-from pyscstadmin.config.settings import Known, Number
+from pyscstadmin.config.settings import PORT_STATE, Known, Number
 from pyscstadmin.kernel.read import Standing
 
 if TYPE_CHECKING:
     from pyscstadmin.admin import Who
     from pyscstadmin.config.acl import Decision
     from pyscstadmin.config.lint import Remark
-    from pyscstadmin.config.model import Config, Device, Group, Lun, Target
+    from pyscstadmin.config.model import Config, Device, DeviceGroup, Group, Lun, Target
     from pyscstadmin.config.plan import Plan
     from pyscstadmin.config.settings import Setting, Value, Values
     from pyscstadmin.kernel.apply import Outcome
@@ -71,6 +71,10 @@ def show_lines(shot: Snapshot, running: Iterable[Running] = ()) -> Iterator[str]
     devices = shot.standing()
     for target, last in _last(config.targets):
         yield from _target(target, shot.target_states.get(target.key, "?"), devices, last)
+    if config.alua:
+        yield "alua"
+    for group, last in _last(config.alua):
+        yield from _device_group(group, last)
     yield f"generation {shot.root.generation}" + (
         "" if shot.root.settled else ", with staged changes not in force"
     )
@@ -97,6 +101,14 @@ def _branch(last: bool) -> str:
 
 def _indent(last: bool) -> str:
     return "   " if last else "│  "
+
+
+def _device_group(group: DeviceGroup, last: bool) -> Iterator[str]:
+    head = ", ".join([group.name, *_chosen(group.settings)])
+    yield f"{_branch(last)}{head}: {', '.join(group.devices) or '-'}"
+    for one, end in _last(group.port_groups):
+        parts = [one.state or str(PORT_STATE.default), *_chosen(one.settings), f"id {one.group_id or '-'}"]
+        yield f"{_indent(last)}{_branch(end)}{one.name}  {', '.join(parts)}: {', '.join(one.ports) or '-'}"
 
 
 def _device(device: Device, state: str, size: int) -> str:
@@ -250,9 +262,11 @@ def decision_lines(
     *,
     settled: bool = True,
     state: str = "",
+    paths: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
     """Who sees what, and why. `standing`: how the devices are, if it is known. `settled` False: changes of
-    access are staged, and `decision` counts them. `state`: that of the target.
+    access are staged, and `decision` counts them. `state`: that of the target. `paths`: states of devices in
+    device groups, by this target.
     """
     through = f"group {decision.group}" if decision.group else "the target's own LUNs"
     yield f"{decision.initiator} on {target}: {through}"
@@ -260,7 +274,9 @@ def decision_lines(
     known = standing or {}
     for lun in decision.luns:
         device = known.get(lun.device, Standing("active", 0))
-        yield f"  {_lun(lun, device)}" + (f", {size_text(device.size)}" if device.size else "")
+        path = (paths or {}).get(lun.device, "")
+        size = f", {size_text(device.size)}" if device.size else ""
+        yield f"  {_lun(lun, device)}{size}" + (f", {path} by this target" if path else "")
     if not decision.luns:
         yield "  no LUNs"
     for verdict in decision.verdicts:

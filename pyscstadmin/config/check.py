@@ -3,22 +3,38 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from pyscstadmin.config import names
+from pyscstadmin.config.alua import faults
 from pyscstadmin.config.identity import same_identities, unrecognisable
-from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
+from pyscstadmin.config.model import (
+    Config,
+    Device,
+    DeviceGroup,
+    Group,
+    Identity,
+    Lun,
+    PortGroup,
+    Target,
+    full_name,
+)
 from pyscstadmin.config.names import Fault
 from pyscstadmin.config.settings import (
     DEVICE,
+    DEVICE_GROUP,
     DRIVERS,
     GROUP,
+    GROUP_ID,
     HANDLERS,
     IDENTITY,
     LUN,
+    PORT_GROUP,
+    PORT_STATE,
     REL_TGT_ID,
     ROOT,
     TARGET,
@@ -56,11 +72,13 @@ class Checker:
     """Builds a `Config` from parsed JSON. After `config()`, `findings` holds all that is wrong. `whole`: no
     part is wrong by itself.
 
-    `present`: devices that LUNs may point at, beside those of the text.
+    `present`: devices that LUNs may point at, beside those of the text. `of_whole`: the text is not of a part
+    only, of which it can't be said whether device groups have all that they name.
     """
 
-    def __init__(self, version: int, present: Sequence[Device] = ()) -> None:
+    def __init__(self, version: int, present: Sequence[Device] = (), *, of_whole: bool = True) -> None:
         self.version = version
+        self.of_whole = of_whole
         self.findings: list[Finding] = []
         self.whole = False
         self._handlers: dict[str, str] = {device.name: device.handler for device in present}
@@ -74,14 +92,17 @@ class Checker:
 
     def config(self, data: Any) -> Config | None:
         """The configuration, or None when it is not even an object of the right version."""
-        top = self._object(data, (), ("version", "devices", "targets", "$schema", *ROOT))
+        top = self._object(data, (), ("version", "devices", "targets", "alua", "$schema", *ROOT))
         if top is None or not self._version_fits(top):
             return None
         devices = self._named(top, "devices", (), HANDLERS, "handler", self._device)
         targets = self._named(top, "targets", (), DRIVERS, "target driver", self._target)
-        config = Config(tuple(devices), tuple(targets), settings=self._values(top, (), ROOT))
+        groups = self._device_groups(top)
+        config = Config(tuple(devices), tuple(targets), groups, settings=self._values(top, (), ROOT))
         self.whole = not self.findings
         self._identities(config)
+        for path, message in faults(config) if self.of_whole else ():
+            self.fail(path, message)
         return config
 
     def _version_fits(self, top: dict[str, Any]) -> bool:
@@ -255,6 +276,78 @@ class Checker:
         self.fail((*path, "device"), f"there is no device {name!r} in this file{hint(name, self._handlers)}")
         return ""
 
+    # Device groups (ALUA).
+
+    def _device_groups(self, top: dict[str, Any]) -> tuple[DeviceGroup, ...]:
+        found = []
+        for name, value in self._object(top.get("alua", {}), ("alua",), None, {}).items():
+            path: Path = ("alua", name)
+            self._name(path, name, names.check_group_name)
+            members = self._object(value, path, ("devices", "target_port_groups", *DEVICE_GROUP))
+            if members is None:
+                continue
+            devices = self._texts(members, path, "devices", names.check_device_name)
+            settings = self._values(members, path, DEVICE_GROUP)
+            found.append(DeviceGroup(name, devices, self._port_groups(members, path), settings=settings))
+        return tuple(found)
+
+    def _port_groups(self, members: dict[str, Any], path: Path) -> tuple[PortGroup, ...]:
+        path = (*path, "target_port_groups")
+        found = []
+        for name, value in self._object(members.get("target_port_groups", {}), path, None, {}).items():
+            here = (*path, name)
+            self._name(here, name, names.check_group_name)
+            allowed = (GROUP_ID.name, PORT_STATE.name, "targets", "remote_ports", *PORT_GROUP)
+            group = self._object(value, here, allowed)
+            if group is not None:
+                found.append(self._port_group(group, here, name))
+        return tuple(found)
+
+    def _port_group(self, group: dict[str, Any], path: Path, name: str) -> PortGroup:
+        state = self._setting(group, path, PORT_STATE) if PORT_STATE.name in group else None
+        return PortGroup(
+            name,
+            int(self._setting(group, path, GROUP_ID)) or None,
+            None if state is None else str(state),
+            self._texts(group, path, "targets", _check_full_name),
+            self._numbers(group, path, "remote_ports"),
+            settings=self._values(group, path, PORT_GROUP),
+        )
+
+    def _texts(self, members: dict[str, Any], path: Path, key: str, check: _Check) -> tuple[str, ...]:
+        """A list of texts, each once."""
+        found: dict[str, str] = {}
+        for index, item in enumerate(self._items(members, path, key)):
+            here = (*path, key, index)
+            fault = check(item) if type(item) is str else Fault(0, f"must be a text, not {kind_of(item)}")
+            if fault is not None:
+                self.fail(here, f"{item[:70]!r} {fault.reason}" if type(item) is str else fault.reason)
+                continue
+            if full_name(item) in found:
+                self.fail(here, f"duplicate {item!r}{_spelled_before(found[full_name(item)], item)}")
+            found.setdefault(full_name(item), item)
+        return tuple(found)
+
+    def _numbers(self, members: dict[str, Any], path: Path, key: str) -> tuple[int, ...]:
+        """A list of relative target port identifiers, each once."""
+        found: list[int] = []
+        for index, item in enumerate(self._items(members, path, key)):
+            reason = REL_TGT_ID.type.refuse(item)
+            if not reason and item in found:
+                reason = f"duplicate {item}"
+            if reason:
+                self.fail((*path, key, index), reason)
+            else:
+                found.append(item)
+        return tuple(found)
+
+    def _items(self, members: dict[str, Any], path: Path, key: str) -> list[Any]:
+        value = members.get(key, [])
+        if type(value) is not list:
+            self.fail((*path, key), f"must be a list, not {kind_of(value)}")
+            return []
+        return value
+
     # Values.
 
     def _name(self, path: Path, name: str, check: _Check) -> None:
@@ -320,6 +413,13 @@ class Checker:
                 self.fail(here, f"duplicate {item!r}{_spelled_before(seen[name_key(item)], item)}")
             seen.setdefault(name_key(item), item)
         return tuple(seen.values())
+
+
+def _check_full_name(text: str) -> Fault | None:
+    driver, slash, name = text.partition("/")
+    if not slash or driver not in DRIVERS:
+        return Fault(errno.EINVAL, f"must be DRIVER/NAME{hint(driver, DRIVERS)}")
+    return DRIVERS[driver].name.fault(name)
 
 
 def _spelled_before(before: str, now: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NoReturn
 
-from pyscstadmin.config.model import Config, Device, Group, Lun, Target
+from pyscstadmin.config.model import Config, Device, DeviceGroup, Group, Lun, PortGroup, Target
 from pyscstadmin.config.names import LUN_MAX
 from pyscstadmin.config.settings import DRIVERS, Values
 from pyscstadmin.config.spelling import name_key
@@ -224,6 +224,8 @@ class Draft:
         self._known = known
         self.settings: Values = config.settings
         self.devices: dict[str, Device] = {device.name: device for device in config.devices}
+        self._alua = config.alua
+        self.device_groups: dict[str, DeviceGroup] = {group.name: group for group in config.alua}
         self._targets: dict[Key, Target | DraftTarget] = {target.key: target for target in config.targets}
 
     def config(self) -> Config:
@@ -231,7 +233,10 @@ class Draft:
         targets = tuple(
             found.target() if isinstance(found, DraftTarget) else found for found in self._targets.values()
         )
-        return Config(tuple(self.devices.values()), targets, settings=self.settings)
+        alua = tuple(self.device_groups.values())
+        if alua == self._alua:
+            alua = self._alua
+        return Config(tuple(self.devices.values()), targets, alua, settings=self.settings)
 
     # Devices.
 
@@ -251,6 +256,30 @@ class Draft:
             for group, numbers in _numbers(target, device)
             for number in numbers
         ]
+
+    # Device groups.
+
+    def device_group(self, name: str) -> DeviceGroup:
+        """The device group of that name. Raises `Conflict`."""
+        found = self.device_groups.get(name)
+        if found is None:
+            raise Conflict(f"there is no device group {name}{near(name, self.device_groups)}")
+        return found
+
+    def port_group(self, name: str, of: str) -> PortGroup:
+        """The target port group of that name of a device group. Raises `Conflict`."""
+        group = self.device_group(of)
+        found = group.port_group(name)
+        if found is None:
+            known = [one.name for one in group.port_groups]
+            raise Conflict(f"device group {of} has no target port group {name}{near(name, known)}")
+        return found
+
+    def put_port_group(self, port_group: PortGroup, of: str, instead_of: str = "") -> None:
+        """Add a target port group to a device group, or put it in the place of the one of its name."""
+        group = self.device_group(of)
+        kept = (one for one in group.port_groups if one.name not in (port_group.name, instead_of))
+        self.device_groups[of] = group.but(port_groups=(*kept, port_group))
 
     # Targets.
 

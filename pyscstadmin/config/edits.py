@@ -165,6 +165,10 @@ def rename_device(old: str, new: str) -> Edit:
                 luns.put(lun._replace(device=new))
         del draft.devices[old]
         draft.devices[new] = device.but(name=new)
+        for group in draft.device_groups.values():
+            if old in group.devices:
+                renamed = tuple(new if name == old else name for name in group.devices)
+                draft.device_groups[group.name] = group.but(devices=renamed)
 
     return Edit(Needs(everything=True), make)
 

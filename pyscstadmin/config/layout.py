@@ -3,7 +3,17 @@
 
 from __future__ import annotations
 
-__all__ = ["CLASS_ROOT", "DEBUG_ROOT", "ROOT", "device_dir", "group_dir", "set_dir", "target_dir"]
+__all__ = [
+    "CLASS_ROOT",
+    "DEBUG_ROOT",
+    "ROOT",
+    "device_dir",
+    "device_group_dir",
+    "group_dir",
+    "port_group_dir",
+    "set_dir",
+    "target_dir",
+]
 
 ROOT = "/sys/kernel/config/scst"
 CLASS_ROOT = "/sys/class/scst"
@@ -28,3 +38,13 @@ def group_dir(driver: str, target: str, group: str) -> str:
 def set_dir(driver: str, target: str, group: str) -> str:
     """The directory that holds `luns`: that of the group, or of the target for an empty group name."""
     return group_dir(driver, target, group) if group else target_dir(driver, target)
+
+
+def device_group_dir(group: str) -> str:
+    """The directory of a device group (ALUA)."""
+    return f"alua/{group}"
+
+
+def port_group_dir(group: str, port_group: str) -> str:
+    """The directory of a target port group of a device group."""
+    return f"alua/{group}/target_port_groups/{port_group}"

@@ -576,3 +576,23 @@ def _host_sees_nothing(subject: _Subject) -> Iterator[Found]:
         for host in target.hosts if shown else ():
             if claims.group(name_key(host), Spellings.of(host)) not in shown:
                 yield Found(_set_place(target, "", "hosts"), f"{host} sees no LUN of this target")
+
+
+# Device groups (ALUA).
+
+
+@_rule(
+    "port-in-no-group",
+    WARNING,
+    "a target that shows a device of a device group and is in none of its target port groups: by it the "
+    "device can always be used, whatever state the others are in",
+    "put it into a target port group (`add member TARGET tpg=...`)",
+)
+def _port_in_no_group(subject: _Subject) -> Iterator[Found]:
+    for group in subject.config.alua:
+        for target in subject.config.targets if group.port_groups else ():
+            shown = {lun.device for _, luns in target.lun_sets() for lun in luns}
+            devices = [device for device in group.devices if device in shown]
+            if devices and group.of_target("/".join(target.key)) is None:
+                message = f"shows {', '.join(devices[:8])}, and is no port of device group {group.name}"
+                yield Found(_set_place(target, ""), message)

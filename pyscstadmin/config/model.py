@@ -14,14 +14,33 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pyscstadmin.config.facts import Facts
 from pyscstadmin.config.names import PRIORITY_DEFAULT, canonical_eui64, canonical_naa
-from pyscstadmin.config.settings import DRIVERS, HANDLERS, ROOT, Table, Values, hint
+from pyscstadmin.config.settings import (
+    DEVICE_GROUP,
+    DRIVERS,
+    HANDLERS,
+    PORT_GROUP,
+    ROOT,
+    Table,
+    Values,
+    hint,
+)
 from pyscstadmin.config.spelling import unique
 from pyscstadmin.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Config", "Device", "Group", "Identity", "Lun", "Target"]
+__all__ = [
+    "Config",
+    "Device",
+    "DeviceGroup",
+    "Group",
+    "Identity",
+    "Lun",
+    "PortGroup",
+    "Target",
+    "full_name",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,12 +298,104 @@ class Target(_Thing):
             yield group.name, group.luns
 
 
+def full_name(text: str) -> str:
+    """`DRIVER/NAME` in the driver's canonical spelling; what is none stays as it is."""
+    driver, slash, name = text.partition("/")
+    spec = DRIVERS.get(driver)
+    return f"{driver}/{spec.name.canonical(name)}" if slash and spec is not None else text
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class PortGroup(_Thing):
+    """A target port group of a device group: ports by which its devices are reached in the same way.
+
+    `targets`: of this host, `DRIVER/NAME`; `remote_ports`: relative target port identifiers of ports of other
+    hosts. `group_id` and `state` None: as they are, or the first free one and active/optimized. `placed`: the
+    directories of ports (by target, or by number) that have other names than ours in the tree, and those of
+    directories that are no port, under themselves.
+    """
+
+    name: str
+    group_id: int | None
+    state: str | None
+    targets: tuple[str, ...]
+    remote_ports: tuple[int, ...]
+    settings: Values
+    placed: Mapping[str, str] = field(compare=False, repr=False)
+
+    def __init__(
+        self,
+        name: str,
+        group_id: int | None = None,
+        state: str | None = None,
+        targets: Iterable[str] = (),
+        remote_ports: Iterable[int] = (),
+        *,
+        settings: Values | None = None,
+        placed: Mapping[str, str] | None = None,
+        **own: Any,
+    ) -> None:
+        whose = f"target port group {name}"
+        put = object.__setattr__
+        put(self, "name", name)
+        put(self, "group_id", group_id)
+        put(self, "state", state)
+        put(self, "targets", _sorted(str, targets, full_name, whose))
+        put(self, "targets", tuple(map(full_name, self.targets)))
+        put(self, "remote_ports", _sorted(int, remote_ports, int, whose))
+        put(self, "settings", _own(PORT_GROUP, settings, own, whose))
+        put(self, "placed", placed or {})
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """All of them, as `placed` knows them."""
+        return (*self.targets, *map(str, self.remote_ports))
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class DeviceGroup(_Thing):
+    """Devices (by name) that have the same target port groups (ALUA). `placed`: as in a `PortGroup`."""
+
+    name: str
+    devices: tuple[str, ...]
+    port_groups: tuple[PortGroup, ...]
+    settings: Values
+    placed: Mapping[str, str] = field(compare=False, repr=False)
+
+    def __init__(
+        self,
+        name: str,
+        devices: Iterable[str] = (),
+        port_groups: Iterable[PortGroup] = (),
+        *,
+        settings: Values | None = None,
+        placed: Mapping[str, str] | None = None,
+        **own: Any,
+    ) -> None:
+        whose = f"device group {name}"
+        put = object.__setattr__
+        put(self, "name", name)
+        put(self, "devices", _sorted(str, devices, str, whose))
+        put(self, "port_groups", _sorted(PortGroup, port_groups, _NAME, whose))
+        put(self, "settings", _own(DEVICE_GROUP, settings, own, whose))
+        put(self, "placed", placed or {})
+
+    def port_group(self, name: str) -> PortGroup | None:
+        """The target port group of that name, None if there is none."""
+        return next((group for group in self.port_groups if group.name == name), None)
+
+    def of_target(self, target: str) -> PortGroup | None:
+        """The target port group that a target (`DRIVER/NAME`) is a port of, None if it is in none."""
+        return next((group for group in self.port_groups if target in group.targets), None)
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class Config(_Thing):
     """A whole configuration, with the settings of the whole (`config.settings.ROOT`)."""
 
     devices: tuple[Device, ...]
     targets: tuple[Target, ...]
+    alua: tuple[DeviceGroup, ...]
     settings: Values
     # It was held against all rules (`config.valid`, `config.schema`) and is right; it cannot become wrong.
     right: bool = field(init=False, compare=False, repr=False)
@@ -293,6 +404,7 @@ class Config(_Thing):
         self,
         devices: tuple[Device, ...] = (),
         targets: tuple[Target, ...] = (),
+        alua: tuple[DeviceGroup, ...] = (),
         *,
         settings: Values | None = None,
         **own: Any,
@@ -300,6 +412,7 @@ class Config(_Thing):
         put = object.__setattr__
         put(self, "devices", _sorted(Device, devices, _NAME, "configuration"))
         put(self, "targets", _sorted(Target, targets, attrgetter("key"), "configuration"))
+        put(self, "alua", _sorted(DeviceGroup, alua, _NAME, "configuration"))
         put(self, "settings", _own(ROOT, settings, own, "configuration"))
         put(self, "right", False)
 
@@ -314,3 +427,11 @@ class Config(_Thing):
     def target(self, driver: str, name: str) -> Target | None:
         """The target, None if there is none."""
         return next((target for target in self.targets if target.key == (driver, name)), None)
+
+    def device_group(self, name: str) -> DeviceGroup | None:
+        """The device group of that name, None if there is none."""
+        return next((group for group in self.alua if group.name == name), None)
+
+    def device_group_of(self, device: str) -> DeviceGroup | None:
+        """The device group that a device is in, None if it is in none."""
+        return next((group for group in self.alua if device in group.devices), None)

@@ -18,6 +18,20 @@ LUN_MAX = 16383
 PRIORITY_MAX = 65535
 PRIORITY_DEFAULT = 100
 REL_TGT_ID_MAX = 65535
+GROUP_ID_MAX = 65535
+TRANSITION_TIME_MAX = 255
+# Target port groups of a device group, and ports of one of them.
+PORT_GROUPS_MAX = 32
+PORTS_MAX = 255
+# What a port can be to a unit, the state that everything begins in first.
+PORT_STATES = (
+    "active/optimized",
+    "active/non-optimized",
+    "standby",
+    "unavailable",
+    "offline",
+    "transitioning",
+)
 PATH_MAX = 4094
 BLOCK_SIZES = (0, 512, 1024, 2048, 4096)
 SIZE_MAX = 2**63 - 1
@@ -76,6 +90,11 @@ check_group_name = check_device_name
 def check_target_name(text: str) -> Fault | None:
     """Target names: 1-223 of `A-Z a-z 0-9 _ . : - + @ ,`."""
     return _named(text, _TARGET, 223, "A-Z a-z 0-9 _ . : - + @ ,")
+
+
+def check_port_name(text: str) -> Fault | None:
+    """Directories of ports in a target port group: a driver, and the name of a target."""
+    return _named(text, _TARGET, 240, "A-Z a-z 0-9 _ . : - + @ ,")
 
 
 def check_wwpn(text: str) -> Fault | None:

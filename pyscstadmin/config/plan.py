@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The difference between two configurations as ordered operations. Pure: nothing here touches a tree.
 
-Order, and why:
+Order, and why (what belongs to device groups is in `alua_plan`):
 
 1. new devices are made and enabled, new targets are made (still disabled): nobody sees them; targets that are
    to be disabled are, before anybody sees what they are to show then;
@@ -18,10 +18,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from pyscstadmin.config.acts import (
+    Act,
+    Begin,
+    Commit,
+    End,
+    Impact,
+    Link,
+    Mkdir,
+    Operation,
+    Reopen,
+    Rmdir,
+    Settle,
+    Unlink,
+    Write,
+    inverse,
+)
+from pyscstadmin.config.alua_plan import AluaPlan, settle_alua
 from pyscstadmin.config.identity import designators
 from pyscstadmin.config.layout import device_dir, group_dir, set_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
@@ -58,148 +74,6 @@ __all__ = [
 _KEPT = 4096
 
 
-class Impact(IntEnum):
-    """What sessions notice of an operation; the higher, the worse."""
-
-    NONE = 0
-    UNIT_ATTENTION = 1
-    SESSION_DROP = 2
-
-    def __str__(self) -> str:
-        return self.name.lower().replace("_", " ")
-
-
-@dataclass(frozen=True, slots=True)
-class Mkdir:
-    """Make a directory."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rmdir:
-    """Remove a directory; `restore` writes what undoing has to bring back beyond the defaults."""
-
-    path: str
-    restore: tuple[Write, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """Make a link to `target`, a path from the root of the tree."""
-
-    path: str
-    target: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unlink:
-    """Remove a link that points at `target`."""
-
-    path: str
-    target: str
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """Write an attribute. `old` None: nothing to undo, the object itself goes."""
-
-    path: str
-    value: str
-    old: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Begin:
-    """From here on, changes of access are staged. ESTALE if the generation that was read has moved.
-
-    `clean`: nothing is staged before. Undoing then brings what the tree shows into force; else it is left
-    staged, as it was found.
-    """
-
-    clean: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """Bring the staged changes into force, based on the generation that was read."""
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """Changes of access are in force at once again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reopen:
-    """For undoing: stage again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """For undoing: commit if anything is staged, then as `End`."""
-
-
-Act = Mkdir | Rmdir | Link | Unlink | Write | Begin | Commit | End | Reopen | Settle
-
-
-def inverse(act: Act) -> tuple[Act, ...]:
-    """The acts that undo one, in order."""
-    match act:
-        case Mkdir(path):
-            return (Rmdir(path),)
-        case Rmdir(path, restore):
-            return (Mkdir(path), *restore)
-        case Link(path, target):
-            return (Unlink(path, target),)
-        case Unlink(path, target):
-            return (Link(path, target),)
-        case Write(path, value, old):
-            return () if old is None else (Write(path, old, value),)
-        case Begin(clean):
-            return (Settle(),) if clean else ()
-        case End():
-            return (Reopen(),)
-    return ()
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One step a person recognises; `path` is the object it is about.
-
-    The rest is for executions that leave out what is refused. `parts`: the same acts as smaller steps that
-    can be left out one by one. `target`: the directory of the target whose access it changes, or would open.
-    `claims`: it decides which group an initiator belongs to, so without it all operations of this target are
-    left out: its initiators could see what is not meant for them. `replaces`: the directory of the device
-    that stays when this one is left out.
-    """
-
-    text: str
-    path: str
-    acts: tuple[Act, ...]
-    impact: Impact = Impact.NONE
-    parts: tuple[Operation, ...] = ()
-    target: str = ""
-    claims: bool = False
-    replaces: str = ""
-
-    @property
-    def revokes(self) -> bool:
-        """Whether sessions may do less after it: commands that were admitted before may run on."""
-        if self.impact is Impact.NONE:
-            return Begin(clean=False) in self.acts  # what somebody else had staged may
-        return self.impact is Impact.SESSION_DROP or self.claims or any(map(_revokes, self.acts))
-
-    def describe(self) -> str:
-        """One line for people."""
-        return self.text if self.impact is Impact.NONE else f"{self.text} ({self.impact})"
-
-    def inverse(self) -> Operation:
-        """The operation that undoes this one."""
-        acts = tuple(undo for act in reversed(self.acts) for undo in inverse(act))
-        return Operation(f"undo: {self.text}", self.path, acts, self.impact)
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Operations in the order they are to be executed, and what `lint` remarks on what is wanted."""
@@ -219,16 +93,6 @@ class Plan:
     def acts(self) -> int:
         """How many kernel calls it takes."""
         return sum(len(operation.acts) for operation in self.operations)
-
-
-def _revokes(act: Act) -> bool:
-    """Whether an act of access takes something from the sessions that it concerns."""
-    match act:
-        case Unlink():
-            return True
-        case Write(path, "1"):
-            return path.endswith("/read_only")
-    return False
 
 
 def plan(current: Config, wanted: Config, *, settled: bool = True) -> Plan:
@@ -268,6 +132,7 @@ def settle(current: Config, wanted: Config) -> Config:
     return Config(
         tuple(_settle_device(devices.get(device.name), device) for device in wanted.devices),
         tuple(_settle_target(targets.get(target.key), target, asked) for target in wanted.targets),
+        settle_alua(current, wanted),
         settings=wanted.settings,
     )
 
@@ -352,6 +217,7 @@ class _Planner:
         self.new_paths = {device.name: device_dir(device.handler, device.name) for device in wanted.devices}
         self.takers = _takers(self.old_devices, self.new_devices)
         self.givers = {name for givers in self.takers.values() for name in givers}
+        self.alua = AluaPlan(current, wanted)
 
     def operations(self) -> Iterator[Operation]:
         """All operations, in order."""
@@ -362,22 +228,29 @@ class _Planner:
         between = self._between(away)
         access = list(self._access(self.old_targets, between))
         yield from self._root_settings()
+        yield from self.alua.released(self.old_devices.keys() - self.in_use)
         yield from self._released(self.givers - detached)
         yield from self._early_devices(away)
         yield from self._new_targets()
         yield from self._closed_targets()
+        yield from self.alua.removed()
+        yield from self.alua.changed(away)
         if access or detached or not self.settled:
             yield from _committed(access, self.settled)
+        yield from self.alua.released(self.in_use)
         yield from self._released(self.givers & detached)
         for name in sorted(away):
             yield from self._restart(name)
+        yield from self.alua.joined(away)
         back = list(self._access(between, self.new_targets)) if away else ()
         if back:
             yield from _committed(back, True)
         yield from self._removed_hosts()
+        yield from self.alua.closed_ports()
         yield from self._removed_targets()
         yield from self._late_devices()
         yield from self._changed_targets()
+        yield from self.alua.late_ports()
         yield from self._new_hosts()
         yield from self._enabled_targets()
 
@@ -635,10 +508,11 @@ class _Planner:
     def _relative_ids(self) -> Iterator[Operation]:
         """Move identifiers, never onto one that is taken: a ring goes through a free number."""
         held = _assigned(self.old_targets, self.new_targets)
+        elsewhere = self.alua.remote_ports()
         wanted = {key: target.rel_tgt_id for key, target in self.new_targets.items()}
         for key, number in wanted.items():
             if number is None and held[key] is not None and held[key] in wanted.values():
-                wanted[key] = _first_free({*held.values(), *wanted.values()})
+                wanted[key] = _first_free({*held.values(), *wanted.values(), *elsewhere})
         pending = {
             key: number for key, number in wanted.items() if number is not None and number != held[key]
         }
@@ -646,7 +520,7 @@ class _Planner:
             taken = {number: key for key, number in held.items()}
             free = [key for key, number in pending.items() if taken.get(number) not in pending]
             key = free[0] if free else next(iter(pending))
-            number = pending.pop(key) if free else _first_free({*taken, *pending.values()})
+            number = pending.pop(key) if free else _first_free({*taken, *pending.values(), *elsewhere})
             path = target_dir(*key)
             write = Write(f"{path}/rel_tgt_id", str(number), None if held[key] is None else str(held[key]))
             held[key] = number

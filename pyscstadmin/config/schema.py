@@ -16,7 +16,7 @@ from typing import Any
 
 from pyscstadmin.config.check import Checker
 from pyscstadmin.config.document import parse
-from pyscstadmin.config.model import Config, Device, Group, Lun, Target
+from pyscstadmin.config.model import Config, Device, DeviceGroup, Group, Lun, PortGroup, Target
 from pyscstadmin.config.settings import GROUP, IDENTITY, Values
 from pyscstadmin.errors import InvalidInput
 
@@ -105,7 +105,10 @@ def to_data(config: Config) -> dict[str, Any]:
     for target in config.targets:
         targets.setdefault(target.driver, {})[target.name] = _target(target, lun)
     data: dict[str, Any] = {"version": VERSION}
-    return {**data, **_chosen(config.settings), "devices": devices, "targets": targets}
+    data = {**data, **_chosen(config.settings), "devices": devices, "targets": targets}
+    if config.alua:
+        data["alua"] = {group.name: _device_group(group) for group in config.alua}
+    return data
 
 
 def _chosen(settings: Values) -> dict[str, Any]:
@@ -148,6 +151,26 @@ def _group(group: Group, lun: _LunData) -> dict[str, Any]:
     luns = _luns(group.luns, lun)
     if luns:
         data["luns"] = luns
+    return data
+
+
+def _device_group(group: DeviceGroup) -> dict[str, Any]:
+    data = _chosen(group.settings)
+    if group.devices:
+        data["devices"] = list(group.devices)
+    if group.port_groups:
+        data["target_port_groups"] = {one.name: _port_group(one) for one in group.port_groups}
+    return data
+
+
+def _port_group(group: PortGroup) -> dict[str, Any]:
+    given = {"group_id": group.group_id, "state": group.state}
+    data: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    data.update(_chosen(group.settings))
+    if group.targets:
+        data["targets"] = list(group.targets)
+    if group.remote_ports:
+        data["remote_ports"] = list(group.remote_ports)
     return data
 
 

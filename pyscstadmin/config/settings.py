@@ -23,15 +23,19 @@ __all__ = [
     "AUTO",
     "BACKED_STATES",
     "DEVICE",
+    "DEVICE_GROUP",
     "DEVICE_STATES",
     "DRIVERS",
     "FACTS",
     "GROUP",
+    "GROUP_ID",
     "HANDLERS",
     "HOST_STATES",
     "IDENTITY",
     "LUN",
     "LUN_STATES",
+    "PORT_GROUP",
+    "PORT_STATE",
     "REL_TGT_ID",
     "ROOT",
     "ROOT_STATES",
@@ -53,6 +57,7 @@ __all__ = [
     "Type",
     "Value",
     "Values",
+    "Word",
     "hint",
     "kind_of",
     "rows",
@@ -276,6 +281,38 @@ class Choice(Number):
     def refuse(self, value: object) -> str:
         reason = Number.refuse(self, value) if type(value) is not int else ""
         return reason or ("" if value in self.only else f"must be {self.words}")
+
+    def schema(self) -> dict[str, Any]:
+        return {"enum": list(self.only)}
+
+
+@dataclass(frozen=True, slots=True)
+class Word(Type):
+    """One of some words."""
+
+    only: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        return f"{', '.join(self.only[:-1])} or {self.only[-1]}"
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return self.only
+
+    def parse(self, text: str) -> Value:
+        if text not in self.only:
+            raise ValueError(f"{text!r} is not {self.words}{hint(text, self.only)}")
+        return text
+
+    def refuse(self, value: object) -> str:
+        return "" if value in self.only else f"must be {self.words}"
+
+    def from_kernel(self, text: str) -> Value:
+        return text
+
+    def store(self, text: str) -> Value | Fault:
+        return text if text in self.only else Fault(errno.EINVAL, f"must be {self.words}")
 
     def schema(self) -> dict[str, Any]:
         return {"enum": list(self.only)}
@@ -670,6 +707,41 @@ GROUP = rows(
     ),
 )
 LUN = rows(Setting("read_only", _FLAG, False, "writes through this LUN are refused", live=True))
+# Of device groups and their target port groups (ALUA).
+DEVICE_GROUP = rows(
+    Setting(
+        "explicit",
+        _FLAG,
+        False,
+        "initiators may change the states of target port groups (SET TARGET PORT GROUPS)",
+        live=True,
+    ),
+    Setting(
+        "transition_time",
+        Number(high=names.TRANSITION_TIME_MAX, unit="seconds"),
+        0,
+        "seconds that initiators are told to wait for a change of state; 0: not told",
+        live=True,
+    ),
+)
+PORT_GROUP = rows(
+    Setting("preferred", _FLAG, False, "initiators are told to prefer the ports of this group", live=True)
+)
+GROUP_ID = Setting(
+    "group_id",
+    Number(1, names.GROUP_ID_MAX),
+    0,
+    "identifier of the target port group; left out: as it is, or the first free one",
+    live=True,
+)
+PORT_STATE = Setting(
+    "state",
+    Word(names.PORT_STATES),
+    names.PORT_STATES[0],
+    "how its ports can be used; left out: as it is, or active/optimized",
+    live=True,
+    kept=True,
+)
 
 
 def _printable(limit: int) -> Text:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from pyscstadmin.config import names
+from pyscstadmin.config.alua import faults
 from pyscstadmin.config.check import Checker
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import Fault
@@ -59,17 +60,23 @@ def check_config(wanted: Config, present: Config | None = None) -> None:
     part = Config(
         tuple(device for device in wanted.devices if id(device) not in kept),
         tuple(target for target in wanted.targets if id(target) not in kept),
+        () if wanted.alua is old.alua else wanted.alua,
         settings=wanted.settings,
     )
     wrong = [*_wrong_types(part)]
     if wrong:
         raise InvalidInput("what is wanted", wrong[:_SHOWN], max(0, len(wrong) - _SHOWN))
-    checker = Checker(VERSION, [device for device in wanted.devices if id(device) in kept])
+    checker = Checker(VERSION, [device for device in wanted.devices if id(device) in kept], of_whole=False)
     checker.config(_data(part))
     problems = [Problem(finding.message, dotted(finding.shown)) for finding in checker.findings]
     problems += _repeated("device", (device.name for device in wanted.devices))
     problems += _repeated("target", (f"{target.driver}/{target.name}" for target in wanted.targets))
     problems += [problem for target in part.targets for problem in _repeated_in(target)]
+    problems += _repeated("device group", (group.name for group in wanted.alua))
+    for group in wanted.alua:
+        where = f"alua.{group.name}"
+        problems += _repeated("target port group", (one.name for one in group.port_groups), where)
+    problems += [Problem(message, dotted(path)) for path, message in faults(wanted)]
     if problems:
         raise InvalidInput("what is wanted", problems[:_SHOWN], max(0, len(problems) - _SHOWN))
     if present is None:
@@ -101,6 +108,12 @@ def _wrong_types(part: Config) -> Iterator[Problem]:
             yield from _wrong(f"{where}.groups.{group.name}", {"priority": group.priority}, {"priority": int})
         for name, luns in target.lun_sets():
             yield from _wrong_luns(f"{where}{name and f'.groups.{name}'}", luns)
+    for devices in part.alua:
+        for ports in devices.port_groups:
+            given = {"group_id": ports.group_id, "state": ports.state}
+            told = {name: value for name, value in given.items() if value is not None}
+            where = f"alua.{devices.name}.target_port_groups.{ports.name}"
+            yield from _wrong(where, told, {"group_id": int, "state": str})
 
 
 def _given(identity: Identity) -> dict[str, object]:

@@ -21,6 +21,7 @@ PLACES = {
     "data": "waits for data of its initiator",
     "stalled": "waits for room in the target driver",
     "response": "waits for the target driver to confirm its response",
+    "turn": "waits for a COMPARE AND WRITE or ORWRITE, or for writes before it",
     "thread": "waits for a thread of its device",
     "handler": "in the back end",
 }

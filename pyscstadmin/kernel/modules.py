@@ -6,11 +6,11 @@ there.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from pyscstadmin.config.layout import device_dir, target_dir
-from pyscstadmin.config.model import Config, Lun, Target
+from pyscstadmin.config.model import Config, DeviceGroup, Lun, Target
 from pyscstadmin.config.plan import Operation
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
 from pyscstadmin.errors import NotPresent, OperationError
@@ -63,6 +63,9 @@ def without(config: Config, absent: Absent) -> tuple[Config, tuple[Failure, ...]
     left = Config(
         tuple(device for device in config.devices if device.name not in gone),
         tuple(_showing_less(target, gone) for target in kept),
+        tuple(
+            _group_of_less(group, gone, {"/".join(target.key) for target in kept}) for group in config.alua
+        ),
         settings=config.settings,
     )
     return left, tuple(_left_out(config, absent, gone))
@@ -74,6 +77,18 @@ def _showing_less(target: Target, gone: Mapping[str, OperationError]) -> Target:
 
     groups = tuple(replace(group, luns=rest(group.luns)) for group in target.groups)
     return target.but(luns=rest(target.luns), groups=groups)
+
+
+def _group_of_less(
+    group: DeviceGroup, gone: Mapping[str, OperationError], targets: Collection[str]
+) -> DeviceGroup:
+    """A device group without the devices and ports that are not there."""
+    ports = tuple(
+        one.but(targets=tuple(target for target in one.targets if target in targets))
+        for one in group.port_groups
+    )
+    devices = tuple(device for device in group.devices if device not in gone)
+    return group.but(devices=devices, port_groups=ports)
 
 
 def _left_out(config: Config, absent: Absent, gone: Mapping[str, OperationError]) -> Iterator[Failure]:

@@ -20,6 +20,7 @@ from pyscstadmin.config.ports import PortTarget
 from pyscstadmin.config.settings import DRIVERS, HANDLERS, IDENTITY, ROOT
 from pyscstadmin.config.spelling import spelled
 from pyscstadmin.errors import Conflict, OperationError, Unstable
+from pyscstadmin.kernel import alua
 from pyscstadmin.kernel.cfs import View
 
 __all__ = [
@@ -183,7 +184,8 @@ def _whole(tree: View, root: RootState, access: Access | None, asked: Asked | No
     target_states: dict[tuple[str, str], str] = {}
     devices = tuple(_devices(tree, standings, asked))
     targets = tuple(_targets(tree, target_states, access))
-    config = Config(devices, targets, settings=ROOT.shown(tuple(map(tree.read, ROOT))))
+    groups = tuple(alua.device_groups(tree, other_link))
+    config = Config(devices, targets, groups, settings=ROOT.shown(tuple(map(tree.read, ROOT))))
     backed = {device.name for device in devices if device.path} if asked is None else set()
     return Snapshot(
         config,
@@ -417,7 +419,7 @@ def other_link(view: View, lun: str) -> str:
 
     The kernel does not see a link's name.
     """
-    others = (name for name in view.list(lun) if name not in ("device", "read_only", "state"))
+    others = (name for name in view.list(lun) if name not in ("device", "target", "read_only", "state"))
     return next((name for name in others if _is_link(view, f"{lun}/{name}")), "")
 
 

@@ -92,9 +92,11 @@ STORE_RULES: Mapping[str, Rule] = {
         (0,), SAME, "atomic writes were not offered", DIFFERS, "see atomic_max_len"
     ),
     "complete_type": Rule(None, SAME, _INSIDE),
-    "emulate_3pc": _offered("EXTENDED COPY", "initiators copy by themselves"),
-    "emulate_caw": _offered(
-        "COMPARE AND WRITE", "it is refused; VMFS datastores must not be in ATS-only mode"
+    "emulate_3pc": Rule(
+        (1,), SAME, "EXTENDED COPY is offered", DIFFERS, "LIO denied EXTENDED COPY, scst offers it"
+    ),
+    "emulate_caw": Rule(
+        (1,), SAME, "COMPARE AND WRITE is done", DIFFERS, "LIO refused COMPARE AND WRITE, scst does it"
     ),
     "emulate_dpo": Rule(None, SAME, "DPO is accepted"),
     "emulate_fua_read": Rule(None, SAME, "FUA is honoured"),

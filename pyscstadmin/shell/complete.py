@@ -228,8 +228,37 @@ def _settings(asked: Asked) -> Iterable[str]:
     """The settings that can be asked for."""
     change = next((form for form in forms("set") if form.kind == asked.form.kind), None)
     known = dict(change.settings) if change is not None else {}
-    states = {"device": ("state", "error", "active", "size"), "target": ("state",), "lun": ("state",)}
+    states: dict[str, tuple[str, ...]] = {"alua": (), "tpg": ()}
+    states |= {"device": ("state", "error", "active", "size"), "target": ("state",), "lun": ("state",)}
     return [*states.get(asked.form.kind, ("generation", "staged", "settled", "version")), *known]
+
+
+def _device_groups(asked: Asked) -> Iterable[str]:
+    if asked.form.verb == "create" and asked.form.kind == "alua":
+        return ()
+    return [group.name for group in asked.context.config.alua]
+
+
+def _port_groups(asked: Asked) -> Iterable[str]:
+    if asked.form.verb == "create" and asked.form.kind == "tpg":
+        return ()
+    wanted = asked.said("alua")
+    groups = asked.context.config.alua
+    return [one.name for group in groups if wanted in ("", group.name) for one in group.port_groups]
+
+
+def _members_of_groups(asked: Asked) -> Iterable[str]:
+    """Devices, or (of a target port group) targets; those that are there already, to be removed."""
+    group, ports = asked.context.config.device_group(asked.said("alua")), asked.said("tpg")
+    there: Iterable[str] = group.devices if group is not None else ()
+    if group is not None and ports:
+        found = group.port_group(ports)
+        there = found.ports if found is not None else ()
+    if asked.form.verb == "remove":
+        return [name for name in there if name not in asked.values]
+    config = asked.context.config
+    names = ["/".join(target.key) for target in config.targets] if ports else [d.name for d in config.devices]
+    return [name for name in names if name not in (*there, *asked.values)]
 
 
 _SOURCES: dict[str, Callable[[Asked], Iterable[str]]] = {
@@ -239,6 +268,9 @@ _SOURCES: dict[str, Callable[[Asked], Iterable[str]]] = {
     "lun": _luns,
     "initiator": _initiators,
     "setting": _settings,
+    "alua": _device_groups,
+    "tpg": _port_groups,
+    "member": _members_of_groups,
     "rule": lambda asked: RULES,
     "handler": lambda asked: HANDLERS,
     "driver": lambda asked: DRIVERS,
@@ -263,6 +295,11 @@ def _members(context: Context, where: Place) -> Iterable[str]:
             return [t.name for t in context.config.targets if t.driver == fixed.get("driver")]
         case "session":
             return [login.name for login in context.logins()]
+        case "alua":
+            return [group.name for group in context.config.alua]
+        case "tpg":
+            found = context.config.device_group(fixed["alua"])
+            return [one.name for one in found.port_groups] if found is not None else []
         case "group":
             return [group.name for group in context.target(fixed["target"]).groups]
         case "lun":

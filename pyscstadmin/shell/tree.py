@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli.places import TOP, Place, parts
 from pyscstadmin.cli.render import config_counts, size_text
-from pyscstadmin.config.model import Device, Group, Lun, Target
-from pyscstadmin.config.settings import DRIVERS, HANDLERS
+from pyscstadmin.config.alua import is_active
+from pyscstadmin.config.model import Device, DeviceGroup, Group, Lun, PortGroup, Target
+from pyscstadmin.config.settings import DRIVERS, HANDLERS, PORT_STATE
 from pyscstadmin.config.spelling import is_exact
 from pyscstadmin.shell.library import ConfigShell, undisturbed
 from pyscstadmin.shell.node import Node, count
@@ -80,6 +81,7 @@ class Root(Node):
     def places(self) -> Iterator[Node]:
         yield Devices(TOP.child("devices"), self)
         yield Targets(TOP.child("targets"), self)
+        yield DeviceGroups(TOP.child("alua"), self)
         yield Sessions(TOP.child("sessions"), self)
 
     def summary(self) -> _Summary:
@@ -274,6 +276,65 @@ class Leaf(Node):
 
     def summary(self) -> _Summary:
         return self.said
+
+
+# Device groups (ALUA).
+
+
+class DeviceGroups(Node):
+    """/alua"""
+
+    def places(self) -> Iterator[Node]:
+        for group in self.context.config.alua:
+            yield DeviceGroupNode(self, group)
+
+    def summary(self) -> _Summary:
+        return count(len(self.context.config.alua), "device group"), None
+
+
+class DeviceGroupNode(Node):
+    """/alua/GROUP"""
+
+    def __init__(self, parent: Node, group: DeviceGroup) -> None:
+        super().__init__(parent.place.child(group.name), parent)
+        self.group = group
+
+    def places(self) -> Iterator[Node]:
+        yield PortGroups(self.place.child("tpgs"), self, self.group)
+
+    def summary(self) -> _Summary:
+        explicit = ", explicit" if self.group.settings["explicit"] else ""
+        return f"{', '.join(self.group.devices) or 'no devices'}{explicit}", None
+
+
+class PortGroups(Node):
+    """/alua/GROUP/tpgs"""
+
+    def __init__(self, place: Place, parent: Node, group: DeviceGroup) -> None:
+        super().__init__(place, parent)
+        self.group = group
+
+    def places(self) -> Iterator[Node]:
+        for one in self.group.port_groups:
+            yield PortGroupNode(self, one)
+
+    def summary(self) -> _Summary:
+        return count(len(self.group.port_groups), "target port group"), None
+
+
+class PortGroupNode(Node):
+    """/alua/GROUP/tpgs/NAME"""
+
+    def __init__(self, parent: Node, group: PortGroup) -> None:
+        super().__init__(parent.place.child(group.name), parent)
+        self.group = group
+
+    def summary(self) -> _Summary:
+        one = self.group
+        preferred = ", preferred" if one.settings["preferred"] else ""
+        state = one.state or str(PORT_STATE.default)
+        ports = ", ".join(one.ports) or "no ports"
+        return f"{state}{preferred}, id {one.group_id or '-'}: {ports}", is_active(state)
 
 
 # Sessions.

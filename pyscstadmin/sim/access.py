@@ -79,6 +79,7 @@ class Target(Item):
             number for number in range(1, names.REL_TGT_ID_MAX + 2) if number not in taken
         )
         self.values: dict[str, Value] = {name: row.default for name, row in self.spec.settings.items()}
+        self.grouped: set[Linked] = set()
         self.hosts = Hosts(self, "hosts")
         self.luns = Luns(self, "luns")
         self.groups = Groups(self, "groups")
@@ -146,7 +147,12 @@ class Target(Item):
             raise Refused(errno.EBUSY)
         if any(other.rel_tgt_id == number for other in all_targets(self.root) if other is not self):
             raise Refused(errno.EEXIST)
+        for port in self.grouped:
+            port.renumber(number)
         self.rel_tgt_id = number
+
+    def pointed_at(self) -> bool:
+        return bool(self.grouped)
 
     def leaving(self) -> None:
         if self.root.in_force is not None:

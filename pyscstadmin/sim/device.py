@@ -129,6 +129,7 @@ class Device(Served):
         # The backing does not answer: somebody waits for it, or nobody does any more.
         self.awaited = self.unawaited = False
         self.luns: set[Linked] = set()
+        self.grouped: set[Linked] = set()
         self.rows = HANDLERS[self.handler].settings
         self.values: dict[str, Any] = {name: row.default for name, row in self.rows.items()}
         self.id = Identification(self)
@@ -143,7 +144,7 @@ class Device(Served):
         return self._rows
 
     def pointed_at(self) -> bool:
-        return bool(self.luns)
+        return bool(self.luns or self.grouped)
 
     def remove(self) -> None:
         if self.pointed_at():

@@ -64,7 +64,7 @@ WO = Attribute(False, True)
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The device link of a LUN."""
+    """The link of a LUN, or of a member of a device group."""
 
     owner: Linked
     target: Node
@@ -180,13 +180,17 @@ class Linked(Item):
         """Remove the link."""
         raise NotImplementedError
 
+    def renumber(self, number: int) -> None:
+        """What it points at gets another number; it may refuse."""
+
 
 class Served(Item):
     """What a link can point at."""
 
     enabled: bool
-    # Those whose links point here.
+    # Those whose links point here: LUNs, and device groups.
     luns: set[Linked]
+    grouped: set[Linked]
 
 
 class Top(Node):

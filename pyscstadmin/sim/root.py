@@ -19,6 +19,7 @@ from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.kernel.running import Running
 from pyscstadmin.kernel.sessions import Session, SessionLun
 from pyscstadmin.sim.access import DriverDir, Target, all_targets
+from pyscstadmin.sim.alua import AluaDir
 from pyscstadmin.sim.device import Device, HandlerDir
 from pyscstadmin.sim.force import InForce
 from pyscstadmin.sim.node import RO, RW, WO, Attribute, Node, Refused, Top, stored, to_bool, to_number
@@ -69,7 +70,8 @@ class Root(Top):
         self.commands: list[Command] = []
         self.devices = Node(self, "devices")
         self.targets = Node(self, "targets")
-        self.children = {"devices": self.devices, "targets": self.targets}
+        self.alua = AluaDir(self, "alua")
+        self.children = {"devices": self.devices, "targets": self.targets, "alua": self.alua}
         self.devices.children = {handler: HandlerDir(self.devices, handler) for handler in HANDLERS}
         self.targets.children = {driver: DriverDir(self.targets, driver) for driver in DRIVERS}
 
@@ -229,6 +231,7 @@ class Root(Top):
             "commands": [asdict(command) for command in self.commands],
             "devices": devices,
             "targets": targets,
+            "alua": self.alua.dump(),
         }
 
     def load(self, data: dict[str, Any]) -> None:
@@ -242,6 +245,7 @@ class Root(Top):
             driver = self.targets.children[path.split("/")[1]]
             assert isinstance(driver, DriverDir)
             driver.restore(path.split("/", 2)[2], target)
+        self.alua.restore(data["alua"])
         for name in ("generation", "autocommit", "staged", "values"):
             setattr(self, name, data[name])
         forced = data["in_force"]

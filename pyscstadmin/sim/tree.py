@@ -35,7 +35,7 @@ __all__ = ["SimTree"]
 
 _STORE_MAX = 4095
 _NAME_MAX = 255
-_FORMAT = 5
+_FORMAT = 6
 
 # Called before each operation with (operation, path, value); may return an errno to fail it with.
 Injector = Callable[[str, str, str | None], int | None]

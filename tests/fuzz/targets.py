@@ -57,6 +57,8 @@ TARGETS = (
         ("pr-state", "pr-parse", "pr-report", "pr-access", "pr-record", "transport-id", "spelling"),
     ),
     Target("unmap", ("unmap",)),
+    Target("alua", ("alua-state",)),
     Target("mode", ("mode-pages",)),
+    Target("copy", ("copy-parse",)),
     Target("names", ("acl", "spelling")),
 )

@@ -88,6 +88,8 @@ def wipe(tree: Tree) -> None:
     """Remove everything from a tree, whatever state it is in."""
     tree.write("autocommit", "1")
     tree.write("buffer_limit", "0")
+    for group in tree.list("alua"):
+        _wipe_device_group(tree, f"alua/{group}")
     for driver in tree.list("targets"):
         for name in tree.list(f"targets/{driver}"):
             _wipe_target(tree, f"targets/{driver}/{name}")
@@ -95,6 +97,22 @@ def wipe(tree: Tree) -> None:
         for name in tree.list(f"devices/{handler}"):
             tree.write(f"devices/{handler}/{name}/enabled", "0")
             tree.rmdir(f"devices/{handler}/{name}")
+
+
+def _wipe_device_group(tree: Tree, path: str) -> None:
+    for group in tree.list(f"{path}/target_port_groups"):
+        _wipe_members(tree, f"{path}/target_port_groups/{group}/ports")
+        tree.rmdir(f"{path}/target_port_groups/{group}")
+    _wipe_members(tree, f"{path}/devices")
+    tree.rmdir(path)
+
+
+def _wipe_members(tree: Tree, path: str) -> None:
+    for member in tree.list(path):
+        for entry in tree.list(f"{path}/{member}"):
+            if entry != "rel_tgt_id":
+                tree.unlink(f"{path}/{member}/{entry}")
+        tree.rmdir(f"{path}/{member}")
 
 
 def _wipe_target(tree: Tree, path: str) -> None:

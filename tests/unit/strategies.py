@@ -7,7 +7,17 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
+from pyscstadmin.config.model import (
+    Config,
+    Device,
+    DeviceGroup,
+    Group,
+    Identity,
+    Lun,
+    PortGroup,
+    Target,
+)
+from pyscstadmin.config.names import PORT_STATES
 from pyscstadmin.config.settings import DRIVERS, Number, Setting, Value
 
 MIB = 1 << 20
@@ -125,4 +135,34 @@ def configs(draw: st.DrawFn) -> Config:
     ]
     numbers = draw(st.permutations([1, 2, 3, 4]))
     targets = [draw(target(*key, numbers[i], names)) for i, key in enumerate(draw(keys()))]
-    return Config(tuple(devices), tuple(targets), buffer_limit=draw(st.sampled_from([0, MIB])))
+    groups = draw(device_groups([found.name for found in devices], targets))
+    return Config(tuple(devices), tuple(targets), groups, buffer_limit=draw(st.sampled_from([0, MIB])))
+
+
+@st.composite
+def device_groups(draw: st.DrawFn, names: list[str], targets: list[Target]) -> tuple[DeviceGroup, ...]:
+    """Device groups of some of the devices, with some of the targets as ports, and ports of other hosts."""
+    left, found = draw(st.permutations(names)), []
+    for name in draw(st.lists(st.sampled_from(["dg", "other"]), max_size=2, unique=True)):
+        count = draw(st.integers(0, len(left)))
+        mine, left = left[:count], left[count:]
+        found.append(DeviceGroup(name, mine, draw(port_groups(targets)), explicit=draw(flags)))
+    return tuple(found)
+
+
+@st.composite
+def port_groups(draw: st.DrawFn, targets: list[Target]) -> list[PortGroup]:
+    """Target port groups: a target, and a number, is a port of one of them."""
+    ids = draw(st.permutations([1, 2, 3, 4]))
+    ports = draw(st.permutations(targets))
+    used = {one.rel_tgt_id for one in targets}
+    numbers = draw(st.permutations([number for number in range(1, 7) if number not in used]))
+    found = []
+    names = draw(st.lists(st.sampled_from("abc"), max_size=3, unique=True))
+    for name, group_id in zip(names, ids, strict=False):
+        mine, far = draw(st.integers(0, len(ports))), draw(st.integers(0, min(2, len(numbers))))
+        texts = ["/".join(one.key) for one in ports[:mine]]
+        state = draw(st.sampled_from(PORT_STATES))
+        found.append(PortGroup(name, group_id, state, texts, numbers[:far], preferred=draw(flags)))
+        ports, numbers = ports[mine:], numbers[far:]
+    return found

@@ -26,7 +26,7 @@ from pyscstadmin.cli.table import FORMS
 from pyscstadmin.cli.verbs import Form, Given
 from pyscstadmin.cli.words import quote
 from pyscstadmin.config import schema
-from pyscstadmin.config.model import Config, Device, Group, Lun, Target
+from pyscstadmin.config.model import Config, Device, DeviceGroup, Group, Lun, PortGroup, Target
 from pyscstadmin.shell.main import Shell
 from pyscstadmin.shell.session import Session
 from pyscstadmin.sim.tree import SimTree
@@ -39,6 +39,10 @@ LOOKING = (
     "commit who pr lint get list show status explain sessions ports plan schema ls save restore help "
     "version".split()
 )
+# About device groups.
+ALUA = ("alua", "tpg", "member")
+# Made in a folder, under their names.
+NAMED = ("device", "target", "alua", "tpg")
 # Not of these: they make sense with lines before or after them only.
 ALONE = [form for form in FORMS if not form.shell]
 
@@ -65,7 +69,19 @@ def base(form: Form, folder: Path) -> Config:
     hosts = () if makes == "host" else (HERE,)
     own = (Lun(0, "n1"),)
     target = Target("local", "t1", off != "target", hosts=hosts, luns=own, groups=groups)
-    return Config(devices, () if makes == "target" else (target,))
+    if form.kind in ALUA:
+        devices += (Device("db", "nullio", size=1 << 20),)
+    return Config(devices, () if makes == "target" else (target,), alua(form, makes))
+
+
+def alua(form: Form, makes: str) -> tuple[DeviceGroup, ...]:
+    """The device group that an example speaks of."""
+    if form.kind not in ALUA or makes == "alua":
+        return ()
+    here = PortGroup("here", 1, targets=["local/t1"])
+    there = PortGroup("there", 2, remote_ports=[77])
+    groups = (there,) if makes == "tpg" else (here, there)
+    return (DeviceGroup("dg", ["da"] if makes == "member" else ["da", "db"], groups),)
 
 
 def make(form: Form, folder: Path) -> Path:
@@ -91,13 +107,22 @@ def make(form: Form, folder: Path) -> Path:
 def at_place(given: Given) -> list[str]:
     """The same, said at the place it is about."""
     form, values = given.form, dict(given.values)
-    where, rest = "/", list(given.rest)
+    where, rest = "/", [text(one) for one in given.rest]
     if form.kind in ("device", "target") and form.kind in values:
         above = {"device": "handler", "target": "driver"}[form.kind]
         first, _, name = str(values.pop(form.kind)).rpartition("/")
         root = values.pop(above, "") or first or {"device": "fileio", "target": "local"}[form.kind]
         where = f"/{KINDS[form.kind]}/{root}"
         where, rest = (where, [name, *rest]) if form.verb == "create" else (f"{where}/{name}", rest)
+    elif form.kind in ALUA and form.verb != "list":
+        fixes = {"alua": ("alua",), "tpg": ("alua", "tpg"), "member": ("alua",)}
+        folders = {"alua": "/alua", "tpg": "/tpgs"}
+        where, names = "", [(kind, str(values.pop(kind))) for kind in fixes[form.kind]]
+        for kind, name in names:
+            where += (
+                folders[kind] if form.verb == "create" and kind == form.kind else f"{folders[kind]}/{name}"
+            )
+        rest = [names[-1][1], *rest] if form.verb == "create" else rest
     elif values.get("target"):
         where = f"/targets/local/{values.pop('target').rpartition('/')[2]}"
         if form.kind == "group":
@@ -111,7 +136,7 @@ def at_place(given: Given) -> list[str]:
     taken = [text(values.pop(param.name)) for param in form.takes if param.name in values]
     more = [f"{name}={text(value)}" for name, value in values.items()]
     settings = [f"{name}={value}" for name, value in given.settings.items()]
-    if (form.kind == "group" and rest) or (form.verb == "create" and form.kind in ("device", "target")):
+    if (form.kind == "group" and rest) or (form.verb == "create" and form.kind in NAMED):
         taken, rest = [rest[0], *taken], rest[1:]
     return [where, form.verb, *said, *taken, *rest, *more, *settings]
 

@@ -94,6 +94,14 @@ def shown(*names: str) -> Json:
     return {"t": target({"g": group(A, show=luns(*names))})}
 
 
+def ports(*targets: str, remote: int = 0) -> Json:
+    """A device group of device `d`, with one target port group."""
+    here = {"targets": list(targets), "remote_ports": [remote] if remote else []}
+    return {"dg": {"devices": ["d"], "target_port_groups": {"a": here}}}
+
+
+TWO_TARGETS = file({"t": target(), "u": target()})
+
 # Rule -> what it is about, and where; and the same without the fault.
 CASES: dict[str, list[tuple[Json, str, Json]]] = {
     "same-identity": [
@@ -249,6 +257,18 @@ CASES: dict[str, list[tuple[Json, str, Json]]] = {
             "targets.local.t.hosts",
             file({"t": target({"g": group(A), "h": group("iqn.*")}, hosts=[A, B])}),
         )
+    ],
+    "port-in-no-group": [
+        (
+            {**TWO_TARGETS, "alua": ports("local/t")},
+            "targets.local.u",
+            {**TWO_TARGETS, "alua": ports("local/t", "local/u")},
+        ),
+        (
+            {**TWO_TARGETS, "alua": ports("local/t", remote=7)},
+            "targets.local.u",
+            {**TWO_TARGETS, "alua": {"dg": {"devices": ["d"]}}},
+        ),
     ],
 }
 

@@ -49,7 +49,7 @@ def test_configuration_and_account(capsys: Capture, complete: str) -> None:
     assert [device.name for device in config.devices] == ["data", "disk1"]
     assert "differs: " in err
     assert "0 cannot be expressed" in err
-    assert "EXTENDED COPY" in err
+    assert "a hint to initiators" in err
 
 
 def test_what_cannot_be_expressed_is_4(capsys: Capture) -> None:

@@ -448,6 +448,16 @@ def test_get_says_what_each_setting_is(do: Do, admin: Admin, capsys: Capture) ->
 @pytest.mark.usefixtures("target")
 def test_lists(do: Do, admin: Admin, capsys: Capture) -> None:
     do("map d0 target=t group=a", "map d0 target=t", f"add host {A} target=t")
+    do("create alua dg d0", "create tpg here t 77 alua=dg state=standby", "create tpg there alua=dg")
+    assert do("list tpgs alua=dg")[1].split() == ["dg", "here", "1", "standby", "no", "local/t", "77"]
+    do("add member 78 79 tpg=there alua=dg", "/alua/dg/tpgs/there remove member 79")
+    assert do("list members tpg=there alua=dg")[1:] == ["dg    there  78"]
+    assert [line.split() for line in do("/alua/dg list members")[1:]] == [
+        ["dg", "-", "d0"],
+        ["dg", "here", "local/t"],
+        ["dg", "here", "77"],
+        ["dg", "there", "78"],
+    ]
     assert len(do("list devices")) == 13
     assert do("list devices handler=fileio") == ["no devices"]
     assert do("list luns device=d0 target=t group=a")[1].split() == ["local/t", "a", "0", "d0", "no"]

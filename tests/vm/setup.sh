@@ -20,7 +20,7 @@ python_packages=(python3 python3-venv libudev1)
 vm_packages=(
 	linux-image-amd64 linux-headers-amd64 gcc libc6-dev make sparse binutils kmod libc-bin
 	qemu-system-x86 busybox-static zstd
-	udev fio sg3-utils libiscsi-bin e2fsprogs dmsetup lvm2 util-linux procps cpio
+	udev fio sg3-utils ddpt libiscsi-bin e2fsprogs xfsprogs dmsetup lvm2 util-linux procps cpio
 )
 kernels_packages=(mmdebstrap debian-archive-keyring util-linux)
 debug_packages=(flex bison bc libelf-dev patch xz-utils zstd tar)

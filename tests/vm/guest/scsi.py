@@ -129,6 +129,12 @@ def parse_field(raw: bytes) -> tuple[bool, int] | None:
     return (bool(raw[15] & 0x40), int.from_bytes(raw[16:18], "big")) if raw[15] & 0x80 else None
 
 
+def parse_information(raw: bytes) -> int | None:
+    """The INFORMATION field of fixed sense data. None: it is not valid."""
+    assert raw[0] & 0x7F == 0x70
+    return int.from_bytes(raw[3:7], "big") if raw[0] & 0x80 else None
+
+
 class Unit:
     """An open /dev/sg* or /dev/sd* node, for any number of threads; a context manager that closes it."""
 
@@ -394,6 +400,16 @@ def read_capacity10() -> bytes:
 def read_capacity16(room: int = 32) -> bytes:
     """READ CAPACITY(16)."""
     return struct.pack(">BBQIBB", 0x9E, 0x10, 0, room, 0, 0)
+
+
+def compare_and_write(lba: int, count: int, flags: int = 0) -> bytes:
+    """COMPARE AND WRITE."""
+    return struct.pack(">BBQ3xBBB", 0x89, flags, lba, count, 0, 0)
+
+
+def orwrite16(lba: int, count: int, flags: int = 0) -> bytes:
+    """ORWRITE(16)."""
+    return cdb16(0x8B, lba, count, flags)
 
 
 UNMAP_BIT, NDOB, ANCHOR = 0x08, 0x01, 0x10

@@ -46,7 +46,9 @@ SUPPORTED = frozenset(
         0x2A,
         0x2E,
         0x2F,
+        0x34,
         0x35,
+        0x37,
         0x41,
         0x55,
         0x56,
@@ -54,10 +56,15 @@ SUPPORTED = frozenset(
         0x5A,
         0x5E,
         0x5F,
+        0x83,
+        0x84,
         0x88,
+        0x89,
         0x8A,
+        0x8B,
         0x8E,
         0x8F,
+        0x90,
         0x91,
         0x93,
         0x9E,
@@ -67,9 +74,11 @@ SUPPORTED = frozenset(
         0xAA,
         0xAE,
         0xAF,
+        0xB7,
     )
 )
 WITHOUT_LUN = frozenset((0x03, 0x12, 0xA0))
+PREFETCHING, CONDITION_MET = (0x34, 0x90), 0x04
 # Their effects would decide how later commands end.
 STATEFUL = frozenset((0x15, 0x16, 0x1B, 0x55, 0x56, 0x5F))
 RELEASE6 = bytes((0x17, 0, 0, 0, 0, 0))
@@ -165,6 +174,8 @@ def check_answer(opcode: int, answer: scsi.Answer, size: int) -> None:
     statuses = {scsi.GOOD, scsi.CHECK_CONDITION}
     if opcode in RESERVING:
         statuses.add(RESERVATION_CONFLICT)
+    if opcode in PREFETCHING:
+        statuses.add(CONDITION_MET)
     assert answer.status in statuses, str(answer)
     assert 0 <= answer.resid <= size
     if opcode not in SUPPORTED:
@@ -567,7 +578,7 @@ def test_inquiry_standard(rig: Rig) -> None:
     assert rig.units["fileio"].sense(bytes((0x12, 0, 1, 0, 255, 0)), 255) == scsi.INVALID_FIELD_CDB
 
 
-@pytest.mark.parametrize("page", [0x00, 0x80, 0x83, 0x86, 0x87, 0xB0, 0xB1, 0xB2])
+@pytest.mark.parametrize("page", [0x00, 0x80, 0x83, 0x86, 0x87, 0x8F, 0xB0, 0xB1, 0xB2])
 def test_vpd_pages(unit: Unit, page: int) -> None:
     """Each supported page says its own code and length, and sg_vpd has no complaint."""
     data = unit.good(scsi.inquiry(page=page), 255)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.guest import scsi, tree
+from tests.vm.guest import alua, scsi, tree
+from tests.vm.guest.alua import DeviceGroup
 from tests.vm.guest.fio import Fio
 from tests.vm.guest.scsi import Unit
 from tests.vm.guest.tree import Device, Initiator, Target
@@ -94,6 +95,7 @@ def build() -> Initiator:
     Target("toff").make()
     target.group("g", "ini", "x*").luns.map(0, device)
     target.luns.map(3, device)
+    DeviceGroup("dg").make(device).tpg("a", 7, target).add_remote("far", 500)
     host = target.login("ini")
     target.enable()
     return host
@@ -139,8 +141,13 @@ def test_walk_finds_what_the_documentation_lists(served: Initiator) -> None:
         "targets/local/t1/groups/g/priority",
         "targets/local/t1/groups/g/luns/0/read_only",
         "targets/local/t1/luns/3/read_only",
+        "alua/dg/explicit",
+        "alua/dg/transition_time",
+        "alua/dg/target_port_groups/a/state",
+        "alua/dg/target_port_groups/a/ports/far/rel_tgt_id",
     } <= found
-    assert not any("state" in name or "generation" in name for name in found)
+    states = {name for name in found if "state" in name or "generation" in name}
+    assert states == {"alua/dg/target_port_groups/a/state"}
 
 
 def test_rubbish_changes_nothing(served: Initiator) -> None:
@@ -221,6 +228,19 @@ WRONG_NAMES: list[tuple[str, str, int]] = [
     ("targets/local/t1/hosts", "INI", errno.EEXIST),
     ("targets/local/t1/hosts", "h" * 224, errno.ENAMETOOLONG),
     ("", "more", errno.EPERM),
+    ("alua", "dg", errno.EEXIST),
+    ("alua", "d g", errno.EINVAL),
+    ("alua", "d" * 65, errno.ENAMETOOLONG),
+    ("alua/dg", "more", errno.EPERM),
+    ("alua/dg/devices", "n0", errno.EEXIST),
+    ("alua/dg/devices", "-n", errno.EINVAL),
+    ("alua/dg/devices/n0", "more", errno.EPERM),
+    ("alua/dg/target_port_groups", "a", errno.EEXIST),
+    ("alua/dg/target_port_groups", "a*", errno.EINVAL),
+    ("alua/dg/target_port_groups/a", "more", errno.EPERM),
+    ("alua/dg/target_port_groups/a/ports", "p" * 241, errno.ENAMETOOLONG),
+    ("alua/dg/target_port_groups/a/ports", "p!", errno.EINVAL),
+    ("alua/dg/target_port_groups/a/ports/far", "more", errno.EPERM),
 ]
 
 
@@ -370,6 +390,35 @@ def churn_targets(source: random.Random, folder: Path) -> None:
         quietly(source.choice(steps))
 
 
+def churn_alua(source: random.Random, folder: Path) -> None:
+    """Make, link, change and remove device groups and target port groups."""
+    group = tree.ROOT / "alua" / f"g{source.randrange(2)}"
+    entry = group / "devices" / source.choice("ab")
+    tpg = group / "target_port_groups" / source.choice("ab")
+    port = tpg / "ports" / source.choice("ab")
+    device = Device(source.choice(("nullio", "fileio")), f"d{source.randrange(4)}")
+    steps: list[Callable[[], object]] = [
+        group.mkdir,
+        group.rmdir,
+        entry.mkdir,
+        entry.rmdir,
+        tpg.mkdir,
+        tpg.rmdir,
+        port.mkdir,
+        port.rmdir,
+        lambda: (entry / "device").symlink_to(device.path),
+        (entry / "device").unlink,
+        lambda: (port / "target").symlink_to(Target(f"t{source.randrange(2)}").path),
+        (port / "target").unlink,
+        lambda: tree.write(port / "rel_tgt_id", source.randrange(9)),
+        lambda: tree.write(tpg / "state", source.choice(list(alua.STATES))),
+        lambda: tree.write(tpg / "group_id", source.randrange(4)),
+        lambda: tree.write(group / "explicit", source.randrange(2)),
+    ]
+    for _ in range(8):
+        quietly(source.choice(steps))
+
+
 def churn_commits(source: random.Random, folder: Path) -> None:
     """Stage and commit, with right and wrong generations and injected failures; read everything."""
     steps: list[Callable[[], object]] = [
@@ -401,6 +450,8 @@ def probe(node: Path, source: random.Random) -> None:
             unit.command(scsi.report_luns(256), read=256)
             unit.command(scsi.read10(source.randrange(100), 8), read=4096)
             unit.command(scsi.write10(source.randrange(100), 8), write=bytes(4096))
+            unit.command(alua.report_groups(), read=1024)
+            unit.command(alua.set_groups(8), write=alua.set_list((source.randrange(4), source.randrange(4))))
 
 
 def child(work: Callable[[random.Random, Path], None], seed: int, folder: Path, seconds: float) -> int:
@@ -424,7 +475,8 @@ def test_everybody_at_once(tmp_path: Path) -> None:
     calm.luns.map(0, tree.nullio("calm"))
     host = calm.login("calm")
     calm.enable()
-    works = (churn_devices, churn_access, churn_access, churn_targets, churn_commits, churn_io)
+    access = (churn_access, churn_access, churn_alua)
+    works = (churn_devices, *access, churn_targets, churn_commits, churn_io)
     with Fio(tmp_path, host.disk(0), runtime=int(RACE_SECONDS) + 120) as load:
         pids = [child(work, seed, tmp_path, RACE_SECONDS) for seed, work in enumerate(works)]
         ends = [wait_child(pid, RACE_SECONDS + 60) for pid in pids]

@@ -29,6 +29,9 @@ def objects() -> Iterator[None]:
         "targets/local/doc-t/hosts/doc-i",
         "targets/local/doc-t/luns/0",
         "targets/local/doc-t/groups/doc-g",
+        "alua/doc-a",
+        "alua/doc-a/target_port_groups/doc-p",
+        "alua/doc-a/target_port_groups/doc-p/ports/doc-q",
     ]
     for path in made:
         (TREE / path).mkdir()
@@ -75,6 +78,12 @@ def attributes(path: Path) -> dict[str, str]:
         ("targets/local/NAME/hosts/INITIATOR/", "targets/local/doc-t/hosts/doc-i"),
         ("targets/DRIVER/NAME/luns/N/", "targets/local/doc-t/luns/0"),
         ("targets/DRIVER/NAME/groups/GROUP/", "targets/local/doc-t/groups/doc-g"),
+        ("alua/GROUP/", "alua/doc-a"),
+        ("alua/GROUP/target_port_groups/NAME/", "alua/doc-a/target_port_groups/doc-p"),
+        (
+            "alua/GROUP/target_port_groups/NAME/ports/PORT/",
+            "alua/doc-a/target_port_groups/doc-p/ports/doc-q",
+        ),
     ],
 )
 @pytest.mark.usefixtures("objects")

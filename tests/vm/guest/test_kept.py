@@ -384,7 +384,11 @@ def test_fua_read_flushes_the_disk(script: Script, cached_disk: Path) -> None:
 
 @pytest.mark.parametrize("direct", [False, True], ids=["buffered", "direct"])
 def test_what_is_stable_when(script: Script, ground: Ground, direct: bool) -> None:
-    """A file's dirty pages: FUA reads, FUA writes, WRITE AND VERIFY and SYNC bring them to the medium."""
+    """A file's dirty pages: what brings them to the medium, and that it is there before the answer.
+
+    FUA of reads, writes, COMPARE AND WRITE and ORWRITE, WRITE AND VERIFY, SYNC. A COMPARE AND WRITE with FUA
+    compares with what the medium has, so that it brings there what it finds, whether it is what was expected.
+    """
     first, _ = serve(script, tree.fileio("f", ground.path, o_direct=direct))
     first.good(scsi.write10(0, 8), write=ground.noise("plain"))
     if not direct:
@@ -396,6 +400,16 @@ def test_what_is_stable_when(script: Script, ground: Ground, direct: bool) -> No
     assert ground.has("fua")
     first.good(scsi.write_verify10(96, 8, 1), write=ground.noise("verified"))
     assert ground.has("verified")
+    old, other = ground.noise("found"), bytes(4096)
+    first.good(scsi.write10(160, 8), write=old)
+    answer = first.command(scsi.compare_and_write(160, 8, scsi.FUA), write=other + other)
+    assert answer.sense == scsi.MISCOMPARE
+    assert ground.has("found")
+    first.good(scsi.compare_and_write(160, 8, scsi.FUA), write=old + ground.noise("compared"))
+    assert ground.has("compared")
+    first.good(scsi.write10(192, 8), write=other)
+    first.good(scsi.orwrite16(192, 8, scsi.FUA), write=ground.noise("or"))
+    assert ground.has("or")
     first.good(scsi.write10(128, 8), write=ground.noise("sync"))
     first.good(scsi.cdb16(0x91, 128, 8))
     assert ground.has("sync")
@@ -425,6 +439,12 @@ def test_without_a_cache_every_write_is_stable(script: Script, ground: Ground, h
     assert not wce(second)
     second.good(scsi.write10(0, 8), write=ground.noise(how))
     assert ground.has(how)
+    data = ground.noise(how) + ground.noise(f"{how} compared")
+    second.good(scsi.compare_and_write(0, 8), write=data)
+    assert ground.has(f"{how} compared")
+    second.good(scsi.write10(64, 8), write=bytes(4096))
+    second.good(scsi.orwrite16(64, 8), write=ground.noise(f"{how} or"))
+    assert ground.has(f"{how} or")
 
 
 # --- short transfers (B8) ---

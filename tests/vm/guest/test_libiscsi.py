@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.vm import guest_plugin
-from tests.vm.guest import tree
+from tests.vm.guest import copying, tree
 from tests.vm.guest.scsi import Unit
 from tests.vm.guest.test_recovery import serve
 from tests.vm.guest_plugin import PluggedDisk
@@ -56,8 +56,18 @@ def verdict(text: str) -> str:
     return "PASSED"
 
 
+def fetch_results(nodes: tuple[Path, Path]) -> None:
+    """Of copies with list identifier 1: over iSCSI the tool logs in anew for each test, and none is known."""
+    for node in nodes:
+        with Unit(node) as unit:
+            unit.attentions()
+            for action in (copying.STATUS, copying.FAILED):
+                unit.command(copying.results(action, 1), 512)
+
+
 def run(name: str, nodes: tuple[Path, Path]) -> dict[str, str] | None:
     """Run a family, or one test of it: what is printed of each test; None: the tool itself has crashed."""
+    fetch_results(nodes)
     words = ["iscsi-test-cu", "-d", "-S", "-V", "-t", f"SCSI.{name}", *map(str, nodes)]
     done = subprocess.run(
         words, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
