@@ -23,6 +23,9 @@ PYTHON = sys.executable
 # More than run at a time, so that none waits long for the last one.
 VM_PARTS = 4
 VM_SECONDS = 3000
+# What is repeated of a failure at the end: enough for the headline of a kernel's report.
+REASON_LINES = 12
+REASON_COLUMNS = 200
 # A part keeps one CPU busy most of the time.
 AT_A_TIME = 2
 HBA_SCENARIOS = (
@@ -48,7 +51,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Counts of a part, its time in seconds, and which tests failed, as far as their names are known."""
+    """Counts of a part, its time in seconds, and which tests failed and why, as far as it is known."""
 
     name: str
     passed: int
@@ -141,18 +144,25 @@ def counts(junit: Path) -> tuple[int, int, int]:
 
 
 def failures(junit: Path | None) -> tuple[str, ...]:
-    """Names of the tests of a JUnit file that failed or left something behind; none without a file."""
+    """The tests of a JUnit file that failed or left something behind, and why; none without a file."""
     if junit is None or not junit.exists():
         return ()
     try:
         cases = ElementTree.parse(junit).getroot().iter("testcase")
     except ElementTree.ParseError:
         return ()
-    return tuple(
-        f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
-        for case in cases
-        if case.find("failure") is not None or case.find("error") is not None
-    )
+    found = []
+    for case in cases:
+        name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+        found += [f"{name}{why(bad)}" for kind in ("failure", "error") for bad in case.findall(kind)]
+    return tuple(found)
+
+
+def why(bad: ElementTree.Element) -> str:
+    """The lines in which pytest says what was wrong, indented; without such lines the first of the text."""
+    lines = [line for line in (bad.text or "").splitlines() if line.strip()]
+    said = [line for line in lines if line.startswith("E ")] or lines
+    return "".join(f"\n    {line[:REASON_COLUMNS]}" for line in said[:REASON_LINES])
 
 
 def say(line: str) -> None:

@@ -80,7 +80,7 @@ import pytest
 @pytest.fixture
 def late():
     yield
-    assert 0
+    assert 1 == 2
 
 def test_good(): pass
 def test_bad(): assert 0
@@ -95,5 +95,8 @@ def test_failures_are_named_at_the_end(tmp_path: Path, capfd: pytest.CaptureFixt
     words = ["-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", f"--junitxml={junit}", str(file)]
     outcomes = suite.run_all([part("p", f"import sys, pytest; sys.exit(pytest.main({words!r}))", junit)])
     assert suite.report(outcomes) == 1
-    named = [line for line in capfd.readouterr().out.splitlines() if line.startswith("FAILED in ")]
+    lines = capfd.readouterr().out.splitlines()
+    named = [line for line in lines if line.startswith("FAILED in ")]
     assert named == ["FAILED in p: test_three.py::test_bad", "FAILED in p: test_three.py::test_left"]
+    assert lines[lines.index(named[0]) + 1].strip().startswith("E   assert 0")
+    assert "assert 1 == 2" in lines[lines.index(named[1]) + 1]
