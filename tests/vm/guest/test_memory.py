@@ -48,11 +48,22 @@ HOST_SLACK = 20 * KIB
 EXHAUSTED = re.compile(r"oom-killer|Out of memory|page allocation failure")
 
 
+def all_memory() -> dict[str, int]:
+    """/proc/meminfo: what there is of each sort, in bytes."""
+    rows = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    return {row[0].rstrip(":"): int(row[1]) * KIB for row in rows}
+
+
 def meminfo(*names: str) -> int:
     """The sum of some lines of /proc/meminfo in bytes."""
-    rows = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
-    values = {row[0].rstrip(":"): int(row[1]) * KIB for row in rows}
+    values = all_memory()
     return sum(values[name] for name in names)
+
+
+def more_than(before: dict[str, int]) -> str:
+    """Which sorts of memory are more or less than they were, by a MiB at least."""
+    changed = {name: (size - before[name]) // MIB for name, size in all_memory().items()}
+    return ", ".join(f"{name} {mib:+d} MiB" for name, mib in changed.items() if mib)
 
 
 def settle() -> None:
@@ -189,7 +200,7 @@ def test_flood(script: Script, kernel_log: KernelLog) -> None:
     nexuses = crowd(script)
     order = [(nexus, sort) for nexus in nexuses for sort in SORTS]
     random.Random(SEED).shuffle(order)
-    before = settled()
+    before, sorts = settled(), all_memory()
     floor = before - limit - BATCH - COMMANDS_ROOM
     flood, lowest = Flood(script), before
     with buffer_limit(limit):
@@ -211,7 +222,10 @@ def test_flood(script: Script, kernel_log: KernelLog) -> None:
     assert lowest >= floor
     assert limit - LARGEST - BATCH <= held <= limit + BATCH
     assert refused > 0
-    tree.wait_for("memory to return", lambda: settled() >= before - KEPT)
+    try:
+        tree.wait_for("memory to return", lambda: settled() >= before - KEPT)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {more_than(sorts)}") from None
     exhausted = [line for line in kernel_log.read() if EXHAUSTED.search(line)]
     assert exhausted == []
 
