@@ -37,9 +37,13 @@ KEPT_STATES = 6
 CMDLINE = (
     "console=ttyS0 loglevel=5 log_buf_len=16M panic=-1 panic_print=0x20 oops=panic mitigations=off nokaslr "
     "audit=0 selinux=0 apparmor=0 net.ifnames=0 clocksource=tsc tsc=reliable no_timer_check "
-    "cryptomgr.notests random.trust_cpu=on 8250.nr_uarts=2 raid=noautodetect modprobe.blacklist=evbug"
+    "cryptomgr.notests random.trust_cpu=on 8250.nr_uarts=2 raid=noautodetect modprobe.blacklist=evbug "
+    "rcupdate.rcu_cpu_stall_timeout=60 workqueue.watchdog_thresh=60"
 )
+# A machine that got no time of its host for 20 s would be told that its CPUs were locked up, for its clock
+# goes on. What is locked up for ever is found a little later, and what takes 20 s here takes one elsewhere.
 SYSCTL: dict[str, int] = {
+    "kernel.watchdog_thresh": 30,  # a lockup is twice that
     "kernel.hung_task_timeout_secs": 30,
     "kernel.hung_task_warnings": -1,
     "kernel.panic_on_oops": 1,

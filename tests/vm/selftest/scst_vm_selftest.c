@@ -1,16 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Does on request what a test run must notice: a warning, an oops, or a task
- * that waits for ever. Proves that the test loop fails when the kernel does.
+ * Does on request what a test run must notice: a warning, an oops, a task
+ * that waits for ever, or a CPU that does nothing else. Proves that the test loop fails when the kernel does.
  */
 #include <linux/bug.h>
 #include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/module.h>
+#include <linux/preempt.h>
 #include <linux/string.h>
 
 static char *action = "none";
 module_param(action, charp, 0444);
-MODULE_PARM_DESC(action, "none, warn, oops or hang");
+MODULE_PARM_DESC(action, "none, warn, oops, hang or spin");
+
+/* Much longer than twice the second that the test sets as watchdog_thresh. */
+static void __init spin(void)
+{
+	int i;
+
+	preempt_disable();
+	for (i = 0; i < 100; i++)
+		mdelay(100);
+	preempt_enable();
+}
 
 static int __init selftest_init(void)
 {
@@ -22,6 +35,8 @@ static int __init selftest_init(void)
 		BUG();
 	else if (!strcmp(action, "hang"))
 		wait_for_completion(&never);
+	else if (!strcmp(action, "spin"))
+		spin();
 	else if (strcmp(action, "none"))
 		return -EINVAL;
 	return 0;

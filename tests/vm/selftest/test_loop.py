@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +17,7 @@ import pytest
 from tests.vm import machine
 
 PASS, JOB_FAILED, LOG_BAD, BROKEN, TIMEOUT = 0, 7, 1, 3, 124
+STANDING = 30  # seconds; a kernel by itself reports after 20
 
 
 def run(tmp_path: Path, script: str, *options: str) -> tuple[int, str]:
@@ -60,6 +66,43 @@ def test_hung_task_is_reported(tmp_path: Path) -> None:
     status, output = run(tmp_path, script)
     assert status == LOG_BAD, output
     assert "blocked for more than" in output
+
+
+def test_lockup_is_reported(tmp_path: Path) -> None:
+    status, output = run(
+        tmp_path, "echo 1 > /proc/sys/kernel/watchdog_thresh; modprobe scst_vm_selftest action=spin"
+    )
+    assert status == LOG_BAD, output
+    assert "soft lockup" in output
+
+
+def test_standing_still_is_no_lockup(tmp_path: Path) -> None:
+    """The host stops a busy machine for longer than the kernel's own limits of a lockup and a stall."""
+    script = "while :; do cat /proc/self/maps; done > /dev/null & sleep 60; kill $!"
+    with ThreadPoolExecutor(1) as pool:
+        ran = pool.submit(run, tmp_path, script)
+        while not (found := of_machine(tmp_path / "out")) and not ran.done():
+            time.sleep(1)
+        time.sleep(15)
+        for pid in found:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(STANDING)
+        for pid in found:
+            os.kill(pid, signal.SIGCONT)
+        status, output = ran.result()
+    assert found
+    assert status == PASS, output
+
+
+def of_machine(out: Path) -> list[int]:
+    """Process IDs of the QEMU whose machine writes to *out*."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            argv = file.read_text().split("\0")
+            if argv[0].startswith("qemu") and any(str(out) in word for word in argv):
+                found.append(int(file.parent.name))
+    return found
 
 
 def test_timeout_shows_the_blocked_task(tmp_path: Path) -> None:
