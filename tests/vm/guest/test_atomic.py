@@ -32,7 +32,8 @@ pytestmark = pytest.mark.usefixtures("clean_tree")
 
 MIB = 1 << 20
 WORKERS = 8
-ROUNDS = 40
+# With the commands' exclusion switched off each test fails with these counts, every time.
+ROUNDS = 16
 FREE = bytes(512)
 LOCK, COUNT = 0, 1
 
@@ -172,7 +173,7 @@ def hammer(
                 verdict(f"{cdb.hex()}: {answer}")
 
 
-RACES = 150
+RACES = 60
 
 
 def outcomes(old: bytes, new: bytes, written: bytes, lba: int) -> set[bytes]:

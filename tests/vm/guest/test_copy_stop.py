@@ -46,15 +46,15 @@ class Rig:
     def __init__(self, script: Script, mapper: Mapper, make_file: MakeFile) -> None:
         self.script, self.mapper = script, mapper
         self.paths = {FILE: make_file("copy", 8), OTHER: make_file("other", 8)}
+        self.data = random.Random("hanging").randbytes(4 * MIB)
+        with mapper.node.open("r+b") as disk:  # what is closed last is on the disk
+            disk.write(self.data)
         self.devices = [
             tree.blockio("hanging", mapper.node),
             tree.fileio("copy", self.paths[FILE]),
             tree.fileio("other", self.paths[OTHER]),
         ]
         self.first, self.second = serve(script, *self.devices)
-        self.data = random.Random("hanging").randbytes(4 * MIB)
-        for at in range(0, BLOCKS, 256):
-            self.first.good(scsi.write10(at, 256), HANGING, write=self.data[at * 512 : (at + 256) * 512])
         self.names = [name_of(self.first, lun) for lun in range(3)]
 
     def begin(
