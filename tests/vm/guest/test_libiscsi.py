@@ -25,9 +25,9 @@ SCST_MODULES = ("scst", "scst_fileio", "scst_blockio", "scst_local", "sd_mod", "
 pytestmark = pytest.mark.usefixtures("clean_tree")
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs/conformance.md"
-KINDS = ("thin file", "disk", "read-only")
-# What writes fails there, and means to.
-ONLY = {"read-only": ("ReadOnly",)}
+KINDS = ("thin file", "disk", "removable", "read-only")
+# The others' outcome has nothing to do with it, or they write, which fails there and means to.
+ONLY = {"removable": ("NoMedia", "PreventAllow", "StartStopUnit"), "read-only": ("ReadOnly",)}
 SECONDS = 240
 # SG_IO ended without a SCSI status.
 OUT_OF_TIME = "failed with status 251658241"
@@ -110,7 +110,7 @@ def all_of(kind: str, nodes: tuple[Path, Path]) -> dict[str, str]:
 
 def written() -> dict[str, dict[str, str]]:
     """The table of the document: verdict by kind of LUN and test."""
-    rows = re.findall(r"^\| (\w+\.\S+) \| (.*?) \| (.*?) \| (.*?) \|", DOCUMENT.read_text(), re.M)
+    rows = re.findall(r"^\| (\w+\.\S+) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|", DOCUMENT.read_text(), re.M)
     return {
         kind: {row[0]: row[1 + at].upper() for row in rows if row[1 + at].strip()}
         for at, kind in enumerate(KINDS)
@@ -129,7 +129,11 @@ def lun(
         device = tree.blockio("suite", disks["vm-disk-a"].node)
     else:
         device = tree.fileio(
-            "suite", path, thin=request.param == "thin file", read_only=request.param == "read-only"
+            "suite",
+            path,
+            thin=request.param == "thin file",
+            removable=request.param == "removable",
+            read_only=request.param == "read-only",
         )
     first, second = serve(device)
     yield request.param, (first.sg(0), second.sg(0))

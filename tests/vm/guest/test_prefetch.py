@@ -26,6 +26,8 @@ LUNS = {"file": 0, "direct": 1, "disk": 2, "null": 3}
 CONDITION_MET = 0x04
 IMMED = 0x02
 PAGE = mmap.PAGESIZE
+# Memory that nobody has touched yet comes from a file of the host's, page by page, and may take its time.
+PATIENT = 300
 
 Prefetch = Callable[[int, int, int], bytes]
 
@@ -120,7 +122,7 @@ def test_prefetch_reads_into_the_cache(rig: Rig, make: Prefetch) -> None:
     rig.forget()
     lba, count = 32768, 4096
     assert not any(rig.cached(lba, count))
-    answer = rig.units["file"].command(make(lba, count, 0))
+    answer = rig.units["file"].command(make(lba, count, 0), seconds=PATIENT)
     assert (answer.status, answer.host_status, answer.sense) == (CONDITION_MET, 0, None)
     assert all(rig.cached(lba, count))
     assert not all(rig.cached(0, 4096))
@@ -131,14 +133,14 @@ def test_prefetch_at_once(rig: Rig, make: Prefetch) -> None:
     """IMMED: it is on its way when the answer comes."""
     rig.forget()
     lba, count = 65536, 4096
-    assert rig.units["file"].command(make(lba, count, IMMED)).status == CONDITION_MET
-    tree.wait_for("the blocks to be there", lambda: all(rig.cached(lba, count)))
+    assert rig.units["file"].command(make(lba, count, IMMED), seconds=PATIENT).status == CONDITION_MET
+    tree.wait_for("the blocks to be there", lambda: all(rig.cached(lba, count)), PATIENT)
 
 
 def test_prefetch_of_more_than_a_command_may_take(rig: Rig) -> None:
     """GOOD: not all of it is there. Length 0 is all up to the end."""
     rig.forget()
-    assert rig.units["file"].command(prefetch16(0, 0)).status == scsi.GOOD
+    assert rig.units["file"].command(prefetch16(0, 0), seconds=PATIENT).status == scsi.GOOD
     assert rig.units["file"].command(prefetch16(BLOCKS - 64, 0)).status == CONDITION_MET
     assert all(rig.cached(BLOCKS - 64, 64))
     assert rig.units["file"].command(prefetch16(BLOCKS, 0)).status == CONDITION_MET
