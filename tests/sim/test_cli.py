@@ -18,10 +18,14 @@ from pyscstadmin.config import schema
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.kernel.cfs import Tree
 from pyscstadmin.kernel.read import snapshot
+from tests.sim.conftest import REAL
 from tests.sim.support import INITIATOR
 
 Run = Callable[..., int]
 Capture = pytest.CaptureFixture[str]
+
+# These start the tool with a tree of its own: nothing of the kernel's is in it, and it starts slowly there.
+simulated = pytest.mark.skipif(REAL, reason="of a simulated tree, wherever it runs")
 
 GOOD = Config(
     (Device("n0", "nullio", size=1 << 20),),
@@ -381,6 +385,7 @@ def test_what_never_ends_is_refused(scstadmin: Run, capsys: Capture) -> None:
     assert "larger than 256 MiB" in capsys.readouterr().err
 
 
+@simulated
 def test_files_that_take_all_memory_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "deep.json"
     path.write_text("[" + "[]," * 10_000_000 + "1]")
@@ -478,6 +483,7 @@ def test_progress(scstadmin: Run, good: str, capsys: Capture) -> None:
     assert "create device nullio/n0" in said
 
 
+@simulated
 def test_a_reader_that_goes_away(good: str, tmp_path: Path) -> None:
     """`scstadmin show | head -1` ends without a complaint."""
     command = [sys.executable, "-m", "pyscstadmin", "--sim", str(tmp_path / "pipe"), "schema"]
@@ -497,6 +503,7 @@ LOCALES = {
 }
 
 
+@simulated
 @pytest.mark.parametrize("locale", LOCALES)
 def test_names_in_every_locale(tmp_path: Path, locale: str) -> None:
     """What cannot be printed as it is, is printed escaped; a saved file is UTF-8 all the same."""
@@ -527,6 +534,7 @@ def test_names_in_every_locale(tmp_path: Path, locale: str) -> None:
     assert found.devices[0].path == wide.devices[0].path
 
 
+@simulated
 @pytest.mark.parametrize(
     ("redirect", "code"), [(">/dev/full", 1), (">&-", 0), ("<&-", 0), (">&- <&- 2>&-", 0), ("| true", 0)]
 )
@@ -540,6 +548,7 @@ def test_output_that_goes_nowhere(tmp_path: Path, words: str, redirect: str, cod
     assert (b"No space left" in done.stderr) == (code == 1)
 
 
+@simulated
 def test_exit_code_without_a_reader(tmp_path: Path) -> None:
     """What goes wrong is said by the exit code, also where nobody reads the rest."""
     command = [
