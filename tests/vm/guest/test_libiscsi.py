@@ -126,9 +126,6 @@ def lun(
     with path.open("wb") as file:
         file.truncate(96 << 20)
     if request.param == "disk":
-        # MultipathIO.CompareAndWrite expects zeroes in a block more than it has written.
-        with disks["vm-disk-a"].node.open("r+b") as disk:
-            disk.write(bytes(1 << 20))
         device = tree.blockio("suite", disks["vm-disk-a"].node)
     else:
         device = tree.fileio(
