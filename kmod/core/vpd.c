@@ -8,6 +8,7 @@
 
 #define VPD_HEADER		4
 #define VPD_SBC_LEN		60	/* pages B0h and B1h */
+#define VPD_PORT_LEN		12	/* of page 88h, without designators and TransportID */
 
 #define CODE_SET_BINARY		1
 #define CODE_SET_ASCII		2
@@ -157,16 +158,20 @@ static bool scst_name_is_hex(const char *name, const char *prefix)
  * Only a name of a world wide unique form is worth reporting.  An iqn. names the
  * target device, whose one portal group makes the port; naa. and eui. name the port.
  */
-static void scst_vpd_target_names(struct scst_vpd *vpd)
+static void scst_vpd_port_name(struct scst_vpd *vpd)
 {
 	const char *name = vpd->tgt->name;
 
-	if (!strncmp(name, "iqn.", 4)) {
+	if (!strncmp(name, "iqn.", 4))
 		scst_vpd_scsi_name(vpd, ASSOCIATION_PORT, name, ",t,0x0001");
-		scst_vpd_scsi_name(vpd, ASSOCIATION_TARGET, name, "");
-	} else if (scst_name_is_hex(name, "naa.") || scst_name_is_hex(name, "eui.")) {
+	else if (scst_name_is_hex(name, "naa.") || scst_name_is_hex(name, "eui."))
 		scst_vpd_scsi_name(vpd, ASSOCIATION_PORT, name, "");
-	}
+}
+
+static void scst_vpd_target_name(struct scst_vpd *vpd)
+{
+	if (!strncmp(vpd->tgt->name, "iqn.", 4))
+		scst_vpd_scsi_name(vpd, ASSOCIATION_TARGET, vpd->tgt->name, "");
 }
 
 static void scst_vpd_identification(struct scst_vpd *vpd)
@@ -177,7 +182,8 @@ static void scst_vpd_identification(struct scst_vpd *vpd)
 	scst_vpd_t10(vpd);
 	scst_vpd_binary(vpd, DESIGNATOR_EUI64, id->eui64, id->eui64_len);
 	scst_vpd_port_numbers(vpd);
-	scst_vpd_target_names(vpd);
+	scst_vpd_port_name(vpd);
+	scst_vpd_target_name(vpd);
 }
 
 /* --- 86h: extended INQUIRY data; 87h: mode page policy ----------------------------------------- */
@@ -230,6 +236,19 @@ bool scst_vpd_names(const struct scst_device *dev, u8 code_set, u8 kind, const u
 	default:
 		return false;
 	}
+}
+
+/* --- 88h: SCSI ports ------------------------------------------------------------------------- */
+
+/* A target is a target device of one port, which has no initiator's side. */
+static void scst_vpd_ports(struct scst_vpd *vpd)
+{
+	u8 *port = vpd->body + vpd->len;
+
+	scst_vpd_zero(vpd, VPD_PORT_LEN);
+	put_unaligned_be16(vpd->tgt->rel_tgt_id, port + 2);
+	scst_vpd_port_name(vpd);
+	put_unaligned_be16(vpd->body + vpd->len - port - VPD_PORT_LEN, port + 10);	/* TARGET PORT DESCRIPTORS LENGTH */
 }
 
 /* --- 8Fh: third-party copy ------------------------------------------------------------------ */
@@ -304,6 +323,7 @@ static const struct scst_vpd_row scst_vpd_rows[] = {
 	{ 0x83, scst_vpd_identification },
 	{ 0x86, scst_vpd_extended_inquiry },
 	{ 0x87, scst_vpd_mode_policy },
+	{ 0x88, scst_vpd_ports },
 	{ 0x8f, scst_vpd_copy },
 	{ 0xb0, scst_vpd_block_limits },
 	{ 0xb1, scst_vpd_block_characteristics },

@@ -578,7 +578,7 @@ def test_inquiry_standard(rig: Rig) -> None:
     assert rig.units["fileio"].sense(bytes((0x12, 0, 1, 0, 255, 0)), 255) == scsi.INVALID_FIELD_CDB
 
 
-@pytest.mark.parametrize("page", [0x00, 0x80, 0x83, 0x86, 0x87, 0x8F, 0xB0, 0xB1, 0xB2])
+@pytest.mark.parametrize("page", [0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0x8F, 0xB0, 0xB1, 0xB2])
 def test_vpd_pages(unit: Unit, page: int) -> None:
     """Each supported page says its own code and length, and sg_vpd has no complaint."""
     data = unit.good(scsi.inquiry(page=page), 255)
@@ -624,6 +624,36 @@ def test_vpd_extended_inquiry(unit: Unit) -> None:
 
 def test_vpd_mode_page_policy(unit: Unit) -> None:
     assert unit.good(scsi.inquiry(page=0x87), 255) == bytes((0, 0x87, 0, 4, 0x3F, 0xFF, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "port"),
+    [("plain", b""), ("iqn.2026-11.org.example:p", b"iqn.2026-11.org.example:p,t,0x0001"),
+     ("naa.5000c500a1b2c3d4", b"naa.5000c500a1b2c3d4")],
+)  # fmt: skip
+def test_vpd_scsi_ports(rig: Rig, name: str, port: bytes) -> None:
+    """The port that is asked, with its name if that is unique in the world, as page 83h has it."""
+    device = tree.nullio("ports", 1 << 20)
+    target = Target(name).make()
+    target.luns.map(0, device)
+    host = target.login("x")
+    target.enable()
+    with Unit(host.sg(0)) as unit:
+        unit.attentions()
+        page, identification = (unit.good(scsi.inquiry(page=page), 255) for page in (0x88, 0x83))
+    relative = int(tree.read(target.path / "rel_tgt_id"))
+    assert page[:12] == struct.pack(">BBHHHHH", 0, 0x88, len(page) - 4, 0, relative, 0, 0)
+    assert page[12:16] == struct.pack(">HH", 0, len(page) - 16)
+    if port:
+        assert page[16] & 0xF == 3, "UTF-8"
+        assert page[17] & 0x3F == 0x18, "a SCSI name string of a port"
+        assert page[20:].rstrip(b"\0") == port
+    assert page[16:] in identification
+    assert (len(page) > 16) == bool(port)
+    target.luns.clear()
+    target.logout("x")
+    target.path.rmdir()
+    device.remove()
 
 
 def test_sg_inq_sg_modes_sg_readcap(rig: Rig) -> None:
