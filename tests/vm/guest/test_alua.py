@@ -76,7 +76,7 @@ class Pair:
 
 
 def serve(device: Device, name: str) -> tuple[Target, Unit]:
-    """A target with the device as its LUN 0, and an initiator without sd: nobody else takes attentions."""
+    """A target with the device as its LUN 0, and an initiator."""
     target = Target(name).make(auto_rescan=False)
     target.luns.map(0, device)
     host = target.login("ini")
@@ -86,7 +86,13 @@ def serve(device: Device, name: str) -> tuple[Target, Unit]:
 
 @pytest.fixture
 def pair(make_file: MakeFile) -> Iterator[Pair]:
-    """Group 10 and 20, explicit."""
+    """Group 10 and 20, explicit. No initiator has sd: nobody else takes attentions."""
+    with tree.without_sd():
+        yield from make_pair(make_file)
+
+
+def make_pair(make_file: MakeFile) -> Iterator[Pair]:
+    """The same with any initiators."""
     device = tree.fileio("d0", make_file("d0", 1))
     (first, one), (second, two) = serve(device, "t1"), serve(device, "t2")
     group = DeviceGroup("dg").make(device, explicit=True)

@@ -39,6 +39,12 @@ class Pair:
 @pytest.fixture
 def pair(make_file: Callable[[str, int], Path]) -> Iterator[Pair]:
     """Hosts without sd, so that nobody else takes the attentions."""
+    with tree.without_sd():
+        yield from make_pair(make_file)
+
+
+def make_pair(make_file: Callable[[str, int], Path]) -> Iterator[Pair]:
+    """The same on any hosts."""
     path = make_file("f0", 1)
     file, null = tree.fileio("f0", path), tree.nullio("n0")
     target = Target("t1").make(auto_rescan=False)

@@ -113,6 +113,17 @@ def staging() -> Iterator[None]:
         set_autocommit(True)
 
 
+@contextmanager
+def without_sd() -> Iterator[None]:
+    """Units that appear meanwhile have sg alone: what sd asks when it finds one takes unit attentions."""
+    autoprobe = Path("/sys/bus/scsi/drivers_autoprobe")
+    autoprobe.write_text("0")
+    try:
+        yield
+    finally:
+        autoprobe.write_text("1")
+
+
 def fail_commit(step: int) -> None:
     """Let the given step of the next publication fail; 0: none."""
     write(DEBUG / "fail_commit", step)
