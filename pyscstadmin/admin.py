@@ -317,17 +317,13 @@ class Admin:
         return replace(decision, luns=tuple(lun for lun in decision.luns if lun.device))
 
     def port_states(self, target: str, devices: Iterable[str]) -> dict[str, str]:
-        """The states of devices for those who reach them by a target (`DRIVER/NAME`): of those in a device
-        group that has a target port group with it.
-        """
-        from pyscstadmin.config.alua import state_of
+        """ALUA states of devices for those who reach them by a target (`DRIVER/NAME`), where there is one."""
+        from pyscstadmin.config.alua import states_of
         from pyscstadmin.kernel.alua import device_groups
 
         check_target(target)
         wanted = check_each("devices", devices, check_device)
-        groups = list(device_groups(self.tree, read.other_link))
-        found = {device: state_of(groups, target, device) for device in wanted}
-        return {device: state for device, state in found.items() if state}
+        return states_of(list(device_groups(self.tree, read.other_link)), target, wanted)
 
     def settled(self) -> bool:
         """Whether what the tree shows is in force, with nothing staged."""
@@ -529,7 +525,8 @@ class Admin:
             try:
                 outcome = self._change_locked(edits.change_device(name, settings))
             except ApplyFailed as error:
-                if not _in_use(error):
+                # EBUSY: something points at it.
+                if not (isinstance(error.cause, OperationError) and error.cause.errno == errno.EBUSY):
                     raise
                 # It is a LUN of somebody's: these have to be known, to be taken away and brought back.
                 outcome = self._change_locked(edits.change_device(name, settings, alone=False))
@@ -1201,8 +1198,3 @@ def _simulated(tree: Tree) -> SimTree | None:
 def _must_be_settled(root: RootState) -> None:
     if not root.settled:
         raise PendingChanges
-
-
-def _in_use(error: ApplyFailed) -> bool:
-    """Whether the kernel refused because something points at the object."""
-    return isinstance(error.cause, OperationError) and error.cause.errno == errno.EBUSY

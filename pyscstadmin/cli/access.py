@@ -15,7 +15,7 @@ from pyscstadmin.cli.results import changed, refusal_lines, refusals, table
 from pyscstadmin.cli.verbs import Given, Result
 from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.config import edits
-from pyscstadmin.config.alua import state_of
+from pyscstadmin.config.alua import states_of
 from pyscstadmin.config.draft import Key, is_called
 from pyscstadmin.config.layout import target_dir
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
@@ -159,8 +159,7 @@ def _explain_file(given: Given) -> Result:
     decision = decide(found[0], given["initiator"])
     written = {d.name: Standing("active", 0, d.read_only) for d in config.devices if d.read_only}
     name = "/".join(found[0].key)
-    said = {lun.device: state_of(config.alua, name, lun.device) for lun in decision.luns}
-    paths = {device: state for device, state in said.items() if state}
+    paths = states_of(config.alua, name, [lun.device for lun in decision.luns])
     data = {**_decision_data(decision), "port_states": paths}
     return Result(data, decision_lines(decision, name, written, paths=paths))
 

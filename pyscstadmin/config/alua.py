@@ -5,13 +5,13 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from pyscstadmin.config.model import Config, DeviceGroup, PortGroup
 from pyscstadmin.config.names import PORT_GROUPS_MAX, PORT_STATES, PORTS_MAX
 from pyscstadmin.config.where import Path
 
-__all__ = ["faults", "is_active", "state_of"]
+__all__ = ["faults", "is_active", "state_of", "states_of"]
 
 _ACTIVE = PORT_STATES[:2]
 
@@ -21,6 +21,12 @@ def state_of(groups: Iterable[DeviceGroup], target: str, device: str) -> str:
     group = next((group for group in groups if device in group.devices), None)
     ports = group.of_target(target) if group is not None else None
     return "" if ports is None else ports.state or PORT_STATES[0]
+
+
+def states_of(groups: Sequence[DeviceGroup], target: str, devices: Iterable[str]) -> dict[str, str]:
+    """Those of several devices; without those of which nobody says one."""
+    found = {device: state_of(groups, target, device) for device in devices}
+    return {device: state for device, state in found.items() if state}
 
 
 def faults(config: Config) -> Iterator[tuple[Path, str]]:
