@@ -67,6 +67,13 @@ def add_job_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--udev", action="store_true", help="start systemd-udevd first")
     command.add_argument("--fresh", action="store_true", help="boot instead of resuming the saved machine")
     command.add_argument("--timeout", type=float, default=600, metavar="SECONDS")
+    command.add_argument(
+        "--silence",
+        type=float,
+        default=machine.SILENCE_SECONDS,
+        metavar="SECONDS",
+        help="without a sign of life after which the machine is ended",
+    )
     command.add_argument("--out", type=Path, metavar="DIR", help="results (default: build/vm/<time>)")
     command.add_argument("--env", type=setting, action="append", default=[], metavar="NAME=VALUE")
     command.add_argument("--no-build", action="store_true", help="do not build or offer the modules")
@@ -156,6 +163,7 @@ def job_of(options: argparse.Namespace, layers: tuple[str, ...]) -> machine.Job:
         argv=pytest_arguments(options) if pytest else tuple(options.argv),
         env=dict(options.env),
         timeout=options.timeout,
+        silence=options.silence,
         udev=options.udev,
         layers=layers,
     )

@@ -6,8 +6,9 @@ machine can be saved to a file when everything slow is over and before any file 
 (QEMU cannot save a machine with a mounted 9p share).
 
 Life: import, say ``READY`` on the second serial port, wait for a line there (a saved machine is resumed at
-this point), mount the host's root under an overlay, run the job found in ``/out/job.json``, write
-``/out/rc``, say ``DONE``. Uptimes of these steps are written to ``/out/timing``.
+this point), mount the host's root under an overlay, run the job found in ``/out/job.json`` and say ``ALIVE``
+now and then meanwhile, write ``/out/rc``, say ``DONE``. Uptimes of these steps are written to
+``/out/timing``.
 """
 
 from __future__ import annotations
@@ -164,6 +165,16 @@ def copy_kernel_log() -> int:
             os.write(target, b"<4>[    lost    ] kernel log records lost\n")
 
 
+def pulse(line: int, seconds: float) -> int:
+    """Say ``ALIVE`` every so many seconds for ever, whatever the job does; returns the process's ID."""
+    pid = os.fork()
+    if pid:
+        return pid
+    while True:
+        os.write(line, b"ALIVE\n")
+        time.sleep(seconds)
+
+
 def format_record(record: bytes) -> bytes:
     """One /dev/kmsg record as ``<level>[seconds] text``, without its dictionary (the further lines)."""
     head, _, body = record.partition(b";")
@@ -271,7 +282,7 @@ def uptime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def serve(marks: dict[str, float]) -> int:
+def serve(marks: dict[str, float], line: int) -> int:
     """Everything after the host said go. Returns the job's exit status."""
     mount("out", "/out", "9p", MS_NOATIME, P9_OPTIONS)
     job: dict[str, Any] = json.loads(Path("/out/job.json").read_text())
@@ -282,8 +293,12 @@ def serve(marks: dict[str, float]) -> int:
     if job["udev"]:
         start_udev()
     marks["job"] = uptime()
+    heart = pulse(line, job["pulse"]) if job["pulse"] else None
     code = wait_for(child(job_work(job)), job["timeout"])
     marks["end"] = uptime()
+    if heart is not None:
+        os.kill(heart, signal.SIGKILL)
+        os.waitpid(heart, 0)
     drain_kernel_log(copier)
     return code
 
@@ -297,7 +312,7 @@ def main() -> None:
     wait_for_go(line)
     marks["go"] = uptime()
     try:
-        code = serve(marks)
+        code = serve(marks, line)
         with open("/out/timing", "w", encoding="utf-8") as timing:
             json.dump(marks, timing)
         with open("/out/rc", "w", encoding="utf-8") as result:

@@ -9,13 +9,16 @@ product's; an empty tuple: none); those made for tests must be named.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -26,6 +29,8 @@ OBJECTS = Path("/sys/kernel/debug/scst/objects")
 LOCKDEP = Path("/proc/lockdep_stats")
 KCSAN = Path("/sys/kernel/debug/kcsan")
 RELEASE_SECONDS = 5.0 * float(os.environ.get("SCST_SLOW", "1"))
+# How long a test, its fixtures and what follows may take, each; 0: as long as it likes.
+TEST_SECONDS = float(os.environ.get("SCST_TEST_SECONDS", "0"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -73,6 +78,57 @@ def loaded_modules() -> list[str]:
         order += free
         users = {name: by for name, by in users.items() if name not in free}
     return order
+
+
+def processes() -> str:
+    """What each program that is running or waiting does in the kernel, a line each."""
+    rows = []
+    for folder in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
+        with contextlib.suppress(OSError):
+            if words := (folder / "cmdline").read_text().replace("\0", " ").strip():
+                stack = re.findall(r"\] (\w+)", (folder / "stack").read_text())
+                rows.append(f"{folder.name} {words[:80]}: {' < '.join(stack[:6]) or 'running'}")
+    return "\n".join(rows)
+
+
+@contextlib.contextmanager
+def limited(what: str) -> Iterator[None]:
+    """Let what hangs fail, with what everybody is doing, before it costs the results of all others."""
+
+    def expired(*_: object) -> NoReturn:
+        Path("/proc/sysrq-trigger").write_text("w")  # tasks that can't be interrupted: to the kernel log
+        pytest.fail(f"{what} did not end in {TEST_SECONDS:g} s; meanwhile:\n{processes()}")
+
+    if not TEST_SECONDS:
+        yield
+        return
+    signal.signal(signal.SIGALRM, expired)
+    signal.setitimer(signal.ITIMER_REAL, TEST_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    """The fixtures of a test have a limit."""
+    with limited(f"setting up {item.name}"):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """So has a test."""
+    with limited(item.name):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """So has what comes after it."""
+    with limited(f"tearing down {item.name}"):
+        return (yield)
 
 
 class KernelLog:

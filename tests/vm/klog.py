@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Judges a kernel log: which lines say that the kernel found something wrong.
 
-Takes the lines of ``kernel.log`` (``<level>[seconds] text``) or of ``dmesg``; does no I/O.
+Takes the lines of ``kernel.log`` (``<level>[seconds] text``) or of ``dmesg``; does no I/O. Also
+says where the CPUs were by the traces in a log.
 """
 
 from __future__ import annotations
@@ -107,6 +108,30 @@ def describe(lines: list[str], faults: list[Fault], context: int = 40) -> str:
     if not faults:
         return "kernel log: clean"
     start = max(0, faults[0].number - 3)
-    excerpt = "\n".join(line.rstrip("\n") for line in lines[start : faults[0].number + context])
+    excerpt = [line.rstrip("\n") for line in lines[start : faults[0].number + context]]
     where = f"the first at line {faults[0].number}"
-    return f"kernel log: {len(faults)} line(s) that must not be there, {where}:\n{excerpt}"
+    headline = f"kernel log: {len(faults)} line(s) that must not be there, {where}:"
+    return "\n".join([headline, faults[0].text, *stacks(excerpt), *excerpt])
+
+
+_PLACE = re.compile(r"^(?:(?P<interrupted>RIP: )\d+:| ?)(?P<function>[\w.]+)\+0x\w+/0x\w+")
+_CPU = re.compile(r"\bCPU: (?P<cpu>\d+) ")
+STACK_FUNCTIONS = 12
+
+
+def stacks(lines: Iterable[str]) -> list[str]:
+    """What each trace of a log says of its CPU, a line each: ``CPU 0: innermost < its caller < ...``.
+
+    Where an interrupt made the trace, the innermost is what was interrupted.
+    """
+    found: list[tuple[str, list[str]]] = []
+    for line in lines:
+        text = line[prefix.end() :] if (prefix := _PREFIX.match(line)) else line
+        if cpu := _CPU.search(text):
+            found.append((cpu["cpu"], []))
+        elif found and (place := _PLACE.match(text)):
+            if place["interrupted"]:
+                found[-1][1].clear()
+            found[-1][1].append(place["function"])
+    said = (f"CPU {cpu}: {' < '.join(names[:STACK_FUNCTIONS])}" for cpu, names in found if names)
+    return list(dict.fromkeys(said))

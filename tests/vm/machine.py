@@ -9,9 +9,11 @@ protocol with the agent, described there.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import re
 import select
 import shutil
 import socket
@@ -20,22 +22,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.vm import bootimage, kmodbuild
+from tests.vm import bootimage, klog, kmodbuild
 
 REPO = Path(__file__).resolve().parents[2]
 PYTHON = REPO / ".venv" / "bin" / "python"
 # A kernel that is not installed is one with checkers: these run before the agent does, too.
 BOOT_SECONDS = 180 if str(kmodbuild.KERNEL_ROOT) == "/" else 900
-ANSWER_SECONDS = 60
+# The agent ends a job that takes too long by its own clock; that of a machine need not go as the host's does.
+ANSWER_SECONDS, CLOCKS_DIFFER = 60, 1.2
+# The agent says that it lives this often, whatever the job does; one that has not for so long never will.
+PULSE_SECONDS = 10
+SILENCE_SECONDS = 300 if str(kmodbuild.KERNEL_ROOT) == "/" else 900
 KEPT_STATES = 6
 
 CMDLINE = (
-    "console=ttyS0 loglevel=5 log_buf_len=16M panic=-1 panic_print=0x20 oops=panic mitigations=off nokaslr "
+    "console=ttyS0 loglevel=5 log_buf_len=16M panic=-1 panic_print=0x40 oops=panic mitigations=off nokaslr "
     "audit=0 selinux=0 apparmor=0 net.ifnames=0 clocksource=tsc tsc=reliable no_timer_check "
     "cryptomgr.notests random.trust_cpu=on 8250.nr_uarts=2 raid=noautodetect modprobe.blacklist=evbug "
     "rcupdate.rcu_cpu_stall_timeout=60 workqueue.watchdog_thresh=60"
@@ -47,6 +52,7 @@ SYSCTL: dict[str, int] = {
     "kernel.hung_task_timeout_secs": 30,
     "kernel.hung_task_warnings": -1,
     "kernel.panic_on_oops": 1,
+    "kernel.unknown_nmi_panic": 1,  # how a machine that gives no sign is asked where its CPUs are
     "kernel.sysrq": 511,
     "kernel.printk_ratelimit": 0,
 }
@@ -92,6 +98,7 @@ class Job:
     argv: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
     timeout: float = 600
+    silence: float = SILENCE_SECONDS
     udev: bool = False
     layers: tuple[str, ...] = ()
 
@@ -113,7 +120,7 @@ def cache_dir() -> Path:
     return path
 
 
-@contextmanager
+@contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on a file, so that parallel runs make a cached thing once."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -150,6 +157,14 @@ class Qmp:
             if state in ("failed", "cancelled") or time.monotonic() > end:
                 raise MachineError(f"QEMU: saving or resuming the machine: {state}")
             time.sleep(0.005)
+
+    def monitor(self, command: str) -> str:
+        """Run a command of QEMU's monitor for people; returns what it printed."""
+        return str(self.execute("human-monitor-command", **{"command-line": command}))
+
+    def limit(self, seconds: float) -> None:
+        """Let no answer take longer from now on: TimeoutError then."""
+        self._socket.settimeout(seconds)
 
     def close(self) -> None:
         """Drop the connection."""
@@ -227,6 +242,42 @@ class Process:
                 raise MachineError(
                     f"no agent after {BOOT_SECONDS} s; console:\n{tail(self.out / 'console.log')}"
                 )
+
+    def threads(self) -> str:
+        """QEMU's threads: name, state, and the share of the last second that each was running."""
+        tasks = Path(f"/proc/{self._child.pid}/task")
+
+        def ticks() -> dict[str, tuple[str, str, int]]:
+            found = {}
+            for file in tasks.glob("*/stat"):
+                with contextlib.suppress(OSError):
+                    name, _, rest = file.read_text().partition("(")[2].rpartition(")")
+                    fields = rest.split()
+                    found[file.parent.name] = name, fields[0], int(fields[11]) + int(fields[12])
+            return found
+
+        before = ticks()
+        time.sleep(1)
+        rows = [(*now, before.get(number, now)[2]) for number, now in sorted(ticks().items())]
+        return ", ".join(f"{name} {state} {now - then} %" for name, state, now, then in rows)
+
+    def last_words(self) -> str:
+        """Why a machine gives no sign of life, as far as QEMU and its kernel can say; the machine is ended.
+
+        The kernel is asked by an NMI, which comes through where interrupts are off; it panics, see SYSCTL.
+        """
+        said = [f"QEMU's threads: {self.threads()}"]
+        try:
+            self.qmp.limit(20)
+            registers = self.qmp.monitor("info registers -a")
+            said.append("registers: " + ", ".join(re.findall(r"CPU#\d+|R[IS]P=\w+|RFL=\w+", registers)))
+            self.qmp.execute("inject-nmi")
+            self._child.wait(20)
+        except (OSError, MachineError, subprocess.TimeoutExpired) as error:
+            said.append(f"asked by an NMI: {error}")
+        console = tail(self.out / "console.log", 32000)
+        wrote = tail(self.out / "log", 200).splitlines()[-1:]
+        return "\n".join(["console:", console, *said, *klog.stacks(console.splitlines()), "job:", *wrote])
 
     def stop(self) -> None:
         """End QEMU and remove its sockets."""
@@ -470,7 +521,13 @@ def run(machine: Machine, job: Job, out: Path, *, fresh: bool = False, echo: boo
     process = (booted if fresh or machine.icount else resumed)(machine, boot, out)
     try:
         process.line.sendall(b"GO\n")
-        follow(process, job.timeout + ANSWER_SECONDS, Echo(out / "log") if echo else None)
+        silence = None if machine.icount else job.silence
+        follow(
+            process,
+            job.timeout * CLOCKS_DIFFER + ANSWER_SECONDS,
+            silence,
+            Echo(out / "log") if echo else None,
+        )
     finally:
         process.stop()
     if not (out / "rc").exists():
@@ -500,6 +557,7 @@ def write_job(machine: Machine, job: Job, out: Path) -> None:
         "repo": str(REPO),
         "time": time.time(),
         "sysctl": SYSCTL,
+        "pulse": 0 if machine.icount else PULSE_SECONDS,  # each instruction counts there
     }
     (out / "job.json").write_text(json.dumps(document))
 
@@ -523,15 +581,23 @@ class Echo:
         sys.stdout.flush()
 
 
-def follow(process: Process, seconds: float, echo: Echo | None) -> None:
-    """Wait for the agent's last word, for QEMU's end, or for the time to run out."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+def follow(process: Process, seconds: float, silence: float | None, echo: Echo | None) -> None:
+    """Wait for the agent's last word, for QEMU's end, or for the time to run out.
+
+    Raises MachineError when that takes longer than *seconds*, or no word at all came for *silence* seconds.
+    """
+    now = time.monotonic()
+    end, heard = now + seconds, now
+    while now < end and (silence is None or now < heard + silence):
         word = process.wait_line(0.05)
+        now = time.monotonic()
         if echo is not None:
             echo.copy()
         if word in ("DONE", "FAILED") or not process.alive():
             return
+        if word is not None:
+            heard = now
     raise MachineError(
-        f"no answer from the VM for {seconds:g} s; console:\n{tail(process.out / 'console.log')}"
+        f"no end after {now - end + seconds:.0f} s, no sign of life from the VM for {now - heard:.0f} s\n"
+        + process.last_words()
     )

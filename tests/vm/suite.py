@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ PYTHON = sys.executable
 # More than run at a time, so that none waits long for the last one.
 VM_PARTS = 4
 VM_SECONDS = 3000
+# The longest test takes 100 on an idle machine.
+TEST_SECONDS = 900
 # What is repeated of a failure at the end: enough for the headline of a kernel's report.
 REASON_LINES = 12
 REASON_COLUMNS = 200
@@ -125,6 +128,7 @@ def vm_part(name: str, files: Sequence[str]) -> Part:
         "--env=SCST_BLOCKDEV=/dev/vda",
         # What must be over in a second on an idle machine may take as long here as others leave time for it.
         "--env=SCST_SLOW=4",
+        f"--env=SCST_TEST_SECONDS={TEST_SECONDS}",
         "--",
         *files,
     )
@@ -162,7 +166,12 @@ def why(bad: ElementTree.Element) -> str:
     """The lines in which pytest says what was wrong, indented; without such lines the first of the text."""
     lines = [line for line in (bad.text or "").splitlines() if line.strip()]
     said = [line for line in lines if line.startswith("E ")] or lines
-    return "".join(f"\n    {line[:REASON_COLUMNS]}" for line in said[:REASON_LINES])
+    return indented(said[:REASON_LINES])
+
+
+def indented(lines: Sequence[str]) -> str:
+    """Lines below a headline, cut where they are very long."""
+    return "".join(f"\n    {line[:REASON_COLUMNS]}" for line in lines)
 
 
 def say(line: str) -> None:
@@ -175,6 +184,7 @@ def run(part: Part) -> Outcome:
     """Run a part with its output shown, whole lines at a time: others write, too."""
     say(f"=== {part.name}")
     start = time.monotonic()
+    last: deque[str] = deque(maxlen=REASON_LINES)
     if part.junit is not None:
         part.junit.unlink(missing_ok=True)
     child = subprocess.Popen(
@@ -190,8 +200,12 @@ def run(part: Part) -> Outcome:
         assert child.stdout is not None
         for line in child.stdout:
             say(f"{part.name:14} {line.rstrip()}")
+            last.append(line.rstrip())
     passed, failed, skipped = tally(part, child.returncode)
-    return Outcome(part.name, passed, failed, skipped, time.monotonic() - start, failures(part.junit))
+    reasons = failures(part.junit)
+    if failed and not reasons:
+        reasons = (f"status {child.returncode}, its last lines:{indented(list(last))}",)
+    return Outcome(part.name, passed, failed, skipped, time.monotonic() - start, reasons)
 
 
 def run_all(chosen: Sequence[Part]) -> list[Outcome]:
@@ -213,17 +227,17 @@ def tally(part: Part, status: int) -> tuple[int, int, int]:
 
 
 def report(outcomes: Sequence[Outcome]) -> int:
-    """Print what failed, the table and the sum; returns the exit status.
+    """Print the table, what failed, and the sum; returns the exit status.
 
-    The end of a long log is what is looked at first, and often all that is kept of it.
+    The end of a long log is what is looked at first, and often all that is kept of it: some thousand letters.
     """
-    for outcome in outcomes:
-        for name in outcome.failures:
-            print(f"FAILED in {outcome.name}: {name}")
     for outcome in outcomes:
         skipped = f", {outcome.skipped} skipped" if outcome.skipped else ""
         counted = f"{outcome.passed} passed, {outcome.failed} failed{skipped}"
         print(f"{outcome.name:16} {counted:40} {outcome.seconds:7.1f} s")
+    for outcome in outcomes:
+        for name in outcome.failures:
+            print(f"FAILED in {outcome.name}: {name}")
     passed, failed = sum(o.passed for o in outcomes), sum(o.failed for o in outcomes)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Does on request what a test run must notice: a warning, an oops, a task
- * that waits for ever, or a CPU that does nothing else. Proves that the test loop fails when the kernel does.
+ * that waits for ever, a CPU that does nothing else, or a machine that is silent. Proves that the test loop fails
+ * when the kernel does.
  */
 #include <linux/bug.h>
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/module.h>
 #include <linux/preempt.h>
+#include <linux/stop_machine.h>
 #include <linux/string.h>
 
 static char *action = "none";
 module_param(action, charp, 0444);
-MODULE_PARM_DESC(action, "none, warn, oops, hang or spin");
+MODULE_PARM_DESC(action, "none, warn, oops, hang, spin or silence");
 
 /* Much longer than twice the second that the test sets as watchdog_thresh. */
 static void __init spin(void)
@@ -23,6 +25,14 @@ static void __init spin(void)
 	for (i = 0; i < 100; i++)
 		mdelay(100);
 	preempt_enable();
+}
+
+/* On every CPU, with interrupts off. */
+static int silence(void *unused)
+{
+	for (;;)
+		cpu_relax();
+	return 0;
 }
 
 static int __init selftest_init(void)
@@ -37,6 +47,8 @@ static int __init selftest_init(void)
 		wait_for_completion(&never);
 	else if (!strcmp(action, "spin"))
 		spin();
+	else if (!strcmp(action, "silence"))
+		stop_machine(silence, NULL, cpu_online_mask);
 	else if (strcmp(action, "none"))
 		return -EINVAL;
 	return 0;

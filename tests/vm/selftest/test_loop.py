@@ -105,11 +105,36 @@ def of_machine(out: Path) -> list[int]:
     return found
 
 
+def test_silence_is_found_and_explained(tmp_path: Path) -> None:
+    """No CPU takes an interrupt any more: no timer ends that, and no watchdog of the kernel's reports it."""
+    start = time.monotonic()
+    status, output = run(tmp_path, "modprobe scst_vm_selftest action=silence", "--silence=30")
+    assert status == BROKEN, output
+    assert time.monotonic() - start < 200
+    assert "no sign of life" in output
+    stacks = [line for line in output.splitlines() if line.startswith("CPU ")]
+    assert {line.split(":")[0] for line in stacks} == {"CPU 0", "CPU 1"}, output
+    assert all("silence < multi_cpu_stop" in line for line in stacks), output
+
+
 def test_timeout_shows_the_blocked_task(tmp_path: Path) -> None:
     status, output = run(tmp_path, "modprobe scst_vm_selftest action=hang", "--timeout=6")
     assert status == TIMEOUT, output
     assert "did not end in 6 s" in output
     assert "selftest_init" in (tmp_path / "out/kernel.log").read_text()
+
+
+def test_what_hangs_fails_alone(tmp_path: Path) -> None:
+    """One test that does not end must not cost the results of all others of its machine."""
+    command = [
+        sys.executable, "-m", "tests.vm", "test", "--env=SCST_TEST_SECONDS=5", f"--out={tmp_path / 'out'}",
+        "--", "tests/vm/selftest/hanging.py",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=machine.REPO, capture_output=True, text=True, check=False, timeout=400)
+    assert done.returncode == LOG_BAD, done.stdout + done.stderr
+    assert "2 failed, 1 passed" in done.stdout
+    assert "test_that_waits_for_a_program did not end in 5 s; meanwhile:" in done.stdout
+    assert "sleep 1000: hrtimer_nanosleep" in done.stdout
 
 
 @pytest.mark.parametrize("option", ["--disk=a", "--disk=:5", "--env=x"])

@@ -83,3 +83,36 @@ def test_what_is_said_of_injected_faults_is_none() -> None:
     bad = "<3>[    4.000000] BUG: KASAN: use-after-free in scst_lun_lookup+0x1/0x2 [scst]"
     assert klog.find_faults([begin, *said, end]) == []
     assert [fault.number for fault in klog.find_faults([begin, *said, bad, end, *said])] == [5, 7, 8, 9]
+
+
+def test_stacks_say_where_the_cpus_were() -> None:
+    """Of an NMI's trace what the NMI itself did is left out, and so is what the kernel is not sure of (?)."""
+    log = """\
+[   54.952977] CPU: 0 PID: 16 Comm: migration/0 Tainted: G           OE      6.1.0-50-amd64 #1  Debian
+[   54.955018] Call Trace:
+[   54.960184]  <NMI>
+[   54.960753]  dump_stack_lvl+0x44/0x5c
+[   54.960894]  ? _printk+0x68/0x83
+[   54.960971]  exc_nmi+0x11e/0x150
+[   54.961139] RIP: 0010:silence+0x7/0x9 [scst_vm_selftest]
+[   54.968783]  ? silence+0x7/0x9 [scst_vm_selftest]
+[   54.968813]  </NMI>
+[   54.968894]  multi_cpu_stop+0x6b/0x120
+[   54.969114]  ret_from_fork+0x1f/0x30
+[   54.987768] NMI backtrace for cpu 1
+<4>[   54.987870] CPU: 1 PID: 20 Comm: cat Tainted: G           OE      6.1.0-50-amd64 #1  Debian
+<4>[   54.988464] Call Trace:
+<4>[   54.988543]  filemap_read+0x6b/0x120
+<4>[   54.988560]  do_syscall_64+0x6b/0x120
+<4>[   54.988600] RIP: 0033:0x7f01aa
+"""
+    assert klog.stacks(log.splitlines()) == [
+        "CPU 0: silence < multi_cpu_stop < ret_from_fork",
+        "CPU 1: filemap_read < do_syscall_64",
+    ]
+    fault = "<0>[   54.9] BUG: soft lockup - CPU#0 stuck"
+    lines = [fault, *log.splitlines()]
+    assert klog.describe(lines, klog.find_faults(lines)).splitlines()[1:3] == [
+        fault,
+        "CPU 0: silence < multi_cpu_stop < ret_from_fork",
+    ]

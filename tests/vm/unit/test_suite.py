@@ -100,3 +100,18 @@ def test_failures_are_named_at_the_end(tmp_path: Path, capfd: pytest.CaptureFixt
     assert named == ["FAILED in p: test_three.py::test_bad", "FAILED in p: test_three.py::test_left"]
     assert lines[lines.index(named[0]) + 1].strip().startswith("E   assert 0")
     assert "assert 1 == 2" in lines[lines.index(named[1]) + 1]
+
+
+def test_why_a_part_without_a_result_failed_is_said_at_the_end(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A machine that died writes no result: what it said last is all there is, and stands after the table."""
+    words = "print('first'); [print('line', n) for n in range(30)]; print('why'); raise SystemExit(3)"
+    outcomes = suite.run_all([part("p", words, tmp_path / "none.xml"), part("q", "print('well')")])
+    capfd.readouterr()
+    assert suite.report(outcomes) == 1
+    lines = capfd.readouterr().out.splitlines()
+    table = [number for number, line in enumerate(lines) if line.startswith(("p  ", "q  "))]
+    assert lines[max(table) + 1].startswith("FAILED in p: status 3")
+    assert [line.strip() for line in lines[-3:]] == ["line 29", "why", "1 passed, 1 failed"]
+    assert "first" not in "".join(lines)
