@@ -806,10 +806,35 @@ static const struct scst_opcode op_set_tpgs = {
 	.cdb_mask	= { MAINTENANCE_OUT, 0x1f, 0, 0, 0, 0, ALL4, 0, CONTROL },
 };
 
+static const struct scst_opcode op_report_timestamp = {
+	.name		= "REPORT TIMESTAMP",
+	.execute	= scst_clock_report,
+	.cdb_len	= 12,
+	GATES(ALWAYS, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 6,
+	.len_size	= 4,
+	.cdb_mask	= { MAINTENANCE_IN, 0x1f, 0, 0, 0, 0, ALL4, 0, CONTROL },
+};
+
+/* The clock is not the backing's: it can be set while that is away. */
+static const struct scst_opcode op_set_timestamp = {
+	.name		= "SET TIMESTAMP",
+	.prepare	= scst_clock_prepare_set,
+	.execute	= scst_clock_execute_set,
+	.cdb_len	= 12,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_READER),
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 6,
+	.len_size	= 4,
+	.cdb_mask	= { MAINTENANCE_OUT, 0x1f, 0, 0, 0, 0, ALL4, 0, CONTROL },
+};
+
 static const struct scst_opcode *const scst_maintenance_in[] = {
 	[MI_REPORT_TARGET_PGS]				= &op_report_tpgs,
 	[MI_REPORT_SUPPORTED_OPERATION_CODES]		= &op_report_opcodes,
 	[MI_REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS]	= &op_report_tmfs,
+	[MI_REPORT_TIMESTAMP]				= &op_report_timestamp,
 };
 
 static const struct scst_opcode op_maintenance_in = {
@@ -821,12 +846,12 @@ static const struct scst_opcode op_maintenance_in = {
 
 static const struct scst_opcode *const scst_maintenance_out[] = {
 	[MO_SET_TARGET_PGS]	= &op_set_tpgs,
+	[MO_SET_TIMESTAMP]	= &op_set_timestamp,
 };
 
 static const struct scst_opcode op_maintenance_out = {
 	.name		= "MAINTENANCE OUT",
 	.cdb_len	= 12,
-	.flags		= SCST_OP_ALUA | SCST_OP_ALUA_SET,
 	.sa		= scst_maintenance_out,
 	.nr_sa		= ARRAY_SIZE(scst_maintenance_out),
 };

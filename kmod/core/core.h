@@ -619,6 +619,7 @@ enum scst_ua {
 	SCST_UA_REGISTRATIONS_PREEMPTED,
 	SCST_UA_ALUA_CHANGED,
 	SCST_UA_ALUA_FAILED,
+	SCST_UA_TIMESTAMP_CHANGED,
 	SCST_UA_INQUIRY_CHANGED,
 	SCST_UA_NR,
 };
@@ -947,6 +948,13 @@ bool scst_prefetch_prepare(struct scst_cmd *cmd);
 bool scst_defects_prepare(struct scst_cmd *cmd);
 void scst_prefetch_begin(struct scst_cmd *cmd);
 void scst_defects_report(struct scst_cmd *cmd);
+
+/* --- timestamp.c: the clock of a device ------------------------------------------------------------ */
+
+void scst_clock_reset(struct scst_device *dev);
+void scst_clock_report(struct scst_cmd *cmd);
+bool scst_clock_prepare_set(struct scst_cmd *cmd);
+void scst_clock_execute_set(struct scst_cmd *cmd);
 
 /* --- spc.c report-ops.c vpd.c mode.c sbc.c: command sets ----------------------------------------------- */
 

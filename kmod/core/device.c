@@ -647,6 +647,7 @@ static void scst_device_reset(struct scst_device *dev)
 	WRITE_ONCE(dev->wce_off, false);
 	WRITE_ONCE(dev->d_sense, false);
 	WRITE_ONCE(dev->swp, false);
+	scst_clock_reset(dev);
 	dev->size_asked = 0;
 	dev->shrink_ok = false;
 	memset(&dev->geo, 0, sizeof(dev->geo));

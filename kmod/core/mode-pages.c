@@ -25,6 +25,8 @@
 #define CONTROL_D_SENSE		0x04	/* byte 2 */
 #define CONTROL_REORDER		0x10	/* byte 3: commands may be reordered; QERR 00b */
 #define CONTROL_SWP		0x08	/* byte 4; byte 5: TAS 0 */
+#define EXTENSION_TCMOS		0x04	/* byte 4: the clock may be the host's... */
+#define EXTENSION_SCSIP		0x02	/* ... until SET TIMESTAMP, which goes before */
 #define EXTENSION_SENSE_AT	6	/* MAXIMUM SENSE DATA LENGTH */
 #define EXCEPTIONS_DEXCPT	0x08	/* byte 2: none is reported, for none is looked for */
 
@@ -88,6 +90,7 @@ static void scst_mode_read_control(struct scst_mode_values *values, const u8 *pa
 
 static void scst_mode_fixed_extension(const struct scst_mode_state *state, u8 *page)
 {
+	page[4] = EXTENSION_TCMOS | EXTENSION_SCSIP;
 	page[EXTENSION_SENSE_AT] = state->sense_max;
 }
 

@@ -211,6 +211,7 @@ struct scst_device {
 	bool stop_unit;		/* setting: START STOP UNIT of one initiator stops the unit for all */
 	bool thin;
 	u16 block_size;
+	s64 clock;		/* what it is ahead of the time since boot, in ms: see timestamp.c */
 	u64 size;
 	struct mutex settings_lock;	/* settings and states; short, never held across a wait */
 	struct scst_identity id;

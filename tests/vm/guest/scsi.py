@@ -43,6 +43,7 @@ POWER_ON: Sense = (0x6, 0x29, 0x01)
 RESET: Sense = (0x6, 0x29, 0x03)
 MEDIUM_MAY_HAVE_CHANGED: Sense = (0x6, 0x28, 0x00)
 MODE_CHANGED: Sense = (0x6, 0x2A, 0x01)
+TIMESTAMP_CHANGED: Sense = (0x6, 0x2A, 0x10)
 CAPACITY_CHANGED: Sense = (0x6, 0x2A, 0x09)
 INQUIRY_CHANGED: Sense = (0x6, 0x3F, 0x03)
 LUNS_CHANGED: Sense = (0x6, 0x3F, 0x0E)
@@ -385,6 +386,16 @@ def report_opcodes(
 def report_tmfs(extended: bool = False, room: int = 16) -> bytes:
     """REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS."""
     return struct.pack(">BBBBHIBB", 0xA3, 0x0D, 0x80 if extended else 0, 0, 0, room, 0, 0)
+
+
+def report_timestamp(room: int = 12) -> bytes:
+    """REPORT TIMESTAMP."""
+    return struct.pack(">BB4xIBB", 0xA3, 0x0F, room, 0, 0)
+
+
+def set_timestamp(length: int = 12) -> bytes:
+    """SET TIMESTAMP."""
+    return struct.pack(">BB4xIBB", 0xA4, 0x0F, length, 0, 0)
 
 
 def send_diagnostic(flags: int = 0x04, length: int = 0) -> bytes:

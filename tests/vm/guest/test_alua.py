@@ -177,7 +177,7 @@ def test_inquiry(pair: Pair) -> None:
         assert unit.good(scsi.inquiry(), 255)[5] >> 4 & 3 == 0
         assert list(designators(unit)) == [4]
         assert unit.sense(alua.report_groups(), 64) == scsi.INVALID_FIELD_CDB
-        assert unit.sense(alua.set_groups(8), write=alua.set_list((10, 2))) == scsi.INVALID_OPCODE
+        assert unit.sense(alua.set_groups(8), write=alua.set_list((10, 2))) == scsi.INVALID_FIELD_CDB
 
 
 def supported(unit: Unit) -> set[tuple[int, int]]:
@@ -194,7 +194,7 @@ def test_opcodes_are_told_where_they_are(pair: Pair) -> None:
     tree.write(pair.group.path / "explicit", False)
     pair.told()
     assert supported(pair.units[0]) == {(0xA3, 0x0A)}
-    assert pair.units[0].sense(alua.set_groups(8), write=alua.set_list((10, 2))) == scsi.INVALID_OPCODE
+    assert pair.units[0].sense(alua.set_groups(8), write=alua.set_list((10, 2))) == scsi.INVALID_FIELD_CDB
     pair.group.drop(pair.device)
     pair.told()
     assert supported(pair.units[0]) == set()
@@ -239,6 +239,8 @@ IN_STANDBY: dict[str, Sent] = {
     "SEND DIAGNOSTIC": (scsi.send_diagnostic(), 0, None),
     "REPORT SUPPORTED OPERATION CODES": (scsi.report_opcodes(), 8192, None),
     "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS": (scsi.report_tmfs(), 16, None),
+    "REPORT TIMESTAMP": (scsi.report_timestamp(), 12, None),
+    "SET TIMESTAMP": (scsi.set_timestamp(0), 0, None),
 }
 ACTIVE: dict[str, Sent] = {
     "TEST UNIT READY": (scsi.test_unit_ready(), 0, None),

@@ -70,6 +70,7 @@ SUPPORTED = frozenset(
         0x9E,
         0xA0,
         0xA3,
+        0xA4,
         0xA8,
         0xAA,
         0xAE,
@@ -733,9 +734,9 @@ MODE_PAGES = (0x01, 0x02, 0x08, 0x0A, 0x1C)
 
 
 def test_mode_subpages(unit: Unit) -> None:
-    """Control extension, alone and with all others; the sense data that there is room for."""
+    """Control extension, alone and with all others: whose the clock is, and the room for sense data."""
     alone = unit.good(scsi.mode_sense6(0x0A, subpage=1), 255)[4:]
-    assert alone == bytes((0x4A, 1, 0, 28, 0, 0, 96)) + bytes(25)
+    assert alone == bytes((0x4A, 1, 0, 28, 6, 0, 96)) + bytes(25)
     control = unit.good(scsi.mode_sense6(0x0A), 255)[4:]
     assert unit.good(scsi.mode_sense6(0x0A, subpage=0xFF), 255)[4:] == control + alone
     every = unit.good(scsi.mode_sense6(0x3F, subpage=0xFF), 255)[4:]
