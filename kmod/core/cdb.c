@@ -235,6 +235,18 @@ static const struct scst_opcode op_sync10 = {
 	.cdb_mask	= { SYNCHRONIZE_CACHE, LUN2 | 0x06, ALL4, GROUP10, ALL2, CONTROL },
 };
 
+static const struct scst_opcode op_log_sense = {
+	.name		= "LOG SENSE",
+	.prepare	= scst_log_prepare_sense,
+	.execute	= scst_log_sense,
+	.cdb_len	= 10,
+	GATES(ALWAYS, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 7,
+	.len_size	= 2,
+	.cdb_mask	= { LOG_SENSE, LUN2, 0xff, 0xff, 0, ALL2, ALL2, CONTROL },
+};
+
 static const struct scst_opcode op_mode_select10 = {
 	.name		= "MODE SELECT(10)",
 	.prepare	= scst_mode_prepare_select,
@@ -878,6 +890,7 @@ static const struct scst_op_table scst_ops_sbc = { .row = {
 	[SYNCHRONIZE_CACHE]	= &op_sync10,
 	[WRITE_SAME]		= &op_write_same10,
 	[UNMAP]			= &op_unmap,
+	[LOG_SENSE]		= &op_log_sense,
 	[MODE_SELECT_10]	= &op_mode_select10,
 	[OP_RESERVE10]		= &op_reserve10,
 	[OP_RELEASE10]		= &op_release10,

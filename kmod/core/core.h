@@ -956,6 +956,11 @@ void scst_clock_report(struct scst_cmd *cmd);
 bool scst_clock_prepare_set(struct scst_cmd *cmd);
 void scst_clock_execute_set(struct scst_cmd *cmd);
 
+/* --- log.c: LOG SENSE ------------------------------------------------------------------------------ */
+
+bool scst_log_prepare_sense(struct scst_cmd *cmd);
+void scst_log_sense(struct scst_cmd *cmd);
+
 /* --- spc.c report-ops.c vpd.c mode.c sbc.c: command sets ----------------------------------------------- */
 
 u8 scst_spc_peripheral(const struct scst_nexus *nexus);

@@ -232,6 +232,7 @@ ALWAYS: dict[str, Sent] = {
     "REPORT TARGET PORT GROUPS": (alua.report_groups(), 1024, None),
 }
 IN_STANDBY: dict[str, Sent] = {
+    "LOG SENSE": (bytes((0x4D, 0, 0x40, 0, 0, 0, 0, 0, 64, 0)), 64, None),
     "MODE SENSE": (bytes((0x1A, 0, 0x3F, 0, 252, 0)), 252, None),
     "READ CAPACITY(10)": (scsi.read_capacity10(), 8, None),
     "READ CAPACITY(16)": (scsi.read_capacity16(), 32, None),

@@ -50,6 +50,7 @@ SUPPORTED = frozenset(
         0x35,
         0x37,
         0x41,
+        0x4D,
         0x55,
         0x56,
         0x57,
