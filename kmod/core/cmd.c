@@ -2,7 +2,7 @@
 /*
  * The life of a command, in this order:
  *
- *	address, track, check, admit, prepare, [buffer, receive, gates again], pin, execute, respond, release
+ *	address, track, order, check, admit, prepare, [buffer, receive, gates again], pin, execute, respond, release
  *
  * One direction.  Every stage may finish the command early with a status; it is released exactly once.  What may change the medium, or
  * has data or a response that the driver may hold, is visible to task management before the gates are looked at (track.c).
@@ -691,18 +691,34 @@ static void scst_cmd_start_work(struct work_struct *work)
 		scst_cmd_start(cmd);
 }
 
-/* Visible at once, for the order against task management, but answered later. */
+/* Begin with a command from a work item.  Any context. */
+void scst_cmd_start_later(struct scst_cmd *cmd)
+{
+	cmd->now = SCST_CTX_ATOMIC;
+	INIT_WORK(&cmd->work, scst_cmd_start_work);
+	queue_work(scst_cmd_wq, &cmd->work);
+}
+
+/* False: it waits for others of its task set.  Where not every command is in the table all are SIMPLE. */
+static __always_inline bool scst_cmd_in_order(struct scst_cmd *cmd)
+{
+	if (likely(!cmd->sess->track_all) || unlikely(!cmd->nexus))
+		return true;
+	return likely(!cmd->attr && !READ_ONCE(cmd->nexus->order.closed)) || scst_order_pass(cmd);
+}
+
+/* Visible at once, for the order against others and task management, but answered later. */
 static noinline void scst_cmd_submit_deferred(struct scst_cmd *cmd)
 {
 	bool deep = scst_cmd_queue_full(cmd);
 
-	cmd->now = SCST_CTX_ATOMIC;
 	if (deep || !scst_track(cmd)) {
 		trace_scst_cmd_full(cmd, deep ? SCST_FULL_QUEUE_DEPTH : SCST_FULL_SLOTS);
 		cmd->status = SAM_STAT_TASK_SET_FULL;
+	} else if (!scst_cmd_in_order(cmd)) {
+		return;
 	}
-	INIT_WORK(&cmd->work, scst_cmd_start_work);
-	queue_work(scst_cmd_wq, &cmd->work);
+	scst_cmd_start_later(cmd);
 }
 
 /**
@@ -730,7 +746,7 @@ void scst_cmd_submit(struct scst_cmd *cmd)
 		scst_cmd_submit_deferred(cmd);
 		goto out_unlock;
 	}
-	if ((scst_cmd_must_enter(cmd) && !scst_cmd_enter(cmd)) || !scst_cmd_check(cmd))
+	if ((scst_cmd_must_enter(cmd) && !scst_cmd_enter(cmd)) || !scst_cmd_in_order(cmd) || !scst_cmd_check(cmd))
 		goto out_unlock;
 	if (unlikely(cmd->sess->track_all)) {
 		rcu_read_unlock();

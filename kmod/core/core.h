@@ -222,6 +222,7 @@ void scst_cmd_to_threads_of(struct scst_cmd *cmd, struct scst_threads *threads, 
 void scst_cmd_to_line(struct scst_cmd *cmd, struct scst_line *line, struct scst_threads *threads,
 		      void (*fn)(struct scst_job *job));
 void scst_cmd_finish(struct scst_cmd *cmd);
+void scst_cmd_start_later(struct scst_cmd *cmd);
 void scst_target_setup_commands(struct scst_target *tgt);
 
 /* --- steps.c: commands that are made of several actions ---------------------------------------- */
@@ -349,7 +350,7 @@ static inline u32 scst_cmd_age(const struct scst_cmd *cmd)
 }
 
 #define SCST_SLOT_LOOK	1UL	/* somebody is looking at it, so that it can't leave */
-#define SCST_SLOT_ASKED	2UL	/* somebody has found it who wants to know of its end: SCST_CMD_AWAITED, SCST_CMD_MARKED */
+#define SCST_SLOT_ASKED	2UL	/* somebody wants to know of its end: SCST_CMD_AWAITED, SCST_CMD_MARKED, SCST_CMD_PLACED */
 
 /**
  * scst_untrack_unawaited() - the end of a command that nobody waits for
@@ -371,6 +372,7 @@ static inline bool scst_untrack_unawaited(struct scst_cmd *cmd)
 }
 
 void scst_untrack(struct scst_cmd *cmd);
+void scst_track_ask(struct scst_cmd *cmd);
 void scst_track_for_each(struct scst_session *sess, void (*fn)(struct scst_cmd *cmd, void *arg), void *arg);
 
 /* --- trace.c: trace points that every command passes ------------------------------------------ */
@@ -466,6 +468,24 @@ bool scst_fence_end(struct scst_fence *fence);
  * Made by a commit, shared by consecutive views as long as LUN and device stay the same.
  * Dropped from the published view it is killed; its last command frees it.
  */
+/**
+ * struct scst_order - who begins before whom among the commands of an I_T_L nexus: see order.c
+ * @lock: for all of it
+ * @closed: whoever arrives has to ask; read without the lock
+ * @blocking: ORDERED and HEAD OF QUEUE commands that have begun
+ * @older: further commands that have begun and that an ORDERED has to wait for
+ * @arriving: ORDERED commands that are looking for those
+ * @held: commands that have not begun, by arrival
+ */
+struct scst_order {
+	spinlock_t lock;
+	bool closed;
+	u32 blocking;
+	u32 older;
+	u32 arriving;
+	struct list_head held;
+};
+
 struct scst_nexus {
 	unsigned long gates;
 	struct percpu_ref ref;
@@ -487,6 +507,7 @@ struct scst_nexus {
 	struct list_head unsettled;	/* see settle.c */
 	struct scst_wait wait;		/* read-only now: for the writes from before */
 	struct work_struct free_work;
+	struct scst_order order;
 	struct scst_latency __rcu *latency;	/* NULL: not measured; written under scst_config_mutex */
 };
 
@@ -893,6 +914,13 @@ bool scst_alone_take(struct scst_alone *alone);
 bool scst_alone_look(struct scst_alone *alone);
 void scst_turn_left(struct scst_cmd *cmd);
 void scst_turn_aborted(struct scst_cmd *cmd);
+
+/* --- order.c: task attributes ------------------------------------------------------------------------ */
+
+bool scst_order_pass(struct scst_cmd *cmd);
+void scst_order_left(struct scst_cmd *cmd);
+void scst_order_aborted(struct scst_cmd *cmd);
+void scst_order_setup(struct scst_nexus *nexus);
 
 /* --- atomic.c: commands that read, decide and write as one ------------------------------------------ */
 

@@ -147,6 +147,8 @@ static const char *scst_cmd_place(const struct scst_cmd *cmd)
 		return "data";
 	if (flags & BIT(SCST_CMD_AT_DRIVER))
 		return "response";
+	if (flags & BIT(SCST_CMD_HELD))
+		return "order";
 	if (flags & BIT(SCST_CMD_WAITING))
 		return "turn";
 	if (data_race(READ_ONCE(cmd->now)) == SCST_NOW_QUEUED)

@@ -207,6 +207,7 @@ static struct scst_nexus *scst_nexus_alloc(struct scst_session *sess, struct scs
 	INIT_LIST_HEAD(&nexus->unsettled);
 	INIT_LIST_HEAD(&nexus->wait.entry);
 	nexus->wait.over = scst_nexus_writes_over;
+	scst_order_setup(nexus);
 	nexus->cookie = ++cookie;
 	nexus->lun = lun;
 	nexus->dev = dev;

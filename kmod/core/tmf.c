@@ -104,8 +104,10 @@ static void scst_cmd_abort(struct scst_cmd *cmd, const struct scst_session *by)
 	set_bit(SCST_CMD_ABORTED, &cmd->flags);
 	if (test_bit(SCST_CMD_FENCING, &cmd->flags))
 		scst_fence_give_up(cmd->step_data);
-	/* Pairs with scst_cmd_to_driver() and scst_turn_wait(): one of the two sees what the other has set. */
+	/* Pairs with scst_cmd_to_driver(), scst_turn_wait() and scst_order_hold(): one of the two sees what the other has set. */
 	smp_mb__after_atomic();
+	if (test_bit(SCST_CMD_HELD, &cmd->flags))
+		scst_order_aborted(cmd);
 	if (test_bit(SCST_CMD_WAITING, &cmd->flags))
 		scst_turn_aborted(cmd);
 	if (test_bit(SCST_CMD_AT_DRIVER, &cmd->flags)) {
@@ -269,6 +271,8 @@ bool scst_tmf_ended(struct scst_cmd *cmd)
 	spin_unlock_irqrestore(&scst_wait_lock, irq);
 	if (over && test_bit(SCST_CMD_MARKED, &cmd->flags))
 		scst_turn_left(cmd);
+	if (over && test_bit(SCST_CMD_PLACED, &cmd->flags))
+		scst_order_left(cmd);
 	return over;
 }
 
@@ -630,6 +634,8 @@ bool scst_fence_end(struct scst_fence *fence)
 {
 	bool over;
 
+	/* Those that it waits for may be held by others who wait for it. */
+	scst_order_left(fence->cmd);
 	spin_lock_irq(&scst_wait_lock);
 	over = !--fence->left;
 	if (over)

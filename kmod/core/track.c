@@ -95,7 +95,23 @@ void scst_untrack(struct scst_cmd *cmd)
 
 static bool scst_cmd_asked(const struct scst_cmd *cmd)
 {
-	return test_bit(SCST_CMD_AWAITED, &cmd->flags) || test_bit(SCST_CMD_MARKED, &cmd->flags);
+	return test_bit(SCST_CMD_AWAITED, &cmd->flags) || test_bit(SCST_CMD_MARKED, &cmd->flags) ||
+	       test_bit(SCST_CMD_PLACED, &cmd->flags);
+}
+
+/**
+ * scst_track_ask() - the end of a command is to be told
+ * @cmd: in its table, and the caller's
+ *
+ * Any context, without a lock that somebody may want who looks at the command.
+ */
+void scst_track_ask(struct scst_cmd *cmd)
+{
+	unsigned long *slot = &cmd->slot->cmd, was;
+
+	do {
+		was = READ_ONCE(*slot) & ~SCST_SLOT_LOOK;
+	} while (cmpxchg(slot, was, was | SCST_SLOT_ASKED) != was);
 }
 
 /**

@@ -27,6 +27,7 @@
  *    who marks looks for WAITING afterwards;
  *  - its driver has it, for data that is not there yet or with its response: scst_cmd_to_driver() sets AT_DRIVER before it looks for
  *    MARKED, and who marks looks for AT_DRIVER afterwards.  When the data is there AT_DRIVER is cleared before dev->alone is read;
+ *  - it has not begun, because of its task attribute or others': scst_order_hold() does the same with HELD;
  *  - it leaves the table: a mark changes its slot, so that it can't leave without finding it.
  *
  * How many were found is a guess that may be too low, never too high: one that was not counted may end, too.  When it has come
@@ -204,7 +205,8 @@ static void scst_turn_scan_cmd(struct scst_cmd *cmd, void *arg)
 		return;
 	set_bit(SCST_CMD_MARKED, &cmd->flags);
 	smp_mb__after_atomic();
-	if (test_bit(SCST_CMD_AT_DRIVER, &cmd->flags) || test_bit(SCST_CMD_WAITING, &cmd->flags))
+	if (test_bit(SCST_CMD_AT_DRIVER, &cmd->flags) || test_bit(SCST_CMD_WAITING, &cmd->flags) ||
+	    test_bit(SCST_CMD_HELD, &cmd->flags))
 		return;
 	atomic_inc(&scan->alone->found);
 	scan->found = true;

@@ -189,7 +189,7 @@ static void scst_vpd_identification(struct scst_vpd *vpd)
 /* --- 86h: extended INQUIRY data; 87h: mode page policy ----------------------------------------- */
 
 /*
- * SIMPSUP: the other task attributes are carried out as SIMPLE.  LUICLR: REPORTED LUNS DATA HAS CHANGED is told once for all
+ * LUICLR: REPORTED LUNS DATA HAS CHANGED is told once for all
  * logical units (scst_gate_tell_once()).
  */
 static void scst_vpd_extended_inquiry(struct scst_vpd *vpd)
@@ -197,7 +197,7 @@ static void scst_vpd_extended_inquiry(struct scst_vpd *vpd)
 	u8 *page = vpd->body - VPD_HEADER;
 
 	scst_vpd_zero(vpd, VPD_SBC_LEN);
-	page[5] = 0x01;		/* SIMPSUP */
+	page[5] = 0x07;		/* HEADSUP, ORDSUP, SIMPSUP */
 	page[6] = READ_ONCE(vpd->dev->cache_told) ? 0x01 : 0;	/* V_SUP */
 	page[7] = 0x01;		/* LUICLR */
 	page[13] = SCST_SENSE_SIZE;

@@ -214,7 +214,7 @@ enum scst_action {
 	SCST_ACTION_CDB,	/* do what cmd->cdb says; end with scst_cmd_done_sense() */
 };
 
-/* Task attributes (SAM-5 8.9).  All but SIMPLE are taken as SIMPLE so far, except that ACA is refused. */
+/* Task attributes (SAM-5 8.9).  ACA is refused. */
 enum scst_task_attr {
 	SCST_TASK_SIMPLE,
 	SCST_TASK_ORDERED,
@@ -242,6 +242,9 @@ enum scst_cmd_flag {
 	SCST_CMD_MARKED,	/* a WRITE: somebody waits until it is not at the medium any more: see turn.c */
 	SCST_CMD_WAITING,	/* for its turn */
 	SCST_CMD_PASSED,	/* has waited for it */
+	SCST_CMD_PLACED,	/* has a place in the order of its task set: see order.c */
+	SCST_CMD_BLOCKS,	/* ... and younger ones wait for it */
+	SCST_CMD_HELD,		/* ... or older ones are waited for, and it is in nexus->order.held */
 };
 
 /**
@@ -255,7 +258,7 @@ enum scst_cmd_flag {
  * @cdb_len: bytes in @cdb, 6 to SCST_MAX_CDB
  * @dir: direction of the transport's data
  * @ctx: context of scst_cmd_submit(), enum scst_context
- * @attr: enum scst_task_attr
+ * @attr: enum scst_task_attr; heeded where all commands are visible to task management: drivers with receive_data() or abort()
  * @priority: 0: none, 1 (highest) to 15
  * @data: a driver with memory of its own sets it to SCST_DATA_DRIVER, with at least @expected_len bytes; others
  *	leave it as scst_cmd_init() made it and find the core's choice here in receive_data() and
@@ -341,6 +344,7 @@ struct scst_cmd {
 		struct scst_job job;
 		struct work_struct work;
 		struct list_head stalled;
+		struct list_head held;	/* SCST_CMD_HELD */
 		struct scst_turn turn;	/* SCST_TURN_HELD */
 	};
 

@@ -614,12 +614,12 @@ def test_vpd_identification(rig: Rig) -> None:
 
 
 def test_vpd_extended_inquiry(unit: Unit) -> None:
-    """Simple tasks only; a volatile cache if there is one; REPORTED LUNS is told once for all."""
+    """All task attributes but ACA; a volatile cache if there is one; REPORTED LUNS is told once for all."""
     page = unit.good(scsi.inquiry(page=0x86), 255)
     cache = unit.good(scsi.mode_sense6(0x08, control=2), 255)[4:][2] >> 2 & 1
     expected = bytearray(64)
     expected[1], expected[3] = 0x86, 60
-    expected[5:8] = bytes((1, cache, 1))
+    expected[5:8] = bytes((7, cache, 1))
     expected[13] = 96
     assert page == bytes(expected)
 
