@@ -175,6 +175,9 @@ def judge(result: machine.Result) -> int:
     faults = klog.find_faults(lines)
     if faults:
         print(klog.describe(lines, faults))
+        print(f"vm: the kernel said first: {faults[0].text}")
+    if result.status == machine.TIMED_OUT:
+        print("vm: the job's last lines:", *machine.tail(result.out / "log", 600).splitlines()[-4:], sep="\n")
     job = result.timing["end"] - result.timing["job"]
     verdict = "kernel log clean" if not faults else "KERNEL LOG BAD"
     times = f"{job:.1f} s in the job, {result.wall:.1f} s in all"

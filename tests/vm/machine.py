@@ -34,6 +34,7 @@ PYTHON = REPO / ".venv" / "bin" / "python"
 BOOT_SECONDS = 180 if str(kmodbuild.KERNEL_ROOT) == "/" else 900
 # The agent ends a job that takes too long by its own clock; that of a machine need not go as the host's does.
 ANSWER_SECONDS, CLOCKS_DIFFER = 60, 1.2
+TIMED_OUT = 124  # the agent's word for such a job
 # The agent says that it lives this often, whatever the job does; one that has not for so long never will.
 PULSE_SECONDS = 10
 SILENCE_SECONDS = 300 if str(kmodbuild.KERNEL_ROOT) == "/" else 900
@@ -105,7 +106,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Exit status of the job (124: timeout) and the times from start to go, to the job, and to its end."""
+    """Exit status of the job (or TIMED_OUT) and the times from start to go, to the job, and to its end."""
 
     status: int
     out: Path
