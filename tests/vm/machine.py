@@ -40,8 +40,12 @@ PULSE_SECONDS = 10
 SILENCE_SECONDS = 300 if str(kmodbuild.KERNEL_ROOT) == "/" else 900
 KEPT_STATES = 6
 
+# norandmaps: QEMU keeps what it has translated of a page for each address that the page was run at. A page
+# of a library that a thousand programs ran at a thousand addresses has a list of a hundred thousand pieces,
+# which each store to it walks through when it is freed and cleared: that took minutes, like a lockup.
 CMDLINE = (
     "console=ttyS0 loglevel=5 log_buf_len=16M panic=-1 panic_print=0x40 oops=panic mitigations=off nokaslr "
+    "norandmaps "
     "audit=0 selinux=0 apparmor=0 net.ifnames=0 clocksource=tsc tsc=reliable no_timer_check "
     "cryptomgr.notests random.trust_cpu=on 8250.nr_uarts=2 raid=noautodetect modprobe.blacklist=evbug "
     "rcupdate.rcu_cpu_stall_timeout=60 workqueue.watchdog_thresh=60"

@@ -224,7 +224,8 @@ def qemu_command(
 ) -> list[str]:
     """The command line; the HBAs sit in slots 4 and up."""
     # A busy host makes the timer look broken, and the kernel panic over it.
-    options = f"console=ttyS0 loglevel=7 panic=-1 mitigations=off nowatchdog no_timer_check {append}".strip()
+    # norandmaps: see tests/vm/machine.py.
+    options = "console=ttyS0 loglevel=7 panic=-1 mitigations=off norandmaps nowatchdog no_timer_check"
     command = [
         # The machine must not outlive this process, however that ends.
         "setpriv",
@@ -252,7 +253,7 @@ def qemu_command(
         "-initrd",
         str(folder / "initrd"),
         "-append",
-        options,
+        f"{options} {append}".strip(),
         "-serial",
         f"file:{folder / 'console'}",
         "-chardev",

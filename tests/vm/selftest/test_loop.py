@@ -40,6 +40,13 @@ def test_good_run(tmp_path: Path) -> None:
     assert "kernel log clean" in output
 
 
+def test_programs_run_at_the_same_addresses(tmp_path: Path) -> None:
+    """Why: see CMDLINE."""
+    status, output = run(tmp_path, "for i in 1 2; do grep libc.so /proc/self/maps | head -n 1; done")
+    first, second = (line for line in output.splitlines() if "libc.so" in line)
+    assert (status, first) == (PASS, second), output
+
+
 def test_status_of_the_job_is_kept(tmp_path: Path) -> None:
     status, output = run(tmp_path, "exit 7")
     assert status == JOB_FAILED, output
