@@ -39,6 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("these tests run in the VM: make vm TEST=<path>[::<test>]")
     if (wanted := int(os.environ["SCST_CPUS"])) != os.cpu_count():
         raise pytest.UsageError(f"the machine has {os.cpu_count()} CPUs, not {wanted}")
+    signal.signal(signal.SIGALRM, expired)
     # A kernel that has it boots without it, which is quicker.
     if KCSAN.exists():
         KCSAN.write_text("on")
@@ -91,23 +92,29 @@ def processes() -> str:
     return "\n".join(rows)
 
 
+def expired(*_: object) -> NoReturn:
+    """The time is over for what is running: it fails."""
+    Path("/proc/sysrq-trigger").write_text("w")  # tasks that can't be interrupted: to the kernel log
+    pytest.fail(f"{running[-1]} did not end in {TEST_SECONDS:g} s; meanwhile:\n{processes()}")
+
+
+# What has a limit now.
+running: list[str] = []
+
+
 @contextlib.contextmanager
 def limited(what: str) -> Iterator[None]:
-    """Let what hangs fail, with what everybody is doing, before it costs the results of all others."""
+    """Let what hangs fail, with what everybody is doing, before it costs the results of all others.
 
-    def expired(*_: object) -> NoReturn:
-        Path("/proc/sysrq-trigger").write_text("w")  # tasks that can't be interrupted: to the kernel log
-        pytest.fail(f"{what} did not end in {TEST_SECONDS:g} s; meanwhile:\n{processes()}")
-
-    if not TEST_SECONDS:
-        yield
-        return
-    signal.signal(signal.SIGALRM, expired)
+    The handler of the signal is always the same, for tests are held to leave such things as they were.
+    """
+    running.append(what)
     signal.setitimer(signal.ITIMER_REAL, TEST_SECONDS)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        running.pop()
 
 
 @pytest.hookimpl(wrapper=True)
