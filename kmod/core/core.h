@@ -374,6 +374,7 @@ static inline bool scst_untrack_unawaited(struct scst_cmd *cmd)
 void scst_untrack(struct scst_cmd *cmd);
 void scst_track_ask(struct scst_cmd *cmd);
 void scst_track_for_each(struct scst_session *sess, void (*fn)(struct scst_cmd *cmd, void *arg), void *arg);
+void scst_track_look_through(struct scst_session *sess, void (*fn)(struct scst_cmd *cmd, void *arg), void *arg);
 
 /* --- trace.c: trace points that every command passes ------------------------------------------ */
 

@@ -42,22 +42,6 @@ static void scst_order_place(struct scst_cmd *cmd, void *arg)
 	spin_unlock(&order->lock);
 }
 
-/* Those that have come before an ORDERED: it is placed itself. */
-static void scst_order_place_older(struct scst_nexus *nexus)
-{
-	struct scst_session *sess = nexus->sess;
-	unsigned long irq;
-	u32 i;
-
-	for (i = 0; i <= sess->slot_mask; i++) {
-		if (!READ_ONCE(sess->slots[i].cmd))
-			continue;
-		local_irq_save(irq);
-		scst_slot_look(&sess->slots[i], scst_order_place, nexus);
-		local_irq_restore(irq);
-	}
-}
-
 static void scst_order_begins(struct scst_order *order, struct scst_cmd *cmd, bool blocks)
 {
 	lockdep_assert_held(&order->lock);
@@ -148,7 +132,7 @@ static bool scst_order_ordered(struct scst_order *order, struct scst_cmd *cmd)
 	spin_unlock_irqrestore(&order->lock, irq);
 	/* Who is not in the table now sees that it has to ask: entering is a full barrier. */
 	smp_mb();
-	scst_order_place_older(cmd->nexus);
+	scst_track_look_through(cmd->sess, scst_order_place, cmd->nexus);
 	spin_lock_irqsave(&order->lock, irq);
 	order->arriving--;
 	begins = !scst_order_hold(order, cmd);

@@ -157,3 +157,25 @@ void scst_track_for_each(struct scst_session *sess, void (*fn)(struct scst_cmd *
 	for (i = 0; i <= sess->slot_mask; i++)
 		scst_slot_look(&sess->slots[i], fn, arg);
 }
+
+/**
+ * scst_track_look_through() - the same, without keeping interrupts off from one command to the next
+ * @sess: the session
+ * @fn: as scst_slot_look()
+ * @arg: passed on
+ *
+ * Any context.
+ */
+void scst_track_look_through(struct scst_session *sess, void (*fn)(struct scst_cmd *cmd, void *arg), void *arg)
+{
+	unsigned long irq;
+	u32 i;
+
+	for (i = 0; i <= sess->slot_mask; i++) {
+		if (!READ_ONCE(sess->slots[i].cmd))
+			continue;
+		local_irq_save(irq);
+		scst_slot_look(&sess->slots[i], fn, arg);
+		local_irq_restore(irq);
+	}
+}

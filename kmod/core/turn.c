@@ -212,20 +212,6 @@ static void scst_turn_scan_cmd(struct scst_cmd *cmd, void *arg)
 	scan->found = true;
 }
 
-static void scst_turn_scan_session(struct scst_session *sess, struct scst_turn_scan *scan)
-{
-	unsigned long irq;
-	u32 i;
-
-	for (i = 0; i <= sess->slot_mask; i++) {
-		if (!READ_ONCE(sess->slots[i].cmd))
-			continue;
-		local_irq_save(irq);
-		scst_slot_look(&sess->slots[i], scst_turn_scan_cmd, scan);
-		local_irq_restore(irq);
-	}
-}
-
 /* Mark the writes at the medium that overlap; are there any?  Whoever comes later sees dev->alone. */
 static bool scst_turn_scan(struct scst_alone *alone)
 {
@@ -237,7 +223,7 @@ static bool scst_turn_scan(struct scst_alone *alone)
 	rcu_read_lock();
 	list_for_each_entry_rcu(nexus, &alone->writer.dev->nexuses, dev_entry) {
 		scan.nexus = nexus;
-		scst_turn_scan_session(nexus->sess, &scan);
+		scst_track_look_through(nexus->sess, scst_turn_scan_cmd, &scan);
 	}
 	rcu_read_unlock();
 	return scan.found;

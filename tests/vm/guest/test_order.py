@@ -175,6 +175,21 @@ def test_abort_of_one_that_is_held(script: Script, pair: tuple[Nexus, Nexus]) ->
     assert first.answer(older).good
 
 
+def test_an_aborted_write_that_was_held_writes_nothing(script: Script, pair: tuple[Nexus, Nexus]) -> None:
+    """Not when it is answered, and not when what it waited for is over."""
+    first, second = pair
+    first.good(scsi.write10(0, 8), write=BLOCK * 8)
+    older = in_the_way(script, first)
+    written = first.submit(scsi.write10(4, 1), write=b"\xff" * 512, attr=Attr.ORDERED)
+    assert held(written)
+    assert first.manage(Tmf.ABORT_TASK, tag=written) is Response.COMPLETE
+    assert first.answer(written).aborted
+    assert second.good(scsi.read10(0, 8), read=8 * 512) == BLOCK * 8
+    script.data(older)
+    assert first.answer(older).good
+    assert second.good(scsi.read10(0, 8), read=8 * 512) == BLOCK * 8
+
+
 @pytest.mark.parametrize("fn", [Tmf.ABORT_TASK_SET, Tmf.LUN_RESET])
 def test_abort_of_all(script: Script, pair: tuple[Nexus, Nexus], fn: Tmf) -> None:
     first, second = pair
