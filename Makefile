@@ -15,8 +15,9 @@
 # make test-kernels  the modules built for newer kernels, the emulated HBA under the drivers of all of them, some faults on the newest,
 #                and the tests in the virtual machine with poisoned memory (slub_debug, page_poison)
 # make fuzz [FUZZ_TIME=600]  libFuzzer on all that reads bytes from the wire and from files, for so many seconds
-# make test-debug [KERNEL=6.1] [KIND=kcsan]  the tests, and faults, on a debug kernel, which is built first when it is
-#                not in the cache; of the kind kcsan: the tests, looking for accesses that nothing orders
+# make test-debug [KERNEL=6.1] [KIND=kcsan] [SHARE=1/1]  faults, and a share of the tests, on a debug kernel, which is built
+#                first when it is not in the cache; of the kind kcsan: the tests, looking for accesses that nothing orders.
+#                Each day another fifth of the tests, or the share that is given; 1/1: all
 
 SHELL := /bin/bash
 SETUP := tests/vm/setup.sh
@@ -29,12 +30,13 @@ ROUNDS ?= 10000
 FUZZ_TIME ?= 600
 SEED ?=
 LONG_TESTS := tests/vm/guest/test_life.py tests/vm/guest/test_power_cut.py tests/vm/guest/test_shuffles.py \
-	tests/vm/guest/test_reserve_power_cut.py
+	tests/vm/guest/test_reserve_power_cut.py tests/vm/guest/test_model.py
 # Where pages are poisoned, dropping caches keeps a CPU for long; and objects are larger than what is reckoned with.
 POISON := slub_debug=FZPU page_poison=1 rcupdate.rcu_cpu_stall_timeout=120
 NOT_POISONED := --deselect=tests/vm/guest/test_memory.py::test_what_a_host_costs
 KERNEL ?= 6.1
 KIND ?= kasan
+SHARE ?=
 HBA_SCENARIOS := 2432 2532 2312 2300 scst-one-vm
 HBA_FAULTS := scst-fault-crash scst-fault-abts
 INSTALL_KDIR = $(or $(KDIR),/lib/modules/$(shell uname -r)/build)
@@ -61,7 +63,10 @@ test-long: setup
 		$(if $(SEED),SCST_SEED=$(SEED)) $(PY) -m pytest -q -s tests/unit/test_size.py tests/unit/test_race.py \
 		tests/unit/test_any_value.py tests/sim/test_identity.py
 	@$(VM) test --timeout 14400 --env SCST_ROUNDS=$(ROUNDS) --env SCST_SHUFFLES=200 --env SCST_PR_CUTS=100 \
+		--env SCST_MODEL_STEPS=100000 --env SCST_MODEL_LOCAL_STEPS=100000 \
 		$(if $(SEED),--env SCST_SEED=$(SEED)) -- $(LONG_TESTS)
+	@$(VM) test --timeout 14400 --env SCST_LONG=1 --env SCST_REAL=1 --env SCST_BLOCKDEV=/dev/vda \
+		$(if $(SEED),--env SCST_SEED=$(SEED)) -- tests/vm/guest tests/sim
 
 test-hba: setup
 	@$(PY) tests/hba/run.py unit
@@ -99,7 +104,7 @@ test-kernels:
 
 test-debug:
 	@$(SETUP) debug $(KERNEL)
-	@$(PY) -m tests.debug --kind=$(KIND) --series=$(KERNEL)
+	@$(PY) -m tests.debug --kind=$(KIND) --series=$(KERNEL) $(if $(SHARE),--share=$(SHARE))
 
 fuzz:
 	@$(SETUP) fuzz

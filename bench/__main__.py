@@ -74,10 +74,14 @@ def measurements(full: bool) -> dict[str, Callable[[], list[Sample]]]:
     return found
 
 
-def measure(options: argparse.Namespace) -> tuple[list[Result], list[str]]:
-    """Measure and write the results, keeping those of benches that were not run; also who was run."""
+def measure(options: argparse.Namespace) -> tuple[list[Result], list[str], bool]:
+    """Measure and write the results, keeping those of benches that were not run.
+
+    Also returns who was run, and whether one has failed.
+    """
     samples: list[Sample] = []
     done: list[str] = []
+    broken = False
     for bench, found in measurements(options.full).items():
         if options.only in (None, bench):
             try:
@@ -85,11 +89,14 @@ def measure(options: argparse.Namespace) -> tuple[list[Result], list[str]]:
                 done.append(bench)
             except NoPlugins as error:
                 print(f"bench: {bench}: skipped, nothing can be counted here: {error}")
+            except PartFailed as error:
+                print(f"bench: {bench}: {error}", file=sys.stderr)
+                broken = True
     results = aggregate(samples)
     if len(done) < len(BENCHES) and options.results.exists():
         results = merge(loads(options.results.read_text()), results)
     options.results.write_text(dumps(results))
-    return results, done
+    return results, done, broken
 
 
 def show(results: Sequence[Result], benches: Sequence[str]) -> int:
@@ -121,10 +128,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if options.table:
             return show(loads(options.results.read_text()), BENCHES)
-        return show(*measure(options))
-    except PartFailed as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return BROKEN
+        results, done, broken = measure(options)
+        status = show(results, done)
+        return BROKEN if broken else status
     except (OSError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return USAGE

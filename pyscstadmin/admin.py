@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from pyscstadmin.config.reservations import Reservations
     from pyscstadmin.kernel.inflight import Command
     from pyscstadmin.kernel.newfile import NewFile
+    from pyscstadmin.kernel.recorder import Record
     from pyscstadmin.kernel.sessions import Session
     from pyscstadmin.sim.tree import SimTree
 
@@ -298,9 +299,14 @@ class Admin:
         """The commands in flight now, the oldest first. Raises `OperationError`: debugfs is not there."""
         from pyscstadmin.kernel.inflight import read_commands
 
-        tree = self.tree
-        simulated = _simulated(tree)
+        simulated = _simulated(self.tree)
         return simulated.in_flight() if simulated is not None else read_commands()
+
+    def records(self) -> list[Record]:
+        """What was slow and what failed, the newest last. Raises `OperationError`: debugfs is not there."""
+        from pyscstadmin.kernel.recorder import read_records
+
+        return read_records() if _simulated(self.tree) is None else []
 
     def explain(self, target: str, initiator: str) -> Decision:
         """What an initiator sees on a target, and why: by what the tree shows (see `settled`). A LUN without
@@ -806,16 +812,10 @@ class Admin:
         return edits.numbered(self._lun_set(key, group), devices, read_only)
 
     def change_lun(
-        self,
-        target: str,
-        number: int,
-        *,
-        group: str = "",
-        device: str | None = None,
-        read_only: bool | None = None,
+        self, target: str, number: int, *, group: str = "", device: str | None = None, **settings: Any
     ) -> Outcome:
         """Change what is given of a LUN that is there; the outcome is false if it is so already."""
-        return self._change_luns(target, group, edits.change_lun, (number,), device, read_only)
+        return self._change_luns(target, group, edits.change_lun, (number,), device, settings)
 
     def unmap(
         self,

@@ -113,6 +113,8 @@ ADVICE_AT: dict[tuple[int, str], str] = {
     (_errno.EEXIST, "symlink"): "the LUN points at a device already; unmap it first",
     (_errno.ENOENT, "active"): "the backing is not there (yet); the device stays parked",
     (_errno.ENOENT, "symlink"): "the device does not exist; create it first",
+    (_errno.ENOENT, "recorder"): "mount debugfs (mount -t debugfs none /sys/kernel/debug), and check that "
+    "the module is loaded, and new enough",
     (_errno.ENOENT, "commands"): "mount debugfs (mount -t debugfs none /sys/kernel/debug), and check that "
     "the module is loaded",
     # Files of this machine, which are not of the tree.

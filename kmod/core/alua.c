@@ -61,8 +61,10 @@ unsigned long scst_alua_update(struct scst_nexus *nexus)
 	const struct scst_device *dev = nexus->dev;
 	const struct scst_alua *alua = rcu_dereference_protected(dev->alua, lockdep_is_held(&dev->nexus_lock));
 	unsigned long gate = scst_alua_gate(scst_alua_of_port(alua, scst_alua_port_of(nexus)));
+	unsigned long was = set_mask_bits(&nexus->gates, (unsigned long)SCST_STOPS_ALUA, gate);
 
-	return set_mask_bits(&nexus->gates, (unsigned long)SCST_STOPS_ALUA, gate) & SCST_STOPS_ALUA;
+	scst_limiter_look(nexus);
+	return was & SCST_STOPS_ALUA;
 }
 
 /**
@@ -109,6 +111,7 @@ struct scst_alua_switch {
 	enum scst_ua ua;		/* if they differ */
 	const struct scst_nexus *except;
 	bool differ;
+	bool mode;			/* IALUAE of mode page 0Ah/01h */
 };
 
 static bool scst_alua_reports(const struct scst_alua_tpg *tpg)
@@ -185,11 +188,18 @@ static bool scst_alua_moved(const struct scst_alua_switch *sw, u16 port)
 }
 
 #define SCST_GATES_NOT_CONNECTED	(BIT(SCST_GATE_UNAVAILABLE) | BIT(SCST_GATE_OFFLINE))
+#define SCST_GATES_NOT_READY		(SCST_GATES_NOT_CONNECTED | BIT(SCST_GATE_TRANSITIONING))
 
 /* Is INQUIRY to say that the unit can't be reached by this port now?  Any context. */
 bool scst_alua_not_connected(const struct scst_nexus *nexus)
 {
 	return READ_ONCE(nexus->gates) & SCST_GATES_NOT_CONNECTED;
+}
+
+/* Whoever looks for a unit by this port finds nothing of use, not even its size.  Any context. */
+bool scst_alua_not_ready(const struct scst_nexus *nexus)
+{
+	return READ_ONCE(nexus->gates) & SCST_GATES_NOT_READY;
 }
 
 /*
@@ -201,6 +211,8 @@ static void scst_alua_switch_nexus(struct scst_nexus *nexus, const struct scst_a
 {
 	unsigned long was, is;
 
+	if (sw->mode)
+		set_bit(SCST_UA_MODE_CHANGED, &nexus->gates);
 	if (scst_alua_moved(sw, scst_alua_port_of(nexus)))
 		set_bit(SCST_UA_INQUIRY_CHANGED, &nexus->gates);
 	else if (sw->differ && nexus != sw->except && scst_alua_of_port(sw->new, scst_alua_port_of(nexus)))
@@ -211,14 +223,15 @@ static void scst_alua_switch_nexus(struct scst_nexus *nexus, const struct scst_a
 		scst_unsettled_add(nexus, scst_generation());
 		scst_await_writes(&nexus->wait, nexus, false);
 	}
-	if (!(was & SCST_GATES_NOT_CONNECTED) != !(is & SCST_GATES_NOT_CONNECTED))
+	if (!(was & SCST_GATES_NOT_READY) != !(is & SCST_GATES_NOT_READY))
 		scst_device_tell_driver(nexus, NULL);
 }
 
-static void scst_alua_switch_device(struct scst_device *dev, const struct scst_alua_switch *sw)
+static void scst_alua_switch_device(struct scst_device *dev, struct scst_alua_switch *sw)
 {
 	struct scst_nexus *nexus;
 
+	sw->mode = !sw->old->nr_groups != !sw->new->nr_groups;
 	spin_lock_bh(&dev->nexus_lock);
 	rcu_assign_pointer(dev->alua, sw->new);
 	list_for_each_entry(nexus, &dev->nexuses, dev_entry)

@@ -5,13 +5,13 @@
  * Pure but for scst_cdb_prepare(), which writes down what it says.  A row's mask allows every bit that any
  * generation of the standards has given a meaning, because initiators still set obsolete bits
  * (the LUN in byte 1, LINK) and hints that may be ignored (group number, duration limits).
- * Bits that never had a meaning, and NACA, are refused: to ignore them would be to promise
- * something unknown.  What a defined field may hold is the executing function's matter.
+ * Bits that never had a meaning are refused: to ignore them would be to promise
+ * something unknown; and so is NACA, where ACA is not offered (aca.c).  What a defined field may hold is the executing function's matter.
  */
 #include "core.h"
 #include <linux/indirect_call_wrapper.h>
 
-/* CONTROL: vendor specific, and FLAG and LINK, obsolete; NACA is not supported */
+/* CONTROL: vendor specific, and FLAG and LINK, obsolete; NACA is looked at where another bit is set: scst_cdb_find_reserved() */
 #define CONTROL		0xc3
 /* byte 1 up to SCSI-2: logical unit number */
 #define LUN2		0xe0
@@ -72,7 +72,7 @@ static const struct scst_opcode op_read6 = {
 	.execute	= scst_sbc_read,
 	.cdb_len	= 6,
 	.format		= SCST_CDB_RW6,
-	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_READ | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= { READ_6, 0xff, ALL2, 0xff, CONTROL },
@@ -177,7 +177,7 @@ static const struct scst_opcode op_read10 = {
 	.execute	= scst_sbc_read,
 	.cdb_len	= 10,
 	.format		= SCST_CDB_RW10,
-	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_READ | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= MASK_RW10(READ_10),
@@ -216,7 +216,7 @@ static const struct scst_opcode op_verify10 = {
 	.execute	= scst_sbc_verify,
 	.cdb_len	= 10,
 	.format		= SCST_CDB_RW10,
-	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_READ | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW10(VERIFY),
@@ -277,7 +277,7 @@ static const struct scst_opcode op_read16 = {
 	.execute	= scst_sbc_read,
 	.cdb_len	= 16,
 	.format		= SCST_CDB_RW16,
-	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_READ | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= MASK_RW16(READ_16),
@@ -316,7 +316,7 @@ static const struct scst_opcode op_verify16 = {
 	.execute	= scst_sbc_verify,
 	.cdb_len	= 16,
 	.format		= SCST_CDB_RW16,
-	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_READ | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW16(VERIFY_16),
@@ -416,7 +416,7 @@ static const struct scst_opcode op_prefetch10 = {
 	.execute	= scst_prefetch_begin,
 	.cdb_len	= 10,
 	.format		= SCST_CDB_RW10,
-	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_READ | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { PRE_FETCH, LUN2 | 0x02, ALL4, GROUP10, ALL2, CONTROL },
@@ -428,7 +428,7 @@ static const struct scst_opcode op_prefetch16 = {
 	.execute	= scst_prefetch_begin,
 	.cdb_len	= 16,
 	.format		= SCST_CDB_RW16,
-	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_READ | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { OP_PREFETCH16, 0x02, ALL8, ALL4, GROUP10, CONTROL },
@@ -503,7 +503,7 @@ static const struct scst_opcode op_read12 = {
 	.execute	= scst_sbc_read,
 	.cdb_len	= 12,
 	.format		= SCST_CDB_RW12,
-	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_READ | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_FROM_DEVICE,
 	.cdb_mask	= MASK_RW12(READ_12),
@@ -542,7 +542,7 @@ static const struct scst_opcode op_verify12 = {
 	.execute	= scst_sbc_verify,
 	.cdb_len	= 12,
 	.format		= SCST_CDB_RW12,
-	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_READ | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW12(VERIFY_12),
@@ -700,7 +700,7 @@ static const struct scst_opcode op_extended_copy = {
 	.execute	= scst_copy_execute,
 	.cdb_len	= 16,
 	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
-	.flags		= SCST_OP_WRITE,
+	.flags		= SCST_OP_WRITE | SCST_OP_TURNS,
 	.dir		= DMA_TO_DEVICE,
 	.len_at		= 10,
 	.len_size	= 4,
@@ -1028,13 +1028,13 @@ bool scst_cdb_prepare(struct scst_cmd *cmd)
 	return INDIRECT_CALL_2(op->prepare, scst_sbc_prepare_read, scst_sbc_prepare_write, cmd);
 }
 
-/* See scst_cdb_reserved_bit(). */
-int scst_cdb_find_reserved(const struct scst_opcode *op, const u8 *cdb)
+/* See scst_cdb_reserved_bit(); @control: what may be set in CONTROL as well. */
+int scst_cdb_find_reserved(const struct scst_opcode *op, const u8 *cdb, u8 control)
 {
-	unsigned int i;
+	unsigned int i, control_at = scst_cdb_control_at(cdb[0]);
 
 	for (i = 0; i < op->cdb_len; i++) {
-		u8 bad = cdb[i] & ~op->cdb_mask[i];
+		u8 bad = cdb[i] & ~op->cdb_mask[i] & ~(i == control_at ? control : 0);
 
 		if (bad)
 			return i * 8 + fls(bad) - 1;

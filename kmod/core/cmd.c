@@ -119,11 +119,34 @@ static noinline void scst_cmd_spoil(struct scst_cmd *cmd)
 		cmd->status = SAM_STAT_TASK_ABORTED;
 		cmd->sense_len = 0;
 		cmd->len = 0;
-		return;
+	} else {
+		scst_cmd_count_status(cmd);
+		if (!test_bit(SCST_CMD_KEEP_LEN, &cmd->flags))
+			cmd->len = 0;
 	}
-	scst_cmd_count_status(cmd);
-	if (!test_bit(SCST_CMD_KEEP_LEN, &cmd->flags))
-		cmd->len = 0;
+	scst_record_failed(cmd);
+}
+
+/* Its answer goes out. */
+static __always_inline void scst_cmd_answer(struct scst_cmd *cmd)
+{
+	scst_stage(cmd, scst_cmd_at_handler(cmd) ? SCST_STAGE_HANDLER : SCST_STAGE_CORE);
+	if (unlikely(cmd->status || scst_cmd_aborted(cmd)))
+		scst_cmd_spoil(cmd);
+	scst_cmd_count(cmd);
+	if (trace_scst_cmd_respond_enabled())
+		scst_trace_respond(cmd);
+	scst_cmd_send(cmd);
+}
+
+/* True: it waits for the end of an ACA condition.  What had no room in the table is answered at once. */
+static bool scst_cmd_blocked(struct scst_cmd *cmd)
+{
+	if (!cmd->nexus || !scst_cmd_tracked(cmd))
+		return false;
+	if (likely(!READ_ONCE(cmd->nexus->order.aca)) && cmd->status != SAM_STAT_CHECK_CONDITION)
+		return false;
+	return !scst_aca_answer(cmd);
 }
 
 /**
@@ -135,12 +158,8 @@ static noinline void scst_cmd_spoil(struct scst_cmd *cmd)
 void scst_cmd_respond(struct scst_cmd *cmd)
 {
 	scst_cmd_unpin(cmd);
-	if (unlikely(cmd->status || scst_cmd_aborted(cmd)))
-		scst_cmd_spoil(cmd);
-	scst_cmd_count(cmd);
-	if (trace_scst_cmd_respond_enabled())
-		scst_trace_respond(cmd);
-	scst_cmd_send(cmd);
+	if (likely(!cmd->sess->track_all) || !scst_cmd_blocked(cmd))
+		scst_cmd_answer(cmd);
 }
 
 static __always_inline void scst_cmd_end(struct scst_cmd *cmd)
@@ -180,6 +199,8 @@ void scst_cmd_sent(struct scst_cmd *cmd)
 {
 	if (unlikely(test_bit(SCST_CMD_MEMORY, &cmd->flags)))
 		scst_data_put(cmd);
+	if (unlikely(scst_cmd_ticks(cmd) >= READ_ONCE(scst_slow_after)))
+		scst_record_slow(cmd);
 	if (scst_cmd_tracked(cmd) && unlikely(!scst_untrack_unawaited(cmd)) && !scst_tmf_ended(cmd))
 		return;
 	scst_cmd_end(cmd);
@@ -221,6 +242,7 @@ static void scst_cmd_receive(struct scst_cmd *cmd)
 		scst_cmd_respond(cmd);
 		return;
 	}
+	scst_stage(cmd, SCST_STAGE_CORE);
 	trace_scst_cmd_receive(cmd);
 	if (cmd->sess->driver->receive_data(cmd))
 		scst_cmd_stall(cmd, resumes);
@@ -274,6 +296,7 @@ void scst_target_setup_commands(struct scst_target *tgt)
 
 static noinline void scst_cmd_done_slow(struct scst_cmd *cmd, int error)
 {
+	scst_stage(cmd, SCST_STAGE_HANDLER);
 	trace_scst_cmd_done(cmd, error);
 	if (test_bit(SCST_CMD_STEPS, &cmd->flags)) {
 		cmd->step(cmd, error);
@@ -348,8 +371,8 @@ static void scst_cmd_execute_job(struct scst_job *job)
 		scst_cmd_execute(cmd);
 }
 
-/* What takes long is visible to task management.  False: there is no room, the command has been answered. */
-static bool scst_cmd_track_late(struct scst_cmd *cmd)
+/* What takes long is visible to task management.  Any context.  False: there is no room, the command has been answered. */
+bool scst_cmd_track_late(struct scst_cmd *cmd)
 {
 	if (scst_cmd_tracked(cmd) || likely(scst_track(cmd)))
 		return true;
@@ -363,6 +386,7 @@ static bool scst_cmd_queue(struct scst_cmd *cmd)
 	if (!scst_cmd_track_late(cmd))
 		return false;
 	trace_scst_cmd_queue(cmd);
+	scst_stage(cmd, SCST_STAGE_CORE);
 	cmd->now = SCST_NOW_QUEUED;
 	return true;
 }
@@ -525,10 +549,10 @@ static void scst_cmd_out(struct scst_cmd *cmd)
 	scst_cmd_receive(cmd);
 }
 
-/* What a transport can ask for and nobody here can do: ACA (SAM-5 5.9), protection information.  0: nothing. */
+/* What a transport can ask for and is not done: ACA without the condition (SAM-5 8.9.5), protection information.  0: nothing. */
 static u32 scst_cmd_asks_too_much(const struct scst_cmd *cmd)
 {
-	if (cmd->attr == SCST_TASK_ACA)
+	if (cmd->attr == SCST_TASK_ACA && !test_bit(SCST_CMD_ACA, &cmd->flags))
 		return SCST_SENSE_INVALID_MESSAGE;
 	return cmd->pi_type ? SCST_SENSE_INVALID_FIELD_CDB : 0;
 }
@@ -588,18 +612,18 @@ static noinline void scst_cmd_refuse(struct scst_cmd *cmd, int reserved)
 	scst_cmd_respond(cmd);
 }
 
-/* False: the command has been answered. */
-static noinline bool scst_cmd_gates(struct scst_cmd *cmd)
+/* True: the command has been answered. */
+static bool scst_cmd_stopped(struct scst_cmd *cmd)
 {
 	struct scst_stop stop;
 
 	/* A unit attention is not for a command whose answer nobody reads. */
 	if (scst_cmd_aborted(cmd)) {
 		scst_cmd_respond(cmd);
-		return false;
+		return true;
 	}
 	if (!scst_gate_take(cmd, &stop))
-		return true;
+		return false;
 	trace_scst_cmd_stop(cmd, stop.gate);
 	if (stop.status == SAM_STAT_RESERVATION_CONFLICT)
 		scst_cmd_conflict(cmd);
@@ -609,7 +633,37 @@ static noinline bool scst_cmd_gates(struct scst_cmd *cmd)
 	if (stop.gate == SCST_GATE_WRITE_LOST)
 		scst_cmd_sense_deferred(cmd);
 	scst_cmd_respond(cmd);
+	return true;
+}
+
+/* Does it have to ask scst_limit_pass()?  It has passed all other gates. */
+static bool scst_cmd_limited(const struct scst_cmd *cmd)
+{
+	return READ_ONCE(cmd->nexus->gates) & cmd->op->stops & SCST_STOPS_LIMITS && !test_bit(SCST_CMD_PAID, &cmd->flags);
+}
+
+/* False: the command has been answered, or waits for what its nexus may do in a second. */
+static noinline bool scst_cmd_gates(struct scst_cmd *cmd)
+{
+	while (!scst_cmd_stopped(cmd)) {
+		if (!scst_cmd_limited(cmd))
+			return true;
+		if (!scst_cdb_prepare(cmd)) {
+			scst_cmd_respond(cmd);
+			return false;
+		}
+		if (!scst_limit_pass(cmd))
+			return false;
+		/* A gate may have been closed by who did not find it waiting. */
+	}
 	return false;
+}
+
+/* Its data has come: whether it may begin now is not asked again. */
+static noinline bool scst_cmd_gates_again(struct scst_cmd *cmd)
+{
+	set_bit(SCST_CMD_PAID, &cmd->flags);
+	return scst_cmd_gates(cmd);
 }
 
 static bool scst_cmd_admit(struct scst_cmd *cmd)
@@ -651,7 +705,7 @@ static __always_inline bool scst_cmd_check(struct scst_cmd *cmd)
 	int reserved = -1;
 
 	if (unlikely(!op || cmd->cdb_len < op->cdb_len) ||
-	    unlikely((reserved = scst_cdb_reserved_bit(op, cmd->cdb)) >= 0)) {
+	    unlikely((reserved = scst_cdb_reserved_bit(op, cmd)) >= 0)) {
 		scst_cmd_refuse(cmd, reserved);
 		return false;
 	}
@@ -738,6 +792,7 @@ void scst_cmd_submit(struct scst_cmd *cmd)
 	rcu_read_lock();
 	scst_cmd_address(cmd);
 	cmd->op = scst_cmd_find_op(cmd);
+	scst_stages_begin(cmd);
 	if (static_branch_unlikely(&scst_latency_measured))
 		scst_latency_begin(cmd);
 	if (trace_scst_cmd_submit_enabled())
@@ -774,7 +829,9 @@ static void scst_cmd_go_on(struct scst_cmd *cmd)
 		scst_cmd_respond(cmd);
 		return;
 	}
-	if (!scst_cmd_admit(cmd))
+	if (likely(cmd->nexus) && unlikely(READ_ONCE(cmd->nexus->order.aca)) && !scst_aca_data(cmd))
+		return;
+	if (unlikely(cmd->nexus && READ_ONCE(cmd->nexus->gates) & cmd->op->stops) && !scst_cmd_gates_again(cmd))
 		return;
 	if (scst_cdb_prepare(cmd))
 		scst_cmd_run(cmd, scst_cmd_pin(cmd));
@@ -789,6 +846,24 @@ static void scst_cmd_go_on_work(struct work_struct *work)
 	scst_cmd_go_on(cmd);
 }
 
+static void scst_cmd_unblock_work(struct work_struct *work)
+{
+	struct scst_cmd *cmd = container_of(work, struct scst_cmd, work);
+
+	if (test_and_clear_bit(SCST_CMD_ANSWERED, &cmd->flags))
+		scst_cmd_answer(cmd);
+	else
+		scst_cmd_go_on(cmd);
+}
+
+/* The ACA condition that a command was blocked by is over, or it was aborted: it goes on from a work item.  Any context. */
+void scst_cmd_unblock_later(struct scst_cmd *cmd)
+{
+	cmd->now = SCST_CTX_ATOMIC;
+	INIT_WORK(&cmd->work, scst_cmd_unblock_work);
+	queue_work(scst_cmd_wq, &cmd->work);
+}
+
 /**
  * scst_data_received() - data-out asked for by receive_data() has arrived, or will not
  * @cmd: the command
@@ -801,6 +876,7 @@ void scst_data_received(struct scst_cmd *cmd, int error, enum scst_context ctx)
 {
 	scst_assert_context(ctx);
 	trace_scst_cmd_received(cmd, error);
+	scst_stage(cmd, SCST_STAGE_DATA);
 	clear_bit(SCST_CMD_AT_DRIVER, &cmd->flags);
 	clear_bit(SCST_CMD_RECEIVING, &cmd->flags);
 	/* Before dev->alone is looked at: see turn.c. */

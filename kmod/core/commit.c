@@ -60,6 +60,7 @@ static int scst_lun_dir_prepare(struct scst_lun_dir *dir)
 		item->dev->lun_links++;
 		set->entry[nr].dev = item->dev;
 		set->entry[nr].lun = item->lun;
+		set->entry[nr].limits = item->limits;
 		set->entry[nr++].read_only = item->read_only;
 	}
 	atomic_inc(&scst_objects[SCST_OBJ_LUNSETS]);

@@ -61,11 +61,63 @@ static ssize_t scst_lun_state_show(struct config_item *item, char *page)
 	return sysfs_emit(page, "%s\n", state);
 }
 
+static int scst_lun_set_limits(struct scst_lun_item *lun, const struct scst_limits *limits)
+{
+	struct scst_limits old = lun->limits;
+	int ret = 0;
+
+	lockdep_assert_held(&scst_config_mutex);
+	if (!memcmp(&old, limits, sizeof(old)))
+		return 0;
+	lun->limits = *limits;
+	if (lun->dev)
+		ret = scst_lun_changed(lun);
+	if (ret)
+		lun->limits = old;
+	return ret;
+}
+
+/* A number among the limits. */
+#define SCST_LUN_LIMIT(name_, field_, min_, max_)							\
+static ssize_t scst_lun_##name_##_show(struct config_item *item, char *page)			\
+{												\
+	return sysfs_emit(page, "%llu\n", (u64)READ_ONCE(scst_lun_of(item)->limits.field_));	\
+}												\
+												\
+static ssize_t scst_lun_##name_##_store(struct config_item *item, const char *page, size_t count)	\
+{												\
+	struct scst_lun_item *lun = scst_lun_of(item);						\
+	struct scst_limits limits;								\
+	u64 value;										\
+	int ret = scst_parse_u64(page, max_, &value);						\
+												\
+	if (ret || value < (min_))								\
+		return ret ?: -ERANGE;								\
+	mutex_lock(&scst_config_mutex);								\
+	limits = lun->limits;									\
+	limits.field_ = value;									\
+	ret = scst_lun_set_limits(lun, &limits);						\
+	mutex_unlock(&scst_config_mutex);							\
+	return ret ?: count;									\
+}												\
+CONFIGFS_ATTR(scst_lun_, name_)
+
+SCST_LUN_LIMIT(read_iops, iops[0], 0, SCST_LIMIT_IOPS_MAX);
+SCST_LUN_LIMIT(write_iops, iops[1], 0, SCST_LIMIT_IOPS_MAX);
+SCST_LUN_LIMIT(read_bytes_per_sec, bytes[0], 0, SCST_LIMIT_BYTES_MAX);
+SCST_LUN_LIMIT(write_bytes_per_sec, bytes[1], 0, SCST_LIMIT_BYTES_MAX);
+SCST_LUN_LIMIT(burst, burst, 1, SCST_LIMIT_BURST_MAX);
+
 CONFIGFS_ATTR(scst_lun_, read_only);
 CONFIGFS_ATTR_RO(scst_lun_, state);
 
 static struct configfs_attribute *scst_lun_attrs[] = {
 	&scst_lun_attr_read_only,
+	&scst_lun_attr_read_iops,
+	&scst_lun_attr_write_iops,
+	&scst_lun_attr_read_bytes_per_sec,
+	&scst_lun_attr_write_bytes_per_sec,
+	&scst_lun_attr_burst,
 	&scst_lun_attr_state,
 	NULL,
 };
@@ -183,6 +235,7 @@ static struct config_item *scst_lun_make(struct config_group *group, const char 
 	if (!lun)
 		return ERR_PTR(-ENOMEM);
 	lun->lun = number;
+	lun->limits.burst = SCST_LIMIT_BURST;
 	lun->dir = dir;
 	config_item_init_type_name(&lun->item, name, &scst_lun_type);
 	scst_lun_dir_insert(dir, lun);
@@ -218,16 +271,44 @@ void scst_lun_dir_init(struct scst_lun_dir *dir, struct scst_target *tgt, struct
 
 /* --- lun_table: all LUNs of a target or a group in one read ------------------------------------------------ */
 
+#define SCST_LIMITS_LEN	160
+
+/* Words for what is not as it is by default. */
+static void scst_limits_print(char *buf, size_t size, const struct scst_limits *limits)
+{
+	const struct {
+		const char *name;
+		u64 value;
+		u64 usual;
+	} word[] = {
+		{ "read_iops", limits->iops[0], 0 },
+		{ "write_iops", limits->iops[1], 0 },
+		{ "read_bytes_per_sec", limits->bytes[0], 0 },
+		{ "write_bytes_per_sec", limits->bytes[1], 0 },
+		{ "burst", limits->burst, SCST_LIMIT_BURST },
+	};
+	size_t i;
+	int len = 0;
+
+	for (i = 0; i < ARRAY_SIZE(word); i++)
+		if (word[i].value != word[i].usual)
+			len += scnprintf(buf + len, size - len, " %s=%llu", word[i].name, word[i].value);
+	buf[len] = 0;
+}
+
 /* As much as fits into @size; returns the length of the whole. */
 static size_t scst_lun_table_print(struct scst_lun_dir *dir, char *buf, size_t size)
 {
+	char limits[SCST_LIMITS_LEN];
 	struct scst_lun_item *lun;
 	size_t len = 0;
 
 	mutex_lock(&scst_config_mutex);
-	list_for_each_entry(lun, &dir->luns, entry)
-		len += snprintf(buf + min(len, size), size - min(len, size), "%u %d %s\n", lun->lun, lun->read_only,
-				lun->dev ? lun->dev->name : "");
+	list_for_each_entry(lun, &dir->luns, entry) {
+		scst_limits_print(limits, sizeof(limits), &lun->limits);
+		len += snprintf(buf + min(len, size), size - min(len, size), "%u %d %s%s\n", lun->lun, lun->read_only,
+				lun->dev ? lun->dev->name : "", limits);
+	}
 	mutex_unlock(&scst_config_mutex);
 	return len;
 }
@@ -238,7 +319,8 @@ static size_t scst_lun_table_print(struct scst_lun_dir *dir, char *buf, size_t s
  * @buf: NULL when configfs asks how much room is needed
  * @size: of @buf
  *
- * A line for each LUN, in ascending order: number, read_only, and the device, which may be empty.  Lines that went
+ * A line for each LUN, in ascending order: number, read_only, the device, which may be empty, and "NAME=VALUE" for each limit that is not
+ * as it is by default.  Lines that went
  * between the two calls are empty lines at the end.  Process context, takes scst_config_mutex.
  *
  * Return: bytes, or -EAGAIN if there came more between the two calls.

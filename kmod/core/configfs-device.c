@@ -185,6 +185,24 @@ static ssize_t scst_device_size_store(struct config_item *item, const char *page
 	return ret ?: scst_device_resize(scst_device_of(item), size, until) ?: count;
 }
 
+static ssize_t scst_device_space_threshold_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%llu\n", READ_ONCE(scst_device_of(item)->space_threshold));
+}
+
+static ssize_t scst_device_space_threshold_store(struct config_item *item, const char *page, size_t count)
+{
+	struct scst_device *dev = scst_device_of(item);
+	u64 bytes;
+	int ret = scst_parse_u64(page, S64_MAX, &bytes) ?: mutex_lock_killable(&dev->settings_lock);
+
+	if (ret)
+		return ret;
+	scst_space_set_threshold(dev, bytes);
+	mutex_unlock(&dev->settings_lock);
+	return count;
+}
+
 static ssize_t scst_device_block_size_show(struct config_item *item, char *page)
 {
 	return sysfs_emit(page, "%u\n", scst_device_of(item)->block_size);
@@ -344,6 +362,7 @@ CONFIGFS_ATTR(scst_device_, elsewhere);
 CONFIGFS_ATTR(scst_device_, expect);
 CONFIGFS_ATTR_RO(scst_device_, backing);
 CONFIGFS_ATTR(scst_device_, size);
+CONFIGFS_ATTR(scst_device_, space_threshold);
 CONFIGFS_ATTR(scst_device_, block_size);
 CONFIGFS_ATTR(scst_device_, rotational);
 CONFIGFS_ATTR(scst_device_, pr_file);
@@ -713,7 +732,7 @@ static struct scst_handler_dir *scst_handler_dir_alloc(const struct scst_handler
 {
 	size_t own = scst_count_attrs(handler->attrs), nr = ARRAY_SIZE(scst_device_common_attrs);
 	size_t facts = handler->flags & SCST_HANDLER_FACTS ? ARRAY_SIZE(scst_device_facts_attrs) : 0;
-	struct scst_handler_dir *dir = kzalloc(struct_size(dir, attrs, nr + facts + own + 4), GFP_KERNEL);
+	struct scst_handler_dir *dir = kzalloc(struct_size(dir, attrs, nr + facts + own + 5), GFP_KERNEL);
 
 	if (!dir)
 		return NULL;
@@ -724,6 +743,8 @@ static struct scst_handler_dir *scst_handler_dir_alloc(const struct scst_handler
 		dir->attrs[nr++] = &scst_device_attr_write_through;
 	if (handler->flags & SCST_HANDLER_THIN)
 		dir->attrs[nr++] = &scst_device_attr_thin;
+	if (handler->space)
+		dir->attrs[nr++] = &scst_device_attr_space_threshold;
 	if (facts)
 		memcpy(&dir->attrs[nr], scst_device_facts_attrs, sizeof(scst_device_facts_attrs));
 	nr += facts;

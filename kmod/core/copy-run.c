@@ -34,7 +34,7 @@ static const struct scst_opcode scst_copy_op_read = {
 
 static const struct scst_opcode scst_copy_op_write = {
 	.name		= "EXTENDED COPY, destination",
-	.stops		= STOPS | SCST_STOPS_WRITE | SCST_STOPS_ACCESS(SCST_ACCESS_WRITE),
+	.stops		= STOPS | SCST_STOPS_READ_ONLY | SCST_STOPS_ACCESS(SCST_ACCESS_WRITE),
 	.access		= SCST_ACCESS_WRITE,
 	.cdb_len	= 16,
 	.format		= SCST_CDB_RW16,
@@ -92,6 +92,7 @@ static void scst_part_init(struct scst_copy *copy, struct scst_copy_part *part, 
 	cmd->expected_len = len;
 	cmd->dev = NULL;
 	cmd->nexus = NULL;
+	scst_stages_begin(cmd);
 }
 
 static void scst_part_end(struct scst_cmd *cmd)

@@ -32,7 +32,9 @@
 #include "compat.h"
 #include "acl.h"
 #include "alua-state.h"
+#include "bucket.h"
 #include "pr-state.h"
+#include "recorder.h"
 #include "spelling.h"
 #include "transport-id.h"
 
@@ -42,6 +44,8 @@ extern struct list_head scst_devices;
 extern struct workqueue_struct *scst_cmd_wq;	/* goes on with commands; never blocks */
 extern struct workqueue_struct *scst_retire_wq;
 extern struct workqueue_struct *scst_release_wq;
+
+u8 scst_aca_control(const struct scst_cmd *cmd);
 
 /* --- cdb.c: the tables of commands --------------------------------------------------- */
 
@@ -113,20 +117,20 @@ const struct scst_op_table *scst_ops_of_type(u8 device_type);
 const struct scst_opcode *scst_op_service_action(const struct scst_opcode *op, const u8 *cdb, u8 cdb_len);
 bool scst_op_offered(const struct scst_opcode *op, const struct scst_device *dev);
 bool scst_cdb_prepare(struct scst_cmd *cmd);
-int scst_cdb_find_reserved(const struct scst_opcode *op, const u8 *cdb);
+int scst_cdb_find_reserved(const struct scst_opcode *op, const u8 *cdb, u8 control);
 
 /**
  * scst_cdb_reserved_bit() - does a CDB set a bit that no command may set?
  * @op: the command's row
- * @cdb: at least op->cdb_len bytes
+ * @cmd: the command; its CDB has at least op->cdb_len bytes, and its nexus decides about NACA
  *
- * Runs for every command: two overlapping words cover a CDB of any length.
+ * Runs for every command: two overlapping words cover a CDB of any length.  No row has NACA, so that no other command pays for it.
  *
  * Return: -1 if all is well, else 8 * byte + bit of the first such bit.
  */
-static inline int scst_cdb_reserved_bit(const struct scst_opcode *op, const u8 *cdb)
+static inline int scst_cdb_reserved_bit(const struct scst_opcode *op, const struct scst_cmd *cmd)
 {
-	const u8 *mask = op->cdb_mask;
+	const u8 *mask = op->cdb_mask, *cdb = cmd->cdb;
 	u64 bad;
 
 	if (op->cdb_len >= 8) {
@@ -140,7 +144,7 @@ static inline int scst_cdb_reserved_bit(const struct scst_opcode *op, const u8 *
 		bad |= get_unaligned((const u32 *)(cdb + 2)) &
 		       ~get_unaligned((const u32 *)(mask + 2));
 	}
-	return likely(!bad) ? -1 : scst_cdb_find_reserved(op, cdb);
+	return likely(!bad) ? -1 : scst_cdb_find_reserved(op, cdb, scst_aca_control(cmd));
 }
 
 /* --- sense.c: sense data, and the one place where errno becomes status ----------------- */
@@ -200,6 +204,7 @@ static inline struct scst_cmd *scst_cmd_of_job(struct scst_job *job)
 {
 	struct scst_cmd *cmd = container_of(job, struct scst_cmd, job);
 
+	scst_stage(cmd, SCST_STAGE_THREAD);
 	cmd->now = SCST_CTX_TASK;
 	return cmd;
 }
@@ -223,6 +228,8 @@ void scst_cmd_to_line(struct scst_cmd *cmd, struct scst_line *line, struct scst_
 		      void (*fn)(struct scst_job *job));
 void scst_cmd_finish(struct scst_cmd *cmd);
 void scst_cmd_start_later(struct scst_cmd *cmd);
+void scst_cmd_unblock_later(struct scst_cmd *cmd);
+bool scst_cmd_track_late(struct scst_cmd *cmd);
 void scst_target_setup_commands(struct scst_target *tgt);
 
 /* --- steps.c: commands that are made of several actions ---------------------------------------- */
@@ -339,14 +346,13 @@ static inline bool scst_track(struct scst_cmd *cmd)
 	struct scst_slot *slot = &pcpu->slots[hint & pcpu->slot_last];
 
 	WRITE_ONCE(pcpu->slot_hint, hint);
-	cmd->since = jiffies;
 	return likely(scst_slot_enter(cmd, slot)) || scst_slot_search(cmd, slot);
 }
 
 /* Milliseconds in the table; of one that is not there, because it is answered at once, 0.  Any context. */
 static inline u32 scst_cmd_age(const struct scst_cmd *cmd)
 {
-	return scst_cmd_tracked(cmd) ? jiffies_to_msecs((u32)jiffies - cmd->since) : 0;
+	return scst_cmd_tracked(cmd) ? jiffies_to_msecs(scst_cmd_ticks(cmd)) : 0;
 }
 
 #define SCST_SLOT_LOOK	1UL	/* somebody is looking at it, so that it can't leave */
@@ -457,6 +463,41 @@ void scst_fence_begin(struct scst_fence *fence);
 void scst_fence_add(struct scst_fence *fence, struct scst_nexus *nexus, bool abort);
 bool scst_fence_end(struct scst_fence *fence);
 
+/* --- limit.c: how much an I_T_L nexus may do in a second ------------------------------------ */
+
+#define SCST_LIMIT_IOPS_MAX	100000000U
+#define SCST_LIMIT_BYTES_MAX	SCST_BUCKET_RATE_MAX
+#define SCST_LIMIT_BURST_MAX	10000U
+#define SCST_LIMIT_BURST	100U		/* default */
+
+/**
+ * struct scst_limits - of a mapping: for each initiator that uses it, by itself
+ * @iops: commands per second that read, that write; 0: no limit
+ * @bytes: bytes per second, the same
+ * @burst: what may be used at once after a rest, in milliseconds of a rate
+ */
+struct scst_limits {
+	u32 iops[2];
+	u64 bytes[2];
+	u32 burst;
+};
+
+/* What a limiter has done, for people. */
+struct scst_limited {
+	struct scst_limits limits;
+	u32 waiting;		/* commands that wait now */
+	u64 commands;		/* that have waited */
+	u64 microseconds;	/* all together */
+};
+
+bool scst_limiter_prepare(struct scst_nexus *nexus, const struct scst_limits *limits);
+void scst_limiter_set(struct scst_nexus *nexus, const struct scst_limits *limits);
+void scst_limiter_stop(struct scst_nexus *nexus);
+void scst_limiter_look(struct scst_nexus *nexus);
+bool scst_limiter_read(const struct scst_nexus *nexus, struct scst_limited *limited);
+bool scst_limit_pass(struct scst_cmd *cmd);
+void scst_limit_aborted(struct scst_cmd *cmd);
+
 /* --- lun.c: views and nexuses ---------------------------------------------------------- */
 
 /**
@@ -477,14 +518,20 @@ bool scst_fence_end(struct scst_fence *fence);
  * @older: further commands that have begun and that an ORDERED has to wait for
  * @arriving: ORDERED commands that are looking for those
  * @held: commands that have not begun, by arrival
+ * @aca: an ACA condition is in effect: aca.c; read without the lock
+ * @aca_cmd: the command with the ACA attribute that is carried out meanwhile, or was
+ * @blocked: commands that have begun and must not end while it is, in that order
  */
 struct scst_order {
 	spinlock_t lock;
 	bool closed;
+	bool aca;
 	u32 blocking;
 	u32 older;
 	u32 arriving;
 	struct list_head held;
+	const struct scst_cmd *aca_cmd;
+	struct list_head blocked;
 };
 
 struct scst_nexus {
@@ -510,6 +557,7 @@ struct scst_nexus {
 	struct work_struct free_work;
 	struct scst_order order;
 	struct scst_latency __rcu *latency;	/* NULL: not measured; written under scst_config_mutex */
+	struct scst_limiter *limiter;	/* NULL: never limited yet; else it stays */
 };
 
 struct scst_view_entry {
@@ -569,6 +617,7 @@ struct scst_lun_item {
 	struct scst_device *dev;	/* NULL: no link */
 	u32 lun;
 	bool read_only;
+	struct scst_limits limits;
 };
 
 struct scst_acl_group {
@@ -592,6 +641,7 @@ struct scst_lunset_entry {
 	struct scst_device *dev;
 	u32 lun;
 	bool read_only;
+	struct scst_limits limits;
 };
 
 /* A set of LUNs in force; shared by the target's access and the views made from it. */
@@ -642,6 +692,7 @@ enum scst_ua {
 	SCST_UA_ALUA_CHANGED,
 	SCST_UA_ALUA_FAILED,
 	SCST_UA_TIMESTAMP_CHANGED,
+	SCST_UA_SPACE_SCARCE,
 	SCST_UA_INQUIRY_CHANGED,
 	SCST_UA_NR,
 };
@@ -670,6 +721,8 @@ enum scst_gate {
 	SCST_GATE_PARKED,		/* the backing is not open */
 	SCST_GATE_EJECTED,		/* START STOP UNIT of a removable medium */
 	SCST_GATE_STOPPED,		/* START STOP UNIT */
+	SCST_GATE_LIMIT_READ,		/* not closed but narrow: who reads asks limit.c */
+	SCST_GATE_LIMIT_WRITE,		/* ... who writes */
 	SCST_GATE_NR,
 };
 
@@ -680,12 +733,17 @@ enum scst_gate {
 #define SCST_STOPS_ALUA		(SCST_STOPS_STANDBY | SCST_STOPS_UNAVAILABLE)
 #define SCST_STOPS_ATTENTION	(SCST_STOPS_ALWAYS | GENMASK_ULL(31, 0))
 #define SCST_STOPS_UA		(SCST_STOPS_ATTENTION | SCST_STOPS_UNAVAILABLE)
-#define SCST_STOPS_WRITE	(BIT_ULL(SCST_GATE_READ_ONLY) | BIT_ULL(SCST_GATE_WRITE_PROTECT))
+#define SCST_STOPS_READ_ONLY	(BIT_ULL(SCST_GATE_READ_ONLY) | BIT_ULL(SCST_GATE_WRITE_PROTECT))
+#define SCST_STOPS_WRITE	(SCST_STOPS_READ_ONLY | BIT_ULL(SCST_GATE_LIMIT_WRITE))
+#define SCST_STOPS_READ		BIT_ULL(SCST_GATE_LIMIT_READ)
+#define SCST_STOPS_LIMITS	(BIT_ULL(SCST_GATE_LIMIT_READ) | BIT_ULL(SCST_GATE_LIMIT_WRITE))
 #define SCST_STOPS_READER	BIT_ULL(SCST_GATE_READ_ONLY)
 #define SCST_STOPS_PARKED	(BIT_ULL(SCST_GATE_WRITE_LOST) | BIT_ULL(SCST_GATE_PARKED))
 #define SCST_STOPS_STOPPED	(BIT_ULL(SCST_GATE_EJECTED) | BIT_ULL(SCST_GATE_STOPPED))
 #define SCST_STOPS_READY	(SCST_STOPS_PARKED | SCST_STOPS_STOPPED)
 #define SCST_STOPS_MEDIUM	(SCST_STOPS_READY | SCST_STOPS_STANDBY)
+/* What is closed for longer than one answer. */
+#define SCST_STOPS_LASTING	(GENMASK_ULL(SCST_GATE_STOPPED, SCST_GATE_REVOKED) & ~BIT_ULL(SCST_GATE_WRITE_LOST))
 
 /* All gates of reservations; that of a class is never closed for SCST_ACCESS_ALWAYS. */
 #define SCST_STOPS_RESERVED	GENMASK_ULL(SCST_GATE_STANDBY - 1, SCST_GATE_ACCESS)
@@ -725,6 +783,7 @@ unsigned long scst_alua_update(struct scst_nexus *nexus);
 u16 scst_alua_group_id(const struct scst_nexus *nexus, bool *by_command);
 bool scst_alua_offered(const struct scst_device *dev, bool by_command);
 bool scst_alua_not_connected(const struct scst_nexus *nexus);
+bool scst_alua_not_ready(const struct scst_nexus *nexus);
 bool scst_alua_prepare_set(struct scst_cmd *cmd);
 void scst_alua_set(struct scst_cmd *cmd);
 bool scst_alua_prepare_report(struct scst_cmd *cmd);
@@ -738,7 +797,7 @@ const struct scst_pr *scst_reserve_persistent(const struct scst_device *dev);
 enum scst_access_answer scst_access_now(const struct scst_nexus *nexus, enum scst_op_access access);
 u32 scst_access_update(struct scst_nexus *nexus);
 void scst_reserve_end(struct scst_device *dev, const struct scst_nexus *nexus);
-void scst_reserve_end_session(struct scst_session *sess);
+void scst_reserve_lost_session(struct scst_session *sess);
 void scst_reserve(struct scst_cmd *cmd);
 void scst_release(struct scst_cmd *cmd);
 
@@ -844,6 +903,7 @@ void scst_device_put(struct scst_device *dev);
 void scst_device_unlink(struct scst_device *dev);
 void scst_device_retire(struct scst_device *dev);
 int scst_devices_hold(struct scst_device ***devs);
+void scst_devices_put(struct scst_device **devs, size_t nr);
 bool scst_device_name_taken(const char *name);
 const char *scst_device_state_name(const struct scst_device *dev);
 u32 scst_device_block_size(const struct scst_device *dev);
@@ -919,9 +979,29 @@ void scst_turn_aborted(struct scst_cmd *cmd);
 /* --- order.c: task attributes ------------------------------------------------------------------------ */
 
 bool scst_order_pass(struct scst_cmd *cmd);
+bool scst_order_go(struct scst_order *order, const struct scst_cmd *self);
+void scst_order_begin_blocking(struct scst_order *order, struct scst_cmd *cmd);
 void scst_order_left(struct scst_cmd *cmd);
 void scst_order_aborted(struct scst_cmd *cmd);
 void scst_order_setup(struct scst_nexus *nexus);
+
+/* --- aca.c: auto contingent allegiance ----------------------------------------------------------------- */
+
+/* What becomes of a command that arrives. */
+enum scst_aca_answer {
+	SCST_ACA_NONE,		/* there is no condition */
+	SCST_ACA_GOES,		/* there is, and it begins */
+	SCST_ACA_ACTIVE,	/* there is: its status is set */
+};
+
+unsigned int scst_cdb_control_at(u8 opcode);
+bool scst_aca_offered(const struct scst_session *sess);
+enum scst_aca_answer scst_aca_arrives(struct scst_cmd *cmd);
+bool scst_aca_data(struct scst_cmd *cmd);
+bool scst_aca_answer(struct scst_cmd *cmd);
+void scst_aca_aborted(struct scst_cmd *cmd);
+void scst_aca_clear(struct scst_nexus *nexus);
+void scst_aca_clear_session(struct scst_session *sess);
 
 /* --- atomic.c: commands that read, decide and write as one ------------------------------------------ */
 
@@ -968,6 +1048,7 @@ void scst_medium_start_stop(struct scst_cmd *cmd);
 bool scst_medium_prepare_prevent(struct scst_cmd *cmd);
 void scst_medium_prevent(struct scst_cmd *cmd);
 void scst_medium_load(struct scst_device *dev, bool load, const struct scst_nexus *by);
+void scst_medium_allow(struct scst_nexus *nexus);
 void scst_medium_reset(struct scst_device *dev);
 bool scst_medium_ejected(const struct scst_device *dev);
 
@@ -989,6 +1070,18 @@ void scst_clock_execute_set(struct scst_cmd *cmd);
 
 bool scst_log_prepare_sense(struct scst_cmd *cmd);
 void scst_log_sense(struct scst_cmd *cmd);
+
+/* --- space.c ----------------------------------------------------------------------------------- */
+
+#define SCST_SPACE_LOG_LEN	24	/* bytes of the parameters of log page 0Ch */
+
+u8 scst_space_exponent(const struct scst_device *dev);
+u32 scst_space_threshold(const struct scst_device *dev);
+unsigned int scst_space_log(struct scst_device *dev, u8 *params);
+void scst_space_watch(struct scst_device *dev);
+void scst_space_set_threshold(struct scst_device *dev, u64 bytes);
+void scst_space_setup(struct scst_device *dev);
+void scst_space_stop(struct scst_device *dev);
 
 /* --- spc.c report-ops.c vpd.c mode.c sbc.c: command sets ----------------------------------------------- */
 
@@ -1036,6 +1129,9 @@ void scst_sbc_read_capacity16(struct scst_cmd *cmd);
 
 extern const struct file_operations scst_inflight_fops;
 extern const struct file_operations scst_latency_fops;
+extern const struct file_operations scst_recorder_fops;
+void scst_seq_word(struct seq_file *m, const char *name);
+void scst_seq_lun(struct seq_file *m, u32 lun);
 
 void scst_group_withdraw(struct config_group *group);
 int scst_configfs_init(void);

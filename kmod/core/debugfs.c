@@ -4,6 +4,7 @@
  *
  * commands     what is in flight (inflight.c), which `scstadmin sessions --commands` reads as well
  * latency      how long commands take, while that is measured
+ * recorder     what was slow, and what failed (recorder.c), which `scstadmin recorder` reads as well
  * objects      how many of each kind are alive
  * fail_commit  N: the Nth step of the next publication that can fail does fail; 0: none
  */
@@ -59,6 +60,7 @@ int scst_debugfs_init(void)
 	scst_debugfs = debugfs_create_dir("scst", NULL);
 	debugfs_create_file("commands", 0400, scst_debugfs, NULL, &scst_inflight_fops);
 	debugfs_create_file("latency", 0400, scst_debugfs, NULL, &scst_latency_fops);
+	debugfs_create_file("recorder", 0400, scst_debugfs, NULL, &scst_recorder_fops);
 	debugfs_create_file("objects", 0444, scst_debugfs, NULL, &scst_objects_fops);
 	debugfs_create_u32("fail_commit", 0600, scst_debugfs, &scst_fail_commit);
 	return 0;

@@ -119,6 +119,8 @@ static void scst_device_free_work(struct work_struct *work)
 	WARN_ON_ONCE(!list_empty(&dev->turns));
 	/* The job that dropped the last reference may still be returning. */
 	scst_threads_stop(&dev->threads);
+	scst_space_stop(dev);
+	scst_recorder_free(&dev->recorder);
 	scst_pr_free(dev);
 	if (handler->free)
 		handler->free(dev);
@@ -513,6 +515,8 @@ static void scst_device_activate(struct scst_device *dev, const struct scst_geom
 	scst_gate_device(dev, SCST_GATE_PARKED, false);
 	scst_device_for_each_nexus(dev, scst_device_notify, NULL);
 	scst_device_event(dev, "active");
+	WRITE_ONCE(dev->space_scarce, false);
+	scst_space_watch(dev);
 }
 
 /* The backing is open; is it still wanted?  Errors from here on are those of registration. */
@@ -1021,9 +1025,17 @@ static size_t scst_devices_count(void)
 	return nr;
 }
 
+/* What scst_devices_hold() has given. */
+void scst_devices_put(struct scst_device **devs, size_t nr)
+{
+	while (nr)
+		scst_device_put(devs[--nr]);
+	kvfree(devs);
+}
+
 /**
  * scst_devices_hold() - take a reference to every device
- * @devs: where to put the array of them, in the order in which they were made; freed by the caller with kvfree()
+ * @devs: where to put the array of them, in the order in which they were made; see scst_devices_put()
  *
  * Process context, takes scst_config_mutex.
  *
@@ -1049,9 +1061,7 @@ int scst_devices_hold(struct scst_device ***devs)
 	mutex_unlock(&scst_config_mutex);
 	if (!more)
 		return held;
-	while (held)
-		scst_device_put((*devs)[--held]);
-	kvfree(*devs);
+	scst_devices_put(*devs, held);
 	*devs = NULL;
 	return -EAGAIN;
 }
@@ -1086,6 +1096,8 @@ void scst_device_setup(struct scst_device *dev, const struct scst_handler *handl
 	scst_threads_init(&dev->threads, dev->name, SCST_DEVICE_THREADS);
 	scst_threads_near(&dev->threads);
 	scst_line_init(&dev->writes);
+	scst_space_setup(dev);
+	scst_recorder_setup(&dev->recorder);
 	scst_turn_setup(dev);
 	scst_pr_setup(dev);
 	atomic_inc(&scst_objects[SCST_OBJ_DEVICES]);

@@ -30,6 +30,7 @@ static const u32 scst_gate_sense[SCST_GATE_NR] = {
 	[SCST_UA_REGISTRATIONS_PREEMPTED] = SCST_SENSE(UNIT_ATTENTION, 0x2a, 0x05),
 	[SCST_UA_ALUA_CHANGED]		= SCST_SENSE(UNIT_ATTENTION, 0x2a, 0x06),
 	[SCST_UA_ALUA_FAILED]		= SCST_SENSE(UNIT_ATTENTION, 0x2a, 0x07),
+	[SCST_UA_SPACE_SCARCE]		= SCST_SENSE(UNIT_ATTENTION, 0x38, 0x07),
 	[SCST_UA_TIMESTAMP_CHANGED]	= SCST_SENSE(UNIT_ATTENTION, 0x2a, 0x10),
 	[SCST_GATE_REVOKED]		= SCST_SENSE_LUN_NOT_SUPPORTED,
 	[SCST_GATE_STANDBY]		= SCST_SENSE(NOT_READY, 0x04, 0x0b),
@@ -133,7 +134,7 @@ bool scst_gate_take(const struct scst_cmd *cmd, struct scst_stop *stop)
 		*stop = scst_gate_reserved(answer, gate);
 		return true;
 	}
-	return scst_gate_sense_of(cmd, GENMASK_ULL(SCST_GATE_NR - 1, SCST_GATE_STANDBY), stop);
+	return scst_gate_sense_of(cmd, GENMASK_ULL(SCST_GATE_STOPPED, SCST_GATE_STANDBY), stop);
 }
 
 /* Why the unit can't be reached by this port now, or 0.  Any context. */
@@ -166,10 +167,13 @@ static void scst_gate_set(struct scst_nexus *nexus, void *arg)
 
 	if (nexus == a->except)
 		return;
-	if (a->set)
-		set_bit(a->bit, &nexus->gates);
-	else
+	if (!a->set) {
 		clear_bit(a->bit, &nexus->gates);
+		return;
+	}
+	set_bit(a->bit, &nexus->gates);
+	if (a->bit >= SCST_GATE_REVOKED)
+		scst_limiter_look(nexus);
 }
 
 static void scst_gate_all(struct scst_device *dev, const struct scst_gate_arg *arg)

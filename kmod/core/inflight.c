@@ -101,22 +101,27 @@ static void scst_lines_stop(struct seq_file *m, void *line)
 {
 }
 
-/* A name as one word. */
-static void scst_lines_name(struct seq_file *m, const char *name)
+/* A name as one word, after a blank. */
+void scst_seq_word(struct seq_file *m, const char *name)
 {
 	seq_putc(m, ' ');
 	seq_escape(m, name, " \t\n\\");
 }
 
-static void scst_lines_who(struct seq_file *m, const struct scst_lines *lines, u32 lun, const char *device)
+void scst_seq_lun(struct seq_file *m, u32 lun)
 {
-	seq_printf(m, " %u", lines->session);
-	scst_lines_name(m, lines->target);
-	scst_lines_name(m, lines->initiator);
 	if (lun == SCST_LUN_INVALID)
 		seq_puts(m, " -");
 	else
 		seq_printf(m, " %u", lun);
+}
+
+static void scst_lines_who(struct seq_file *m, const struct scst_lines *lines, u32 lun, const char *device)
+{
+	seq_printf(m, " %u", lines->session);
+	scst_seq_word(m, lines->target);
+	scst_seq_word(m, lines->initiator);
+	scst_seq_lun(m, lun);
 	seq_printf(m, " %s", *device ? device : "-");
 }
 
@@ -147,13 +152,17 @@ static const char *scst_cmd_place(const struct scst_cmd *cmd)
 		return "data";
 	if (flags & BIT(SCST_CMD_AT_DRIVER))
 		return "response";
+	if (flags & BIT(SCST_CMD_BLOCKED))
+		return "aca";
 	if (flags & BIT(SCST_CMD_HELD))
 		return "order";
 	if (flags & BIT(SCST_CMD_WAITING))
 		return "turn";
+	if (flags & BIT(SCST_CMD_LIMITED))
+		return "limited";
 	if (data_race(READ_ONCE(cmd->now)) == SCST_NOW_QUEUED)
 		return "thread";
-	return data_race(READ_ONCE(cmd->pinned) && READ_ONCE(cmd->action)) ? "handler" : "core";
+	return data_race(scst_cmd_at_handler(cmd)) ? "handler" : "core";
 }
 
 static void scst_glimpse_take(struct scst_cmd *cmd, void *arg)
@@ -161,7 +170,7 @@ static void scst_glimpse_take(struct scst_cmd *cmd, void *arg)
 	struct scst_glimpse *glimpse = arg;
 	const struct scst_opcode *op = data_race(READ_ONCE(cmd->op));
 
-	glimpse->age = jiffies_to_msecs((u32)jiffies - cmd->since);
+	glimpse->age = jiffies_to_msecs(scst_cmd_ticks(cmd));
 	glimpse->place = scst_cmd_place(cmd);
 	glimpse->op = op ? op->name : NULL;
 	glimpse->tag = cmd->tag;

@@ -56,7 +56,7 @@ static enum scst_latency_kind scst_latency_kind(const struct scst_opcode *op)
 
 static unsigned int scst_latency_bucket(const struct scst_cmd *cmd)
 {
-	if (scst_cmd_tracked(cmd) && (u32)jiffies - cmd->since > LATENCY_WRAPS)
+	if (scst_cmd_tracked(cmd) && scst_cmd_ticks(cmd) > LATENCY_WRAPS)
 		return SCST_LATENCY_BUCKETS - 1;
 	return min(fls(scst_latency_clock() - cmd->began), SCST_LATENCY_BUCKETS - 1);
 }

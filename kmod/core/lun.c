@@ -93,7 +93,7 @@ bool scst_session_lun_ready(struct scst_session *sess, u32 lun)
 
 	rcu_read_lock();
 	nexus = scst_view_nexus(rcu_dereference(sess->view), lun);
-	ready = nexus && READ_ONCE(nexus->dev->state) == SCST_DEVICE_ACTIVE && !scst_alua_not_connected(nexus);
+	ready = nexus && READ_ONCE(nexus->dev->state) == SCST_DEVICE_ACTIVE && !scst_alua_not_ready(nexus);
 	rcu_read_unlock();
 	return ready;
 }
@@ -120,6 +120,7 @@ static void scst_nexus_free_rcu(struct rcu_head *rcu)
 
 	percpu_ref_put(&nexus->sess->ref);
 	kfree(rcu_access_pointer(nexus->latency));
+	kfree(nexus->limiter);
 	kfree(nexus);
 	atomic_dec(&scst_objects[SCST_OBJ_NEXUSES]);
 }
@@ -134,6 +135,7 @@ static void scst_nexus_free(struct scst_nexus *nexus)
 	dev->nr_nexuses--;
 	spin_unlock_bh(&dev->nexus_lock);
 	percpu_ref_exit(&nexus->ref);
+	scst_limiter_stop(nexus);
 	scst_unsettled_del(nexus);
 	scst_device_put(dev);
 	/* Task management may be looking at the session's commands by way of the nexus. */
@@ -327,6 +329,10 @@ int scst_view_prepare(struct scst_session *sess, struct scst_lunset *set)
 		view->entry[i].lun = want->lun;
 		view->entry[i].read_only = want->read_only;
 		view->entry[i].nexus = nexus;
+		if (!scst_limiter_prepare(nexus, &want->limits)) {
+			scst_view_discard(sess);
+			return -ENOMEM;
+		}
 	}
 	return 0;
 }
@@ -359,10 +365,13 @@ static void scst_nexus_revoke(struct scst_nexus *nexus, u64 generation, bool fen
 {
 	set_bit(SCST_GATE_REVOKED, &nexus->gates);
 	smp_mb__after_atomic();
+	scst_limiter_look(nexus);
 	scst_reserve_end(nexus->dev, nexus);
 	scst_unsettled_add(nexus, generation);
 	if (fence)
 		scst_abort_nexus(nexus);
+	/* Nobody could clear it any more; none is established behind that gate. */
+	scst_aca_clear(nexus);
 	/*
 	 * The view that showed it is replaced by now, and the reference dies after a grace period only: a reader who found the
 	 * nexus in the old view either got a reference, or sees that it is dying and looks at the new view.
@@ -378,6 +387,7 @@ static void scst_nexus_mode(struct scst_nexus *nexus, u64 generation, bool fence
 	set_bit(SCST_UA_MODE_CHANGED, &nexus->gates);
 	if (test_and_change_bit(SCST_GATE_READ_ONLY, &nexus->gates))
 		return;
+	scst_limiter_look(nexus);
 	scst_unsettled_add(nexus, generation);
 	scst_await_writes(&nexus->wait, nexus, fence);
 }
@@ -398,6 +408,15 @@ static void scst_view_retire(struct scst_view *view, u64 generation, bool fence)
 		scst_nexus_mode(nexus, generation, fence);
 	}
 	scst_view_free(view);
+}
+
+/* Whose nexus it becomes is limited from its first command on; who has it already a moment before the rest changes. */
+static void scst_view_limit(const struct scst_view *view)
+{
+	u32 i;
+
+	for (i = 0; i < view->nr; i++)
+		scst_limiter_set(view->entry[i].nexus, &view->set->entry[i].limits);
 }
 
 static void scst_view_unsettle(const struct scst_view *view, u64 generation)
@@ -422,6 +441,7 @@ void scst_view_switch(struct scst_session *sess, bool fence)
 	if (!view)
 		return;
 	sess->next_view = NULL;
+	scst_view_limit(view);
 	rcu_assign_pointer(sess->view, view);
 	if (sess->leaving)
 		scst_view_unsettle(view, scst_generation() + 1);

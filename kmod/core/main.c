@@ -35,6 +35,7 @@ static const struct scst_part {
 	{ scst_threads_module_init, scst_threads_module_exit },
 	{ scst_device_module_init, scst_device_module_exit },
 	{ scst_data_init, scst_data_exit },
+	{ scst_recorder_init, scst_recorder_exit },
 	{ scst_tmf_init, scst_tmf_exit },
 	{ scst_copy_module_init, scst_copy_module_exit },
 	{ scst_sysfs_init, scst_sysfs_exit },

@@ -17,6 +17,7 @@
 #define PAGE_EXCEPTIONS		0x1c
 #define PAGE_ALL		0x3f
 #define SUBPAGE_EXTENSION	0x01
+#define SUBPAGE_PROVISIONING	0x02
 #define SPF			0x40	/* byte 0: a subpage code and two bytes of length follow */
 
 #define CACHING_WCE		0x04	/* byte 2 */
@@ -27,8 +28,13 @@
 #define CONTROL_SWP		0x08	/* byte 4; byte 5: TAS 0 */
 #define EXTENSION_TCMOS		0x04	/* byte 4: the clock may be the host's... */
 #define EXTENSION_SCSIP		0x02	/* ... until SET TIMESTAMP, which goes before */
+#define EXTENSION_IALUAE	0x01	/* byte 4: states of target port groups change by themselves */
 #define EXTENSION_SENSE_AT	6	/* MAXIMUM SENSE DATA LENGTH */
 #define EXCEPTIONS_DEXCPT	0x08	/* byte 2: none is reported, for none is looked for */
+#define RECOVERY_LBPERE		0x80	/* byte 7: that space becomes scarce is told */
+#define PROVISIONING_AT		16	/* first threshold descriptor; byte 4: SITUA 0, everybody is told */
+#define PROVISIONING_ENABLED	0x80	/* byte 0 of it; a count (000b), as it falls (000b) */
+#define PROVISIONING_AVAILABLE	0x01	/* byte 1 of it: of what */
 
 #define PARAM_WP		0x80	/* device-specific parameter */
 #define PARAM_DPOFUA		0x10
@@ -44,6 +50,7 @@
  * @code: page code
  * @subpage: subpage code; 0: there is none in the page
  * @len: length in bytes with the header
+ * @space: there is such a page where there are thresholds of space
  * @fixed: write the bits that never change; NULL: all are zero
  * @fill: write values; NULL: nothing can be changed
  * @read: the reverse
@@ -52,6 +59,7 @@ struct scst_mode_page {
 	u8 code;
 	u8 subpage;
 	u8 len;
+	bool space;
 	void (*fixed)(const struct scst_mode_state *state, u8 *page);
 	void (*fill)(const struct scst_mode_values *values, u8 *page);
 	void (*read)(struct scst_mode_values *values, const u8 *page);
@@ -90,7 +98,7 @@ static void scst_mode_read_control(struct scst_mode_values *values, const u8 *pa
 
 static void scst_mode_fixed_extension(const struct scst_mode_state *state, u8 *page)
 {
-	page[4] = EXTENSION_TCMOS | EXTENSION_SCSIP;
+	page[4] = EXTENSION_TCMOS | EXTENSION_SCSIP | (state->implicit_alua ? EXTENSION_IALUAE : 0);
 	page[EXTENSION_SENSE_AT] = state->sense_max;
 }
 
@@ -99,46 +107,70 @@ static void scst_mode_fixed_exceptions(const struct scst_mode_state *state, u8 *
 	page[2] = EXCEPTIONS_DEXCPT;
 }
 
+static void scst_mode_fixed_recovery(const struct scst_mode_state *state, u8 *page)
+{
+	if (state->space_threshold)
+		page[7] = RECOVERY_LBPERE;
+}
+
+static void scst_mode_fixed_provisioning(const struct scst_mode_state *state, u8 *page)
+{
+	u8 *desc = page + PROVISIONING_AT;
+
+	desc[0] = state->space_threshold ? PROVISIONING_ENABLED : 0;
+	desc[1] = PROVISIONING_AVAILABLE;
+	put_unaligned_be32(state->space_threshold, desc + 4);
+}
+
 /* Ascending: MODE SENSE answers in this order. */
 static const struct scst_mode_page scst_mode_pages[] = {
-	{ .code = PAGE_ERROR_RECOVERY, .len = 12 },
+	{ .code = PAGE_ERROR_RECOVERY, .len = 12, .fixed = scst_mode_fixed_recovery },
 	{ .code = PAGE_RECONNECT, .len = 16 },
 	{ .code = PAGE_CACHING, .len = 20, .fill = scst_mode_fill_caching, .read = scst_mode_read_caching },
 	{ .code = PAGE_CONTROL, .len = 12, .fixed = scst_mode_fixed_control, .fill = scst_mode_fill_control,
 	  .read = scst_mode_read_control },
 	{ .code = PAGE_CONTROL, .subpage = SUBPAGE_EXTENSION, .len = 32, .fixed = scst_mode_fixed_extension },
 	{ .code = PAGE_EXCEPTIONS, .len = 12, .fixed = scst_mode_fixed_exceptions },
+	{ .code = PAGE_EXCEPTIONS, .subpage = SUBPAGE_PROVISIONING, .len = 24, .space = true,
+	  .fixed = scst_mode_fixed_provisioning },
 };
 
-static const struct scst_mode_page *scst_mode_find(u8 code, u8 subpage)
+static bool scst_mode_offered(const struct scst_mode_page *page, const struct scst_mode_state *state)
 {
-	unsigned int i;
+	return !page->space || state->space;
+}
 
-	for (i = 0; i < ARRAY_SIZE(scst_mode_pages); i++)
-		if (scst_mode_pages[i].code == code && scst_mode_pages[i].subpage == subpage)
-			return &scst_mode_pages[i];
+static const struct scst_mode_page *scst_mode_find(const struct scst_mode_state *state, u8 code, u8 subpage)
+{
+	const struct scst_mode_page *page = scst_mode_pages;
+
+	for (; page < scst_mode_pages + ARRAY_SIZE(scst_mode_pages); page++)
+		if (page->code == code && page->subpage == subpage && scst_mode_offered(page, state))
+			return page;
 	return NULL;
 }
 
 /* Is the page among those that are asked for?  All subpages: page_0 format as well (SPC-4 table 154). */
-static bool scst_mode_asked(const struct scst_mode_page *page, u8 code, u8 subpage)
+static bool scst_mode_asked(const struct scst_mode_page *page, const struct scst_mode_state *state, u8 code, u8 subpage)
 {
-	return (code == PAGE_ALL || code == page->code) && (subpage == SCST_MODE_ANY || subpage == page->subpage);
+	return (code == PAGE_ALL || code == page->code) && (subpage == SCST_MODE_ANY || subpage == page->subpage) &&
+	       scst_mode_offered(page, state);
 }
 
 /**
  * scst_mode_known() - can a page be asked for?
+ * @state: of the device
  * @page: PAGE CODE, also that of all pages
  * @subpage: SUBPAGE CODE, also that of all subpages
  */
-bool scst_mode_known(u8 page, u8 subpage)
+bool scst_mode_known(const struct scst_mode_state *state, u8 page, u8 subpage)
 {
 	unsigned int i;
 
 	if (page == PAGE_ALL)
 		return !subpage || subpage == SCST_MODE_ANY;
 	for (i = 0; i < ARRAY_SIZE(scst_mode_pages); i++)
-		if (scst_mode_asked(&scst_mode_pages[i], page, subpage))
+		if (scst_mode_asked(&scst_mode_pages[i], state, page, subpage))
 			return true;
 	return false;
 }
@@ -216,7 +248,7 @@ unsigned int scst_mode_build(const struct scst_mode_request *req, const struct s
 		desc_len = scst_mode_put_desc(state, req->ten && req->llbaa, buf + len);
 	len += desc_len;
 	for (i = 0; i < ARRAY_SIZE(scst_mode_pages); i++)
-		if (scst_mode_asked(&scst_mode_pages[i], req->page, req->subpage))
+		if (scst_mode_asked(&scst_mode_pages[i], state, req->page, req->subpage))
 			len += scst_mode_put_page(&scst_mode_pages[i], state, req->pc, buf + len);
 	scst_mode_put_header(req, state, desc_len, len, buf);
 	return len;
@@ -298,17 +330,18 @@ static int scst_mode_check_bits(const struct scst_mode_page *page,
 }
 
 /* The page that @at begins, or NULL: @err says where it is none of ours.  There are four bytes of one with a subpage. */
-static const struct scst_mode_page *scst_mode_identify(const u8 *list, unsigned int at, struct scst_mode_error *err)
+static const struct scst_mode_page *scst_mode_identify(const struct scst_mode_state *state, const u8 *list, unsigned int at,
+							struct scst_mode_error *err)
 {
 	bool spf = list[at] & SPF;
 	u8 code = list[at] & 0x3f;
-	const struct scst_mode_page *page = scst_mode_find(code, spf ? list[at + 1] : 0);
+	const struct scst_mode_page *page = scst_mode_find(state, code, spf ? list[at + 1] : 0);
 
 	if (page && !page->subpage == !spf)
 		return page;
 	if (page)				/* subpage 0 is not written so */
 		scst_mode_refuse(err, at, 6);
-	else if (spf && code != PAGE_ALL && scst_mode_known(code, SCST_MODE_ANY))
+	else if (spf && code != PAGE_ALL && scst_mode_known(state, code, SCST_MODE_ANY))
 		scst_mode_refuse(err, at + 1, 7);
 	else
 		scst_mode_refuse(err, at, 5);
@@ -334,7 +367,7 @@ static int scst_mode_parse_page(const struct scst_mode_state *state, const u8 *l
 
 	if (len - at < 2 || (list[at] & SPF && len - at < 4))
 		return SCST_MODE_CUT;
-	page = scst_mode_identify(list, at, err);
+	page = scst_mode_identify(state, list, at, err);
 	if (!page)
 		return SCST_MODE_FIELD;
 	ret = scst_mode_check_length(page, list + at, at, err);

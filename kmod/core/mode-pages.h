@@ -27,8 +27,11 @@ struct scst_mode_state {
 	u64 nblocks;
 	u32 block_size;
 	u8 sense_max;		/* MAXIMUM SENSE DATA LENGTH */
+	bool implicit_alua;	/* IALUAE */
 	bool dpofua;
 	bool wp;
+	bool space;		/* there are thresholds of space: page 1Ch/02h, LBPERE */
+	u32 space_threshold;	/* in threshold sets; 0: there is none */
 };
 
 /* PC */
@@ -69,7 +72,7 @@ struct scst_mode_error {
 	s8 bit;
 };
 
-bool scst_mode_known(u8 page, u8 subpage);
+bool scst_mode_known(const struct scst_mode_state *state, u8 page, u8 subpage);
 unsigned int scst_mode_build(const struct scst_mode_request *req, const struct scst_mode_state *state, u8 *buf);
 int scst_mode_parse(const struct scst_mode_state *state, const u8 *list, unsigned int len, bool ten,
 		    struct scst_mode_values *values, struct scst_mode_error *err);

@@ -32,8 +32,11 @@ static void scst_mode_state(const struct scst_cmd *cmd, struct scst_mode_state *
 		.nblocks	= READ_ONCE(dev->geo.nblocks),
 		.block_size	= scst_device_block_size(dev),
 		.sense_max	= SCST_SENSE_SIZE,
+		.implicit_alua	= scst_alua_offered(dev, false),
 		.dpofua		= dev->fua,
-		.wp		= READ_ONCE(cmd->nexus->gates) & SCST_STOPS_WRITE,
+		.space		= scst_space_exponent(dev),
+		.space_threshold = scst_space_threshold(dev),
+		.wp		= READ_ONCE(cmd->nexus->gates) & SCST_STOPS_READ_ONLY,
 	};
 }
 
@@ -64,11 +67,12 @@ bool scst_device_write_cache(struct scst_device *dev)
 }
 
 /* Sets sense data and returns false if the request can't be met. */
-static bool scst_mode_sense_check(struct scst_cmd *cmd, const struct scst_mode_request *req)
+static bool scst_mode_sense_check(struct scst_cmd *cmd, const struct scst_mode_state *state,
+				  const struct scst_mode_request *req)
 {
-	if (!scst_mode_known(req->page, SCST_MODE_ANY))
+	if (!scst_mode_known(state, req->page, SCST_MODE_ANY))
 		scst_cmd_invalid_cdb(cmd, 2, 5);
-	else if (!scst_mode_known(req->page, req->subpage))
+	else if (!scst_mode_known(state, req->page, req->subpage))
 		scst_cmd_invalid_cdb(cmd, 3, 7);
 	else if (req->pc == SCST_MODE_SAVED)
 		scst_cmd_sense(cmd, SCST_SENSE_SAVING_NOT_SUPPORTED);
@@ -95,11 +99,11 @@ void scst_mode_sense(struct scst_cmd *cmd)
 	struct scst_mode_state state;
 	u8 buf[SCST_MODE_SENSE_MAX];
 
-	if (!scst_mode_sense_check(cmd, &req)) {
+	scst_mode_state(cmd, &state);
+	if (!scst_mode_sense_check(cmd, &state, &req)) {
 		scst_cmd_respond(cmd);
 		return;
 	}
-	scst_mode_state(cmd, &state);
 	scst_cmd_reply(cmd, buf, scst_mode_build(&req, &state, buf));
 }
 

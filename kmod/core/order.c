@@ -20,6 +20,8 @@
  * That of PERSISTENT RESERVE OUT ends when it waits for commands of others (a fence, tmf.c): what it does is done then, and two of them
  * could wait for each other's held ones.  Parts of copies have no place, for their EXTENDED COPY has one.
  *
+ * While an ACA condition is in effect (aca.c) nothing begins that is held.
+ *
  * order->lock is inside scst_wait_lock and the slots' bits, outside turn_lock.
  */
 #include "core.h"
@@ -57,13 +59,14 @@ static void scst_order_unhold(struct scst_order *order, struct scst_cmd *cmd)
 {
 	lockdep_assert_held(&order->lock);
 	list_del(&cmd->held);
+	scst_stage(cmd, SCST_STAGE_ORDER);
 	clear_bit(SCST_CMD_HELD, &cmd->flags);
 	/* Before dev->alone is looked at: see turn.c. */
 	smp_mb__after_atomic();
 }
 
-/* Let begin what may.  Return: true: @self may, and is the caller's. */
-static bool scst_order_go(struct scst_order *order, const struct scst_cmd *self)
+/* Let begin what may; under order->lock.  Return: true: @self may, and is the caller's. */
+bool scst_order_go(struct scst_order *order, const struct scst_cmd *self)
 {
 	struct scst_cmd *cmd;
 	bool mine = false;
@@ -72,7 +75,7 @@ static bool scst_order_go(struct scst_order *order, const struct scst_cmd *self)
 	while ((cmd = list_first_entry_or_null(&order->held, struct scst_cmd, held))) {
 		bool ordered = cmd->attr == SCST_TASK_ORDERED;
 
-		if (order->blocking || (ordered && order->older))
+		if (order->aca || order->blocking || (ordered && order->older))
 			break;
 		scst_order_unhold(order, cmd);
 		scst_order_begins(order, cmd, ordered);
@@ -81,7 +84,7 @@ static bool scst_order_go(struct scst_order *order, const struct scst_cmd *self)
 		else
 			scst_cmd_start_later(cmd);
 	}
-	if (!cmd && !order->blocking && !order->arriving)
+	if (!cmd && !order->blocking && !order->arriving && !order->aca)
 		WRITE_ONCE(order->closed, false);
 	return mine;
 }
@@ -111,13 +114,19 @@ static void scst_order_take_place(struct scst_order *order, struct scst_cmd *cmd
 		order->older--;
 }
 
+/* It begins, and younger ones wait for it; under order->lock. */
+void scst_order_begin_blocking(struct scst_order *order, struct scst_cmd *cmd)
+{
+	scst_order_take_place(order, cmd);
+	scst_order_begins(order, cmd, true);
+}
+
 static void scst_order_head(struct scst_order *order, struct scst_cmd *cmd)
 {
 	unsigned long irq;
 
 	spin_lock_irqsave(&order->lock, irq);
-	scst_order_take_place(order, cmd);
-	scst_order_begins(order, cmd, true);
+	scst_order_begin_blocking(order, cmd);
 	spin_unlock_irqrestore(&order->lock, irq);
 }
 
@@ -154,18 +163,8 @@ static bool scst_order_simple(struct scst_order *order, struct scst_cmd *cmd)
 	return begins;
 }
 
-/**
- * scst_order_pass() - may a command begin?
- * @cmd: in its table, with a nexus; it has an attribute, or has seen order.closed
- *
- * Any context, under RCU.  In the order of arrival, where the driver knows one.  Return: true: yes; false: it begins by itself, from a
- * work item.
- */
-bool scst_order_pass(struct scst_cmd *cmd)
+static bool scst_order_by_attribute(struct scst_order *order, struct scst_cmd *cmd)
 {
-	struct scst_order *order = &cmd->nexus->order;
-
-	scst_track_ask(cmd);
 	switch (cmd->attr) {
 	case SCST_TASK_HEAD_OF_QUEUE:
 		scst_order_head(order, cmd);
@@ -174,6 +173,29 @@ bool scst_order_pass(struct scst_cmd *cmd)
 		return scst_order_ordered(order, cmd);
 	default:
 		return scst_order_simple(order, cmd);
+	}
+}
+
+/**
+ * scst_order_pass() - may a command begin?
+ * @cmd: in its table, with a nexus; it has an attribute, or has seen order.closed
+ *
+ * Any context, under RCU.  In the order of arrival, where the driver knows one.  Return: true: yes; false: it begins by itself, from a
+ * work item, or is answered from one: ACA ACTIVE.
+ */
+bool scst_order_pass(struct scst_cmd *cmd)
+{
+	struct scst_order *order = &cmd->nexus->order;
+
+	scst_track_ask(cmd);
+	switch (READ_ONCE(order->aca) ? scst_aca_arrives(cmd) : SCST_ACA_NONE) {
+	case SCST_ACA_GOES:
+		return true;
+	case SCST_ACA_ACTIVE:
+		scst_cmd_start_later(cmd);
+		return false;
+	default:
+		return scst_order_by_attribute(order, cmd);
 	}
 }
 
@@ -194,6 +216,8 @@ void scst_order_left(struct scst_cmd *cmd)
 			order->blocking--;
 		else
 			order->older--;
+		if (order->aca_cmd == cmd)
+			order->aca_cmd = NULL;
 		scst_order_go(order, NULL);
 	}
 	spin_unlock_irqrestore(&order->lock, irq);
@@ -224,4 +248,5 @@ void scst_order_setup(struct scst_nexus *nexus)
 {
 	spin_lock_init(&nexus->order.lock);
 	INIT_LIST_HEAD(&nexus->order.held);
+	INIT_LIST_HEAD(&nexus->order.blocked);
 }

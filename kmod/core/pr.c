@@ -127,6 +127,13 @@ static void scst_pr_tell(struct scst_nexus *nexus, u8 told)
 		set_bit(SCST_UA_REGISTRATIONS_PREEMPTED, &nexus->gates);
 }
 
+/* PREEMPT AND ABORT of the faulted nexus, with the ACA attribute (SAM-5 5.9.5). */
+static bool scst_pr_clears_own_aca(const struct scst_pr_act *act, const struct scst_nexus *nexus)
+{
+	return act->cmd && act->cmd->nexus == nexus && act->req.action == SCST_PR_PREEMPT_AND_ABORT &&
+	       test_bit(SCST_CMD_ACA, &act->cmd->flags);
+}
+
 /* The gates first: nothing is told that is not so yet. */
 static void scst_pr_switch_nexus(struct scst_pr_act *act, const struct scst_pr *old, struct scst_nexus *nexus)
 {
@@ -143,6 +150,8 @@ static void scst_pr_switch_nexus(struct scst_pr_act *act, const struct scst_pr *
 		nexus->prevents = false;
 	if (act->fence && (stopped || abort))
 		scst_fence_add(act->fence, nexus, abort);
+	if (abort || scst_pr_clears_own_aca(act, nexus))
+		scst_aca_clear(nexus);
 	scst_pr_tell(nexus, told);
 }
 

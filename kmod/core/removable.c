@@ -131,6 +131,14 @@ void scst_medium_prevent(struct scst_cmd *cmd)
 	scst_cmd_good(cmd);
 }
 
+/* The nexus does not prevent removal any more.  Process or softirq context. */
+void scst_medium_allow(struct scst_nexus *nexus)
+{
+	spin_lock_bh(&nexus->dev->nexus_lock);
+	nexus->prevents = false;
+	spin_unlock_bh(&nexus->dev->nexus_lock);
+}
+
 /* The unit was reset: it runs, and nobody prevents removal.  What is ejected stays so.  Process or softirq context. */
 void scst_medium_reset(struct scst_device *dev)
 {

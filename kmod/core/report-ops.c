@@ -134,8 +134,8 @@ static unsigned int scst_ops_group_at(const struct scst_opcode *op)
 	}
 }
 
-/* CDB USAGE DATA: what is heeded of the bits that may be set. */
-static void scst_ops_usage(const struct scst_opcode *op, u16 action, bool actions, u8 *usage)
+/* CDB USAGE DATA: what is heeded of the bits that may be set; @control: of CONTROL. */
+static void scst_ops_usage(const struct scst_opcode *op, u16 action, bool actions, u8 control, u8 *usage)
 {
 	unsigned int group = scst_ops_group_at(op);
 
@@ -144,7 +144,7 @@ static void scst_ops_usage(const struct scst_opcode *op, u16 action, bool action
 	if (group)
 		usage[group] = 0;
 	if (op->cdb_len <= 16)
-		usage[op->cdb_len - 1] = 0;	/* CONTROL */
+		usage[op->cdb_len - 1] = control;
 	if (actions && op->cdb_len > 16)
 		put_unaligned_be16(action, usage + 8);
 	else if (actions)
@@ -162,7 +162,7 @@ static void scst_ops_report_one(struct scst_ops_answer *answer, const struct scs
 	}
 	buf[1] = STANDARD | (answer->timeouts ? ONE_CTDP : 0);
 	put_unaligned_be16(op->cdb_len, buf + 2);
-	scst_ops_usage(op, action, actions, buf + HEADER);
+	scst_ops_usage(op, action, actions, scst_aca_control(answer->cmd), buf + HEADER);
 	scst_ops_put(answer, buf, HEADER + op->cdb_len);
 	scst_ops_put_timeouts(answer);
 }
@@ -229,6 +229,8 @@ void scst_ops_report(struct scst_cmd *cmd)
 #define TMF_LEN		4
 #define TMF_EXTENDED	16
 
+#define CACAS		0x20	/* CLEAR ACA */
+
 /* See scst_tmf_submit(): what is not here ends in "not supported". */
 static const u8 scst_ops_tmfs[TMF_LEN] = {
 	0x80 |	/* ABORT TASK */
@@ -261,6 +263,8 @@ void scst_ops_tmfs_report(struct scst_cmd *cmd)
 	bool extended = cmd->cdb[2] & REPD;
 
 	memcpy(buf, scst_ops_tmfs, TMF_LEN);
+	if (scst_aca_offered(cmd->sess))
+		buf[0] |= CACAS;
 	buf[3] = extended ? TMF_EXTENDED - 4 : 0;
 	scst_cmd_reply(cmd, buf, extended ? TMF_EXTENDED : TMF_LEN);
 }

@@ -85,6 +85,7 @@ u32 scst_access_update(struct scst_nexus *nexus)
 	/* Why, before that: pairs with scst_gate_access(). */
 	smp_wmb();
 	set_mask_bits(&nexus->gates, (unsigned long)SCST_STOPS_RESERVED, stops << SCST_GATE_ACCESS);
+	scst_limiter_look(nexus);
 	return stops;
 }
 
@@ -121,7 +122,13 @@ void scst_reserve_end(struct scst_device *dev, const struct scst_nexus *nexus)
 	spin_unlock_bh(&dev->nexus_lock);
 }
 
-static void scst_reserve_end_view(const struct scst_view *view)
+static void scst_reserve_lost(struct scst_nexus *nexus)
+{
+	scst_reserve_end(nexus->dev, nexus);
+	scst_medium_allow(nexus);
+}
+
+static void scst_reserve_lost_view(const struct scst_view *view)
 {
 	u32 i;
 
@@ -131,16 +138,19 @@ static void scst_reserve_end_view(const struct scst_view *view)
 		/* One that is dying has ended it, or will. */
 		if (!percpu_ref_tryget_live_rcu(&nexus->ref))
 			continue;
-		scst_reserve_end(nexus->dev, nexus);
+		scst_reserve_lost(nexus);
 		percpu_ref_put(&nexus->ref);
 	}
 }
 
-/* The I_T nexus is lost: all that it has reserved.  Process or softirq context. */
-void scst_reserve_end_session(struct scst_session *sess)
+/*
+ * The I_T nexus is lost (SAM-5 6.3.4), though its session is not: what it has reserved and what removal it has prevented is free.
+ * Process or softirq context.
+ */
+void scst_reserve_lost_session(struct scst_session *sess)
 {
 	rcu_read_lock();
-	scst_reserve_end_view(rcu_dereference(sess->view));
+	scst_reserve_lost_view(rcu_dereference(sess->view));
 	rcu_read_unlock();
 }
 

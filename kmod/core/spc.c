@@ -112,6 +112,8 @@ static void scst_inquiry_standard(const struct scst_nexus *nexus, u8 *buf)
 	buf[1] = dev && dev->removable ? 0x80 : 0;	/* RMB */
 	buf[2] = VERSION_SPC4;
 	buf[3] = 0x10 | 0x02;		/* HISUP, response data format */
+	if (nexus && scst_aca_offered(nexus->sess))
+		buf[3] |= 0x20;		/* NORMACA */
 	buf[4] = INQUIRY_LEN - 5;
 	buf[5] = nexus ? scst_inquiry_tpgs(nexus) | 0x08 : 0;	/* TPGS, 3PC */
 	buf[7] = 0x02;			/* CMDQUE */

@@ -95,6 +95,7 @@ SCST_SYSFS_ATTR(device, handler, "%s", o->handler->name);
 SCST_SYSFS_ATTR(device, state, "%s", scst_device_state_name(o));
 SCST_SYSFS_ATTR(device, size, "%llu", scst_device_size(o));
 SCST_SYSFS_ATTR(device, block_size, "%u", scst_device_block_size(o));
+SCST_SYSFS_ATTR(device, space_scarce, "%d", READ_ONCE(o->space_scarce));
 
 static struct attribute *scst_device_sysfs_attrs[] = {
 	&scst_device_attr_name.attr,
@@ -102,6 +103,7 @@ static struct attribute *scst_device_sysfs_attrs[] = {
 	&scst_device_attr_state.attr,
 	&scst_device_attr_size.attr,
 	&scst_device_attr_block_size.attr,
+	&scst_device_attr_space_scarce.attr,
 	NULL,
 };
 ATTRIBUTE_GROUPS(scst_device_sysfs);
@@ -266,6 +268,42 @@ static struct bin_attribute scst_session_attr_luns = {
 	.read	= scst_session_luns_read,
 };
 
+/* Of those that are limited, or were. */
+static void scst_limits_line(const struct scst_view_entry *e, struct scst_text *text)
+{
+	struct scst_limited limited;
+	const struct scst_limits *limits = &limited.limits;
+	char line[160];
+
+	if (!scst_limiter_read(e->nexus, &limited))
+		return;
+	scst_text_add(text, line, scnprintf(line, sizeof(line), "%u %u %u %llu %llu %u %u %llu %llu\n", e->lun,
+					    limits->iops[0], limits->iops[1], limits->bytes[0], limits->bytes[1],
+					    limits->burst, limited.waiting, limited.commands, limited.microseconds));
+}
+
+static ssize_t scst_session_limits_read(struct file *file, struct kobject *kobj,
+					SCST_BIN_CONST struct bin_attribute *attr, char *buf, loff_t from,
+					size_t size)
+{
+	struct scst_session *sess = dev_get_drvdata(kobj_to_dev(kobj));
+	struct scst_text text = { .buf = buf, .from = from, .size = size };
+	const struct scst_view *view;
+	u32 i;
+
+	rcu_read_lock();
+	view = rcu_dereference(sess->view);
+	for (i = 0; view && i < view->nr; i++)
+		scst_limits_line(&view->entry[i], &text);
+	rcu_read_unlock();
+	return text.done;
+}
+
+static struct bin_attribute scst_session_attr_limits = {
+	.attr	= { .name = "limits", .mode = 0444 },
+	.read	= scst_session_limits_read,
+};
+
 static struct attribute *scst_session_sysfs_attrs[] = {
 	&scst_session_attr_target.attr,
 	&scst_session_attr_initiator.attr,
@@ -285,6 +323,7 @@ static struct attribute *scst_session_sysfs_attrs[] = {
 
 static SCST_BIN_CONST struct bin_attribute *SCST_BIN_CONST scst_session_bin_attrs[] = {
 	&scst_session_attr_luns,
+	&scst_session_attr_limits,
 	NULL,
 };
 
@@ -338,6 +377,24 @@ static ssize_t scst_core_latency_store(struct device *cdev, struct device_attrib
 static struct device_attribute scst_core_attr_latency =
 	__ATTR(latency, 0644, scst_core_latency_show, scst_core_latency_store);
 
+static ssize_t scst_core_slow_ms_show(struct device *cdev, struct device_attribute *da, char *page)
+{
+	return sysfs_emit(page, "%u\n", scst_slow_ms());
+}
+
+static ssize_t scst_core_slow_ms_store(struct device *cdev, struct device_attribute *da, const char *page, size_t count)
+{
+	u64 ms;
+	int ret = scst_parse_u64(page, SCST_SLOW_MS_MAX, &ms);
+
+	if (ret)
+		return ret;
+	scst_slow_set_ms(ms);
+	return count;
+}
+static struct device_attribute scst_core_attr_slow_ms =
+	__ATTR(slow_ms, 0644, scst_core_slow_ms_show, scst_core_slow_ms_store);
+
 static ssize_t scst_core_unsettled_read(struct file *file, struct kobject *kobj,
 					SCST_BIN_CONST struct bin_attribute *attr, char *buf, loff_t from,
 					size_t size)
@@ -353,6 +410,7 @@ static struct bin_attribute scst_core_attr_unsettled = {
 static struct attribute *scst_core_sysfs_attrs[] = {
 	&scst_core_attr_settled.attr,
 	&scst_core_attr_latency.attr,
+	&scst_core_attr_slow_ms.attr,
 	NULL,
 };
 

@@ -43,7 +43,8 @@ static bool scst_wait_covers(const struct scst_wait *wait, const struct scst_cmd
 	       (!wait->dev || cmd->dev == wait->dev) &&
 	       (!wait->set || scst_lunset_has(wait->set, cmd->dev)) &&
 	       (!wait->writes || (cmd->op && cmd->op->flags & SCST_OP_WRITE)) &&
-	       (!wait->no_pr_out || !cmd->op || cmd->op->access != SCST_ACCESS_PR_OUT);
+	       (!wait->no_pr_out || !cmd->op || cmd->op->access != SCST_ACCESS_PR_OUT) &&
+	       (!wait->aca || cmd->attr == SCST_TASK_ACA);
 }
 
 static void scst_fence_less(struct scst_fence *fence, u32 nr)
@@ -104,10 +105,17 @@ static void scst_cmd_abort(struct scst_cmd *cmd, const struct scst_session *by)
 	set_bit(SCST_CMD_ABORTED, &cmd->flags);
 	if (test_bit(SCST_CMD_FENCING, &cmd->flags))
 		scst_fence_give_up(cmd->step_data);
-	/* Pairs with scst_cmd_to_driver(), scst_turn_wait() and scst_order_hold(): one of the two sees what the other has set. */
+	/*
+	 * Pairs with scst_cmd_to_driver(), scst_turn_wait(), scst_order_hold(), scst_aca_block() and scst_lane_hold(): one of the
+	 * two sees what the other has set.
+	 */
 	smp_mb__after_atomic();
 	if (test_bit(SCST_CMD_HELD, &cmd->flags))
 		scst_order_aborted(cmd);
+	if (test_bit(SCST_CMD_BLOCKED, &cmd->flags))
+		scst_aca_aborted(cmd);
+	if (test_bit(SCST_CMD_LIMITED, &cmd->flags))
+		scst_limit_aborted(cmd);
 	if (test_bit(SCST_CMD_WAITING, &cmd->flags))
 		scst_turn_aborted(cmd);
 	if (test_bit(SCST_CMD_AT_DRIVER, &cmd->flags)) {
@@ -151,7 +159,7 @@ static void scst_scan_cmd(struct scst_cmd *cmd, void *arg)
 		scst_cmd_abort(cmd, scan->by);
 }
 
-/* All commands on a device, whoever they are from.  Nexuses and their sessions are freed after a grace period. */
+/* All commands on a device that is reset, whoever they are from, and what keeps them.  Nexuses and their sessions are freed after a grace period. */
 static void scst_scan_device(const struct scst_device *dev, struct scst_scan *scan)
 {
 	struct scst_nexus *nexus;
@@ -161,6 +169,7 @@ static void scst_scan_device(const struct scst_device *dev, struct scst_scan *sc
 	list_for_each_entry_rcu(nexus, &dev->nexuses, dev_entry) {
 		scan->nexus = nexus;
 		scst_track_for_each(nexus->sess, scst_scan_cmd, scan);
+		scst_aca_clear(nexus);
 	}
 	rcu_read_unlock();
 }
@@ -212,6 +221,7 @@ static void scst_tmf_finish(struct scst_tmf *tmf)
 	struct scst_session *sess = tmf->sess;
 	struct scst_lunset *set = tmf->set;
 
+	scst_record_tmf(tmf);
 	sess->driver->tmf_done(tmf);
 	if (set) {
 		mutex_lock(&scst_config_mutex);
@@ -355,16 +365,27 @@ static void scst_tmf_marked(struct scst_tmf *tmf)
 	scst_wait_less(&tmf->wait);
 }
 
-/* Commands of the own session, in the scope that is set in tmf->wait. */
-static void scst_tmf_session(struct scst_tmf *tmf)
+/* What was aborted goes first, so that it does nothing any more. */
+static void scst_tmf_clear_aca(struct scst_tmf *tmf, struct scst_nexus *nexus)
+{
+	if (tmf->fn == SCST_TMF_CLEAR_ACA)
+		scst_aca_clear(nexus);
+	else if (tmf->fn == SCST_TMF_I_T_NEXUS_RESET)
+		scst_aca_clear_session(tmf->sess);
+}
+
+/* Commands of the own session, in the scope that is set in tmf->wait; of @nexus, NULL: of all. */
+static void scst_tmf_session(struct scst_tmf *tmf, struct scst_nexus *nexus)
 {
 	struct scst_scan scan = { .wait = &tmf->wait, .scope = &tmf->wait, .by = tmf->sess, .abort = true };
 	unsigned long irq;
 
 	tmf->wait.sess = tmf->sess;
+	tmf->wait.nexus = nexus;
 	spin_lock_irqsave(&scst_wait_lock, irq);
 	scst_wait_begin(&tmf->wait);
 	scst_track_for_each(tmf->sess, scst_scan_cmd, &scan);
+	scst_tmf_clear_aca(tmf, nexus);
 	scst_tmf_marked(tmf);
 	spin_unlock_irqrestore(&scst_wait_lock, irq);
 }
@@ -461,8 +482,9 @@ static void scst_tmf_lun(struct scst_tmf *tmf)
 		scst_tmf_query_set(tmf);
 		break;
 	default:
-		tmf->wait.nexus = nexus;
-		scst_tmf_session(tmf);
+		/* To the command with the ACA attribute CLEAR ACA is an ABORT TASK (SAM-5 7.4). */
+		tmf->wait.aca = tmf->fn == SCST_TMF_CLEAR_ACA;
+		scst_tmf_session(tmf, nexus);
 	}
 	percpu_ref_put(&nexus->ref);
 }
@@ -470,9 +492,9 @@ static void scst_tmf_lun(struct scst_tmf *tmf)
 static void scst_tmf_nexus_reset(struct scst_tmf *tmf)
 {
 	scst_ua_session(tmf->sess, SCST_UA_NEXUS_LOSS);
-	scst_reserve_end_session(tmf->sess);
+	scst_reserve_lost_session(tmf->sess);
 	scst_copy_forget(tmf->sess);
-	scst_tmf_session(tmf);
+	scst_tmf_session(tmf, NULL);
 }
 
 /**
@@ -485,6 +507,7 @@ void scst_tmf_submit(struct scst_tmf *tmf)
 {
 	scst_assert_context(SCST_CTX_ATOMIC);
 	trace_scst_tmf_submit(tmf);
+	tmf->since = jiffies;
 	if (tmf->fn == SCST_TMF_LUN_RESET)
 		scst_session_count(tmf->sess, lun_resets);
 	percpu_ref_get(&tmf->sess->ref);
@@ -495,6 +518,12 @@ void scst_tmf_submit(struct scst_tmf *tmf)
 	case SCST_TMF_QUERY_TASK:
 		scst_tmf_task(tmf);
 		break;
+	case SCST_TMF_CLEAR_ACA:
+		if (!scst_aca_offered(tmf->sess)) {
+			scst_tmf_answer(tmf, SCST_TMF_NOT_SUPPORTED);
+			break;
+		}
+		fallthrough;
 	case SCST_TMF_ABORT_TASK_SET:
 	case SCST_TMF_CLEAR_TASK_SET:
 	case SCST_TMF_LUN_RESET:

@@ -103,7 +103,9 @@
 	EM(SCST_GATE_WRITE_LOST,	"WRITE_LOST")				\
 	EM(SCST_GATE_PARKED,		"PARKED")				\
 	EM(SCST_GATE_EJECTED,		"EJECTED")				\
-	EMe(SCST_GATE_STOPPED,		"STOPPED")
+	EM(SCST_GATE_STOPPED,		"STOPPED")				\
+	EM(SCST_GATE_LIMIT_READ,	"LIMIT_READ")				\
+	EMe(SCST_GATE_LIMIT_WRITE,	"LIMIT_WRITE")
 
 #define SCST_TRACE_STATUS							\
 	EM(SAM_STAT_GOOD,		"GOOD")					\
@@ -111,6 +113,7 @@
 	EM(SAM_STAT_BUSY,		"BUSY")					\
 	EM(SAM_STAT_RESERVATION_CONFLICT, "RESERVATION_CONFLICT")		\
 	EM(SAM_STAT_TASK_SET_FULL,	"TASK_SET_FULL")			\
+	EM(SAM_STAT_ACA_ACTIVE,		"ACA_ACTIVE")				\
 	EMe(SAM_STAT_TASK_ABORTED,	"TASK_ABORTED")
 
 #define SCST_TRACE_FULL								\
@@ -350,6 +353,12 @@ DEFINE_EVENT(scst_cmd_bytes, scst_cmd_receive,
 
 /* The driver has no room for it, and says later that it has (scst_target_resume()). */
 DEFINE_EVENT(scst_cmd_bytes, scst_cmd_stall,
+	TP_PROTO(const struct scst_cmd *cmd),
+	TP_ARGS(cmd)
+);
+
+/* It has begun, and an ACA condition of its nexus keeps it from ending. */
+DEFINE_EVENT(scst_cmd_bytes, scst_cmd_block,
 	TP_PROTO(const struct scst_cmd *cmd),
 	TP_ARGS(cmd)
 );
@@ -639,6 +648,23 @@ TRACE_EVENT(scst_session_state,
 	),
 	TP_printk("session=%u target=%s/%s initiator=%s %s", __entry->session, __get_str(driver), __get_str(target),
 		__get_str(initiator), __print_symbolic(__entry->event, SCST_TRACE_SESSION_EVENTS))
+);
+
+/* An ACA condition of an I_T_L nexus begins, or is over. */
+TRACE_EVENT(scst_aca,
+	TP_PROTO(const struct scst_nexus *nexus, bool on),
+	TP_ARGS(nexus, on),
+	TP_STRUCT__entry(
+		__field(u32, session)
+		__field(u32, lun)
+		__field(bool, on)
+	),
+	TP_fast_assign(
+		__entry->session = nexus->sess->id;
+		__entry->lun = nexus->lun;
+		__entry->on = on;
+	),
+	TP_printk("session=%u lun=%u on=%d", __entry->session, __entry->lun, __entry->on)
 );
 
 /* A gate was closed or opened, or a unit attention left, for everybody who sees the device. */

@@ -27,7 +27,9 @@
  *    who marks looks for WAITING afterwards;
  *  - its driver has it, for data that is not there yet or with its response: scst_cmd_to_driver() sets AT_DRIVER before it looks for
  *    MARKED, and who marks looks for AT_DRIVER afterwards.  When the data is there AT_DRIVER is cleared before dev->alone is read;
- *  - it has not begun, because of its task attribute or others': scst_order_hold() does the same with HELD;
+ *  - it has not begun, because of its task attribute or others', or of a limit: scst_order_hold() does the same with HELD, and
+ *    scst_lane_hold() with LIMITED;
+ *  - it is blocked by an ACA condition: scst_aca_block() does the same with BLOCKED;
  *  - it leaves the table: a mark changes its slot, so that it can't leave without finding it.
  *
  * How many were found is a guess that may be too low, never too high: one that was not counted may end, too.  When it has come
@@ -99,8 +101,10 @@ static void scst_cmd_to_turn(struct scst_cmd *cmd, void (*fn)(struct scst_job *j
 
 static void scst_writer_go(struct scst_writer *writer)
 {
-	if (writer->cmd)
+	if (writer->cmd) {
+		scst_stage(writer->cmd, SCST_STAGE_TURN);
 		clear_bit(SCST_CMD_WAITING, &writer->cmd->flags);
+	}
 	if (writer->go)
 		writer->go(writer);
 	else
@@ -112,6 +116,7 @@ static void scst_turn_release_held(struct scst_device *dev, struct scst_turn *tu
 	struct scst_cmd *cmd = container_of(turn, struct scst_cmd, turn);
 
 	/* First, for who has waited for it looks at once where it is. */
+	scst_stage(cmd, SCST_STAGE_TURN);
 	set_bit(SCST_CMD_PASSED, &cmd->flags);
 	clear_bit(SCST_CMD_WAITING, &cmd->flags);
 	/* The turn is in the place of the job. */
@@ -206,7 +211,8 @@ static void scst_turn_scan_cmd(struct scst_cmd *cmd, void *arg)
 	set_bit(SCST_CMD_MARKED, &cmd->flags);
 	smp_mb__after_atomic();
 	if (test_bit(SCST_CMD_AT_DRIVER, &cmd->flags) || test_bit(SCST_CMD_WAITING, &cmd->flags) ||
-	    test_bit(SCST_CMD_HELD, &cmd->flags))
+	    test_bit(SCST_CMD_HELD, &cmd->flags) || test_bit(SCST_CMD_BLOCKED, &cmd->flags) ||
+	    test_bit(SCST_CMD_LIMITED, &cmd->flags))
 		return;
 	atomic_inc(&scan->alone->found);
 	scan->found = true;
@@ -234,6 +240,7 @@ static bool scst_turn_scan(struct scst_alone *alone)
 /* It is going to wait: an abort finds it, or is found.  False: it was aborted, and is not to wait. */
 static bool scst_turn_wait(struct scst_cmd *cmd)
 {
+	scst_stage(cmd, SCST_STAGE_CORE);
 	set_bit(SCST_CMD_WAITING, &cmd->flags);
 	/* Pairs with scst_cmd_abort(). */
 	smp_mb__after_atomic();

@@ -299,7 +299,8 @@ static void scst_vpd_block_characteristics(struct scst_vpd *vpd)
 
 /*
  * All zero: fully provisioned.  Of thin ones: LBPU, LBPWS and LBPWS10, whether what was given back reads as zeroes (LBPRZ), and whether
- * space is taken when something is written (type 010b) or that is not known (000b).  There are no thresholds.
+ * space is taken when something is written (type 010b) or that is not known (000b).  The threshold exponent is 0 where nobody
+ * knows how much space there is.
  */
 static void scst_vpd_provisioning(struct scst_vpd *vpd)
 {
@@ -307,6 +308,7 @@ static void scst_vpd_provisioning(struct scst_vpd *vpd)
 	u8 page[4] = { };
 
 	if (vpd->dev->thin) {
+		page[0] = scst_space_exponent(vpd->dev);
 		page[1] = 0xe0 | (geo->unmap_zeroes ? 0x04 : 0);
 		page[2] = geo->sparse ? 0x02 : 0;
 	}

@@ -21,6 +21,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/statfs.h>
 #include <linux/swap.h>
 #include <linux/uio.h>
 #include "scst_handler.h"
@@ -882,6 +883,21 @@ static int fileio_mapped(struct scst_device *dev, u64 pos, u64 *end)
 	return 1;
 }
 
+/* Of what is available others may take as well. */
+static int fileio_space(struct scst_device *dev, struct scst_space *space)
+{
+	const struct path *path = &to_fileio(dev)->file->f_path;
+	struct kstatfs fs;
+	struct kstat stat;
+	int ret = vfs_getattr(path, &stat, STATX_BLOCKS, AT_STATX_SYNC_AS_STAT) ?: vfs_statfs(path, &fs);
+
+	if (ret)
+		return ret;
+	space->used = stat.blocks << SECTOR_SHIFT;
+	space->available = fs.f_bavail * (fs.f_frsize ?: fs.f_bsize);
+	return 0;
+}
+
 /* No call begins to read more than the file's readahead is long. */
 static bool fileio_prefetch(struct scst_device *dev, u64 pos, u64 len)
 {
@@ -961,6 +977,7 @@ static const struct scst_handler fileio_handler = {
 	.capacity	= fileio_capacity,
 	.backing	= fileio_backing,
 	.mapped		= fileio_mapped,
+	.space		= fileio_space,
 	.prefetch	= fileio_prefetch,
 	.copy		= fileio_copy_range,
 };

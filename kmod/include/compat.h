@@ -8,6 +8,7 @@
 #include <linux/blkdev.h>
 #include <linux/err.h>
 #include <linux/file.h>
+#include <linux/hrtimer.h>
 #include <linux/pagemap.h>
 #include <linux/version.h>
 #include <linux/workqueue.h>
@@ -36,6 +37,18 @@
 #define SCST_WQ_PERCPU	0
 #else
 #define SCST_WQ_PERCPU	WQ_PERCPU
+#endif
+
+/* Until 6.13: a timer is made in two steps. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+static inline void scst_hrtimer_setup(struct hrtimer *timer, enum hrtimer_restart (*fn)(struct hrtimer *timer), clockid_t clock,
+				      enum hrtimer_mode mode)
+{
+	hrtimer_init(timer, clock, mode);
+	timer->function = fn;
+}
+#else
+#define scst_hrtimer_setup	hrtimer_setup
 #endif
 
 /* Until 6.2: what a timed-out SCSI command's fate is called. */

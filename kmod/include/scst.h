@@ -123,6 +123,24 @@ struct scst_turn {
 
 static_assert(sizeof(struct scst_turn) <= sizeof(struct work_struct));
 
+/**
+ * struct scst_waiter - a command that waits for what its nexus may do in a second
+ * @entry: in its lane, by arrival
+ * @since: nanoseconds, when it came
+ * @bytes: that it reads or writes
+ * @writes: its lane is that of writes
+ *
+ * Under the lock of the nexus's limiter; see limit.c.  A command has one in the place of its work item.
+ */
+struct scst_waiter {
+	struct list_head entry;
+	u64 since;
+	u32 bytes;
+	bool writes;
+};
+
+static_assert(sizeof(struct scst_waiter) <= sizeof(struct work_struct));
+
 /* What stands in the way of another object while it goes; see retire.c */
 struct scst_retiree {
 	struct list_head entry;		/* empty unless it is on its way out */
@@ -214,7 +232,7 @@ enum scst_action {
 	SCST_ACTION_CDB,	/* do what cmd->cdb says; end with scst_cmd_done_sense() */
 };
 
-/* Task attributes (SAM-5 8.9).  ACA is refused. */
+/* Task attributes (SAM-5 8.9). */
 enum scst_task_attr {
 	SCST_TASK_SIMPLE,
 	SCST_TASK_ORDERED,
@@ -245,6 +263,27 @@ enum scst_cmd_flag {
 	SCST_CMD_PLACED,	/* has a place in the order of its task set: see order.c */
 	SCST_CMD_BLOCKS,	/* ... and younger ones wait for it */
 	SCST_CMD_HELD,		/* ... or older ones are waited for, and it is in nexus->order.held */
+	SCST_CMD_ACA,		/* has the ACA attribute, and came while there was such a condition: see aca.c */
+	SCST_CMD_BLOCKED,	/* by such a condition, and in nexus->order.blocked */
+	SCST_CMD_ANSWERED,	/* ... with its answer */
+	SCST_CMD_LIMITED,	/* waits in a lane of its nexus's limiter: see limit.c */
+	SCST_CMD_PAID,		/* does not wait there (any more) */
+	SCST_CMD_SINCE = 32,	/* not a flag: from here on jiffies, 32 bits of it, when the command came */
+};
+
+static_assert(BITS_PER_LONG == 64);
+
+/* Where a command spends its time: see recorder.c. */
+enum scst_stage {
+	SCST_STAGE_CORE,	/* all else */
+	SCST_STAGE_LIMITED,	/* what its LUN lets its initiator do in a second */
+	SCST_STAGE_ORDER,	/* others of its task set, an ACA condition */
+	SCST_STAGE_TURN,	/* others that write where it wants to */
+	SCST_STAGE_DATA,	/* its data-out */
+	SCST_STAGE_THREAD,	/* a thread of its device's */
+	SCST_STAGE_HANDLER,	/* the back end */
+	SCST_STAGE_RESPONSE,	/* the target driver's confirmation */
+	SCST_STAGES,
 };
 
 /**
@@ -294,7 +333,7 @@ struct scst_cmd {
 	 * same one, and nothing else travels.
 	 */
 	struct scst_session *sess;
-	unsigned long flags;	/* enum scst_cmd_flag */
+	unsigned long flags;	/* enum scst_cmd_flag, and since when it is there: what its end reads anyway */
 	struct scst_slot *slot;	/* where it is, or was, in its session's table; NULL: never yet */
 	struct scst_nexus *nexus;
 	u32 len;
@@ -327,7 +366,9 @@ struct scst_cmd {
 	u32 xfer_len;
 	u32 nblocks;
 	u32 charged;		/* bytes of pool memory on the session's account */
-	u32 since;		/* jiffies, when it entered its session's table */
+	u32 at;			/* jiffies, up to which it is known where it was: see recorder.c */
+	u32 longest;		/* of them, in one place */
+	u8 longest_in;		/* enum scst_stage */
 	u64 lba;
 	u64 pos;
 	u64 range_len;
@@ -344,8 +385,9 @@ struct scst_cmd {
 		struct scst_job job;
 		struct work_struct work;
 		struct list_head stalled;
-		struct list_head held;	/* SCST_CMD_HELD */
+		struct list_head held;	/* SCST_CMD_HELD, SCST_CMD_BLOCKED */
 		struct scst_turn turn;	/* SCST_TURN_HELD */
+		struct scst_waiter waiter;	/* SCST_CMD_LIMITED */
 	};
 
 	struct scst_data prot;

@@ -43,6 +43,16 @@ struct scst_opening {
 };
 
 /**
+ * struct scst_space - space of a thin device's backing, in bytes
+ * @used: by it alone
+ * @available: to it and to others
+ */
+struct scst_space {
+	u64 used;
+	u64 available;
+};
+
+/**
  * struct scst_handler - what a device handler offers the core
  * @owner: THIS_MODULE
  * @name: directory under devices/ in configfs; default product identification
@@ -82,6 +92,8 @@ struct scst_opening {
  * @mapped: does the backing hold what is at byte @pos, the first of a block?  1: yes, or nobody knows; 0: no, it was given back or
  *	never written; or a negative errno.  *@end: up to where that is so, a multiple of the block size.  On the device's own
  *	threads, may sleep and hang.  Optional: without it nobody knows.
+ * @space: what the open backing takes, and what there is for it to take.  On the device's own threads, may sleep and hang.  0 or a
+ *	negative errno.  Optional, with SCST_HANDLER_THIN: without it nobody knows.
  * @prefetch: begin to read @len bytes at @pos into a cache of this host, from which SCST_ACTION_READ takes them then.  On the
  *	device's own threads, may sleep and hang.  Return: false: there is none, or nothing was begun.  Optional.
  * @copy: write cmd->len bytes from byte @pos on of another device of the handler's, or the same one, to cmd->pos of cmd->dev, without their passing
@@ -110,6 +122,7 @@ struct scst_handler {
 	s64 (*capacity)(struct scst_device *dev);
 	const void *(*backing)(const struct scst_device *dev);
 	int (*mapped)(struct scst_device *dev, u64 pos, u64 *end);
+	int (*space)(struct scst_device *dev, struct scst_space *space);
 	bool (*prefetch)(struct scst_device *dev, u64 pos, u64 len);
 	ssize_t (*copy)(struct scst_cmd *cmd, struct scst_device *from, u64 pos);
 };
@@ -166,6 +179,27 @@ enum scst_device_state {
 	SCST_DEVICE_ACTIVE,
 	SCST_DEVICE_OPENING,	/* was disabled or parked, the backing is being opened */
 	SCST_DEVICE_CLOSING,	/* waits for its commands, then closes the backing; parked or disabled next */
+};
+
+enum scst_record_kind {
+	SCST_RECORD_SLOW,
+	SCST_RECORD_FAILED,
+	SCST_RECORD_TMF,
+	SCST_RECORD_KINDS,
+};
+
+/**
+ * struct scst_recorder - what is remembered of a device's commands, or of those that no device had
+ * @lock: any context
+ * @clock: in which order records were made, and seen
+ * @records: struct scst_record, in the order in which they were made
+ * @nr: of them
+ */
+struct scst_recorder {
+	spinlock_t lock;
+	u64 clock;
+	struct list_head records[SCST_RECORD_KINDS];
+	u32 nr[SCST_RECORD_KINDS];
 };
 
 /**
@@ -243,6 +277,12 @@ struct scst_device {
 	struct work_struct retire_work;
 	struct work_struct free_work;
 	struct scst_retiree retiree;
+	u64 space_threshold;		/* setting: initiators are told when fewer bytes are available; 0: never */
+	bool space_scarce;		/* they have been */
+	unsigned long space_looking;	/* bit 0: space_job is somebody's */
+	struct scst_job space_job;
+	struct delayed_work space_work;
+	struct scst_recorder recorder;
 	struct scst_threads threads;	/* where its commands may block, and looking for its size */
 	struct scst_line writes;	/* of one_writer */
 	atomic_t resets;		/* of the logical unit, so far */

@@ -330,7 +330,7 @@ enum scst_tmf_function {
 	SCST_TMF_LUN_RESET,
 	SCST_TMF_TARGET_RESET,		/* all logical units that the nexus sees */
 	SCST_TMF_CLEAR_TASK_SET,	/* each nexus has a task set of its own (TST 001b): as ABORT TASK SET */
-	SCST_TMF_CLEAR_ACA,		/* not supported: nor is ACA */
+	SCST_TMF_CLEAR_ACA,		/* not supported where @attr of commands is not heeded */
 	SCST_TMF_I_T_NEXUS_RESET,
 	SCST_TMF_QUERY_TASK,
 	SCST_TMF_QUERY_TASK_SET,
@@ -354,6 +354,7 @@ struct scst_wait {
 	const struct scst_lunset *set;	/* on one of its devices */
 	bool writes;
 	bool no_pr_out;		/* those may wait for each other */
+	bool aca;		/* of that attribute */
 	u64 seq;
 	u32 left;
 };
@@ -378,6 +379,7 @@ struct scst_tmf {
 	enum scst_tmf_response response;
 
 	struct scst_wait wait;		/* the rest is the core's */
+	u32 since;			/* jiffies, when it came */
 	struct scst_lunset *set;	/* TARGET RESET: held */
 	struct scst_tmf *next_waiter;	/* ABORT TASK: of the same command */
 	struct llist_node done;

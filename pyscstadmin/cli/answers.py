@@ -17,9 +17,10 @@ from typing import Any
 from pyscstadmin.cli.places import KINDS
 from pyscstadmin.cli.table import FORMS
 from pyscstadmin.cli.verbs import Form
-from pyscstadmin.config.names import PORT_STATES
+from pyscstadmin.config.names import PORT_STATES, RECORD_KINDS
 from pyscstadmin.config.reservations import TYPES
 from pyscstadmin.kernel.prove import Was
+from pyscstadmin.kernel.recorder import STAGES
 
 __all__ = ["ERROR", "IMPORT", "SCRIPT", "json_schema", "name_of", "named", "text"]
 
@@ -76,7 +77,17 @@ def _ref(name: str) -> Schema:
 
 # What several have.
 
-_LUN = {"number": _INT, "device": _TEXT, "read_only": _BOOL}
+_LUN = {
+    "number": _INT,
+    "device": _TEXT,
+    "read_only": _BOOL,
+    "read_iops": _INT,
+    "write_iops": _INT,
+    "read_bytes_per_sec": _INT,
+    "write_bytes_per_sec": _INT,
+    "burst": _INT,
+}
+_SESSION_LUN = {**_LUN, "waiting": _INT, "limited": _INT, "limited_us": _INT}
 _RUNNING = {"generation": _INT, "target": _TEXT, "initiator": _TEXT, "lun": _INT, "device": _TEXT}
 _REMARK = {
     "rule": _TEXT,
@@ -166,7 +177,7 @@ _SESSION = {
     "target": _TEXT,
     "initiator": _TEXT,
     "group": _TEXT,
-    "luns": _list(_ref("lun")),
+    "luns": _list(_object(_SESSION_LUN)),
     **dict.fromkeys(_COUNTERS.split(), _INT),
 }
 _COMMAND = {
@@ -182,6 +193,25 @@ _COMMAND = {
     "bytes": _INT,
     "cdb": _TEXT,
     "opcode": _TEXT,
+}
+_RECORD: dict[str, Schema] = {
+    "kind": {"enum": list(RECORD_KINDS)},
+    "when": {"type": "string", "format": "date-time"},
+    "times": _INT,
+    "session": _TEXT,
+    "target": _TEXT,
+    "initiator": _TEXT,
+    "lun": _NO_INT,
+    "device": _TEXT,
+    "tag": _TEXT,
+    "ms": _INT,
+    "place": {"enum": list(STAGES)},
+    "place_ms": _INT,
+    "bytes": _INT,
+    "answer": _TEXT,
+    "cdb": _TEXT,
+    "sense": _TEXT,
+    "what": _TEXT,
 }
 _HELP = {
     "verb": _TEXT,
@@ -336,6 +366,7 @@ _SAYS: dict[str, dict[str, Schema]] = {
         },
     },
     "sessions": {"sessions?": _list(_object(_SESSION)), "commands?": _list(_object(_COMMAND))},
+    "recorder": {"records": _list(_object(_RECORD))},
     "ports": {"ports": _list(_object(_PORT))},
     "pr": {
         "device": _TEXT,

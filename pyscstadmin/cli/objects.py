@@ -479,7 +479,7 @@ def set_lun(ctx: Context, given: Given) -> Result:
     """set lun"""
     values = converted(something(given, given.form.settings), given.form.settings, "a LUN")
     key, group = ctx.key(target_name(given)), given.get("group", "")
-    edit = edits.change_lun(key, group, given["lun"], **values)
+    edit = edits.change_lun(key, group, given["lun"], values.pop("device", None), values)
     return changed(ctx, ctx.change(edit), _group_data(key, group, luns=list(given["lun"])))
 
 
@@ -543,7 +543,7 @@ def get_lun(ctx: Context, given: Given) -> Result:
     folder = f"groups/{group}/luns" if group else "luns"
     path = f"targets/{'/'.join(key)}/{folder}/{number}/"
     states = {} if ctx.batch is not None else _states(ctx, path, LUN_STATES)
-    return got(given, {"device": lun.device, "read_only": lun.read_only}, states, rows, LUN_STATES)
+    return got(given, lun._asdict(), states, rows, LUN_STATES)
 
 
 def _shown(values: Mapping[str, Value], rows: Rows) -> dict[str, Value]:

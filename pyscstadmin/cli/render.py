@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pyscstadmin.cli.bindings import binding_lines
 from pyscstadmin.config.facts import Facts
 from pyscstadmin.config.names import PRIORITY_DEFAULT
-from pyscstadmin.config.settings import PORT_STATE, Known, Number
+from pyscstadmin.config.settings import LIMITS, PORT_STATE, Known, Number
 from pyscstadmin.kernel.read import Standing
 
 if TYPE_CHECKING:
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from pyscstadmin.kernel.inflight import Command as InFlight
     from pyscstadmin.kernel.read import Snapshot
     from pyscstadmin.kernel.running import Running
-    from pyscstadmin.kernel.sessions import Session
+    from pyscstadmin.kernel.sessions import Session, SessionLun
 
 __all__ = [
     "command_lines",
     "config_counts",
     "decision_lines",
+    "limits_text",
     "mode_text",
     "outcome_lines",
     "plan_lines",
@@ -170,7 +171,14 @@ def _luns(luns: Iterable[Lun], devices: Mapping[str, Standing]) -> list[str]:
 
 def _lun(lun: Lun, device: Standing) -> str:
     text = f"LUN {lun.number}  {lun.device or '-'}, {mode_text(lun.read_only, device.read_only)}"
+    text += limits_text(lun)
     return text if device.state == "active" else f"{text}, {state_text(device.state, device.error)}"
+
+
+def limits_text(lun: Lun | SessionLun) -> str:
+    """What each initiator is limited to; empty if nothing is."""
+    words = [f"{name}={getattr(lun, name)}" for name in LIMITS if getattr(lun, name)]
+    return f", {', '.join([*words, f'burst={lun.burst}'])}" if words else ""
 
 
 def mode_text(lun: bool, device: bool) -> str:
@@ -315,9 +323,17 @@ def session_lines(sessions: Iterable[Session]) -> Iterator[str]:
         if trouble := _trouble(session):
             yield f"  {trouble}"
         for lun in session.luns:
-            yield f"  LUN {lun.number}  {lun.device}, {'read-only' if lun.read_only else 'read-write'}"
+            mode = "read-only" if lun.read_only else "read-write"
+            yield f"  LUN {lun.number}  {lun.device}, {mode}{limits_text(lun)}{_limited(lun)}"
     if not count:
         yield "no sessions"
+
+
+def _limited(lun: SessionLun) -> str:
+    """What its limits have done; empty if nothing ever waited."""
+    if not lun.limited and not lun.waiting:
+        return ""
+    return f"; {lun.limited} commands waited {lun.limited_us / 1e6:.1f} s together, {lun.waiting} wait now"
 
 
 def _trouble(session: Session) -> str:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 
-from pyscstadmin.cli import access, alua, files, moving, objects, ports, ranges, reservations
+from pyscstadmin.cli import access, alua, files, moving, objects, ports, ranges, recorder, reservations
 from pyscstadmin.cli.places import KINDS, Place
 from pyscstadmin.cli.verbs import Form, Param, flag
 from pyscstadmin.config import names
+from pyscstadmin.config.names import RECORD_KINDS
 from pyscstadmin.config.settings import (
     DEVICE_GROUP,
     DRIVERS,
@@ -110,6 +111,12 @@ _READ_ONLY = flag(
     "read_only", "initiators cannot write through this LUN; left out: a LUN that is there stays as it is"
 )
 _REPLACE = flag("replace", "take the number from another device, in one step for the initiators")
+_KIND_OF_RECORD = Param(
+    "kind",
+    "of this kind only: " + ", ".join(RECORD_KINDS),
+    _one_of("kind", dict.fromkeys(RECORD_KINDS)),
+    choices=RECORD_KINDS,
+)
 _SETTING = Param("setting", "name of a setting", source="setting")
 
 _NAMES = """An initiator is an exact name, or a pattern with * and ?; a leading ! inverts. An exact name
@@ -654,6 +661,20 @@ _WHOLE = (
         "Show who is logged in and what each sees.",
         named=(flag("commands", "show the commands in flight instead: since when, where, whose"),),
         example="sessions",
+    ),
+    Form(
+        "recorder",
+        "",
+        recorder.recorder,
+        "Show what was slow and what failed lately: which command, whose, where it was for the longest time.",
+        named=(
+            replace(_DEVICE, help="of this device only", needed=False),
+            _KIND_OF_RECORD,
+        ),
+        more="""The newest last: for each device the last 32 of each kind. A command is slow when it takes
+more milliseconds than /sys/class/scst/core/slow_ms says. BUSY and TASK SET FULL are counted, not recorded:
+see `sessions`.""",
+        example="recorder",
     ),
     Form(
         "ports",

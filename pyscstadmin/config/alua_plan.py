@@ -75,6 +75,7 @@ class AluaPlan:
         self.staying = {name for name, number in new_numbers.items() if old_numbers.get(name, 0) == number}
         self.gone = old_numbers.keys() - new_numbers.keys()
         self.left: set[str] = set()
+        self.renumbered: dict[_Key, int] = {}
 
     def remote_ports(self) -> set[int]:
         """Numbers of ports of other hosts, which no target is to get by the way."""
@@ -150,7 +151,8 @@ class AluaPlan:
     def _emptied(self, *, late: bool) -> Iterator[Operation]:
         for key, ports in self.old_ports.items():
             if key not in self.new_ports and self._is_late(key) == late:
-                yield _remove_port_group(key, ports)
+                # Put back, it gets the number that it has had last: its first one may be another's by then.
+                yield _remove_port_group(key, ports.but(group_id=self.renumbered.get(key, ports.group_id)))
         for name, group in self.old.items():
             waits = any(self._is_late(key) for key in self.old_ports if key[0] == name)
             waits = waits or any(self._moves(device) for device in group.devices)
@@ -205,30 +207,38 @@ class AluaPlan:
     # Identifiers.
 
     def _numbers(self, name: str) -> Iterator[Operation]:
-        """Move identifiers, never onto one that is taken: a ring goes through a free number."""
+        """Move identifiers, never onto one that is taken."""
         held = {
             key: old.group_id
             for key, old in self.old_ports.items()
             if key[0] == name and (key in self.new_ports or self._is_late(key))
         }
         wanted = {key: one.group_id for key, one in self.new_ports.items() if key[0] == name}
-        asked = {number for number in wanted.values() if number is not None}
-        pending = {key: wanted.get(key) for key in held if wanted.get(key) not in (None, held[key])}
-        # In the way of another, and not to have a certain one itself.
-        pending |= {key: None for key, number in held.items() if number in asked and wanted.get(key) is None}
-        while pending:
-            taken = {number: key for key, number in held.items()}
-            free = [key for key, number in pending.items() if number is not None and number not in taken]
-            key = free[0] if free else next(iter(pending))
-            number = pending[key] if free else None
-            if free or pending[key] is None:
-                del pending[key]
-            to = number or next(one for one in range(1, 65537) if one not in taken and one not in asked)
-            write = Write(f"{port_group_dir(*key)}/group_id", str(to), str(held[key]))
-            held[key] = to
+        for key, number in _moves(held, wanted):
+            write = Write(f"{port_group_dir(*key)}/group_id", str(number), str(held[key]))
+            held[key] = self.renumbered[key] = number
             yield Operation(
-                f"set group_id of {_place(key)} to {to}", port_group_dir(*key), (write,), _NOTICED
+                f"set group_id of {_place(key)} to {number}", port_group_dir(*key), (write,), _NOTICED
             )
+
+
+def _moves(held: Mapping[_Key, int | None], wanted: Mapping[_Key, int | None]) -> Iterator[tuple[_Key, int]]:
+    """Which of them gets which identifier, one after the other, so that none is taken when it is given.
+
+    Who is in the way of another and is not to have a certain one makes room. What is left then are rings, for
+    no two are to have the same: one of each goes through a free number.
+    """
+    now = dict(held)
+    asked = {number for number in wanted.values() if number is not None}
+    pending = {key: wanted.get(key) for key in held if wanted.get(key) not in (None, held[key])}
+    pending |= {key: None for key, number in held.items() if number in asked and wanted.get(key) is None}
+    while pending:
+        taken = set(now.values())
+        able = next((key for key, number in pending.items() if number is None or number not in taken), None)
+        number = None if able is None else pending.pop(able)
+        key = next(iter(pending)) if able is None else able
+        now[key] = number or next(one for one in range(1, 65537) if one not in taken and one not in asked)
+        yield key, now[key]  # type: ignore[misc]
 
 
 _NOTICED = Impact.UNIT_ATTENTION

@@ -247,7 +247,7 @@ class Checker:
         device = value.get("device")
         if type(device) is not str or device not in self._handlers or device in self._disabled:
             return None
-        read_only = value.get("read_only") if len(value) == 2 else False
+        read_only = value.get("read_only") if len(value) == 2 else False  # None: it is another setting
         return Lun(which, device, read_only) if type(read_only) is bool else None
 
     def _lun(self, path: Path, number: str, value: Any) -> Lun | None:
@@ -258,7 +258,8 @@ class Checker:
         if lun is None or fault:
             return None
         device = self._reference(lun, path)
-        return Lun(int(number), device, bool(self._setting(lun, path, LUN["read_only"])))
+        settings: dict[str, Any] = {name: self._setting(lun, path, row) for name, row in LUN.items()}
+        return Lun(int(number), device, **settings)
 
     def _reference(self, lun: dict[str, Any], path: Path) -> str:
         if "device" not in lun:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from pyscstadmin.config.draft import Draft, DraftGroup, DraftTarget, Key, LunSet
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
+from pyscstadmin.config.settings import LUN
 from pyscstadmin.config.valid import (
     changed_device,
     changed_group,
@@ -27,6 +29,7 @@ from pyscstadmin.config.valid import (
     check_lun,
     check_parts,
     check_patterns,
+    check_settings,
     check_target_name,
 )
 from pyscstadmin.errors import Conflict, InvalidInput, Problem
@@ -398,7 +401,10 @@ def map_luns(
                 )
         for lun in luns:
             old = there.get(lun.number)
-            there.put(lun if modes or old is None else lun._replace(read_only=old.read_only))
+            if old is not None:
+                mode = lun.read_only if modes else old.read_only
+                lun = old._replace(device=lun.device, read_only=mode)
+            there.put(lun)
 
     shown = tuple(dict.fromkeys(lun.device for lun in luns))
     numbers = tuple(lun.number for lun in luns)
@@ -423,7 +429,11 @@ def numbered(there: LunSet, devices: Sequence[str], read_only: bool = False) -> 
 
 
 def change_lun(
-    key: Key, group: str, numbers: Sequence[int], device: str | None = None, read_only: bool | None = None
+    key: Key,
+    group: str,
+    numbers: Sequence[int],
+    device: str | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> Edit:
     """Change what is given of LUNs that are there."""
     check_group(group)
@@ -431,8 +441,7 @@ def change_lun(
         raise Conflict("a LUN needs a device; unmap it to take it away")
     if device is not None:
         check_device(device)
-    if read_only is not None:
-        check_is(bool, read_only, "read_only")
+    check_settings(f"LUN {', '.join(map(str, numbers))}", settings, LUN)
     for number in numbers:
         check_lun(number)
 
@@ -441,8 +450,7 @@ def change_lun(
             draft.device(device)
         there = draft.target(key).lun_set(group)
         for lun in _present(there, key, group, numbers):
-            kept = lun.read_only if read_only is None else read_only
-            there.put(Lun(lun.number, lun.device if device is None else device, kept))
+            there.put(lun._replace(device=lun.device if device is None else device, **settings))
 
     shown = () if device is None else (device,)
     return Edit(Needs(shown=shown, target=key, luns={group: tuple(numbers)}), make)

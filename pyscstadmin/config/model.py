@@ -18,9 +18,11 @@ from pyscstadmin.config.settings import (
     DEVICE_GROUP,
     DRIVERS,
     HANDLERS,
+    LUN,
     PORT_GROUP,
     ROOT,
     Table,
+    Value,
     Values,
     hint,
 )
@@ -213,6 +215,19 @@ class Lun(NamedTuple):
     number: int
     device: str
     read_only: bool = False
+    read_iops: int = 0
+    write_iops: int = 0
+    read_bytes_per_sec: int = 0
+    write_bytes_per_sec: int = 0
+    burst: int = 100
+
+    def chosen(self) -> dict[str, Value]:
+        """Settings that are not as they are by default."""
+        return {} if self[2:] == _USUAL else {name: self[at] for name, at, usual in _LUN if self[at] != usual}
+
+
+_LUN = tuple([(name, 2 + at, row.default) for at, (name, row) in enumerate(LUN.items())])
+_USUAL = tuple([usual for _, _, usual in _LUN])
 
 
 @dataclass(frozen=True, slots=True)

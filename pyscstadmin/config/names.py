@@ -32,10 +32,15 @@ PORT_STATES = (
     "offline",
     "transitioning",
 )
+# What the kernel's flight recorder remembers of a device.
+RECORD_KINDS = ("slow", "failed", "tmf")
 PATH_MAX = 4094
 BLOCK_SIZES = (0, 512, 1024, 2048, 4096)
 SIZE_MAX = 2**63 - 1
 QUEUE_DEPTH_MAX = 65535
+IOPS_MAX = 100_000_000
+BYTES_PER_SEC_MAX = 10**12
+BURST_MAX = 10_000
 # Bytes of the longest command, and of memory for data that a session has unless it is told otherwise.
 XFER_MAX = 4 << 20
 SESSION_BUFFER_DEFAULT = 64 << 20

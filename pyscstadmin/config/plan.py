@@ -42,7 +42,7 @@ from pyscstadmin.config.identity import designators
 from pyscstadmin.config.layout import device_dir, group_dir, set_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import PRIORITY_DEFAULT
-from pyscstadmin.config.settings import HANDLERS, IDENTITY, Values
+from pyscstadmin.config.settings import HANDLERS, IDENTITY, LUN, Value, Values
 
 if TYPE_CHECKING:
     from pyscstadmin.config.lint import Remark
@@ -356,8 +356,9 @@ class _Planner:
         for number, lun in after.items():
             if number not in before:
                 path = f"{place}/{number}"
-                acts = tuple(self._lun_on(path, lun))
-                yield Operation(_map_text(lun, where), path, acts, impact, target=root)
+                chosen = lun.chosen()
+                acts = self._lun_on(path, lun.device, chosen)
+                yield Operation(_map_text(lun, chosen, where), path, acts, impact, target=root)
             elif before[number] != lun:
                 yield self._change_lun(target, group, before[number], lun, impact)
 
@@ -368,34 +369,35 @@ class _Planner:
         moved = old.device != new.device
         if moved and old.device:
             acts.append(self._unlink(path, old.device))
-        if old.read_only != new.read_only:
-            acts.append(Write(f"{path}/read_only", _bit(new.read_only), _bit(old.read_only)))
+        acts += [Write(f"{path}/{name}", is_, was) for name, is_, was in _lun_writes(old, new)]
         if moved and new.device:
             acts.append(self._link(path, new.device))
         change = f"from {old.device or 'nothing'} to {new.device or 'nothing'}" if moved else ""
-        if old.read_only != new.read_only:
-            change += (", " if change else "to ") + ("read-only" if new.read_only else "read-write")
+        if old[2:] != new[2:]:
+            change += (", " if change else "to ") + _lun_changes(old, new)
         parts: tuple[Operation, ...] = ()
         if moved and old.device and new.device:
             # Who is not to see the old device any more does not, even if the new one cannot be had.
             parts = (
                 Operation(_unmap_text(old, where), path, tuple(acts[:-1]), impact, target=root),
-                Operation(_map_text(new, where), path, tuple(acts[-1:]), impact, target=root),
+                Operation(_map_text(new, new.chosen(), where), path, tuple(acts[-1:]), impact, target=root),
             )
         text = f"change LUN {new.number} of {where} {change}"
         return Operation(text, path, tuple(acts), impact, parts, root)
 
-    def _lun_on(self, path: str, lun: Lun) -> Iterator[Act]:
-        yield Mkdir(path)
-        if lun.read_only:
-            yield Write(f"{path}/read_only", "1")
-        if lun.device:
-            yield self._link(path, lun.device)
+    def _lun_on(self, path: str, device: str, chosen: Mapping[str, Value]) -> tuple[Act, ...]:
+        acts: list[Act] = [Mkdir(path)]
+        for name, value in chosen.items():
+            acts.append(Write(f"{path}/{name}", LUN[name].type.to_kernel(value)))
+        if device:
+            acts.append(self._link(path, device))
+        return tuple(acts)
 
     def _lun_off(self, path: str, lun: Lun) -> Iterator[Act]:
         if lun.device:
             yield self._unlink(path, lun.device)
-        yield Rmdir(path, (Write(f"{path}/read_only", "1"),) if lun.read_only else ())
+        chosen = lun.chosen().items()
+        yield Rmdir(path, tuple([Write(f"{path}/{name}", LUN[name].type.to_kernel(v)) for name, v in chosen]))
 
     def _link(self, path: str, device: str) -> Link:
         return Link(f"{path}/device", self.new_paths[device])
@@ -739,8 +741,29 @@ def _place(target: Target, group: str = "") -> str:
     return f"{target.driver}/{target.name}" + (f" group {group}" if group else "")
 
 
-def _map_text(lun: Lun, where: str) -> str:
-    mode = ", read-only" if lun.read_only else ""
+def _lun_writes(old: Lun, new: Lun) -> Iterator[tuple[str, str, str]]:
+    """Settings that differ, as they are to be and as they are."""
+    for name, row in LUN.items():
+        was, is_ = getattr(old, name), getattr(new, name)
+        if was != is_:
+            yield name, row.type.to_kernel(is_), row.type.to_kernel(was)
+
+
+def _lun_changes(old: Lun, new: Lun) -> str:
+    names = [name for name, _, _ in _lun_writes(old, new)]
+    return ", ".join(_lun_word(name, getattr(new, name)) for name in names)
+
+
+def _lun_word(name: str, value: Value) -> str:
+    if name == "read_only":
+        return "read-only" if value else "read-write"
+    return f"{name}={LUN[name].type.to_text(value)}"
+
+
+def _map_text(lun: Lun, chosen: Mapping[str, Value], where: str) -> str:
+    mode = ""
+    for name, value in chosen.items():
+        mode += f", {_lun_word(name, value)}"
     return f"map {lun.device} as LUN {lun.number} of {where}{mode}"
 
 

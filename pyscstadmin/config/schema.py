@@ -17,7 +17,7 @@ from typing import Any
 from pyscstadmin.config.check import Checker
 from pyscstadmin.config.document import parse
 from pyscstadmin.config.model import Config, Device, DeviceGroup, Group, Lun, PortGroup, Target
-from pyscstadmin.config.settings import GROUP, IDENTITY, Values
+from pyscstadmin.config.settings import GROUP, IDENTITY, LUN, Values
 from pyscstadmin.errors import InvalidInput
 
 __all__ = ["VERSION", "dumps", "examine", "loads", "to_data"]
@@ -125,8 +125,8 @@ def _device(device: Device) -> dict[str, Any]:
     return data
 
 
-# What makes the data of a LUN from its device and mode.
-_LunData = Callable[[str, bool], dict[str, Any]]
+# What makes the data of a LUN from all but its number.
+_LunData = Callable[[tuple[Any, ...]], dict[str, Any]]
 
 
 def _target(target: Target, lun: _LunData) -> dict[str, Any]:
@@ -176,8 +176,9 @@ def _port_group(group: PortGroup) -> dict[str, Any]:
 
 def _luns(luns: tuple[Lun, ...], data: _LunData) -> dict[str, Any]:
     # A number without device serves nothing and could not be read back.
-    return {str(lun.number): data(lun.device, lun.read_only) for lun in luns if lun.device}
+    return {str(lun.number): data(lun[1:]) for lun in luns if lun.device}
 
 
-def _lun(device: str, read_only: bool) -> dict[str, Any]:
-    return {"device": device, **({"read_only": read_only} if read_only else {})}
+def _lun(numberless: tuple[Any, ...]) -> dict[str, Any]:
+    lun = Lun(0, *numberless)
+    return {"device": lun.device, **{name: LUN[name].type.to_json(v) for name, v in lun.chosen().items()}}

@@ -32,6 +32,7 @@ __all__ = [
     "HANDLERS",
     "HOST_STATES",
     "IDENTITY",
+    "LIMITS",
     "LUN",
     "LUN_STATES",
     "PORT_GROUP",
@@ -602,11 +603,20 @@ _THIN = Setting(
     False,
     "initiators may give back what they do not need (UNMAP); refused where the backing takes nothing back",
 )
+_SPACE_THRESHOLD = Setting(
+    "space_threshold",
+    _BYTES,
+    0,
+    "initiators of a thin device are told once when its file system has fewer bytes left; 0: never",
+    live=True,
+)
 _O_DIRECT = Setting("o_direct", _FLAG, False, "bypass the page cache")
 
 HANDLERS: dict[str, Handler] = {
     "blockio": Handler("scst_blockio", rows(_PATH, FACTS, *_COMMON, _WRITE_THROUGH, _THIN), exclusive=True),
-    "fileio": Handler("scst_fileio", rows(_PATH, FACTS, *_COMMON, _WRITE_THROUGH, _THIN, _O_DIRECT)),
+    "fileio": Handler(
+        "scst_fileio", rows(_PATH, FACTS, *_COMMON, _WRITE_THROUGH, _THIN, _SPACE_THRESHOLD, _O_DIRECT)
+    ),
     "nullio": Handler("scst_nullio", rows(_SIZE, *_COMMON), backed=False),
 }
 
@@ -706,7 +716,25 @@ GROUP = rows(
         live=True,
     ),
 )
-LUN = rows(Setting("read_only", _FLAG, False, "writes through this LUN are refused", live=True))
+_IOPS = Number(high=names.IOPS_MAX)
+_BYTES_PER_SEC = Number(high=names.BYTES_PER_SEC_MAX, unit="bytes")
+_EACH = "each initiator by itself; 0: no limit"
+LUN = rows(
+    Setting("read_only", _FLAG, False, "writes through this LUN are refused", live=True),
+    Setting("read_iops", _IOPS, 0, f"most commands that read in a second, {_EACH}", live=True),
+    Setting("write_iops", _IOPS, 0, f"most commands that write in a second, {_EACH}", live=True),
+    Setting("read_bytes_per_sec", _BYTES_PER_SEC, 0, f"most bytes read in a second, {_EACH}", live=True),
+    Setting("write_bytes_per_sec", _BYTES_PER_SEC, 0, f"most bytes written in a second, {_EACH}", live=True),
+    Setting(
+        "burst",
+        Number(1, names.BURST_MAX),
+        100,
+        "milliseconds: what a limit lets pass at once after a rest is as much as in that time",
+        live=True,
+    ),
+)
+# ... those that are limits.
+LIMITS = ("read_iops", "write_iops", "read_bytes_per_sec", "write_bytes_per_sec")
 # Of device groups and their target port groups (ALUA).
 DEVICE_GROUP = rows(
     Setting(

@@ -18,7 +18,7 @@ from pyscstadmin.config.check import Checker
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import Fault
 from pyscstadmin.config.schema import VERSION, to_data
-from pyscstadmin.config.settings import DRIVERS, IDENTITY, Number, hint
+from pyscstadmin.config.settings import DRIVERS, IDENTITY, LUN, Number, Setting, hint
 from pyscstadmin.config.where import dotted
 from pyscstadmin.errors import InvalidInput, Problem
 
@@ -38,6 +38,7 @@ __all__ = [
     "check_path",
     "check_patterns",
     "check_seconds",
+    "check_settings",
     "check_size",
     "check_target",
     "check_target_name",
@@ -128,10 +129,12 @@ def _wrong(where: str, values: Mapping[str, object], types: Mapping[str, type]) 
             yield Problem(f"{name}: {value!r:.70} is no {kind.__name__}", where)
 
 
+_LUN_TYPES = (int, str, *[type(row.default) for row in LUN.values()])
+
+
 def _wrong_luns(where: str, luns: Iterable[Lun]) -> Iterator[Problem]:
     for lun in luns:
-        kinds = (type(lun.number), type(lun.device), type(lun.read_only))
-        if kinds != (int, str, bool):
+        if tuple(map(type, lun)) != _LUN_TYPES:
             yield Problem(f"LUN {lun.number!r:.70}: {lun!r:.200} is no LUN", where)
 
 
@@ -302,6 +305,18 @@ def changed_group(group: Group, changes: dict[str, Any]) -> Group:
         raise InvalidInput(f"group {group.name}", [Problem(str(error))]) from error
 
 
+def check_settings(whose: str, given: Mapping[str, Any], rows: Mapping[str, Setting]) -> None:
+    """Raises `InvalidInput` for settings that there are not, and for values that they do not take."""
+    _known(whose, given, tuple(rows))
+    problems = [
+        Problem(f"{name}: {value!r:.70} {reason}")
+        for name, value in given.items()
+        if (reason := rows[name].type.refuse(value))
+    ]
+    if problems:
+        raise InvalidInput(whose, problems)
+
+
 def _made(thing: _Thing, changes: dict[str, Any]) -> _Thing:
     try:
         return thing.but(**changes)
@@ -309,7 +324,7 @@ def _made(thing: _Thing, changes: dict[str, Any]) -> _Thing:
         raise InvalidInput(thing.name, [Problem(str(error))]) from error
 
 
-def _known(whose: str, given: dict[str, Any], known: tuple[str, ...]) -> None:
+def _known(whose: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
     problems = [Problem(f"no setting {name!r}{hint(name, known)}") for name in given if name not in known]
     if problems:
         raise InvalidInput(whose, problems)

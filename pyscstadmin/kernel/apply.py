@@ -231,12 +231,12 @@ class _Run:
         match act:
             case Mkdir(path):
                 tree.mkdir(path)
-            case Write(path, value):
-                self.write(path, value)
             case Link(path, target):
                 found = self.instead.get(target, target)
                 tree.symlink(found, path)
                 return act if found == target else Link(path, found)
+            case Write(path, value):
+                self.write(path, value)
             case Unlink():
                 return self.unlink(act)
             case Rmdir(path):

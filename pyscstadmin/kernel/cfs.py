@@ -125,7 +125,7 @@ class _Directory:
 
     def symlink(self, target: str, path: str) -> None:
         """Make a link. configfs resolves texts against the working directory, hence the absolute path."""
-        text = target if target.startswith("/") else f"{self.root}/{target}"
+        text = target if target.startswith("/") else f"{self._root}/{target}"
         try:
             os.symlink(text, _inside(path), dir_fd=self._fd)
         except OSError as error:
@@ -269,7 +269,7 @@ def _inside(path: str) -> str:
 
     One that ends in `..` names a directory that is always there, which the kernel says by itself.
     """
-    if path.startswith("/") or "\0" in path or ("../" in f"/{path}" and ".." in path.split("/")[:-1]):
+    if path.startswith("/") or "\0" in path or (".." in path and ".." in path.split("/")[:-1]):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     return path
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pyscstadmin.config.layout import DEBUG_ROOT
 from pyscstadmin.errors import OperationError
 
-__all__ = ["PLACES", "Command", "parse_commands", "read_commands"]
+__all__ = ["PLACES", "Command", "parse_commands", "plain_name", "read_commands"]
 
 # The kernel's words for where a command is, for people.
 PLACES = {
@@ -21,6 +21,9 @@ PLACES = {
     "data": "waits for data of its initiator",
     "stalled": "waits for room in the target driver",
     "response": "waits for the target driver to confirm its response",
+    "order": "waits for others of its task set, because of its task attribute or theirs",
+    "aca": "blocked by an ACA condition of its initiator",
+    "limited": "waits for what its LUN lets its initiator do in a second",
     "turn": "waits for a COMPARE AND WRITE or ORWRITE, or for writes before it",
     "thread": "waits for a thread of its device",
     "handler": "in the back end",
@@ -78,8 +81,8 @@ def _command(line: str) -> Command:
         place,
         aborted == "1",
         f"session.{session}",
-        _name(target),
-        _name(initiator),
+        plain_name(target),
+        plain_name(initiator),
         None if lun == "-" else int(lun),
         "" if device == "-" else device,
         tag,
@@ -89,6 +92,6 @@ def _command(line: str) -> Command:
     )
 
 
-def _name(word: str) -> str:
-    """A name in which blanks and backslashes are written in octal."""
+def plain_name(word: str) -> str:
+    """The name for which a word of debugfs stands: blanks and backslashes are written in octal there."""
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), word)

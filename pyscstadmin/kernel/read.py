@@ -11,13 +11,13 @@ import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pyscstadmin.config.layout import device_dir, set_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import PRIORITY_DEFAULT
 from pyscstadmin.config.ports import PortTarget
-from pyscstadmin.config.settings import DRIVERS, HANDLERS, IDENTITY, ROOT
+from pyscstadmin.config.settings import DRIVERS, HANDLERS, IDENTITY, LUN, ROOT
 from pyscstadmin.config.spelling import spelled
 from pyscstadmin.errors import Conflict, OperationError, Unstable
 from pyscstadmin.kernel import alua
@@ -388,11 +388,29 @@ def _lun_table(text: str) -> tuple[Lun, ...]:
 @lru_cache(_KEPT)
 def _lun(line: str) -> Lun:
     """A line of a table of LUNs."""
-    number, bit, device = line.split(" ", 2)
-    return Lun(int(number), device, bit == "1")
+    number, bit, device, *limits = line.split(" ")
+    lun = Lun(int(number), device, bit == "1")
+    return lun._replace(**_limits(limits)) if limits else lun
+
+
+def _limits(words: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE; those that this version does not know are left out."""
+    pairs = [word.partition("=") for word in words]
+    return {name: LUN[name].type.from_kernel(value) for name, _, value in pairs if name in LUN}
+
+
+def _one_lun(view: View, number: str) -> Lun:
+    read_only = view.read(f"{number}/read_only") == "1"
+    found = {name: optional(view, f"{number}/{name}") for name in LUN if name != "read_only"}
+    # Modules of before there were limits have none.
+    limits: dict[str, Any] = {
+        name: LUN[name].type.from_kernel(text) for name, text in found.items() if text is not None
+    }
+    return Lun(int(number), _linked(view, number), read_only, **limits)
 
 
 def _each_lun(view: View, path: str) -> tuple[Lun, ...]:
+    """Of a module that has no tables, and so no limits either."""
     with view.at(path) as luns:
         numbers = luns.list("")
         bits = luns.read_many([f"{number}/read_only" for number in numbers])
@@ -419,7 +437,7 @@ def other_link(view: View, lun: str) -> str:
 
     The kernel does not see a link's name.
     """
-    others = (name for name in view.list(lun) if name not in ("device", "target", "read_only", "state"))
+    others = (name for name in view.list(lun) if name not in ("device", "target", "state", *LUN))
     return next((name for name in others if _is_link(view, f"{lun}/{name}")), "")
 
 
@@ -529,8 +547,7 @@ def lun(tree: View, driver: str, target_name: str, group: str, number: int) -> L
     path = f"{set_dir(driver, target_name, group)}/luns"
     try:
         with tree.at(path) as view:
-            read_only = view.read(f"{number}/read_only") == "1"
-            return Lun(number, _linked(view, str(number)), read_only)
+            return _one_lun(view, str(number))
     except OperationError as error:
         if error.errno != errno.ENOENT:
             raise

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,11 +15,23 @@ __all__ = ["COUNTERS", "Session", "SessionLun", "read_sessions"]
 
 @dataclass(frozen=True, slots=True)
 class SessionLun:
-    """One LUN of a session's view in force."""
+    """One LUN of a session's view in force.
+
+    The limits that are in force for this initiator, how many of its commands wait because of them now, how
+    many have waited since it has the LUN, and how long, in microseconds, all together.
+    """
 
     number: int
     device: str
     read_only: bool
+    read_iops: int = 0
+    write_iops: int = 0
+    read_bytes_per_sec: int = 0
+    write_bytes_per_sec: int = 0
+    burst: int = 100
+    waiting: int = 0
+    limited: int = 0
+    limited_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +91,25 @@ def _number(name: str) -> tuple[int, str]:
 
 
 def _session(path: str, name: str) -> Session:
-    luns = tuple(_lun(line) for line in _value(path, "luns").splitlines() if line)
+    limits = {line.split()[0]: line for line in _limits(path).splitlines() if line}
+    luns = tuple(_lun(line, limits) for line in _value(path, "luns").splitlines() if line)
     counters = {attribute: int(_value(path, attribute)) for attribute in COUNTERS}
     return Session(
         name, _value(path, "target"), _value(path, "initiator"), _value(path, "group"), luns, **counters
     )
 
 
-def _lun(line: str) -> SessionLun:
+def _limits(path: str) -> str:
+    """A line for each LUN that is, or was, limited; modules of before there were limits have none."""
+    with suppress(FileNotFoundError):
+        return _value(path, "limits")
+    return ""
+
+
+def _lun(line: str, limits: Mapping[str, str]) -> SessionLun:
     number, device, mode = line.split()
-    return SessionLun(int(number), device, mode == "ro")
+    numbers = [int(word) for word in limits.get(number, "").split()[1:]]
+    return SessionLun(int(number), device, mode == "ro", *numbers)
 
 
 def _value(path: str, attribute: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli.places import TOP, Place, parts
-from pyscstadmin.cli.render import config_counts, size_text
+from pyscstadmin.cli.render import config_counts, limits_text, size_text
 from pyscstadmin.config.alua import is_active
 from pyscstadmin.config.model import Device, DeviceGroup, Group, Lun, PortGroup, Target
 from pyscstadmin.config.settings import DRIVERS, HANDLERS, PORT_STATE
@@ -201,7 +201,7 @@ class LunNode(Node):
     def summary(self) -> _Summary:
         state = self.context.device_state(self.lun.device) if self.lun.device else "unmapped"
         mode = "read-only" if self.lun.read_only else "read-write"
-        return f"{self.lun.device or '-'}, {mode}, {state}", state == "active"
+        return f"{self.lun.device or '-'}, {mode}{limits_text(self.lun)}, {state}", state == "active"
 
 
 class Groups(Node):

@@ -13,7 +13,7 @@ from typing import Any
 
 from pyscstadmin.config import names
 from pyscstadmin.config.ports import UNKNOWN, Port, refusal
-from pyscstadmin.config.settings import DRIVERS, Value
+from pyscstadmin.config.settings import DRIVERS, LUN, Value
 from pyscstadmin.config.spelling import name_key
 from pyscstadmin.sim.node import (
     RO,
@@ -369,20 +369,23 @@ class Luns(Fixed):
             number = sys.intern(text)
             lun = Lun(self, number)
             self.children[number] = lun
-            lun.read_only = fields["read_only"]
+            lun.settings = {name: fields.get(name, usual) for name, usual in _USUAL.items()}
             lun.link_name = fields.get("link", "device")
             if fields["device"]:
                 lun.attach(self.root, fields["device"])
 
 
+_USUAL = {name: row.default for name, row in LUN.items()}
+
+
 class Lun(_AccessItem, Linked):
     """.../luns/N."""
 
-    __slots__ = ("device", "link_name", "read_only")
+    __slots__ = ("device", "link_name", "settings")
 
     def __init__(self, parent: Node, name: str) -> None:
         super().__init__(parent, name, _NONE)
-        self.read_only = False
+        self.settings: Mapping[str, Value] = _USUAL
         self.device: Served | None = None
         self.link_name = "device"
 
@@ -394,25 +397,28 @@ class Lun(_AccessItem, Linked):
 
     def line(self) -> str:
         """What the table of LUNs says of it."""
-        return f"{self.name} {self.read_only:d} {self.device.name if self.device else ''}\n"
+        words = [self.name, f"{self.settings['read_only']:d}", self.device.name if self.device else ""]
+        limits = [item for item in self.settings.items() if item[0] != "read_only"]
+        words += [f"{name}={value}" for name, value in limits if value != _USUAL[name]]
+        return f"{' '.join(words)}\n"
 
     @property
     def links(self) -> Mapping[str, Link]:
         return {self.link_name: Link(self, self.device)} if self.device is not None else {}
 
     def attributes(self) -> Mapping[str, Attribute]:
-        return {"read_only": RW, "state": RO}
+        return {**dict.fromkeys(LUN, RW), "state": RO}
 
     def show(self, name: str) -> str:
-        if name == "read_only":
-            return str(int(self.read_only))
+        if name in LUN:
+            return LUN[name].type.to_kernel(self.settings[name])
         return "unmapped" if self.device is None else self.device.show("state")
 
     def store(self, name: str, text: str) -> None:
-        value = to_bool(text)
-        if value != self.read_only:
+        value = stored(LUN[name], text)
+        if value != self.settings[name]:
             self.note()
-            self.read_only = value
+            self.settings = {**self.settings, name: value}
             if self.device is not None:
                 self.root.after_change()
 
@@ -448,7 +454,8 @@ class Lun(_AccessItem, Linked):
 
     def access(self) -> dict[str, Any]:
         """Plain data, not to be changed."""
-        return _lun_data(self.device.name if self.device else "", self.read_only, self.link_name)
+        settings = tuple(self.settings.values())
+        return _lun_data(self.device.name if self.device else "", settings, self.link_name)
 
 
 # What is in directories in which nothing can be.
@@ -456,6 +463,8 @@ _NONE: dict[str, Node] = {}
 
 
 @lru_cache(1 << 16)
-def _lun_data(device: str, read_only: bool, link: str) -> dict[str, Any]:
-    data = {"device": device, "read_only": read_only}
+def _lun_data(device: str, settings: tuple[Value, ...], link: str) -> dict[str, Any]:
+    data = {"device": device, "read_only": settings[0]}
+    values = zip(_USUAL.items(), settings, strict=True)
+    data.update({name: value for (name, usual), value in values if value != usual})
     return data if link == "device" else {**data, "link": link}

@@ -13,7 +13,7 @@ from pyscstadmin.config.acl import decide
 from pyscstadmin.config.model import Group as GroupModel
 from pyscstadmin.config.model import Lun as LunModel
 from pyscstadmin.config.model import Target as TargetModel
-from pyscstadmin.config.settings import DRIVERS, HANDLERS, ROOT, Value
+from pyscstadmin.config.settings import DRIVERS, HANDLERS, LUN, ROOT, Value
 from pyscstadmin.kernel import inflight
 from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.kernel.running import Running
@@ -192,7 +192,7 @@ class Root(Top):
             for host in target.hosts.children:
                 choice = decide(model, host)
                 luns = tuple(
-                    SessionLun(lun.number, lun.device, lun.read_only or lun.device in protected)
+                    SessionLun(lun.number, lun.device, lun.read_only or lun.device in protected, *lun[3:])
                     for lun in choice.luns
                     if lun.device
                 )
@@ -277,4 +277,7 @@ def _model(target: Target, access: dict[str, Any]) -> TargetModel:
 
 
 def _luns_model(luns: dict[str, Any]) -> tuple[LunModel, ...]:
-    return tuple(LunModel(int(number), lun["device"], lun["read_only"]) for number, lun in luns.items())
+    return tuple(
+        LunModel(int(number), lun["device"], **{name: lun[name] for name in LUN if name in lun})
+        for number, lun in luns.items()
+    )

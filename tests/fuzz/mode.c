@@ -56,6 +56,9 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	state.defaults = values(data[1]);
 	state.changeable = values(data[1] >> 4);
 	ten = data[2] & 1;
+	state.implicit_alua = data[2] & 2;
+	state.space = data[2] & 4;
+	state.space_threshold = state.space ? data[2] >> 3 : 0;
 	list = malloc(size - 3);
 	memcpy(list, data + 3, size - 3);
 	switch (scst_mode_parse(&state, list, size - 3, ten, &taken, &err)) {

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from pyscstadmin.config.settings import LUN
 from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel.cfs import Tree
 
@@ -132,6 +133,6 @@ def _wipe_target(tree: Tree, path: str) -> None:
 def _wipe_luns(tree: Tree, path: str) -> None:
     for number in tree.list(path):
         for entry in tree.list(f"{path}/{number}"):
-            if entry not in ("read_only", "state"):
+            if entry not in (*LUN, "state"):
                 tree.unlink(f"{path}/{number}/{entry}")
         tree.rmdir(f"{path}/{number}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -345,6 +346,23 @@ def test_change_lun(admin: Admin) -> None:
     for number, device, said in ((4, "n0", "no LUN 4"), (3, "n8", "no device n8"), (3, "", "needs a device")):
         with pytest.raises(Conflict, match=said):
             admin.change_lun("t1", number, device=device)
+    assert admin.change_lun("t1", 3, read_iops=100, burst=10)
+    assert not admin.change_lun("t1", 3, read_iops=100)
+    assert admin.map("t1", 3, "n1", replace=True)
+    assert admin.map("t1", 3, "n0", read_only=False, replace=True)
+    target = admin.config().target("local", "t1")
+    assert target is not None
+    assert target.luns == (Lun(3, "n0", False, read_iops=100, burst=10),), "limits stay"
+    for name, value, said in (
+        ("read_iops", 10**8 + 1, "must be 0-100000000"),
+        ("write_bytes_per_sec", -1, "must be 0-1000000000000"),
+        ("burst", 0, "must be 1-10000"),
+        ("burst", True, "whole number"),
+        ("read_iop", 1, "did you mean 'read_iops'"),
+    ):
+        wrong: dict[str, Any] = {name: value}
+        with pytest.raises(InvalidInput, match=said):
+            admin.change_lun("t1", 3, **wrong)
     with pytest.raises(Conflict, match="LUN 3 is n0 now, not n1"):
         admin.unmap("t1", 3, device="n1")
     assert admin.unmap("t1", 3, device="n0")

@@ -216,6 +216,15 @@ def test_the_table_of_luns(tree: Tree) -> None:
         tree.symlink(device, f"{place}/luns/2/by-another-name")
         tree.write(f"{place}/luns/7/read_only", "1")
         assert rows(tree, place) == ["2 0 d0", "7 1 ", "300 0 d0"]
+        for name, value in (("burst", "7"), ("write_bytes_per_sec", "4096"), ("read_iops", "9")):
+            tree.write(f"{place}/luns/7/{name}", value)
+            tree.write(f"{place}/luns/300/{name}", value)
+        tree.write(f"{place}/luns/2/burst", "100")
+        limits = "read_iops=9 write_bytes_per_sec=4096 burst=7"
+        assert rows(tree, place) == ["2 0 d0", f"7 1  {limits}", f"300 0 d0 {limits}"]
+        tree.write(f"{place}/luns/300/read_iops", "0")
+        tree.write(f"{place}/luns/300/write_bytes_per_sec", "0")
+        tree.write(f"{place}/luns/300/burst", "100")
         tree.unlink(f"{place}/luns/300/device")
         tree.rmdir(f"{place}/luns/7")
         assert rows(tree, place) == ["2 0 d0", "300 0 "]

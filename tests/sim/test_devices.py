@@ -34,7 +34,15 @@ SETTINGS = {
 }
 DEFAULTS = {
     "blockio": {**COMMON, **SETTINGS, **BACKED, "write_through": "0", "thin": "0"},
-    "fileio": {**COMMON, **SETTINGS, **BACKED, "write_through": "0", "thin": "0", "o_direct": "0"},
+    "fileio": {
+        **COMMON,
+        **SETTINGS,
+        **BACKED,
+        "write_through": "0",
+        "thin": "0",
+        "space_threshold": "0",
+        "o_direct": "0",
+    },
     "nullio": {**COMMON, **SETTINGS},
 }
 BOOLEANS = [
@@ -43,6 +51,8 @@ BOOLEANS = [
     for name in ("read_only", "rotational", "removable", "stop_unit", "write_through", "thin", "o_direct")
     if name in DEFAULTS[handler]
 ]
+# Can be changed while the device is enabled.
+LIVE = ("space_threshold",)
 PATHS = ("blockio", "fileio")
 
 
@@ -212,6 +222,21 @@ def test_size_of_what_is_not_open(tree: Tree, handler: str) -> None:
     tree.write(f"{path}/enabled", "1")
     tree.write(f"{path}/size", "512")
     assert tree.read(f"{path}/size") == "0", "it is for the next opening"
+
+
+def test_space_threshold(tree: Tree, backing: Path) -> None:
+    """While the device serves, too; of files only."""
+    path = file_device(tree, backing) + "/space_threshold"
+    for text, shown in (("1", "1"), ("0x100000", "1048576"), (str(2**63 - 1), str(2**63 - 1)), ("0", "0")):
+        tree.write(path, text)
+        assert tree.read(path) == shown
+    for text in NOT_NUMBER:
+        with refused(errno.EINVAL):
+            tree.write(path, text)
+    for text in (str(2**63), TOO_LARGE):
+        with refused(errno.ERANGE):
+            tree.write(path, text)
+    assert tree.read(path) == "0"
 
 
 @pytest.mark.parametrize("block", [512, 4096])
@@ -456,7 +481,7 @@ def test_settings_are_fixed_while_enabled(tree: Tree, handler: str) -> None:
     tree.write(f"{path}/enabled", "1")
     good = {"path": "/x", "size": "512", "block_size": "512", "vendor": "v", "naa": "3" * 16, "eui64": ""}
     good["pr_file"] = "/x.pr"
-    for name in set(DEFAULTS[handler]) - set(COMMON) - set(BACKED):
+    for name in set(DEFAULTS[handler]) - set(COMMON) - set(BACKED) - set(LIVE):
         with refused(errno.EBUSY):
             tree.write(f"{path}/{name}", good.get(name, "1"))
     for name in ("vendor", "product", "revision", "serial", "naa", "eui64"):

@@ -7,6 +7,7 @@ import errno
 
 import pytest
 
+from pyscstadmin.config.settings import LIMITS
 from pyscstadmin.kernel import read
 from pyscstadmin.kernel.cfs import Tree
 from tests.sim.support import (
@@ -43,8 +44,9 @@ def test_attributes_and_defaults(tree: Tree) -> None:
     assert tree.read(f"{T}/groups/g/priority") == "100"
     for place in (f"{T}/luns/0", f"{T}/groups/g/luns/0"):
         tree.mkdir(place)
-        assert set(tree.list(place)) == {"read_only", "state"}
-        assert (tree.read(f"{place}/read_only"), tree.read(f"{place}/state")) == ("0", "unmapped")
+        values = {**dict.fromkeys(("read_only", *LIMITS), "0"), "burst": "100", "state": "unmapped"}
+        assert set(tree.list(place)) == set(values)
+        assert {name: tree.read(f"{place}/{name}") for name in values} == values
     tree.mkdir(f"{T}/hosts/{INITIATOR}")
     assert tree.list(f"{T}/hosts/{INITIATOR}") == ["host"]
     assert tree.read(f"{T}/hosts/{INITIATOR}/host") == ""
@@ -295,6 +297,27 @@ def test_lun_read_only(tree: Tree, names: Names) -> None:
             tree.write(path, text)
     with refused(errno.EACCES):
         tree.write(f"{names.lun}/state", "active")
+
+
+@pytest.mark.parametrize("name", [*LIMITS, "burst"])
+def test_lun_limits(tree: Tree, names: Names, name: str) -> None:
+    """Staged, as all access is; what is no number of its range changes nothing."""
+    path = f"{names.lun}/{name}"
+    most = {"burst": 10**4, "read_iops": 10**8, "write_iops": 10**8}.get(name, 10**12)
+    generation = int(tree.read("generation"))
+    for text, shown in (("7", "7"), ("0x10", "16"), (str(most), str(most)), (str(most), str(most))):
+        tree.write(path, text)
+        assert tree.read(path) == shown
+    assert int(tree.read("generation")) == generation + 3
+    for text in ("-1", "x", "1.5", "1K"):
+        with refused(errno.EINVAL):
+            tree.write(path, text)
+    for text in (str(most + 1), TOO_LARGE, *(["0"] if name == "burst" else [])):
+        with refused(errno.ERANGE):
+            tree.write(path, text)
+    tree.write("autocommit", "0")
+    tree.write(path, "5")
+    assert (tree.read(path), tree.read("staged")) == ("5", "1")
 
 
 def test_lun_state_is_that_of_its_device(tree: Tree, names: Names) -> None:

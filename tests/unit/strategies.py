@@ -62,7 +62,14 @@ def luns(names: list[str]) -> st.SearchStrategy[tuple[Lun, ...]]:
     """LUNs of these devices, with distinct numbers."""
     if not names:
         return st.just(())
-    lun = st.builds(Lun, st.integers(0, 5), st.sampled_from(names), flags)
+    limits = {
+        "read_iops": st.sampled_from([0, 0, 100]),
+        "write_iops": st.just(0),
+        "read_bytes_per_sec": st.just(0),
+        "write_bytes_per_sec": st.sampled_from([0, 0, 1 << 20]),
+        "burst": st.sampled_from([100, 100, 1]),
+    }
+    lun = st.builds(Lun, st.integers(0, 5), st.sampled_from(names), flags, **limits)
     return st.lists(lun, max_size=4, unique_by=lambda item: item.number).map(tuple)
 
 

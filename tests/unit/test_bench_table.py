@@ -25,7 +25,7 @@ from bench.verdict import (
     judged,
     requirements,
 )
-from bench.vm import Part
+from bench.vm import Part, PartFailed
 
 SINGLE = Pattern("randread", 4096, 1)
 (LARGE_READ,) = (pattern for pattern in INSTRUCTIONS if pattern.block >= LARGE)
@@ -368,6 +368,31 @@ def test_a_bench_that_cannot_be_run_is_skipped(
     assert [result for result in kept if result.bench == "sharing"] == [
         result for result in loads(dumps(old)) if result.bench == "sharing"
     ]
+
+
+def test_a_bench_that_fails_takes_nothing_from_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they have measured is kept and judged; the status is that of a failure."""
+
+    def measure(parts: list[Part]) -> list[Sample]:
+        if parts[0].name == "throughput":
+            raise PartFailed("throughput: the VM ended with status 3")
+        return [sample for sample in io_samples() if sample.bench == parts[0].name]
+
+    monkeypatch.setattr(vm, "measure", measure)
+    monkeypatch.setattr(fc, "measure", list)
+    old = spoil("throughput", "blk", SINGLE, "iops", "scst/lio", 0.5)
+    assert run([], old, tmp_path) == 3
+    said = capsys.readouterr()
+    assert "bench: throughput: throughput: the VM ended with status 3" in said.err
+    assert "instructions per I/O" in said.out
+    kept = loads((tmp_path / "results.json").read_text())
+    before = loads(dumps(old))
+    assert [one for one in kept if one.bench == "throughput"] == [
+        one for one in before if one.bench == "throughput"
+    ]
+    assert len({one.bench for one in kept}) > 1
 
 
 def test_disturbed_results_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

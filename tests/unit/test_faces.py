@@ -36,8 +36,8 @@ ANSWERS = jsonschema.Draft202012Validator(json_schema())
 Capture = pytest.CaptureFixture[str]
 
 LOOKING = (
-    "commit who pr lint get list show status explain sessions ports plan schema ls save restore help "
-    "version".split()
+    "commit who pr lint get list show status explain sessions recorder ports plan schema ls save restore "
+    "help version".split()
 )
 # About device groups.
 ALUA = ("alua", "tpg", "member")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,13 @@ OLD = (
 )
 NOWHERE = "0 core 0 1 local/t x - - 0x0 0 000000000000 TEST UNIT READY\n"
 UNKNOWN = "1 core 0 1 local/t x 1 da 0x1 0 ff0000000000 -\n"
+
+
+def test_every_place_has_words() -> None:
+    """Those that the kernel says, and no other."""
+    text = (Path(__file__).resolve().parents[2] / "kmod/core/inflight.c").read_text()
+    body = text.split("static const char *scst_cmd_place(", 1)[1].split("\n}\n", 1)[0]
+    assert set(re.findall(r'"(\w+)"', body)) == set(PLACES)
 
 
 def test_lines() -> None:

@@ -18,6 +18,9 @@ CUT, FIELD = -1, -2
 CURRENT, CHANGEABLE, DEFAULT = range(3)
 ALL = 0xFF
 PAGES = {(0x01, 0): 12, (0x02, 0): 16, (0x08, 0): 20, (0x0A, 0): 12, (0x0A, 1): 32, (0x1C, 0): 12}
+# ... and of devices whose space is known.
+PROVISIONING = (0x1C, 2)
+SPACE_PAGES = {**PAGES, PROVISIONING: 24}
 # Where the values are: page, byte, bit.
 PLACES = {"wce": (0x08, 2, 2), "d_sense": (0x0A, 2, 2), "swp": (0x0A, 4, 3)}
 
@@ -41,9 +44,17 @@ class State(ctypes.Structure):
         ("nblocks", ctypes.c_uint64),
         ("block_size", ctypes.c_uint32),
         ("sense_max", ctypes.c_uint8),
+        ("implicit_alua", ctypes.c_bool),
         ("dpofua", ctypes.c_bool),
         ("wp", ctypes.c_bool),
+        ("space", ctypes.c_bool),
+        ("space_threshold", ctypes.c_uint32),
     ]
+
+    @property
+    def pages(self) -> dict[tuple[int, int], int]:
+        """Those there are, with their lengths."""
+        return SPACE_PAGES if self.space else PAGES
 
 
 class Request(ctypes.Structure):
@@ -86,8 +97,8 @@ class Kernel:
         self.lib = ctypes.CDLL(str(library))
         self.lib.scst_mode_known.restype = ctypes.c_bool
 
-    def known(self, page: int, subpage: int) -> bool:
-        return bool(self.lib.scst_mode_known(page, subpage))
+    def known(self, state: State, page: int, subpage: int) -> bool:
+        return bool(self.lib.scst_mode_known(ctypes.byref(state), page, subpage))
 
     def build(self, state: State, request: Request) -> bytes:
         buffer = ctypes.create_string_buffer(b"\xa5" * 161, 161)
@@ -119,6 +130,9 @@ states = st.builds(
     st.just(96),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.just(0) | st.integers(0, 2**32 - 1),
 )
 requests = st.tuples(st.booleans(), st.booleans(), st.booleans())
 
@@ -145,7 +159,13 @@ def test_what_is_answered(kernel: Kernel, state: State, how: tuple[bool, bool, b
     length = int.from_bytes(header[:2], "big") + 2 if ten else header[0] + 1
     assert length == len(data)
     assert header[3 if ten else 2] == state.wp << 7 | state.dpofua << 4
-    assert {page: len(text) for page, text in pages.items()} == PAGES
+    assert {page: len(text) for page, text in pages.items()} == state.pages
+    if state.space and control != CHANGEABLE:
+        threshold = bytes([0x80 if state.space_threshold else 0, 1, 0, 0]) + state.space_threshold.to_bytes(
+            4, "big"
+        )
+        assert pages[PROVISIONING][4:] == bytes(12) + threshold
+    assert pages[0x01, 0][7] >> 7 == (state.space_threshold > 0 and control != CHANGEABLE)
     if dbd:
         assert not descriptor
     elif ten and llbaa:
@@ -157,18 +177,20 @@ def test_what_is_answered(kernel: Kernel, state: State, how: tuple[bool, bool, b
     shown = (state.current_values, state.changeable, state.defaults)[control].named()
     for name, (page, byte, bit) in PLACES.items():
         assert pages[page, 0][byte] >> bit & 1 == shown[name]
+    assert pages[0x0A, 1][4] == (0 if control == CHANGEABLE else 6 | state.implicit_alua)
     if control == CHANGEABLE:
         bits = sum(text[2 if not page[1] else 4 :].count(0) for page, text in pages.items())
-        assert bits >= sum(PAGES.values()) - 4 * len(PAGES) - len(PLACES)
+        assert bits >= sum(state.pages.values()) - 4 * len(state.pages) - len(PLACES)
 
 
-@given(st.integers(0, 0x3F), st.integers(0, 0xFF))
-def test_what_can_be_asked_for(kernel: Kernel, page: int, subpage: int) -> None:
+@given(st.booleans(), st.integers(0, 0x3F), st.integers(0, 0xFF))
+def test_what_can_be_asked_for(kernel: Kernel, space: bool, page: int, subpage: int) -> None:
     """Each page alone, its subpages, all pages without and with their subpages."""
-    wanted = {known for known in PAGES if page in (0x3F, known[0]) and subpage in (ALL, known[1])}
-    assert kernel.known(page, subpage) == (bool(wanted) and (page != 0x3F or subpage in (0, ALL)))
-    if kernel.known(page, subpage):
-        _, _, pages = split(kernel.build(State(), Request(page=page, subpage=subpage)), False)
+    state = State(space=space)
+    wanted = {known for known in state.pages if page in (0x3F, known[0]) and subpage in (ALL, known[1])}
+    assert kernel.known(state, page, subpage) == (bool(wanted) and (page != 0x3F or subpage in (0, ALL)))
+    if kernel.known(state, page, subpage):
+        _, _, pages = split(kernel.build(state, Request(page=page, subpage=subpage)), False)
         assert set(pages) == wanted
 
 
@@ -184,7 +206,7 @@ def test_what_was_answered_can_be_selected(
     assert kernel.parse(state, bytes(data), ten)[:2] == (0, state.current_values.named())
     expected, wrong = state.current_values.named(), []
     for name, (page, byte, bit) in PLACES.items():
-        start = len(data) - sum(size for (code, sub), size in PAGES.items() if (code, sub) >= (page, 0))
+        start = len(data) - sum(size for (code, sub), size in state.pages.items() if (code, sub) >= (page, 0))
         if getattr(wanted, name) != expected[name]:
             data[start + byte] ^= 1 << bit
             if getattr(state.changeable, name):
@@ -245,6 +267,7 @@ def test_any_bytes(kernel: Kernel, state: State, ten: bool, data: bytes) -> None
         (bytes([0x4A, 0x01, 0, 28, 2, 0, 96, *bytes(25)]), (8, 2)),  # the clock may be the host's
         (bytes([0x4A, 0x01, 0, 28, 6, 0, 95, *bytes(25)]), (10, 5)),  # what can't be changed
         (bytes([0x1C, 10, *bytes(10)]), (6, 3)),
+        (bytes([0x5C, 0x02, 0, 20, *bytes(20)]), (5, 7)),  # nobody knows the space of this one
     ],
 )
 def test_wrong_pages(kernel: Kernel, page: bytes, where: tuple[int, int]) -> None:

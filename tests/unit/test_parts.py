@@ -604,7 +604,8 @@ def test_sessions_are_read_from_sysfs(tmp_path: Path) -> None:
         "target": "local/t1",
         "initiator": "iqn:a",
         "group": "",
-        "luns": "0 d1 rw\n5 d2 ro",
+        "luns": "0 d1 rw\n5 d2 ro\n6 d3 rw",
+        "limits": "5 100 0 0 4096 50 3 70 2500000\n6 0 0 0 0 100 0 0 0",
         "commands": "7",
         "read_bytes": "4096",
         "write_bytes": "0",
@@ -621,13 +622,22 @@ def test_sessions_are_read_from_sysfs(tmp_path: Path) -> None:
             (tmp_path / f"session.{number}" / name).write_text(value + "\n")
     (tmp_path / "session.11").mkdir()
     (tmp_path / "device.d1").mkdir()
-    luns = (SessionLun(0, "d1", False), SessionLun(5, "d2", True))
+    limited = SessionLun(5, "d2", True, 100, 0, 0, 4096, 50, 3, 70, 2500000)
+    luns = (SessionLun(0, "d1", False), limited, SessionLun(6, "d3", False))
     counts = (7, 4096, 0, 1, 0, 2, 0, 4, 3)
     expected = [Session(f"session.{n}", "local/t1", "iqn:a", "", luns, *counts) for n in (9, 10)]
     assert read_sessions(str(tmp_path)) == expected
     shown = list(render.session_lines(expected))
     assert "read 4 KiB" in shown[0]
     assert shown[1] == "  1 aborted, 2 UNIT ATTENTION, 3 CHECK CONDITION, 4 TASK SET FULL"
+    assert shown[2:5] == [
+        "  LUN 0  d1, read-write",
+        (
+            "  LUN 5  d2, read-only, read_iops=100, write_bytes_per_sec=4096, burst=50; "
+            "70 commands waited 2.5 s together, 3 wait now"
+        ),
+        "  LUN 6  d3, read-write",
+    ]
     quiet = list(render.session_lines([Session("session.1", "local/t1", "iqn:a", "", (), 7, 4096, 0)]))
     assert len(quiet) == 1
 

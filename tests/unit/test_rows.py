@@ -39,3 +39,18 @@ def test_row_names_its_class(name: str) -> None:
         assert named == ["WRITE"], "it may change the medium"
     if "SCST_OP_MEDIUM" in row:
         assert named != ["ALWAYS"], "it is for the medium"
+
+
+@pytest.mark.parametrize("name", sorted(REAL))
+def test_row_is_limited_as_what_it_does(name: str) -> None:
+    """Who reads or writes blocks has the gate of that limit; nobody else waits for one."""
+    row = REAL[name]
+    stops = set(re.findall(r"\bSCST_STOPS_(READ|WRITE)\b", row))
+    if name == "op_extended_copy":
+        assert not stops, "its parts are what reads and writes"
+    elif "SCST_OP_WRITE" in row:
+        assert stops == {"WRITE"}
+    elif "SCST_OP_MEDIUM" in row and "SCST_CDB_RW" in row and "GATES(READ" in row:
+        assert stops == {"READ"}
+    else:
+        assert not stops

@@ -148,7 +148,7 @@ def test_a_new_setting_is_a_row(handler: str) -> None:
     assert shell.execute(f"/devices/{handler}/d set spin=1") is None
     assert shell.execute(f"/devices/{handler}/d get spin") is None
     assert lines == ["spin=1"]
-    assert shell.complete(f"/devices/{handler}/d set sp") == ["spin="]
+    assert shell.complete(f"/devices/{handler}/d set spi") == ["spin="]
     assert shell.execute(f"/devices/{handler} create e 1M spin=4") is None
     failure = shell.execute(f"/devices/{handler}/d set spin=11")
     assert failure is not None

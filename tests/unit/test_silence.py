@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -284,14 +285,17 @@ def noted(scene: Scene) -> dict[str, int]:
     return asked
 
 
-def test_what_answers_slowly_is_waited_for(scene: Scene) -> None:
+def test_what_answers_slowly_is_waited_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine everything takes its time: that is no reason to leave anything, or to fail."""
     asked = noted(scene)
     ask = scene.tree.ask
+    clock = [0.0]
+    stands = SimpleNamespace(monotonic=lambda: clock[0], sleep=time.sleep)
+    monkeypatch.setattr("pyscstadmin.kernel.asking.time", stands)
 
     def slowly(path: str, value: str, milliseconds: int) -> None:
         ask(path, value, milliseconds)
-        time.sleep(0.02)
+        clock[0] += 0.9 * KEPT
 
     scene.tree.ask = slowly  # type: ignore[method-assign]
     devices = tuple(Device(f"m{number}", "nullio", size=MIB) for number in range(30))

@@ -16,7 +16,7 @@ from pyscstadmin.sim.tree import SimTree
 TARGETS = ("targets/local/t0", "targets/local/t1")
 GROUPS = ("g0", "g1")
 steps = st.tuples(
-    st.sampled_from(["target", "group", "name", "lun", "link", "mode", "priority"]),
+    st.sampled_from(["target", "group", "name", "lun", "link", "mode", "limit", "priority"]),
     st.booleans(),
     st.sampled_from(TARGETS),
     st.sampled_from(["", *GROUPS]),
@@ -55,6 +55,8 @@ def do(made: SimTree, step: Step) -> None:
                 made.unlink(f"{lun}/device")
             case "mode":
                 made.write(f"{lun}/read_only", str(int(on)))
+            case "limit":
+                made.write(f"{lun}/write_iops", str(number + int(on)))
             case "priority":
                 made.write(f"{place}/priority", str(number))
 

@@ -23,12 +23,15 @@ from typing import NoReturn
 import pytest
 
 from tests.vm import klog, kmodbuild
+from tests.vm.guest.long import LONG
+from tests.vm.guest.share import of_environment
 
 CONFIGFS = Path("/sys/kernel/config/scst")
 OBJECTS = Path("/sys/kernel/debug/scst/objects")
 LOCKDEP = Path("/proc/lockdep_stats")
 KCSAN = Path("/sys/kernel/debug/kcsan")
 RELEASE_SECONDS = 5.0 * float(os.environ.get("SCST_SLOW", "1"))
+SHARE = of_environment()
 # How long a test, its fixtures and what follows may take, each; 0: as long as it likes.
 TEST_SECONDS = float(os.environ.get("SCST_TEST_SECONDS", "0"))
 
@@ -43,6 +46,16 @@ def pytest_configure(config: pytest.Config) -> None:
     # A kernel that has it boots without it, which is quicker.
     if KCSAN.exists():
         KCSAN.write_text("on")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is for the long run, and what is in another share."""
+    there = [item for item in items if LONG or not item.get_closest_marker("long")]
+    taken = SHARE.taken(item.path.name for item in there)
+    kept = [item for item, yes in zip(there, taken, strict=True) if yes]
+    if left := set(items).difference(kept):
+        config.hook.pytest_deselected(items=[item for item in items if item in left])
+        items[:] = kept
 
 
 def command(*argv: str) -> str:
@@ -265,8 +278,9 @@ class PluggedDisk:
     def node(self) -> Path:
         """Its device node now; the name may change when it comes back. LookupError while unplugged."""
         for serial in Path("/sys/block").glob("vd*/serial"):
-            if serial.read_text().strip() == self.serial:
-                return Path("/dev", serial.parent.name)
+            node = Path("/dev", serial.parent.name)
+            if serial.read_text().strip() == self.serial and node.exists():
+                return node
         raise LookupError(f"disk {self.serial} is not there")
 
     def unplug(self) -> None:

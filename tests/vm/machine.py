@@ -39,6 +39,7 @@ TIMED_OUT = 124  # the agent's word for such a job
 PULSE_SECONDS = 10
 SILENCE_SECONDS = 300 if str(kmodbuild.KERNEL_ROOT) == "/" else 900
 KEPT_STATES = 6
+FIRST_FAULTS = 3  # lines shown of what the console's last part does not reach
 
 # norandmaps: QEMU keeps what it has translated of a page for each address that the page was run at. A page
 # of a library that a thousand programs ran at a thousand addresses has a list of a hundred thousand pieces,
@@ -225,7 +226,7 @@ class Process:
     def check(self) -> None:
         """Raise MachineError with QEMU's last words if it has ended."""
         if not self.alive():
-            words = tail(self.out / "qemu.log") + tail(self.out / "console.log")
+            words = tail(self.out / "qemu.log") + console(self.out)
             raise MachineError(f"QEMU ended with status {self._child.returncode}; last lines:\n{words}")
 
     def wait_line(self, seconds: float) -> str | None:
@@ -244,9 +245,7 @@ class Process:
         while self.wait_line(0.2) != "READY":
             self.check()
             if time.monotonic() > end:
-                raise MachineError(
-                    f"no agent after {BOOT_SECONDS} s; console:\n{tail(self.out / 'console.log')}"
-                )
+                raise MachineError(f"no agent after {BOOT_SECONDS} s; console:\n{console(self.out)}")
 
     def threads(self) -> str:
         """QEMU's threads: name, state, and the share of the last second that each was running."""
@@ -280,9 +279,9 @@ class Process:
             self._child.wait(20)
         except (OSError, MachineError, subprocess.TimeoutExpired) as error:
             said.append(f"asked by an NMI: {error}")
-        console = tail(self.out / "console.log", 32000)
+        shown = console(self.out, 32000)
         wrote = tail(self.out / "log", 200).splitlines()[-1:]
-        return "\n".join(["console:", console, *said, *klog.stacks(console.splitlines()), "job:", *wrote])
+        return "\n".join(["console:", shown, *said, *klog.stacks(shown.splitlines()), "job:", *wrote])
 
     def stop(self) -> None:
         """End QEMU and remove its sockets."""
@@ -295,6 +294,14 @@ class Process:
 def tail(path: Path, size: int = 8000) -> str:
     """Last part of a text file; empty if there is none."""
     return path.read_bytes()[-size:].decode(errors="replace") if path.exists() else ""
+
+
+def console(out: Path, size: int = 8000) -> str:
+    """Last part of a machine's console, and the lines before it with which its kernel's trouble began."""
+    log = out / "console.log"
+    last, faults = tail(log, size), klog.find_faults(tail(log, sys.maxsize).splitlines())
+    before = [fault.text for fault in faults if fault.text not in last][:FIRST_FAULTS]
+    return "\n".join([*before, *(["..."] if before else []), last])
 
 
 @dataclass(frozen=True, slots=True)
@@ -536,7 +543,7 @@ def run(machine: Machine, job: Job, out: Path, *, fresh: bool = False, echo: boo
     finally:
         process.stop()
     if not (out / "rc").exists():
-        raise MachineError(f"the VM ended without a result; console:\n{tail(out / 'console.log')}")
+        raise MachineError(f"the VM ended without a result; console:\n{console(out)}")
     timing = json.loads((out / "timing").read_text())
     return Result(int((out / "rc").read_text()), out, time.monotonic() - start, timing)
 

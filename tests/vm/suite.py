@@ -31,11 +31,10 @@ REASON_LINES = 12
 REASON_COLUMNS = 200
 # A part keeps one CPU busy most of the time.
 AT_A_TIME = 2
+# Boards that can not be a target, and the faults, are for test-hba and test-kernels.
 HBA_SCENARIOS = (
     "2432",
     "2532",
-    "2312",
-    "2300",
     "scst-one-vm",
     "scst-two-vms",
     "scst-scripted",

@@ -34,7 +34,7 @@ struct local_cmd {
 
 static_assert((sizeof(struct request) + sizeof(struct scsi_cmnd) + offsetof(struct local_cmd, cmd)) % SCST_CMD_LINE == 0);
 /* What queue.h reckons with, and 8 bytes before it on 6.1; kernels with debugging aids have larger ones. */
-static_assert(IS_ENABLED(CONFIG_LOCKDEP) || IS_ENABLED(CONFIG_DEBUG_SG) || sizeof(struct scst_cmd) <= 568);
+static_assert(IS_ENABLED(CONFIG_LOCKDEP) || IS_ENABLED(CONFIG_DEBUG_SG) || sizeof(struct scst_cmd) <= 576);
 
 /* --- users of a login: none begins while it is being logged out -------------------------------------- */
 

@@ -60,9 +60,16 @@ static bool local_lun_ready(struct local_login *login, struct scsi_device *sdev)
 
 /* --- what commands are told -------------------------------------------------------------------------- */
 
-static bool local_sense_parked(const struct scsi_sense_hdr *sense)
+static bool local_sense_not_ready(const struct scsi_sense_hdr *sense)
 {
-	return sense->sense_key == NOT_READY && sense->asc == 0x04 && sense->ascq == 0x01;
+	return sense->sense_key == NOT_READY && sense->asc == 0x04;
+}
+
+/* Has a disk driver that looks at the unit taken it for one of size 0?  A parked one, or one that its port can't reach now. */
+static bool local_size_missed(const struct scsi_sense_hdr *sense, const struct scst_cmd *cmd)
+{
+	return local_sense_not_ready(sense) &&
+	       (sense->ascq == 0x01 || cmd->cdb[0] == READ_CAPACITY || cmd->cdb[0] == SERVICE_ACTION_IN_16);
 }
 
 /*
@@ -77,8 +84,8 @@ static bool local_sense_changed(const struct scsi_sense_hdr *sense)
 }
 
 /*
- * A command ends in CHECK CONDITION; any context.  A disk driver that looks at a parked unit takes it for one of
- * size 0: it has to look once more when the unit is back, and the news of that will come by local_look().
+ * A command ends in CHECK CONDITION; any context.  Who has missed the size has to look once more when the unit is back, and the
+ * news of that will come by local_look().
  */
 void local_lun_news(struct scsi_device *sdev, const struct scst_cmd *cmd)
 {
@@ -86,7 +93,7 @@ void local_lun_news(struct scsi_device *sdev, const struct scst_cmd *cmd)
 
 	if (!scsi_normalize_sense(cmd->sense, cmd->sense_len, &sense))
 		return;
-	if (local_sense_parked(&sense)) {
+	if (local_size_missed(&sense, cmd)) {
 		set_bit(LOCAL_LUN_STALE, local_lun_word(sdev));
 	} else if (local_sense_changed(&sense)) {
 		set_bit(LOCAL_LUN_STALE, local_lun_word(sdev));
@@ -202,8 +209,11 @@ static void local_lun_revalidate(struct scsi_device *sdev)
 	struct scsi_sense_hdr sense;
 
 	clear_bit(LOCAL_LUN_STALE, local_lun_word(sdev));
-	if (scsi_test_unit_ready(sdev, LOCAL_TUR_TIMEOUT, LOCAL_TUR_RETRIES, &sense))
+	if (scsi_test_unit_ready(sdev, LOCAL_TUR_TIMEOUT, LOCAL_TUR_RETRIES, &sense)) {
+		if (scsi_sense_valid(&sense) && local_sense_not_ready(&sense))
+			set_bit(LOCAL_LUN_STALE, local_lun_word(sdev));
 		return;
+	}
 	clear_bit(LOCAL_LUN_STALE, local_lun_word(sdev));
 	scsi_rescan_device(sdev);
 }

@@ -270,6 +270,8 @@ class ScriptedTarget(PortBase):
         """So many of the next commands are answered TASK SET FULL."""
         self.hold = False
         """Commands are taken and not answered (until aborted)."""
+        self.hold_tasks = False
+        """So is task management."""
         self.log: list[str] = []
         self.executed = 0
 
@@ -342,6 +344,8 @@ class ScriptedTarget(PortBase):
     def _task(self, exchange: TargetExchange) -> None:
         function, lun = exchange.command.task, fc.lun_number(exchange.command.lun)
         self.log.append(f"task management {function:02x} lun {lun}")
+        if self.hold_tasks:
+            return
         disk = self.disks.get(lun)
         if disk is None and function != fc.TASK_TARGET_RESET:
             exchange.respond(fc.task_response(fc.TMF_BAD_LUN))

@@ -131,12 +131,14 @@ class Initiator24:
         self._firmware = firmware
         self._chip = firmware.chip
         self._active: dict[int, Active] = {}
+        self._tasks: dict[int, InitiatorExchange] = {}
         self._waiting: deque[tuple[bytes, ResponseQueue]] = deque()
         self._ticking = False
 
     def reset(self) -> None:
         """Forget everything; the exchanges are ended by the port."""
         self._active.clear()
+        self._tasks.clear()
         self._waiting.clear()
 
     def __len__(self) -> int:
@@ -246,6 +248,7 @@ class Initiator24:
         def ended(result: Result) -> None:
             if epoch != self._chip.epoch:
                 return
+            self._tasks.pop(handle, None)
             if result.outcome is Outcome.DONE and function != fc.TASK_CLEAR_ACA:
                 self._clear(nport_handle, None if function == fc.TASK_TARGET_RESET else lun)
             status = OUTCOME_STATUS.get(result.outcome, iocb.CS_COMPLETE)
@@ -255,6 +258,8 @@ class Initiator24:
         started = known[0].nport.start(known[1], command, ended) if known and function else None
         if started is None:
             done(status_entries(handle, iocb.CS_PORT_UNAVAILABLE, Response(), 0, 0, fc.NO_ID)[0])
+        elif not started.finished:
+            self._tasks[handle] = started
 
     def _clear(self, nport_handle: int, lun: bytes | None) -> None:
         """The target dropped these commands without an answer; give them back."""
@@ -272,20 +277,25 @@ class Initiator24:
             done(entry[:64])
 
     def abort(self, entry: bytes, done: EntryDone) -> None:
-        """Abort entry: ABTS for a command; the command comes back as aborted."""
+        """Abort entry: ABTS for a command or task management; it comes back as aborted.
+
+        A driver waits for task management that is never answered until it has aborted it: without end, if it
+        does not come back.
+        """
         options, target = struct.unpack_from("<HI", entry, 10)
         active = self._active.get(target)
+        exchange = active.exchange if active else self._tasks.get(target)
 
         def completed(status: int) -> None:
             done(entry[:1] + b"\1" + entry[2:8] + status.to_bytes(2, "little") + entry[10:64])
 
-        if active is None or active.exchange is None:
+        if exchange is None:
             completed(iocb.CS_COMPLETE if self._abort_waiting(target) else iocb.CS_IOCB_ERROR)
         elif options & NO_ABTS:
-            active.exchange.finish(Outcome.ABORTED, Response())
+            exchange.finish(Outcome.ABORTED, Response())
             completed(iocb.CS_COMPLETE)
         else:
-            active.exchange.abort(lambda accepted: completed(iocb.CS_COMPLETE))
+            exchange.abort(lambda accepted: completed(iocb.CS_COMPLETE))
 
     def _abort_waiting(self, handle: int) -> bool:
         """A command that has no exchange yet comes back as aborted."""

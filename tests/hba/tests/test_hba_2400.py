@@ -281,6 +281,29 @@ def test_abort(side: Side, options: int) -> None:
     assert struct.unpack_from("<H", driver.response(iocb.ABORT), 8)[0] == iocb.CS_IOCB_ERROR
 
 
+@pytest.mark.parametrize("options", [0, 1])
+def test_abort_of_task_management(side: Side, options: int) -> None:
+    """A driver that gets no answer aborts it, and waits for the entry itself to come back."""
+    _, _, driver, target = side
+    target.hold_tasks = True
+    task = bytearray(64)
+    task[0:2] = bytes((iocb.TASK_MANAGEMENT, 1))
+    struct.pack_into("<IH", task, 4, 99, 5)
+    struct.pack_into("<I", task, 24, 0x10)
+    driver.submit(bytes(task))
+    driver.settle()
+    entry = bytearray(64)
+    entry[0:2] = bytes((iocb.ABORT, 1))
+    struct.pack_into("<IHHI", entry, 4, 50, 5, options, 99)
+    driver.submit(bytes(entry))
+    status = Status(driver.response(iocb.STATUS))
+    assert (status.handle, status.completion) == (99, iocb.CS_ABORTED)
+    assert struct.unpack_from("<H", driver.response(iocb.ABORT), 8)[0] == 0
+    assert ("abort" in target.log) == (not options)
+    driver.submit(bytes(entry))
+    assert struct.unpack_from("<H", driver.response(iocb.ABORT), 8)[0] == iocb.CS_IOCB_ERROR
+
+
 def test_command_timeout(side: Side) -> None:
     loop, _, driver, target = side
     target.hold = True

@@ -48,7 +48,7 @@ class Tpg:
 
     def add(self, target: Target) -> Tpg:
         """Make a target one of its ports."""
-        port = self.path / "ports" / f"local:{target.name}"
+        port = self.path / "ports" / f"{target.path.parent.name}:{target.name}"
         port.mkdir()
         (port / "target").symlink_to(target.path)
         return self
@@ -62,7 +62,7 @@ class Tpg:
 
     def drop(self, target: Target) -> None:
         """Take a target away."""
-        port = self.path / "ports" / f"local:{target.name}"
+        port = self.path / "ports" / f"{target.path.parent.name}:{target.name}"
         (port / "target").unlink()
         port.rmdir()
 

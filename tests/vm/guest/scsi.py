@@ -465,10 +465,10 @@ def mode_sense6(page: int, control: int = 0, dbd: bool = True, room: int = 255, 
 
 
 def mode_sense10(
-    page: int, control: int = 0, dbd: bool = True, llbaa: bool = False, room: int = 512
+    page: int, control: int = 0, dbd: bool = True, llbaa: bool = False, room: int = 512, subpage: int = 0
 ) -> bytes:
     """MODE SENSE(10)."""
-    return struct.pack(">BBBB3xHB", 0x5A, dbd << 3 | llbaa << 4, control << 6 | page, 0, room, 0)
+    return struct.pack(">BBBB3xHB", 0x5A, dbd << 3 | llbaa << 4, control << 6 | page, subpage, room, 0)
 
 
 def mode_select6(length: int, flags: int = 0x10) -> bytes:

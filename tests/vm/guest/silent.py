@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A file system with one file, whose opening can be made to hang: a server that is away, as everybody who
-opens the file sees it. It speaks the protocol of FUSE with the kernel, in a thread.
+"""A file system with one file, whose opening, or whatever else, can be made to hang: a server that is away,
+as everybody who uses the file sees it. It speaks the protocol of FUSE with the kernel, in a thread.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import struct
 import threading
 from pathlib import Path
 
-__all__ = ["Silent"]
+__all__ = ["OPEN", "STATFS", "Silent"]
 
 _IN = struct.Struct("=IIQQIIIHH")
 _OUT = struct.Struct("=IiQ")
 _ATTR = struct.Struct("=QQQQQQIIIIIIIIII")
-_OPEN = 14
-_DONE = frozenset((18, 20, 25, 29))  # release, fsync, flush, releasedir
+OPEN, STATFS = 14, 17
+_DONE = frozenset((18, 20, 25, 29, 43))  # release, fsync, flush, releasedir, fallocate
 _NO_ANSWER = frozenset((2, 36, 42))  # forget, interrupt, forget several
 _ROOT, _FILE = 1, 2
 _SIZE = 1 << 20
@@ -33,8 +33,8 @@ class Silent:
         self.folder = folder
         self.path = folder / "file"
         self.data = bytearray(_SIZE)
-        self._hung = threading.Event()
-        self._kept: list[int] = []
+        self._hung = 0
+        self._kept: list[tuple[int, int, int, bytes]] = []
         self._turn = threading.Lock()
         self._fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         options = f"fd={self._fd},rootmode=40000,user_id=0,group_id=0".encode()
@@ -44,16 +44,16 @@ class Silent:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
-    def hang(self) -> None:
-        """From here on, nobody who opens the file hears anything."""
-        self._hung.set()
+    def hang(self, opcode: int = OPEN) -> None:
+        """From here on, nobody who opens the file, or does what *opcode* says, hears anything."""
+        self._hung = opcode
 
     def answer(self) -> None:
-        """Whoever opened it meanwhile has it now."""
+        """Whoever asked meanwhile has it now."""
         with self._turn:
-            self._hung.clear()
-            for unique in self._kept:
-                self._reply(unique, self._opened())
+            self._hung = 0
+            for request in self._kept:
+                self._handle(*request)
             self._kept.clear()
 
     @property
@@ -79,16 +79,18 @@ class Silent:
                     continue
                 raise
             _, opcode, unique, node, *_ = _IN.unpack_from(request)
-            self._handle(opcode, unique, node, request[_IN.size :])
+            self._take(opcode, unique, node, request[_IN.size :])
 
-    def _handle(self, opcode: int, unique: int, node: int, body: bytes) -> None:
+    def _take(self, opcode: int, unique: int, node: int, body: bytes) -> None:
         if opcode in _NO_ANSWER:
             return
-        if opcode == _OPEN:
-            with self._turn:
-                if self._hung.is_set():
-                    self._kept.append(unique)
-                    return
+        with self._turn:
+            if opcode == self._hung:
+                self._kept.append((opcode, unique, node, body))
+                return
+        self._handle(opcode, unique, node, body)
+
+    def _handle(self, opcode: int, unique: int, node: int, body: bytes) -> None:
         answer = self._answer(opcode, node, body)
         self._reply(
             unique, answer if isinstance(answer, bytes) else b"", answer if isinstance(answer, int) else 0
@@ -113,7 +115,7 @@ class Silent:
                 _, offset, size = struct.unpack_from("=QQI", body)
                 self.data[offset : offset + size] = body[40 : 40 + size]
                 return struct.pack("=II", size, 0)
-            case 17:  # statfs
+            case 17:
                 return struct.pack("=QQQQQIIII24x", 1, 1, 1, 1, 1, 4096, 255, 4096, 0)
         return b"" if opcode in _DONE else -errno.ENOSYS
 

@@ -200,6 +200,30 @@ def test_opcodes_are_told_where_they_are(pair: Pair) -> None:
     assert supported(pair.units[0]) == set()
 
 
+def test_mode_page_says_whether_states_change(script: Script) -> None:
+    """IALUAE: as long as the unit has ports whose states may change; who sees it is told."""
+    device = tree.nullio("n")
+    nexuses = serve_scripted(script, device)
+
+    def told() -> tuple[int, list[list[scsi.Sense]]]:
+        told = [nexus.attentions() for nexus in nexuses]
+        pages = {
+            nexuses[0].good(scsi.mode_sense6(0x0A, control, subpage=1), read=255)[4 + 4] & 1
+            for control in (0, 2)
+        }
+        assert not nexuses[0].good(scsi.mode_sense6(0x0A, 1, subpage=1), read=255)[4 + 4]
+        return pages.pop() if len(pages) == 1 else -1, told
+
+    group = DeviceGroup("dg").make(device)
+    assert told() == (0, [[], []]), "a group without ports"
+    group.tpg("far", 30).add_remote("x", 1001)
+    assert told() == (1, [[scsi.MODE_CHANGED]] * 2)
+    group.drop(device)
+    assert told() == (0, [[scsi.MODE_CHANGED]] * 2)
+    group.add(device)
+    assert told() == (1, [[scsi.MODE_CHANGED]] * 2)
+
+
 def test_sg3_utils(pair: Pair) -> None:
     """sg_rtpg and sg_stpg, as people use them."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,14 @@ class Paths:
     def state(self, path: int) -> str:
         """What the initiator's handler takes a path for."""
         return Path("/sys/block", self.disks[path].name, "device/access_state").read_text().strip()
+
+    def size(self, path: int) -> int:
+        """Of its disk, in bytes."""
+        return 512 * int(Path("/sys/block", self.disks[path].name, "size").read_text())
+
+    def has_size(self, path: int) -> bool:
+        """The disk is as large as the device."""
+        return self.size(path) == SIZE << 20
 
     def wait_state(self, path: int, state: str) -> None:
         """It looks by itself, when a command is told that something has changed: that of a path checker, for
@@ -164,9 +173,26 @@ def test_multipath_implicit_failover(paths: Paths, multipath: Mapper, tmp_path: 
             # What multipathd does: it asks each path, and takes it back into service.
             paths.wait_state(there, alua.OPTIMIZED)
             paths.wait_state(gone, alua.UNAVAILABLE)
+            # It may have been looked at while it was of no use.
+            tree.wait_for("its size", partial(paths.has_size, there), 30 * tree.SLOW)
             numbers = Path("/sys/block", paths.disks[there].name, "dev").read_text().strip()
             dmsetup("message", "pair", "0", "reinstate_path", numbers)
         load.stop()
+
+
+def test_size_comes_back_with_the_port(paths: Paths) -> None:
+    """A disk that was looked at while its port could not be used is taken for empty, and looked at again.
+
+    With a unit that is offline or in transition Linux's disk driver goes on for 100 seconds before that.
+    """
+    folder = Path("/sys/block", paths.disks[0].name)
+    for _ in range(3):
+        paths.tpgs[0].switch(alua.UNAVAILABLE)
+        (folder / "device/rescan").write_text("1")
+        assert paths.size(0) == 0
+        paths.tpgs[0].switch(alua.OPTIMIZED)
+        tree.wait_for("its size", partial(paths.has_size, 0), 30 * tree.SLOW)
+    assert read_block(paths.disks[0]) == read_block(paths.disks[1])
 
 
 def test_disk_comes_when_its_port_is_available(make_file: MakeFile) -> None:

@@ -9,6 +9,7 @@ import random
 import signal
 import stat
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -118,7 +119,7 @@ def snapshot(root: Path = tree.ROOT) -> dict[str, str]:
         for name in files:
             path = Path(folder, name)
             if path.stat().st_mode & stat.S_IRUSR:
-                found[str(path)] = path.read_text()
+                found[str(path)] = tree.read_table(path)
     return found
 
 
@@ -464,6 +465,8 @@ def child(work: Callable[[random.Random, Path], None], seed: int, folder: Path, 
         while time.monotonic() < end:
             work(source, folder)
         code = 0
+    except BaseException:  # It must not go on as a second pytest, and must not die without a word.
+        traceback.print_exc()
     finally:
         os._exit(code)
 

@@ -17,6 +17,7 @@ import pytest
 
 from tests.vm.guest import copying, scsi, tree
 from tests.vm.guest.copying import Told, segment
+from tests.vm.guest.long import more
 from tests.vm.guest.script import Event, Kind, Nexus, Response, Script, Target, Tmf, serve
 from tests.vm.guest.test_kept import LOST, Ground, ground, mounted, written_when_told
 from tests.vm.guest.test_recovery import Mapper, mapper
@@ -199,7 +200,7 @@ def test_a_write_on_its_way_is_waited_for(rig: Rig, stop: Tmf) -> None:
     assert after[-MIB:] == rig.data[-MIB:], "it has gone on"
 
 
-@pytest.mark.parametrize("by", [OTHER, HANGING, FILE])
+@pytest.mark.parametrize("by", [OTHER, *more(HANGING, FILE)])
 @pytest.mark.parametrize("destination", [HANGING, FILE])
 @pytest.mark.parametrize("stop", ["abort", "reset", "nexus", "close"])
 def test_the_command_is_aborted(rig: Rig, stop: str, destination: int, by: int) -> None:
@@ -390,4 +391,15 @@ def test_two_initiators(rig: Rig) -> None:
     ]
     for nexus, command in zip((rig.first, rig.second), commands, strict=True):
         assert nexus.answer(command, seconds=60 * tree.SLOW).good
+    assert rig.content(FILE) == rig.data
+
+
+def test_compare_and_write_does_not_wait_for_a_copy(rig: Rig) -> None:
+    """Nor for the command of one: only for what is at the medium, and that waits for its own turn."""
+    command = rig.hung(HANGING, FILE, by=FILE)
+    before = rig.paths[FILE].read_bytes()[: 8 * 512]
+    rig.second.good(scsi.compare_and_write(0, 8), FILE, write=before + bytes(8 * 512))
+    assert rig.script.find(Kind.RESPONDED, command) is None
+    rig.mapper.resume()
+    assert rig.first.answer(command).good
     assert rig.content(FILE) == rig.data

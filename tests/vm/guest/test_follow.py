@@ -17,6 +17,7 @@ from pyscstadmin.errors import Conflict, OperationError
 from pyscstadmin.watch.signs import Folders
 from tests.vm.guest import tree
 from tests.vm.guest.fio import Fio
+from tests.vm.guest.long import more
 from tests.vm.guest.patience import SLOW
 from tests.vm.guest.pulse import pulse
 from tests.vm.guest.test_recovery import Mapper, dmsetup
@@ -133,7 +134,7 @@ ON_FILES: dict[str, Callable[[Path], Backing]] = {"file": File, "loop": Loop}
 ON_DISKS: dict[str, Callable[[PluggedDisk], Backing]] = {"mapping": Mapping, "lvm": LogicalVolume}
 
 
-@pytest.fixture(params=[*ON_FILES, *ON_DISKS])
+@pytest.fixture(params=["file", "mapping", *more("loop", "lvm")])
 def backing(request: pytest.FixtureRequest, ext4: Path, disks: dict[str, PluggedDisk]) -> Iterator[Backing]:
     if request.param in ON_DISKS:
         made: Backing = ON_DISKS[request.param](disks["vm-disk-b"])

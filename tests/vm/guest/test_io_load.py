@@ -23,6 +23,7 @@ import pytest
 
 from tests.vm.guest import tree
 from tests.vm.guest.fio import Fio
+from tests.vm.guest.long import more
 from tests.vm.guest.tree import Device, Group, Initiator, Target
 from tests.vm.guest_plugin import PluggedDisk
 
@@ -122,7 +123,7 @@ def change(stage: Stage, seconds: float) -> int:
     return rounds
 
 
-@pytest.mark.parametrize("kind", ["fileio", "fileio-direct", "blockio"])
+@pytest.mark.parametrize("kind", ["fileio", "blockio", *more("fileio-direct")])
 def test_bystander(
     kind: str,
     tmp_path: Path,

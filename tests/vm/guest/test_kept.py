@@ -603,8 +603,7 @@ def reserved_disk() -> Iterator[tuple[Path, Path]]:
 def find_lio_disk(address: str) -> Path:
     """The disk of LUN 0 of a SCSI host that is given as H:C:I."""
     folder = Path("/sys/bus/scsi/devices", f"{address}:0", "block")
-    tree.wait_for(f"the disk of {address}", lambda: folder.is_dir() and any(folder.iterdir()))
-    return Path("/dev", next(folder.iterdir()).name)
+    return tree.wait_node(f"the disk of {address}", lambda: folder.glob("*"))
 
 
 def persistent_reserve_out(action: int, kind: int = 0) -> bytes:

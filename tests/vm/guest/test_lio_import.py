@@ -173,8 +173,7 @@ def modules() -> set[str]:
 def generic(address: str) -> Path:
     """The sg node of a SCSI device."""
     folder = Path("/sys/bus/scsi/devices", address, "scsi_generic")
-    tree.wait_for(f"{address} is found", lambda: folder.is_dir() and any(folder.iterdir()), 60)
-    return Path("/dev", next(folder.iterdir()).name)
+    return tree.wait_node(f"{address} is found", lambda: folder.glob("*"), 60)
 
 
 @pytest.fixture

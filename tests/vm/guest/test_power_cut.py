@@ -33,7 +33,7 @@ SCST_MODULES = ("scst", "scst_fileio", "scst_blockio", "scst_local", "sd_mod", "
 
 pytestmark = pytest.mark.usefixtures("clean_tree")
 
-ROUNDS = int(os.environ.get("SCST_ROUNDS", "24"))
+ROUNDS = int(os.environ.get("SCST_ROUNDS", "16"))
 SEED = int(os.environ.get("SCST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 SIZE = 16 << 20
 REGION = 1024  # blocks that are written to

@@ -387,12 +387,8 @@ def scsi_debug(**parameters: object) -> Iterator[Path]:
     guest_plugin.command("modprobe", "scsi_debug", *words)
     folder = Path("/sys/bus/pseudo/drivers/scsi_debug")
 
-    def found() -> list[Path]:
-        return list(folder.glob("adapter*/host*/target*/*/block/sd*"))
-
     try:
-        tree.wait_for("scsi_debug's disk", lambda: bool(found()))
-        yield Path("/dev", found()[0].name)
+        yield tree.wait_node("scsi_debug's disk", lambda: folder.glob("adapter*/host*/target*/*/block/sd*"))
     finally:
         guest_plugin.wipe()
         guest_plugin.leaked_counters()

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.vm.guest import script as scripted
 from tests.vm.guest import scsi, tree
 from tests.vm.guest.scsi import Unit
 from tests.vm.guest.test_recovery import serve, sg_reset
 from tests.vm.guest.tree import Device, Initiator, wait_for
 
-SCST_MODULES = ("scst", "scst_fileio", "scst_local", "sd_mod", "sg")
+SCST_MODULES = ("scst", "scst_fileio", "scst_local", "scst_script", "sd_mod", "sg")
 
 pytestmark = pytest.mark.usefixtures("clean_tree")
 
@@ -150,6 +151,20 @@ def test_prevention_ends(rig: Rig, end: Callable[[Rig], None]) -> None:
     rig.second.attentions()
     rig.second.good(EJECT)
     assert rig.device.get("medium") == "ejected"
+
+
+def test_prevention_ends_with_the_loss_of_the_nexus(script: scripted.Script, ext4: Path) -> None:
+    """Also when its session goes on; that of others does not."""
+    path = ext4 / "removable"
+    path.write_bytes(bytes(1 << 20))
+    first, second = scripted.serve(script, tree.fileio("cartridge", path, removable=True))
+    for nexus in (first, second):
+        nexus.good(scsi.prevent(True))
+    assert first.manage(scripted.Tmf.I_T_NEXUS_RESET) == scripted.Response.COMPLETE
+    assert second.command(EJECT).sense == scsi.REMOVAL_PREVENTED
+    second.good(scsi.prevent(False))
+    second.good(EJECT)
+    path.unlink()
 
 
 def test_what_ends_with_a_reset_and_what_does_not(rig: Rig) -> None:

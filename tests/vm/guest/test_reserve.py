@@ -50,7 +50,7 @@ CONFLICT = 0x18
 BLOCK = b"\xaa" * 512
 MOMENT = 0.3
 SEED = int(os.environ.get("SCST_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
-STEPS = int(os.environ.get("SCST_PR_STEPS", "300"))
+STEPS = int(os.environ.get("SCST_PR_STEPS", "150"))
 ATTENTIONS = {"2A/03": (6, 0x2A, 3), "2A/04": (6, 0x2A, 4), "2A/05": (6, 0x2A, 5)}
 KEYS_IN, RESERVATION_IN, CAPABILITIES_IN, FULL_STATUS_IN = range(4)
 

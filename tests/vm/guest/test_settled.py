@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.vm.guest import scsi, tool, tree
+from tests.vm.guest.long import more
 from tests.vm.guest.patience import MOMENT, children, timely
 from tests.vm.guest.script import HOLD_DATA, LOSE_DATA, Kind, Script, Target, serve
 from tests.vm.guest.test_recovery import Mapper, mapper, outstanding
@@ -125,8 +126,14 @@ def regroup(luns: LunDir, other: Device) -> None:
 REVOCATIONS = [unmap, remap, protect, regroup]
 
 
-@pytest.mark.parametrize("fence", [False, True], ids=["", "fenced"])
-@pytest.mark.parametrize("revoke", REVOCATIONS, ids=lambda revoke: revoke.__name__)
+@pytest.mark.parametrize(
+    ("revoke", "fence"),
+    [
+        *((revoke, False) for revoke in REVOCATIONS),
+        (unmap, True),
+        *more((remap, True), (protect, True), (regroup, True)),
+    ],
+)
 def test_write_in_the_back_end(
     script: Script, mapper: Mapper, revoke: Callable[[LunDir, Device], None], fence: bool
 ) -> None:

@@ -15,7 +15,8 @@ from tests.vm.guest import script as scripted
 from tests.vm.guest import scsi, tool, tree
 from tests.vm.guest.patience import LIMIT, MOMENT, SLOW, Child, children, impatient_kernel, stuck, timely
 from tests.vm.guest.script import Script
-from tests.vm.guest.silent import Silent
+from tests.vm.guest.silent import STATFS, Silent
+from tests.vm.guest.test_log_sense import ROOM, log_sense
 from tests.vm.guest.tree import Device
 
 SCST_MODULES = ("scst", "scst_nullio", "scst_fileio", "scst_local", "scst_script", "fuse")
@@ -149,6 +150,27 @@ def test_reservations_in_a_file_that_does_not_answer(silent: Silent) -> None:
     timely("rmdir of the one that waits", device.remove)
     assert stuck() == []
     silent.answer()
+
+
+def test_space_that_nobody_tells(script: Script, silent: Silent) -> None:
+    """Who looks at it, and LOG SENSE page 0Ch, hang with the file system; the device and all others go on."""
+    device = tree.fileio("slow", silent.path, thin=1)
+    first, _ = scripted.serve(script, device, tree.nullio("n"))
+    silent.hang(STATFS)
+    timely("a threshold", partial(device.set, "space_threshold", 1 << 30))
+    tree.wait_for("it to be asked", lambda: silent.kept > 0)
+    assert first.attentions(0) == [scsi.MODE_CHANGED]
+    asked = first.submit(log_sense(0x0C), 0, ROOM)
+    tree.wait_for("both to be asked", lambda: silent.kept > 1)
+    for lun in (0, 1):
+        assert timely("READ", partial(first.command, scsi.read10(0, 1), lun, 512)).good
+    timely("another threshold", partial(device.set, "space_threshold", 2 << 30))
+    timely("another device", partial(tree.nullio, "other"))
+    assert within(device, "active", "0", 100) == "EINPROGRESS"
+    assert (device.state, stuck()) == ("closing", [])
+    silent.answer()
+    tree.wait_for("the device to be parked", lambda: device.state == "parked")
+    assert first.answer(asked).good
 
 
 def test_the_tool_leaves_the_lock_to_others(silent: Silent, start: Start, tmp_path: Path) -> None:

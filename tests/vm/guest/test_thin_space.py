@@ -16,6 +16,7 @@ import pytest
 
 from tests.vm import guest_plugin
 from tests.vm.guest import scsi, tree
+from tests.vm.guest.long import more
 from tests.vm.guest.pulse import pulse
 from tests.vm.guest.script import LOSE_DATA, Kind, Response, Script, Tmf
 from tests.vm.guest.script import serve as serve_scripted
@@ -70,7 +71,7 @@ def mounted(disk: Path, folder: Path, *options: str) -> Iterator[Path]:
 # --- space comes back ---
 
 
-@pytest.fixture(params=["file", "direct", "disk"])
+@pytest.fixture(params=["file", "disk", *more("direct")])
 def backing(request: pytest.FixtureRequest, ext4: Path, clean_tree: None) -> Iterator[tuple[Device, Path]]:
     """A thin device of 128 MiB that is full of random data, and the file that holds it."""
     path = ext4 / "space"
@@ -276,7 +277,7 @@ def test_sg3_utils(make_file: MakeFile) -> None:
         "Logical block provisioning read zeros (LBPRZ): 1",
         "Anchored LBAs supported (ANC_SUP): 0",
         "Provisioning type: 2 (thin provisioned)",
-        "Threshold exponent: 0",
+        "Threshold exponent: 11",
     ):
         assert line in provisioning, provisioning
     assert "lbpme=1, lbprz=1" in sg("sg_readcap", "--16", node)

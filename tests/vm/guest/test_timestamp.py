@@ -257,7 +257,7 @@ def test_commands_are_told_of(script: Script) -> None:
     assert (0xA4, 0x0A) not in rows
     for opcode in (0xA3, 0xA4):
         one = first.good(scsi.report_opcodes(2, opcode, 0x0F), read=64)
-        assert one == bytes((0, 3, 0, 12, opcode, 0x0F, 0, 0, 0, 0, 255, 255, 255, 255, 0, 0))
+        assert one == bytes((0, 3, 0, 12, opcode, 0x0F, 0, 0, 0, 0, 255, 255, 255, 255, 0, 0x04))
     assert first.command(bytes((0xA4, 0x0A, *bytes(10)))).sense == scsi.INVALID_FIELD_CDB
 
 

@@ -6,6 +6,7 @@ A disk that hangs holds what overlaps, and nothing else; what waits leaves the l
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import pytest
 from tests.model.pr import Action, Command, Type
 from tests.unit.pr_kernel import wire
 from tests.vm.guest import scsi, tree
+from tests.vm.guest.long import more
 from tests.vm.guest.patience import children, timely
 from tests.vm.guest.script import (
     HOLD_DATA,
@@ -134,7 +136,11 @@ WRITES: dict[str, tuple[bytes, bytes]] = {
 }
 
 
-@pytest.mark.parametrize("name", WRITES)
+USUAL_WRITES = ("write10", "write_verify10", "write_same10", "orwrite16", "caw")
+OTHER_WRITES = [name for name in WRITES if name not in USUAL_WRITES]
+
+
+@pytest.mark.parametrize("name", [*USUAL_WRITES, *more(*OTHER_WRITES)])
 def test_writes_wait_for_it(stage: Stage, name: str) -> None:
     """Every way to write to what it has for itself; what does not overlap only hangs where the disk does."""
     cdb, data = WRITES[name]
@@ -178,7 +184,7 @@ def test_unmap_waits_for_it(script: Script, ext4: Path) -> None:
     path.unlink()
 
 
-@pytest.mark.parametrize("name", ["write10", "write_verify10", "write_same10", "orwrite16", "caw"])
+@pytest.mark.parametrize("name", USUAL_WRITES)
 def test_it_waits_for_writes(stage: Stage, name: str) -> None:
     """What was at the medium before it is over before it compares."""
     cdb, data = WRITES[name]
@@ -222,7 +228,12 @@ def test_the_line_is_kept(stage: Stage) -> None:
     assert stage.content() == pattern(blocks[-1])
 
 
-@pytest.mark.parametrize("sender", list(From), ids=lambda sender: sender.name.lower())
+OTHER_CONTEXTS = [sender for sender in From if sender not in (From.HERE, From.LOCKED)]
+
+
+@pytest.mark.parametrize(
+    "sender", [From.HERE, From.LOCKED, *more(*OTHER_CONTEXTS)], ids=lambda sender: sender.name.lower()
+)
 def test_from_every_context(stage: Stage, sender: From) -> None:
     """Wherever the driver calls from."""
     stage.mapper.suspend()
@@ -292,8 +303,12 @@ def end(stage: Stage, nexus: Nexus, command: int, how: str) -> None:
     assert nexus.answer(command).aborted
 
 
-@pytest.mark.parametrize("how", ENDS)
-@pytest.mark.parametrize("what", ["write10", "write_verify10", "write_same10", "caw", "orwrite16"])
+# Each way to write, and each way to end it.
+USUAL_PAIRS = list(zip(USUAL_WRITES, itertools.cycle(ENDS), strict=False))
+OTHER_PAIRS = [pair for pair in itertools.product(USUAL_WRITES, ENDS) if pair not in USUAL_PAIRS]
+
+
+@pytest.mark.parametrize(("what", "how"), [*USUAL_PAIRS, *more(*OTHER_PAIRS)])
 def test_aborted_while_it_waits(stage: Stage, what: str, how: str) -> None:
     """It waits for no stranger's disk, writes nothing, and who waits behind it goes on without it."""
     cdb, data = WRITES[what]

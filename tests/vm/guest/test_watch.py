@@ -24,6 +24,7 @@ import pyudev
 from pyscstadmin.admin import Admin
 from pyscstadmin.config.model import Device, Group, Lun, Target
 from tests.vm import guest_plugin
+from tests.vm.guest.long import often
 from tests.vm.guest.patience import SLOW, busy_time
 from tests.vm.guest.pulse import pulse
 from tests.vm.guest_plugin import PluggedDisk, command
@@ -259,11 +260,11 @@ def test_disk_under_load_is_pulled_and_put_back(
     assert len(read_block(sd)) == 4096
 
 
-def test_ten_times_in_a_row(admin: Admin, watch: Callable[[], Watch], disk: PluggedDisk) -> None:
+def test_again_and_again(admin: Admin, watch: Callable[[], Watch], disk: PluggedDisk) -> None:
     serve(admin, Device("db", "blockio", path=str(by_id(disk))))
     running = watch()
     running.wait(device="db", state="active")
-    for _ in range(10):
+    for _ in range(often(3, 30)):
         disk.unplug()
         running.wait(device="db", state="parked")
         disk.plug()

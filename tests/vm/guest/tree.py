@@ -33,6 +33,18 @@ def read(path: Path) -> str:
     return text[:-1]
 
 
+def read_table(path: Path) -> str:
+    """A value of any length. A table that grows answers EAGAIN, which :meth:`Path.read_text` takes badly."""
+    chunks = []
+    file = os.open(path, os.O_RDONLY)
+    try:
+        while chunk := os.read(file, 1 << 20):
+            chunks.append(chunk)
+    finally:
+        os.close(file)
+    return b"".join(chunks).decode()
+
+
 def write(path: Path, value: object) -> None:
     """Write a value in one system call; booleans as 0 and 1."""
     data = (
@@ -72,6 +84,13 @@ def wait_one(what: str, find: Callable[[], Iterable[Path]], seconds: float = GIV
 
     wait_for(what, look, seconds)
     return found[0]
+
+
+def wait_node(what: str, find: Callable[[], Iterable[Path]], seconds: float = GIVE_UP) -> Path:
+    """The node in /dev of the first that is found in sysfs, where it is a little earlier."""
+    return wait_one(
+        what, lambda: filter(Path.exists, [Path("/dev", found.name) for found in find()]), seconds
+    )
 
 
 # --- root ---
@@ -362,13 +381,15 @@ class Initiator:
         return {initiator_lun(int(path.name.rpartition(":")[2])): path for path in found}
 
     def sg(self, lun: int) -> Path:
-        """The sg node of a LUN; waits until the initiator has found it."""
+        """The sg node of a LUN; waits until the initiator has found it, and it can be opened."""
 
-        def nodes() -> list[Path]:
+        def nodes() -> Iterator[Path]:
             folder = self.devices().get(lun)
-            return list((folder / "scsi_generic").glob("sg*")) if folder else []
+            found = (folder / "scsi_generic").glob("sg*") if folder else ()
+            # It is in sysfs before it is in /dev.
+            return filter(Path.exists, (Path("/dev", node.name) for node in found))
 
-        return Path("/dev", wait_one(f"{self.name} finds LUN {lun}", nodes).name)
+        return wait_one(f"{self.name} finds LUN {lun}", nodes)
 
     def disk(self, lun: int, seconds: float = 20) -> Path:
         """The sd node of a LUN; waits until sd has probed it: it has a capacity and can be opened."""

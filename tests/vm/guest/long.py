@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What takes long and finds little more: run by `make test-long`, and left out of `make test`.
+
+One case of each kind is in `make test`; further combinations are marked, and tried with ``SCST_LONG=1``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+__all__ = ["LONG", "more", "often"]
+
+LONG = os.environ.get("SCST_LONG") == "1"
+
+
+def more(*values: Any) -> list[Any]:
+    """Further values of a parameter of a test or a fixture; tuples where there are several parameters."""
+    return [
+        pytest.param(*value if isinstance(value, tuple) else (value,), marks=pytest.mark.long)
+        for value in values
+    ]
+
+
+def often(usual: int, times: int) -> int:
+    """How often: *usual*, or in the long run *times*."""
+    return times if LONG else usual
