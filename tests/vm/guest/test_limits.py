@@ -114,24 +114,39 @@ class Window:
 
     def __init__(self, initiator: tree.Initiator) -> None:
         self._initiator = initiator
-        self._wall, self._own = time.monotonic(), pulse.time()
-        self._counts = self._read()
+        self._limited = self._waited()
+        self._wall, self._commands = self._count()
+        self._own = pulse.time()
 
-    def _read(self) -> tuple[int, int]:
-        session = self._initiator.session
-        return int(tree.read(session / "commands")), seen(self._initiator.name).limited
+    def _count(self) -> tuple[float, int]:
+        """When there were how many commands: asked again when the asking took a while, as on a busy machine it
+        may.
+        """
+        while True:
+            before = time.monotonic()
+            commands = int(tree.read(self._initiator.session / "commands"))
+            now = time.monotonic()
+            if now - before < 0.1:
+                return now, commands
+
+    def _waited(self) -> int:
+        return seen(self._initiator.name).limited
 
     @property
     def rate(self) -> float:
         """Commands per second."""
-        return (self._read()[0] - self._counts[0]) / (time.monotonic() - self._wall)
+        now, commands = self._count()
+        return (commands - self._commands) / (now - self._wall)
 
     def is_near(self, found: float, wanted: float) -> bool:
         """Within 5 %: never more, and not less but for what the machine was not given. Where commands did not
         have to wait it was the machine that had no more to give.
         """
-        commands, limited = (now - was for now, was in zip(self._read(), self._counts, strict=True))
-        share = min(1.0, (pulse.time() - self._own) / (time.monotonic() - self._wall))
+        own = pulse.time() - self._own
+        now, commands = self._count()
+        share = min(1.0, own / (now - self._wall))
+        commands -= self._commands
+        limited = self._waited() - self._limited
         print(f"{found:g} of {wanted:g}; {limited} of {commands} have waited; there for {share:.0%}")
         return (limited < 0.9 * commands or 0.95 * share**2 * wanted <= found) and found <= 1.05 * wanted
 
