@@ -119,9 +119,7 @@ class Window:
         self._own = pulse.time()
 
     def _count(self) -> tuple[float, int]:
-        """When there were how many commands: asked again when the asking took a while, as on a busy machine it
-        may.
-        """
+        """When there were how many commands; asked again if the asking took a while, as it may here."""
         while True:
             before = time.monotonic()
             commands = int(tree.read(self._initiator.session / "commands"))
