@@ -707,8 +707,48 @@ static const struct scst_opcode op_extended_copy = {
 	.cdb_mask	= { OP_THIRD_PARTY_OUT, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0, ALL4, 0, CONTROL },
 };
 
+static const struct scst_opcode op_populate_token = {
+	.name		= "POPULATE TOKEN",
+	.prepare	= scst_copy_prepare,
+	.execute	= scst_copy_populate,
+	.cdb_len	= 16,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM,
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 10,
+	.len_size	= 4,
+	.cdb_mask	= { OP_THIRD_PARTY_OUT, 0x1f, 0, 0, 0, 0, ALL4, ALL4, GROUP10, CONTROL },
+};
+
+/* Its destination is the unit that it is sent to. */
+static const struct scst_opcode op_write_using_token = {
+	.name		= "WRITE USING TOKEN",
+	.prepare	= scst_copy_prepare,
+	.execute	= scst_copy_write,
+	.cdb_len	= 16,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_READ_ONLY | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_WRITE | SCST_OP_TURNS,
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 10,
+	.len_size	= 4,
+	.cdb_mask	= { OP_THIRD_PARTY_OUT, 0x1f, 0, 0, 0, 0, ALL4, ALL4, GROUP10, CONTROL },
+};
+
+/* It ends what the initiator may do anyhow. */
+static const struct scst_opcode op_copy_abort = {
+	.name		= "COPY OPERATION ABORT",
+	.execute	= scst_copy_abort,
+	.cdb_len	= 16,
+	GATES(WRITE, SCST_STOPS_UA),
+	.dir		= DMA_NONE,
+	.cdb_mask	= { OP_THIRD_PARTY_OUT, 0x1f, ALL4, 0, 0, 0, 0, 0, 0, 0, 0, 0, CONTROL },
+};
+
 static const struct scst_opcode *const scst_third_party_out[] = {
-	&op_extended_copy,
+	[0x00]	= &op_extended_copy,
+	[0x10]	= &op_populate_token,
+	[0x11]	= &op_write_using_token,
+	[0x1c]	= &op_copy_abort,
 };
 
 static const struct scst_opcode op_third_party_out = {
@@ -753,10 +793,22 @@ static const struct scst_opcode op_copy_failed = {
 	.cdb_mask	= COPY_RESULTS_MASK,
 };
 
+static const struct scst_opcode op_token_information = {
+	.name		= "RECEIVE ROD TOKEN INFORMATION",
+	.execute	= scst_copy_token_information,
+	.cdb_len	= 16,
+	GATES(WRITE, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 10,
+	.len_size	= 4,
+	.cdb_mask	= { OP_THIRD_PARTY_IN, 0x1f, ALL4, 0, 0, 0, 0, ALL4, 0, CONTROL },
+};
+
 static const struct scst_opcode *const scst_third_party_in[] = {
 	[0x00]	= &op_copy_status,
 	[0x03]	= &op_copy_parameters,
 	[0x04]	= &op_copy_failed,
+	[0x07]	= &op_token_information,
 };
 
 static const struct scst_opcode op_third_party_in = {

@@ -642,12 +642,26 @@ static bool scst_cmd_limited(const struct scst_cmd *cmd)
 	return READ_ONCE(cmd->nexus->gates) & cmd->op->stops & SCST_STOPS_LIMITS && !test_bit(SCST_CMD_PAID, &cmd->flags);
 }
 
+/* There are ROD tokens of the unit's data, and it may change what they are of.  False: it is refused, and has been answered. */
+static bool scst_cmd_tell_tokens(struct scst_cmd *cmd)
+{
+	if (!(READ_ONCE(cmd->nexus->gates) & cmd->op->stops & BIT_ULL(SCST_GATE_TOKENS)))
+		return true;
+	if (!scst_cdb_prepare(cmd)) {
+		scst_cmd_respond(cmd);
+		return false;
+	}
+	/* Where UNMAP writes is not known yet: see scst_turn_take(). */
+	scst_tokens_changed(cmd->dev, cmd->lba, cmd->nblocks);
+	return true;
+}
+
 /* False: the command has been answered, or waits for what its nexus may do in a second. */
 static noinline bool scst_cmd_gates(struct scst_cmd *cmd)
 {
 	while (!scst_cmd_stopped(cmd)) {
 		if (!scst_cmd_limited(cmd))
-			return true;
+			return scst_cmd_tell_tokens(cmd);
 		if (!scst_cdb_prepare(cmd)) {
 			scst_cmd_respond(cmd);
 			return false;

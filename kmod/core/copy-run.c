@@ -225,13 +225,30 @@ static bool scst_part_failed(struct scst_copy *copy, struct scst_cmd *cmd, int e
 static bool scst_copy_stopped(struct scst_copy *copy)
 {
 	const struct scst_cmd *cmd = copy->cmd;
-	u64 stops = cmd->op->stops & ~(GENMASK_ULL(31, 0) | BIT_ULL(SCST_GATE_WRITE_LOST));
-	static const struct scst_copy_failure failure = { .sense = SCST_COPY_NOT_REACHABLE, .segment = -1, .byte = -1 };
+	/* That it is read-only the destination says itself. */
+	u64 stops = cmd->op->stops & ~(GENMASK_ULL(31, 0) | BIT_ULL(SCST_GATE_WRITE_LOST) | SCST_STOPS_READ_ONLY);
+	struct scst_copy_failure failure = { .sense = SCST_COPY_NOT_REACHABLE, .segment = -1, .byte = -1 };
 
 	if (READ_ONCE(copy->failure.sense))
 		return true;
-	if (!scst_cmd_aborted(cmd) && !(READ_ONCE(cmd->nexus->gates) & stops))
+	if (READ_ONCE(copy->cancelled))
+		failure.sense = SCST_COPY_ABORTED;
+	else if (!scst_cmd_aborted(cmd) && !(READ_ONCE(cmd->nexus->gates) & stops))
 		return false;
+	scst_copy_fail(copy, &failure);
+	return true;
+}
+
+/* The token that says what is read has ended, and what was read may be something else: true, and the copy has failed. */
+static bool scst_copy_stale(struct scst_copy *copy)
+{
+	struct scst_copy_failure failure = { .segment = -1, .byte = -1 };
+	u32 over = copy->token ? scst_token_over(copy->token) : 0;
+
+	if (!over)
+		return false;
+	/* It has begun. */
+	failure.sense = COPY_ABORTED << 16 | (over & 0xffff);
 	scst_copy_fail(copy, &failure);
 	return true;
 }
@@ -298,6 +315,14 @@ static void scst_copy_add_lane(struct scst_copy *copy)
 		scst_lane_then(&copy->lane[1], scst_lane_next_job);
 }
 
+/* The handler has no way of its own. */
+static void scst_copy_by_memory(struct scst_copy *copy)
+{
+	spin_lock(&copy->lock);
+	copy->by_handler = false;
+	spin_unlock(&copy->lock);
+}
+
 /* A piece of the chunk is written: all of it, and the next one, or the rest. */
 static void scst_lane_written(struct scst_copy_lane *lane, u32 bytes)
 {
@@ -315,6 +340,12 @@ static void scst_lane_written_job(struct scst_job *job)
 
 	cmd->now = SCST_CTX_TASK;
 	scst_turn_end(&lane->writer);
+	if (lane->error == -EOPNOTSUPP && lane->direct) {
+		scst_part_end(cmd);
+		scst_copy_by_memory(lane->copy);
+		scst_lane_then(lane, scst_lane_next_job);
+		return;
+	}
 	if (scst_part_failed(lane->copy, cmd, lane->error)) {
 		scst_lane_over(lane);
 		return;
@@ -341,7 +372,10 @@ static void scst_lane_read_job(struct scst_job *job)
 		return;
 	}
 	scst_part_end(cmd);
-	scst_lane_write(lane);
+	if (scst_copy_stale(lane->copy))
+		scst_lane_over(lane);
+	else
+		scst_lane_write(lane);
 }
 
 static void scst_lane_read_step(struct scst_cmd *cmd, int error)
@@ -365,9 +399,7 @@ static bool scst_lane_by_handler(struct scst_copy_lane *lane)
 	/* Whose fault an error of the medium is shows only if it is read first. */
 	if (ret == -EOPNOTSUPP || scst_error_is_medium(ret) || !ret) {
 		scst_part_end(write);
-		spin_lock(&copy->lock);
-		copy->by_handler = false;
-		spin_unlock(&copy->lock);
+		scst_copy_by_memory(copy);
 		return false;
 	}
 	trace_scst_copy_chunk(write, copy->from->lun, lane->from, true);
@@ -376,13 +408,29 @@ static bool scst_lane_by_handler(struct scst_copy_lane *lane)
 		return true;
 	}
 	scst_part_end(write);
-	scst_lane_written(lane, ret);
+	/* Then it is not said to be copied. */
+	if (scst_copy_stale(copy))
+		scst_lane_over(lane);
+	else
+		scst_lane_written(lane, ret);
 	return true;
+}
+
+/* The handler makes the zeroes. */
+static void scst_lane_zero(struct scst_copy_lane *lane)
+{
+	struct scst_cmd *cmd = &lane->write.cmd;
+
+	trace_scst_copy_chunk(cmd, lane->copy->from->lun, lane->from, true);
+	cmd->range_len = lane->len;
+	__set_bit(SCST_CMD_STEPS, &cmd->flags);
+	cmd->step = scst_lane_written_step;
+	scst_cmd_to_handler(cmd, SCST_ACTION_ZERO);
 }
 
 /**
  * scst_copy_issue() - all that is ever written to a destination
- * @lane: its part for writing has begun and has its turn; that for reading has ended, or with @by_handler is going on
+ * @lane: its part for writing has begun and has its turn; that for reading, if there is one, has ended, or with @by_handler is going on
  * @by_handler: by the handler's own way, if there is one
  *
  * On a thread of the copies'.  Return: false: there is no such way, and both parts have ended.
@@ -392,6 +440,10 @@ static bool scst_copy_issue(struct scst_copy_lane *lane, bool by_handler)
 	struct scst_cmd *cmd = &lane->write.cmd;
 
 	WRITE_ONCE(cmd->nexus->wrote, true);
+	if (by_handler && lane->copy->zero) {
+		scst_lane_zero(lane);
+		return true;
+	}
 	if (by_handler) {
 		cmd->action = SCST_ACTION_WRITE;
 		return scst_lane_by_handler(lane);
@@ -464,7 +516,7 @@ static bool scst_lane_begin_read(struct scst_copy_lane *lane)
 /* Both ends at once; the turn is the lane's.  False: it is to be done by way of memory. */
 static bool scst_lane_direct(struct scst_copy_lane *lane)
 {
-	if (scst_lane_begin_read(lane))
+	if (lane->copy->zero || scst_lane_begin_read(lane))
 		return scst_copy_issue(lane, true);
 	scst_turn_end(&lane->writer);
 	scst_part_end(&lane->write.cmd);
@@ -495,8 +547,11 @@ static bool scst_lane_get_memory(struct scst_copy_lane *lane)
 		scst_cmd_init(cmd, lane->copy->cmd->sess);
 		cmd->len = len;
 		cmd->now = SCST_CTX_TASK;
-		if (!scst_data_get(cmd))
-			lane->memory = len;
+		if (scst_data_get(cmd))
+			continue;
+		lane->memory = len;
+		if (lane->copy->zero)
+			sg_zero_buffer(cmd->data.sgl, cmd->data.nents, len, 0);
 	}
 	return lane->memory;
 }
@@ -526,6 +581,10 @@ static void scst_lane_read(struct scst_copy_lane *lane)
 	scst_lane_cut(lane);
 	if (lane == &lane->copy->lane[0])
 		scst_copy_add_lane(lane->copy);
+	if (lane->copy->zero) {
+		scst_lane_write(lane);
+		return;
+	}
 	if (!scst_lane_begin_read(lane)) {
 		scst_lane_over(lane);
 		return;
@@ -616,9 +675,15 @@ static void scst_copy_settle(struct scst_copy *copy)
 	struct scst_copy_lane *lane = &copy->lane[0];
 	struct scst_cmd *cmd = &lane->write.cmd;
 
+	if (copy->failure.sense) {
+		scst_copy_over(copy);
+		return;
+	}
 	lane->to = copy->whole.to;
 	lane->len = 0;
-	if (copy->failure.sense || !scst_lane_begin_write(lane)) {
+	/* Should it fail now none of it counts. */
+	copy->extent.len = copy->whole.len;
+	if (!scst_lane_begin_write(lane)) {
 		scst_copy_over(copy);
 	} else if (!READ_ONCE(cmd->dev->wce_off) && !cmd->dev->write_through) {
 		scst_part_end(cmd);
@@ -629,6 +694,27 @@ static void scst_copy_settle(struct scst_copy *copy)
 		cmd->step = scst_copy_stable_step;
 		scst_cmd_to_handler(cmd, SCST_ACTION_SYNC);
 	}
+}
+
+/**
+ * scst_copy_reached() - how much of a segment is copied from its beginning on, without a gap
+ * @copy: nothing of it is on its way
+ *
+ * Return: bytes.
+ */
+u64 scst_copy_reached(struct scst_copy *copy)
+{
+	u64 reached = copy->whole.len - copy->extent.len;
+	const struct scst_copy_lane *lane;
+
+	if (!copy->failure.sense)
+		return copy->whole.len;
+	if (copy->backwards)
+		return 0;
+	for (lane = copy->lane; lane < copy->lane + SCST_COPY_LANES; lane++)
+		if (lane->len)
+			reached = min(reached, lane->to - copy->whole.to);
+	return reached;
 }
 
 /**

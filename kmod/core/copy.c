@@ -33,7 +33,7 @@ static bool scst_copy_is(struct scst_nexus *nexus, const struct scst_copy_cscd *
 }
 
 /* A unit that the initiator sees twice is taken where it may write to it. */
-static bool scst_copy_find(struct scst_session *sess, const struct scst_copy_cscd *cscd, struct scst_copy_unit *unit)
+bool scst_copy_find(struct scst_session *sess, const struct scst_copy_cscd *cscd, struct scst_copy_unit *unit)
 {
 	const struct scst_view *view;
 	bool found = false;
@@ -136,7 +136,7 @@ static bool scst_copy_check_block(struct scst_copy *copy, unsigned int nr, const
 }
 
 /* What overlaps is copied as if all of it was read first. */
-static void scst_copy_choose_way(struct scst_copy *copy, const struct scst_device *from, const struct scst_device *to)
+void scst_copy_choose_way(struct scst_copy *copy, const struct scst_device *from, const struct scst_device *to)
 {
 	const struct scst_copy_extent *extent = &copy->extent;
 	bool overlaps = from == to && extent->from < extent->to + extent->len && extent->to < extent->from + extent->len;
@@ -171,6 +171,11 @@ static bool scst_copy_begin_segment(struct scst_copy *copy)
 	return true;
 }
 
+static bool scst_copy_next_segment(struct scst_copy *copy)
+{
+	return copy->segment < copy->list.nr_segments && scst_copy_begin_segment(copy);
+}
+
 /* --- the end ------------------------------------------------------------------------------------------- */
 
 static void scst_copy_tell(struct scst_copy *copy)
@@ -198,6 +203,8 @@ static void scst_copy_free(struct scst_copy *copy)
 	for (i = 0; i < SCST_COPY_LANES; i++)
 		if (copy->lane[i].memory)
 			scst_data_put(&copy->lane[i].read.cmd);
+	if (copy->token)
+		scst_token_unuse(copy->token);
 	kfree(copy->bytes);
 	kfree(copy);
 }
@@ -206,6 +213,8 @@ static void scst_copy_end(struct scst_copy *copy)
 {
 	struct scst_cmd *cmd = copy->cmd;
 
+	if (copy->kind->end)
+		copy->kind->end(copy);
 	scst_copy_tell(copy);
 	scst_copy_record_end(copy);
 	atomic_dec(&cmd->sess->copies);
@@ -215,13 +224,12 @@ static void scst_copy_end(struct scst_copy *copy)
 
 static void scst_copy_segments(struct scst_copy *copy)
 {
-	for (; copy->segment < copy->list.nr_segments; copy->segment++) {
-		if (!scst_copy_begin_segment(copy))
-			break;
+	while (copy->kind->next(copy)) {
 		if (copy->extent.len) {
 			scst_copy_run(copy);
 			return;
 		}
+		copy->segment++;
 		scst_copy_record_segment(copy);
 	}
 	scst_copy_end(copy);
@@ -230,33 +238,35 @@ static void scst_copy_segments(struct scst_copy *copy)
 /* What scst_copy_run() has begun is over.  On a thread of the copies'. */
 void scst_copy_over(struct scst_copy *copy)
 {
+	copy->moved += scst_copy_reached(copy);
 	if (copy->failure.sense) {
 		scst_copy_end(copy);
 		return;
 	}
-	scst_copy_record_segment(copy);
 	copy->segment++;
+	scst_copy_record_segment(copy);
 	scst_copy_segments(copy);
 }
 
 /* --- the beginning ----------------------------------------------------------------------------------- */
 
-static struct scst_copy *scst_copy_alloc(struct scst_cmd *cmd)
+static struct scst_copy *scst_copy_alloc(struct scst_cmd *cmd, const struct scst_copy_kind *kind)
 {
 	struct scst_copy *copy = kzalloc(sizeof(*copy), GFP_NOIO);
-	u32 len = min_t(u32, cmd->len, SCST_COPY_LIST);
 	unsigned int i;
 
 	if (!copy)
 		return NULL;
 	copy->cmd = cmd;
+	copy->kind = kind;
+	copy->len = min_t(u32, cmd->len, SCST_COPY_LIST);
 	spin_lock_init(&copy->lock);
 	for (i = 0; i < SCST_COPY_LANES; i++)
 		copy->lane[i].copy = copy;
 	/* The initiator may change it while it is used. */
-	copy->bytes = kmalloc(len, GFP_NOIO);
+	copy->bytes = kmalloc(copy->len, GFP_NOIO);
 	if (copy->bytes) {
-		scst_cmd_fetch(cmd, copy->bytes, len);
+		scst_cmd_fetch(cmd, copy->bytes, copy->len);
 		return copy;
 	}
 	scst_copy_free(copy);
@@ -267,8 +277,11 @@ static bool scst_copy_parse_list(struct scst_copy *copy)
 {
 	struct scst_copy_fault fault;
 
-	if (scst_copy_parse(&copy->list, &fault, copy->bytes, min_t(u32, copy->cmd->len, SCST_COPY_LIST)))
+	if (scst_copy_parse(&copy->list, &fault, copy->bytes, copy->len)) {
+		copy->id = copy->list.id;
+		copy->id_usage = copy->list.id_usage;
 		return true;
+	}
 	copy->failure = (struct scst_copy_failure){
 		.sense = fault.sense, .segment = fault.segment, .byte = fault.byte, .bit = fault.bit,
 	};
@@ -292,11 +305,11 @@ static void scst_copy_busy(struct scst_copy *copy)
 	scst_copy_refuse(copy);
 }
 
-static void scst_copy_begin(struct scst_copy *copy)
+static void scst_copy_start(struct scst_copy *copy)
 {
 	struct scst_session *sess = copy->cmd->sess;
 
-	if (!scst_copy_parse_list(copy)) {
+	if (!copy->kind->parse(copy)) {
 		scst_copy_refuse(copy);
 		return;
 	}
@@ -308,32 +321,50 @@ static void scst_copy_begin(struct scst_copy *copy)
 	if (!scst_copy_record_begin(copy)) {
 		atomic_dec(&sess->copies);
 		scst_copy_refuse(copy);
-	} else if (!scst_copy_find_units(copy)) {
+	} else if (!copy->kind->find(copy)) {
 		scst_copy_end(copy);
 	} else {
 		scst_copy_segments(copy);
 	}
 }
 
-static void scst_copy_job(struct scst_job *job)
+/**
+ * scst_copy_begin() - begin a copy
+ * @cmd: the command, on a thread of the copies'
+ * @kind: of it
+ *
+ * It answers the command in the end.
+ */
+void scst_copy_begin(struct scst_cmd *cmd, const struct scst_copy_kind *kind)
 {
-	struct scst_cmd *cmd = scst_cmd_of_job(job);
 	struct scst_copy *copy;
 
 	if (scst_cmd_aborted(cmd)) {
 		scst_cmd_respond(cmd);
 		return;
 	}
-	copy = scst_copy_alloc(cmd);
+	copy = scst_copy_alloc(cmd, kind);
 	if (copy) {
-		scst_copy_begin(copy);
+		scst_copy_start(copy);
 		return;
 	}
 	scst_cmd_errno(cmd, -ENOMEM);
 	scst_cmd_respond(cmd);
 }
 
-/* All of the list has to be there; what is in it is looked at when it is copied. */
+static const struct scst_copy_kind scst_copy_extended = {
+	.action	= SCST_COPY_EXTENDED,
+	.parse	= scst_copy_parse_list,
+	.find	= scst_copy_find_units,
+	.next	= scst_copy_next_segment,
+};
+
+static void scst_copy_job(struct scst_job *job)
+{
+	scst_copy_begin(scst_cmd_of_job(job), &scst_copy_extended);
+}
+
+/* Of all kinds: all of the list has to be there; what is in it is looked at when it is copied. */
 bool scst_copy_prepare(struct scst_cmd *cmd)
 {
 	if (cmd->xfer_len <= cmd->len)

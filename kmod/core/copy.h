@@ -7,6 +7,7 @@
 
 #include "core.h"
 #include "copy-parse.h"
+#include "copy-token-parse.h"
 
 #define SCST_COPY_LANES		2		/* chunks of one copy that are on their way at once */
 #define SCST_COPY_SEGMENT_MAX	SZ_256M		/* bytes of a segment: no number of blocks is more */
@@ -47,33 +48,84 @@ struct scst_copy_failure {
 	u8 told[SCST_SENSE_SIZE];
 };
 
+/* SERVICE ACTION of THIRD-PARTY COPY OUT. */
+enum scst_copy_action {
+	SCST_COPY_EXTENDED	= 0x00,
+	SCST_COPY_POPULATE	= 0x10,
+	SCST_COPY_WRITE		= 0x11,
+};
+
 /**
- * struct scst_copy_record - what RECEIVE COPY RESULTS tells of a copy
+ * struct scst_token - a ROD token
+ * @entry: of its device's, under its lock
+ * @kref: one of the list, one of each user and record
+ * @session: number of that of who has made it
+ * @over: 0, or what those are told who want to use it
+ * @users: copies that are using it
+ * @made: when (jiffies)
+ * @used: when last, if it is not now
+ * @timeout: seconds that it may rest
+ * @bytes: of data
+ * @block_shift: of the unit
+ * @text: as initiators have it
+ * @nr: ranges
+ * @range: where its data is
+ */
+struct scst_token {
+	struct list_head entry;
+	struct kref kref;
+	u64 session;
+	u32 over;
+	atomic_t users;
+	unsigned long made;
+	unsigned long used;
+	u32 timeout;
+	u64 bytes;
+	u8 block_shift;
+	u8 text[SCST_TOKEN];
+	u16 nr;
+	struct scst_token_range range[] __counted_by(nr);
+};
+
+/**
+ * struct scst_copy_record - what RECEIVE COPY RESULTS and RECEIVE ROD TOKEN INFORMATION tell of a copy
  * @entry: of its session's, under the session's copy_lock
  * @cookie: of the nexus it came by
+ * @action: enum scst_copy_action
  * @id: LIST IDENTIFIER
+ * @copy: while it runs, else NULL
  * @hold: to be kept when it is over
- * @running: it is not over
  * @resets: of the device; records from before a reset are not told any more
  * @status: SAM status it has ended in
  * @sense_len: bytes of @sense
+ * @cancelled: it was ended by COPY OPERATION ABORT
+ * @block_shift: of the unit
  * @segments: that are done
  * @bytes: that are copied
+ * @moved: ... from the beginning on, without a gap
+ * @token: that was made, or NULL
  * @sense: sense data it has ended in
  */
 struct scst_copy_record {
 	struct list_head entry;
 	u64 cookie;
-	u8 id;
+	u8 action;
+	u32 id;
+	struct scst_copy *copy;
 	bool hold;
-	bool running;
 	int resets;
 	u8 status;
 	u8 sense_len;
+	bool cancelled;
+	u8 block_shift;
 	u16 segments;
 	u64 bytes;
+	u64 moved;
+	struct scst_token *token;
 	u8 sense[SCST_SENSE_SIZE];
 };
+
+struct scst_copy;
 
 /* A command of the core's own, on behalf of the initiator, that reads or writes a chunk. */
 struct scst_copy_part {
@@ -111,20 +163,49 @@ struct scst_copy_lane {
 };
 
 /**
+ * struct scst_copy_kind - a command that copies
+ * @action: its service action
+ * @parse: check the list, and set @id and @id_usage of the copy; false: copy->failure says why not
+ * @find: look for its units; the same
+ * @next: what is copied next; false: nothing is left, or copy->failure is set
+ * @end: it has ended; optional
+ *
+ * In process context, where allocation must not wait for I/O.
+ */
+struct scst_copy_kind {
+	u8 action;
+	bool (*parse)(struct scst_copy *copy);
+	bool (*find)(struct scst_copy *copy);
+	bool (*next)(struct scst_copy *copy);
+	void (*end)(struct scst_copy *copy);
+};
+
+/**
  * struct scst_copy - a copy that is being done
  * @cmd: the initiator's command
+ * @kind: of it
  * @bytes: its parameter list
- * @list: the same, checked
- * @unit: of each CSCD descriptor that a segment names
+ * @len: bytes of that
+ * @id: LIST IDENTIFIER
+ * @id_usage: enum scst_copy_id_usage
+ * @list: of EXTENDED COPY: the same, checked
+ * @tokens: of the commands with tokens: likewise
+ * @to_range: of WRITE USING TOKEN: the ranges of the list
+ * @token: that is made, or used, or NULL
+ * @token_pos: first byte of the token's data that is copied
+ * @unit: of each CSCD descriptor that a segment names; of WRITE USING TOKEN source and destination
  * @record: what is told of it, NULL: nothing
  * @from: source of the segment at hand
  * @to: its destination
  * @whole: where that is
  * @extent: what is not begun of it
  * @segment: its number
+ * @moved: bytes of the segments before it; in the end, all that were copied without a gap
+ * @cancelled: by COPY OPERATION ABORT
+ * @zero: there is no source: zeroes are written
  * @lock: protects @extent, @lanes, @by_handler and @failure
  * @lanes: that are not over
- * @by_handler: the handler may know a shorter way
+ * @by_handler: the handler may know a shorter way: to copy, or to make zeroes
  * @backwards: it overlaps with itself, and is copied from its end
  * @one_lane: chunks are copied in order
  * @failure: why it is not done any further
@@ -132,8 +213,16 @@ struct scst_copy_lane {
  */
 struct scst_copy {
 	struct scst_cmd *cmd;
+	const struct scst_copy_kind *kind;
 	u8 *bytes;
+	u32 len;
+	u32 id;
+	u8 id_usage;
 	struct scst_copy_list list;
+	struct scst_token_list tokens;
+	struct scst_token_range to_range[SCST_TOKEN_RANGES];
+	struct scst_token *token;
+	u64 token_pos;
 	struct scst_copy_unit unit[SCST_COPY_CSCDS];
 	struct scst_copy_record *record;
 	const struct scst_copy_unit *from;
@@ -141,6 +230,9 @@ struct scst_copy {
 	struct scst_copy_extent whole;
 	struct scst_copy_extent extent;
 	unsigned int segment;
+	u64 moved;
+	bool cancelled;
+	bool zero;
 	spinlock_t lock;
 	unsigned int lanes;
 	bool by_handler;
@@ -154,11 +246,22 @@ extern struct scst_threads scst_copy_threads;
 
 void scst_copy_run(struct scst_copy *copy);
 void scst_copy_over(struct scst_copy *copy);
+u64 scst_copy_reached(struct scst_copy *copy);
 struct scst_nexus *scst_copy_nexus(struct scst_session *sess, const struct scst_copy_unit *unit);
+void scst_copy_begin(struct scst_cmd *cmd, const struct scst_copy_kind *kind);
+bool scst_copy_find(struct scst_session *sess, const struct scst_copy_cscd *cscd, struct scst_copy_unit *unit);
+void scst_copy_choose_way(struct scst_copy *copy, const struct scst_device *from, const struct scst_device *to);
 
 bool scst_copy_record_begin(struct scst_copy *copy);
 void scst_copy_record_add(struct scst_copy *copy, u32 bytes);
 void scst_copy_record_segment(struct scst_copy *copy);
 void scst_copy_record_end(struct scst_copy *copy);
+
+u32 scst_token_add(struct scst_device *dev, struct scst_token *token);
+void scst_token_put(struct scst_token *token);
+u32 scst_token_use(struct scst_device *dev, const u8 *text, struct scst_token **used);
+void scst_token_unuse(struct scst_token *token);
+void scst_token_end(struct scst_device *dev, struct scst_token *token, u32 sense);
+u32 scst_token_over(const struct scst_token *token);
 
 #endif /* SCST_COPY_H */

@@ -723,6 +723,7 @@ enum scst_gate {
 	SCST_GATE_STOPPED,		/* START STOP UNIT */
 	SCST_GATE_LIMIT_READ,		/* not closed but narrow: who reads asks limit.c */
 	SCST_GATE_LIMIT_WRITE,		/* ... who writes */
+	SCST_GATE_TOKENS,		/* likewise: who writes tells token.c where */
 	SCST_GATE_NR,
 };
 
@@ -734,7 +735,7 @@ enum scst_gate {
 #define SCST_STOPS_ATTENTION	(SCST_STOPS_ALWAYS | GENMASK_ULL(31, 0))
 #define SCST_STOPS_UA		(SCST_STOPS_ATTENTION | SCST_STOPS_UNAVAILABLE)
 #define SCST_STOPS_READ_ONLY	(BIT_ULL(SCST_GATE_READ_ONLY) | BIT_ULL(SCST_GATE_WRITE_PROTECT))
-#define SCST_STOPS_WRITE	(SCST_STOPS_READ_ONLY | BIT_ULL(SCST_GATE_LIMIT_WRITE))
+#define SCST_STOPS_WRITE	(SCST_STOPS_READ_ONLY | BIT_ULL(SCST_GATE_LIMIT_WRITE) | BIT_ULL(SCST_GATE_TOKENS))
 #define SCST_STOPS_READ		BIT_ULL(SCST_GATE_LIMIT_READ)
 #define SCST_STOPS_LIMITS	(BIT_ULL(SCST_GATE_LIMIT_READ) | BIT_ULL(SCST_GATE_LIMIT_WRITE))
 #define SCST_STOPS_READER	BIT_ULL(SCST_GATE_READ_ONLY)
@@ -1009,22 +1010,33 @@ u8 scst_caw_max(const struct scst_device *dev, u32 max_xfer);
 void scst_atomic_caw(struct scst_cmd *cmd);
 void scst_atomic_or(struct scst_cmd *cmd);
 
-/* --- copy.c, copy-results.c: copies that this host does for an initiator ------------------------- */
+/* --- token.c: ROD tokens of a device's data ------------------------------------------------------- */
+
+void scst_tokens_setup(struct scst_device *dev);
+void scst_tokens_stop(struct scst_device *dev);
+void scst_tokens_end(struct scst_device *dev);
+void scst_tokens_changed(struct scst_device *dev, u64 lba, u64 nblocks);
+
+/* --- copy.c, copy-results.c, copy-token.c: copies that this host does for an initiator ------------ */
 
 #define SCST_COPY_MAX		32	/* copies of a session at once */
 #define SCST_COPY_SLOTS		64	/* commands of the core's own that they have in the session's table */
-#define SCST_COPY_PAGE		100
+#define SCST_COPY_PAGE		372
 
 int scst_copy_module_init(void);
 void scst_copy_module_exit(void);
 void scst_copy_setup_session(struct scst_session *sess);
 void scst_copy_forget(struct scst_session *sess);
-void scst_copy_page_put(u8 *body);
+void scst_copy_page_put(u8 block_shift, u8 *body);
 bool scst_copy_prepare(struct scst_cmd *cmd);
 void scst_copy_execute(struct scst_cmd *cmd);
 void scst_copy_status(struct scst_cmd *cmd);
 void scst_copy_parameters(struct scst_cmd *cmd);
 void scst_copy_failed(struct scst_cmd *cmd);
+void scst_copy_token_information(struct scst_cmd *cmd);
+void scst_copy_abort(struct scst_cmd *cmd);
+void scst_copy_populate(struct scst_cmd *cmd);
+void scst_copy_write(struct scst_cmd *cmd);
 
 /* --- thin.c: what initiators give back, and ranges that are filled ---------------------------- */
 
@@ -1097,6 +1109,11 @@ bool scst_ops_prepare_report(struct scst_cmd *cmd);
 void scst_ops_report(struct scst_cmd *cmd);
 bool scst_ops_prepare_tmfs(struct scst_cmd *cmd);
 void scst_ops_tmfs_report(struct scst_cmd *cmd);
+
+/* DESIGNATOR TYPE of the binary designators of a logical unit. */
+#define SCST_DESIGNATOR_EUI64	2
+#define SCST_DESIGNATOR_NAA	3
+
 unsigned int scst_vpd_page(const struct scst_nexus *nexus, const struct scst_target *tgt, u8 page,
 			   u8 *buf, unsigned int size);
 bool scst_vpd_names(const struct scst_device *dev, u8 code_set, u8 kind, const u8 *designator, unsigned int len);

@@ -120,6 +120,7 @@ static void scst_device_free_work(struct work_struct *work)
 	/* The job that dropped the last reference may still be returning. */
 	scst_threads_stop(&dev->threads);
 	scst_space_stop(dev);
+	scst_tokens_stop(dev);
 	scst_recorder_free(&dev->recorder);
 	scst_pr_free(dev);
 	if (handler->free)
@@ -620,6 +621,8 @@ static void scst_device_close_job(struct scst_job *job)
 {
 	struct scst_device *dev = container_of(job, struct scst_device, close_job);
 
+	/* Nobody makes one any more, for no command runs; what comes back is another medium. */
+	scst_tokens_end(dev);
 	if (dev->backing_open)
 		scst_device_close_backing(dev);
 	mutex_lock(&dev->settings_lock);
@@ -1097,6 +1100,7 @@ void scst_device_setup(struct scst_device *dev, const struct scst_handler *handl
 	scst_threads_near(&dev->threads);
 	scst_line_init(&dev->writes);
 	scst_space_setup(dev);
+	scst_tokens_setup(dev);
 	scst_recorder_setup(&dev->recorder);
 	scst_turn_setup(dev);
 	scst_pr_setup(dev);

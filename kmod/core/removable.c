@@ -56,6 +56,8 @@ static bool scst_medium_eject(struct scst_device *dev)
 	if (!prevented)
 		scst_gate_assign(dev, SCST_GATE_EJECTED, true);
 	spin_unlock_bh(&dev->nexus_lock);
+	if (!prevented)
+		scst_tokens_end(dev);
 	return !prevented;
 }
 

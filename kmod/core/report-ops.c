@@ -130,7 +130,9 @@ static unsigned int scst_ops_group_at(const struct scst_opcode *op)
 	case SCST_CDB_RW16:
 		return 14;
 	default:
-		return op->cdb_mask[0] == UNMAP ? 6 : op->flags & SCST_OP_TURNS ? 14 : 0;
+		if (op->cdb_mask[0] == UNMAP)
+			return 6;
+		return op->flags & SCST_OP_TURNS || op->execute == scst_copy_populate ? 14 : 0;
 	}
 }
 

@@ -35,6 +35,7 @@ static int scst_resize_apply(struct scst_device *dev, const struct scst_resize *
 	if (nblocks == dev->geo.nblocks)
 		return 0;
 	WRITE_ONCE(dev->geo.nblocks, nblocks);
+	scst_tokens_end(dev);
 	scst_ua_device(dev, SCST_UA_CAPACITY_CHANGED, NULL);
 	scst_device_for_each_nexus(dev, scst_device_tell_driver, NULL);
 	scst_device_event(dev, "resized");

@@ -304,6 +304,8 @@ bool scst_turn_take(struct scst_writer *writer)
 	unsigned long irq;
 	bool now;
 
+	if (unlikely(test_bit(SCST_GATE_TOKENS, &dev->gates)))
+		scst_tokens_changed(dev, writer->turn.lba, writer->turn.nblocks);
 	writer->turn.kind = SCST_TURN_WRITE;
 	spin_lock_irqsave(&dev->turn_lock, irq);
 	scst_turn_enter(dev, &writer->turn);

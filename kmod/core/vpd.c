@@ -19,8 +19,8 @@
 #define ASSOCIATION_TARGET	(2 << 4)
 
 #define DESIGNATOR_T10		1
-#define DESIGNATOR_EUI64	2
-#define DESIGNATOR_NAA		3
+#define DESIGNATOR_EUI64	SCST_DESIGNATOR_EUI64
+#define DESIGNATOR_NAA		SCST_DESIGNATOR_NAA
 #define DESIGNATOR_REL_PORT	4
 #define DESIGNATOR_PORT_GROUP	5
 #define DESIGNATOR_SCSI_NAME	8
@@ -256,7 +256,7 @@ static void scst_vpd_ports(struct scst_vpd *vpd)
 static void scst_vpd_copy(struct scst_vpd *vpd)
 {
 	scst_vpd_zero(vpd, SCST_COPY_PAGE);
-	scst_copy_page_put(vpd->body);
+	scst_copy_page_put(vpd->dev->geo.block_shift ?: SECTOR_SHIFT, vpd->body);
 }
 
 /* --- B0h to B2h: block devices ------------------------------------------------------------- */

@@ -203,6 +203,24 @@ struct scst_recorder {
 };
 
 /**
+ * struct scst_tokens - ROD tokens of a device's data: see token.c
+ * @lock: any context; inside nexus_lock
+ * @live: struct scst_token, those that were made first come first
+ * @dead: those that can't be used any more, likewise
+ * @nr_live: of them
+ * @nr_dead: of them
+ * @work: ends those whose time is up
+ */
+struct scst_tokens {
+	spinlock_t lock;
+	struct list_head live;
+	struct list_head dead;
+	u32 nr_live;
+	u32 nr_dead;
+	struct delayed_work work;
+};
+
+/**
  * struct scst_device - a logical unit's back end, made by mkdir devices/HANDLER/NAME
  * @geo: set by open()
  * @fua: the handler honours cmd->fua, set by open()
@@ -283,6 +301,7 @@ struct scst_device {
 	struct scst_job space_job;
 	struct delayed_work space_work;
 	struct scst_recorder recorder;
+	struct scst_tokens tokens;
 	struct scst_threads threads;	/* where its commands may block, and looking for its size */
 	struct scst_line writes;	/* of one_writer */
 	atomic_t resets;		/* of the logical unit, so far */

@@ -60,5 +60,6 @@ TARGETS = (
     Target("alua", ("alua-state",)),
     Target("mode", ("mode-pages",)),
     Target("copy", ("copy-parse",)),
+    Target("tokens", ("copy-token-parse", "copy-parse")),
     Target("names", ("acl", "spelling")),
 )

@@ -116,6 +116,7 @@ COPIES = (
     Row("sg_dd if={B} of={A} bs=512 skip=7 seek=9 count=500", (0x2A,)),
     Row("sg_xcopy if={B} of={A} bs=512 skip=7 seek=9 count=500", (0x83, 0)),
     Row("ddpt if={B} of={A} bs=512 skip=7 seek=9 count=500 oflag=xcopy", (0x83, 0)),
+    Row("ddpt if={B} of={A} bs=512 skip=7 seek=9 count=500 oflag=odx", (0x83, 0x11)),
     Row("ddpt if={B} of={A} bs=512 skip=7 seek=9 count=500 iflag=pt oflag=pt", (0x2A,)),
     Row("ddpt if={B} of={A} bs=512 skip=7 seek=9 count=500 iflag=pt oflag=pt,sparing", (0x2A,)),
 )
@@ -173,10 +174,7 @@ REFUSED = (
     Refused("sg_write_x -vv --stream=1 --lba=40 --num=1 --in={T}/x {A}", (0x9A,)),
     Refused("sg_write_x -vv --scattered=1 --lba=40 --num=1 --in={T}/x {A}", (0x9F, 0x12)),
     Refused("sg_copy_results -vv --receive --list_id=7 {A}", (0x84, 0x01)),
-    Refused("ddptctl -vv --receive {A}", (0x84, 0x07)),
     Refused("ddptctl -vv --all_toks {A}", (0x84, 0x08)),
-    Refused("ddptctl -vv --pt=0,1 {A}", (0x83, 0x10)),
-    Refused("ddptctl -vv --abort {A}", (0x83, 0x1C)),
     Refused("sg_sat_identify -vv {A}", (0x85,)),
     Refused("sg_sat_phy_event -vv {A}", (0x85,)),
     Refused("sg_sat_read_gplog -vv {A}", (0x85,)),
@@ -317,6 +315,9 @@ PAGES: dict[int, tuple[str, ...]] = {
         "block -> block",
         "Maximum segment length: 268435456",
         "Total concurrent copies: 32",
+        "Maximum range descriptors: 64",
+        "Populate Token",
+        "ROD type: point in time copy - change vulnerable",
     ),
     0xB0: (
         "\\(WSNZ\\): 1",

@@ -583,7 +583,7 @@ def test_inquiry_standard(rig: Rig) -> None:
 @pytest.mark.parametrize("page", [0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0x8F, 0xB0, 0xB1, 0xB2])
 def test_vpd_pages(unit: Unit, page: int) -> None:
     """Each supported page says its own code and length, and sg_vpd has no complaint."""
-    data = unit.good(scsi.inquiry(page=page), 255)
+    data = unit.good(scsi.inquiry(1024, page), 1024)
     assert data[:2] == bytes((0, page))
     assert struct.unpack(">H", data[2:4])[0] == len(data) - 4
     done = subprocess.run(
