@@ -15,7 +15,7 @@
  * gate is closed, so one of the two sees the other.  Who wants a range of the medium alone does not wait for it: see turn.c.
  *
  * What a command costs is one command, and the blocks that its CDB names.  Not limited are commands that neither read nor write blocks,
- * SYNCHRONIZE CACHE, which only makes stable what was paid for, and EXTENDED COPY.
+ * SYNCHRONIZE CACHE, which only makes stable what was paid for, and copies.
  *
  * The lock of a limiter is inside scst_wait_lock, the slots' bits and nexus_lock, outside turn_lock.
  */

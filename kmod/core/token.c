@@ -219,6 +219,14 @@ static bool scst_token_contested(struct scst_device *dev, const struct scst_toke
 	return scan.found;
 }
 
+/* The medium has gone, or its end, before whoever ends tokens could see this one. */
+static bool scst_token_late(const struct scst_device *dev, const struct scst_token *token)
+{
+	u64 nblocks = READ_ONCE(dev->geo.nblocks);
+
+	return scst_medium_ejected(dev) || scst_token_touches(token->range, token->nr, nblocks, U64_MAX - nblocks);
+}
+
 /* The oldest of an I_T nexus that has too many and that nobody is using.  False: it uses all of them. */
 static bool scst_tokens_make_room(struct scst_tokens *tokens, u64 session)
 {
@@ -274,7 +282,7 @@ u32 scst_token_add(struct scst_device *dev, struct scst_token *token)
 {
 	if (!scst_token_enter(dev, token))
 		return SCST_TOKEN_NO_ROOM;
-	if (scst_token_contested(dev, token))
+	if (scst_token_contested(dev, token) || scst_token_late(dev, token))
 		scst_token_end(dev, token, SCST_TOKEN_REVOKED);
 	return READ_ONCE(token->over) ? SCST_TOKEN_REVOKED : 0;
 }

@@ -161,7 +161,7 @@ def changes(rig: Rig) -> dict[str, Callable[[int], object]]:
 
 
 def test_changed_data_has_no_token(rig: Rig) -> None:
-    """The first block that may have changed ends the token; blocks beside it do not, nor does what only reads."""
+    """The first block that may have changed ends the token; blocks beside it do not, nor do reads."""
     unit = rig.units["second"]
     for name, change in changes(rig).items():
         for lba, ends in [
@@ -393,7 +393,7 @@ def test_wrong_write_lists(rig: Rig) -> None:
 
 
 def test_results(rig: Rig) -> None:
-    """Once, to who has room for all of it; by list identifier and I_T_L nexus; apart from those of EXTENDED COPY."""
+    """Once, to who has room for all of it; by number and I_T_L nexus; apart from those of EXTENDED COPY."""
     unit, number = rig.units["file"], 0x12345678
     assert unit.sense(tokens.cdb_information(number), 1024) == scsi.INVALID_FIELD_CDB
     assert send_populate(unit, [(0, 8)], number).good

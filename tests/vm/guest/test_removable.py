@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.vm.guest import script as scripted
-from tests.vm.guest import scsi, tree
+from tests.vm.guest import scsi, tokens, tree
 from tests.vm.guest.scsi import Unit
 from tests.vm.guest.test_recovery import serve, sg_reset
 from tests.vm.guest.tree import Device, Initiator, wait_for
@@ -100,6 +100,17 @@ def test_eject_and_load(rig: Rig) -> None:
     rig.second.good(LOAD)
     assert rig.first.attentions() == []
     assert rig.second.good(scsi.read10(0, 1), BLOCK) == b"x" * BLOCK
+
+
+def test_a_token_of_an_ejected_medium(rig: Rig) -> None:
+    """It ends with the medium, and does not come back with it."""
+    token = tokens.populate(rig.first, [(0, 8)])
+    tokens.write(rig.second, token, [(8, 8)])
+    rig.second.good(EJECT)
+    rig.first.good(LOAD)
+    rig.second.attentions()
+    assert tokens.send_write(rig.second, token, [(8, 8)]).sense == tokens.REVOKED
+    tokens.write(rig.second, tokens.populate(rig.first, [(0, 8)]), [(8, 8)])
 
 
 def test_prevented(rig: Rig) -> None:
