@@ -22,6 +22,13 @@ ROWS = dict(re.findall(r"^static const struct scst_opcode (op_\w+) = \{\n(.*?)^\
 REAL = {name: row for name, row in ROWS.items() if ".execute" in row}
 
 
+def test_who_writes_tells_tokens() -> None:
+    core = (Path(__file__).resolve().parents[2] / "kmod/core/core.h").read_text()
+    stops = re.findall(r"^#define SCST_STOPS_WRITE\t\((.*)\)$", core, re.M)
+    assert len(stops) == 1
+    assert "BIT_ULL(SCST_GATE_TOKENS)" in stops[0]
+
+
 def test_rows_are_found() -> None:
     assert len(REAL) > 30
     assert set(ROWS) - set(REAL) == {name for name, row in ROWS.items() if ".sa\t" in row}
@@ -43,10 +50,13 @@ def test_row_names_its_class(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(REAL))
 def test_row_is_limited_as_what_it_does(name: str) -> None:
-    """Who reads or writes blocks has the gate of that limit; nobody else waits for one."""
+    """Who reads or writes blocks has the gate of that limit; nobody else waits for one.
+
+    With that of writes comes the gate by which tokens hear of them: no command may change what they are of.
+    """
     row = REAL[name]
     stops = set(re.findall(r"\bSCST_STOPS_(READ|WRITE)\b", row))
-    if name == "op_extended_copy":
+    if name in ("op_extended_copy", "op_write_using_token"):
         assert not stops, "its parts are what reads and writes"
     elif "SCST_OP_WRITE" in row:
         assert stops == {"WRITE"}
