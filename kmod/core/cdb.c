@@ -693,7 +693,7 @@ static const struct scst_opcode op_persistent_reserve_out = {
 	.nr_sa		= ARRAY_SIZE(scst_ops_pr_out),
 };
 
-/* Its source may be read-only; what it may do where is asked for with each chunk: see copy-run.c. */
+/* Its source may be read-only; what it may do where is asked for with each chunk: see copy-part.c. */
 static const struct scst_opcode op_extended_copy = {
 	.name		= "EXTENDED COPY",
 	.prepare	= scst_copy_prepare,

@@ -105,11 +105,19 @@ static bool scst_populate_next(struct scst_copy *copy)
 	return false;
 }
 
+/* Of an aborted one nobody is told. */
+static void scst_populate_end(struct scst_copy *copy)
+{
+	if (!copy->failure.sense && scst_cmd_aborted(copy->cmd))
+		scst_token_end(copy->cmd->dev, copy->token, SCST_TOKEN_DELETED);
+}
+
 static const struct scst_copy_kind scst_copy_populates = {
 	.action	= SCST_COPY_POPULATE,
 	.parse	= scst_populate_parse,
 	.find	= scst_populate_find,
 	.next	= scst_populate_next,
+	.end	= scst_populate_end,
 };
 
 static void scst_populate_job(struct scst_job *job)

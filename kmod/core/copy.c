@@ -3,7 +3,7 @@
  * EXTENDED COPY(LID1) (SPC-4 6.4): the initiator names logical units and stretches of them, and this host copies.
  *
  * Units are looked for in the initiator's own view and nowhere else: what it can't see by this target port can't be reached by a copy.
- * What it may do there is asked for with each chunk: see copy-run.c.  Segments are done one after the other.
+ * What it may do there is asked for with each chunk: see copy-part.c.  Segments are done one after the other.
  *
  * A copy is an object of its own, and its command is answered when nothing of it is on its way any more.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Copies that an initiator has this host do: what copy.c, copy-run.c and copy-results.c share.
+ * Copies that an initiator has this host do: what copy*.c and token.c share.
  */
 #ifndef SCST_COPY_H
 #define SCST_COPY_H
@@ -59,7 +59,7 @@ enum scst_copy_action {
  * struct scst_token - a ROD token
  * @entry: of its device's, under its lock
  * @kref: one of the list, one of each user and record
- * @session: number of that of who has made it
+ * @session: number of the session of who has made it
  * @over: 0, or what those are told who want to use it
  * @users: copies that are using it
  * @made: when (jiffies)
@@ -74,7 +74,7 @@ enum scst_copy_action {
 struct scst_token {
 	struct list_head entry;
 	struct kref kref;
-	u64 session;
+	u32 session;
 	u32 over;
 	atomic_t users;
 	unsigned long made;
@@ -244,10 +244,16 @@ struct scst_copy {
 
 extern struct scst_threads scst_copy_threads;
 
+extern const struct scst_opcode scst_copy_op_read;
+extern const struct scst_opcode scst_copy_op_write;
+struct scst_nexus *scst_copy_nexus(struct scst_session *sess, const struct scst_copy_unit *unit);
+void scst_part_init(struct scst_copy *copy, struct scst_copy_part *part, const struct scst_opcode *op, u64 pos, u32 len);
+bool scst_part_begin(struct scst_copy_part *part, const struct scst_copy_unit *unit);
+void scst_part_end(struct scst_cmd *cmd);
+
 void scst_copy_run(struct scst_copy *copy);
 void scst_copy_over(struct scst_copy *copy);
 u64 scst_copy_reached(struct scst_copy *copy);
-struct scst_nexus *scst_copy_nexus(struct scst_session *sess, const struct scst_copy_unit *unit);
 void scst_copy_begin(struct scst_cmd *cmd, const struct scst_copy_kind *kind);
 bool scst_copy_find(struct scst_session *sess, const struct scst_copy_cscd *cscd, struct scst_copy_unit *unit);
 void scst_copy_choose_way(struct scst_copy *copy, const struct scst_device *from, const struct scst_device *to);

@@ -228,7 +228,7 @@ static bool scst_token_late(const struct scst_device *dev, const struct scst_tok
 }
 
 /* The oldest of an I_T nexus that has too many and that nobody is using.  False: it uses all of them. */
-static bool scst_tokens_make_room(struct scst_tokens *tokens, u64 session)
+static bool scst_tokens_make_room(struct scst_tokens *tokens, u32 session)
 {
 	struct scst_token *token, *oldest = NULL;
 	unsigned int nr = 0;

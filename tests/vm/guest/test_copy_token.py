@@ -79,7 +79,7 @@ def test_blocks_of_different_lengths(rig: Rig) -> None:
     data, before = noise("even token"), noise("uneven token")
     put(rig.units["file"], data)
     put(rig.units["large"], before, 4096)
-    token = populate(rig.units["file"], [(3, 800), (1007, 12)])
+    token = populate(rig.units["file"], [(3, 801), (1007, 12)])
     write(rig.units["large"], token, [(7, 50), (100, 50)])
     content = part(data, [(3, 800)])
     before = placed(before, [(7, 50), (100, 50)], content, 4096)
@@ -485,10 +485,10 @@ def test_writes_are_asked_only_while_there_are_tokens(rig: Rig) -> None:
         trace.enable(point="scst_device_gate")
 
         def closed() -> list[str]:
-            return [event.fields["closed"] for event in trace.events() if event.has("device=large", "TOKENS")]
+            return [event.fields["closed"] for event in trace.events() if event.has("device=through", "TOKENS")]
 
-        made = [populate(rig.units["large"], [(number, 8)]) for number in range(2)]
+        made = [populate(rig.units["through"], [(number, 8)]) for number in range(2)]
         assert closed() == ["1"]
         for token in made:
-            assert send_write(rig.units["memory"], token, [(0, 64)], flags=2).good
+            write(rig.units["memory"], token, [(0, 8)], flags=2)
         tree.wait_for("the gate to be open", lambda: closed() == ["1", "0"])
