@@ -67,6 +67,7 @@ DONE = (
     ),
     Row("sg_get_lba_status --lba=9 {A}", (0x9E, 0x12), (f"LBA: 0x0*9 blocks: {BLOCKS - 9} mapped",)),
     Row("sg_copy_results --params {A}", (0x84, 0x03), ("Target descriptor 0xe4", "Segment descriptor 0x02")),
+    Row("ddptctl --pt=0,1 --rtf={T}/token {A}", (0x83, 0x10), ("PT completes with a transfer count of",)),
     Row("scsi_mandat {A}", (0x1D,), ("total number of bad errors: 0",)),
     Row("sg_scan -i {A}", (0x12,), ("SCST fileio .*rmb=0 cmdq=1 pqual=0 pdev=0x0",)),
     Row("sg_scan -i {R}", (0x12,), ("SCST fileio .*rmb=1 cmdq=1 pqual=0 pdev=0x0",)),
@@ -116,7 +117,6 @@ COPIES = (
     Row("sg_dd if={B} of={A} bs=512 skip=7 seek=9 count=500", (0x2A,)),
     Row("sg_xcopy if={B} of={A} bs=512 skip=7 seek=9 count=500", (0x83, 0)),
     Row("ddpt if={B} of={A} bs=512 skip=7 seek=9 count=500 oflag=xcopy", (0x83, 0)),
-    Row("ddpt if={B} of={A} bs=512 skip=7 seek=9 count=500 oflag=odx", (0x83, 0x11)),
     Row("ddpt if={B} of={A} bs=512 skip=7 seek=9 count=500 iflag=pt oflag=pt", (0x2A,)),
     Row("ddpt if={B} of={A} bs=512 skip=7 seek=9 count=500 iflag=pt oflag=pt,sparing", (0x2A,)),
 )
@@ -263,6 +263,8 @@ WRONG = (
         sg3.OUT_OF_RANGE,
     ),
     wrong("sg_copy_results -vv --status --list_id=77 {A}", (0x84, 0x00), "Command: byte 2 bit 7"),
+    wrong("ddptctl -vv --receive {A}", (0x84, 0x07), "Command: byte 2 bit 7"),
+    wrong("ddptctl -vv --abort {A}", (0x83, 0x1C), "Command: byte 2 bit 7"),
     wrong("sg_opcodes -vv --opcode=0x5e {A}", (0xA3, 0x0C), "Command: byte 3 bit 7"),
     # The program ends with 0 whatever is answered: what sg_ll_set_tgt_prt_grp() returns is lost (sg_stpg.c).
     wrong(
