@@ -421,7 +421,7 @@ static_assert(PARAMETERS_LEN == 44 + sizeof(scst_copy_descriptors));
  * descriptor IDs beyond those of descriptors (there are none), features of tokens, their types, and operations.  What is in blocks is
  * put there by scst_copy_page_put().
  */
-#define BE16(value)	(u8)((value) >> 8), (u8)(value)
+#define BE16(value)	((value) >> 8) & 0xff, (value) & 0xff
 #define BE32(value)	BE16((value) >> 16), BE16(value)
 #define BE64(value)	BE32(0), BE32(value)
 #define ZERO4		0, 0, 0, 0
