@@ -138,12 +138,12 @@ def test_wrong(rig: Rig, row: Wrong) -> None:
     assert {name: path.read_bytes() for name, path in rig.files.items()} == before
 
 
-def test_odx_is_not_there(rig: Rig) -> None:
-    """ddpt looks at VPD page 8Fh, which has no ROD token limits, and sends nothing."""
-    done = rig.run("ddpt if={A} of={B} bs=512 count=10 --odx")
-    assert done.status
-    done.says("Did not find Block Device ROD Token Limits descriptor")
-    assert {one.cdb[0] for one in done.sent} <= {0x12, 0x25}, done
+def test_odx(rig: Rig) -> None:
+    """ddpt looks for limits, has a token made, asks for it, has a unit written, and asks how that was."""
+    done = rig.run("ddpt --odx if={B} of={A} bs=512 skip=1,2 seek=4,2")
+    found = [(one.cdb[0], one.cdb[1] & 0x1F) for one in done.sent if one.cdb[0] in (0x83, 0x84)]
+    assert found == [(0x83, 0x10), (0x84, 0x07), (0x83, 0x11), (0x84, 0x07)], done
+    assert not done.status, done
 
 
 # --- identity ---
