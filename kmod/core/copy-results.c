@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What becomes of copies: RECEIVE COPY RESULTS (SPC-4 6.24 to 6.27), RECEIVE ROD TOKEN INFORMATION (6.28), COPY OPERATION ABORT (6.3), and the
- * third-party copy page of vital product data.
+ * What becomes of copies: RECEIVE COPY RESULTS (SPC-4 6.24 to 6.27), RECEIVE ROD TOKEN INFORMATION (6.28), COPY OPERATION ABORT (6.3), and
+ * the third-party copy page of vital product data.
  *
  * A copy with a list identifier has a record with its session, for as long as it runs and, if that was asked for, until it is told.  There are no more than
  * SCST_COPY_RECORDS that are over: the oldest goes.  A reset of the unit ends them, too.

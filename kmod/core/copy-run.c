@@ -5,7 +5,8 @@
  * A part is such a command: copy-part.c.  Between two chunks a copy holds nothing of either unit: who waits for one of them never waits for
  * the other.
  *
- * What has to be done between parts is done on threads of which there are as many as wait, so that a unit that hangs takes none from anybody.
+ * What has to be done between parts is done on threads of which there are as many as wait, so that a unit that hangs takes none from
+ * anybody.
  */
 #include "copy.h"
 #include "trace.h"

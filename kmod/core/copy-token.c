@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * POPULATE TOKEN and WRITE USING TOKEN (SBC-3 5.7, 5.50): the initiator is given a token for data of a unit, and has a unit written from it.
+ * POPULATE TOKEN and WRITE USING TOKEN (SBC-3 5.7, 5.50): the initiator is given a token for data of a unit, and has a unit written from
+ * it.
  *
  * Both are copies, with what that means for aborts, results and limits: copy.c.  POPULATE TOKEN moves nothing.  What WRITE USING TOKEN does
- * is what EXTENDED COPY does, by the same commands of the core's own: copy-run.c.
+ * is what EXTENDED COPY does, by the same commands of the core's own: copy-run.c, copy-part.c.
  *
  * A token says which data, not who may have it.  Any initiator that has come to know it may use it by any target port, but the data is
  * read from the unit that its own view shows, with what it may do there; who does not see the unit is told that the token is another
