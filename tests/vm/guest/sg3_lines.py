@@ -68,6 +68,7 @@ DONE = (
     Row("sg_get_lba_status --lba=9 {A}", (0x9E, 0x12), (f"LBA: 0x0*9 blocks: {BLOCKS - 9} mapped",)),
     Row("sg_copy_results --params {A}", (0x84, 0x03), ("Target descriptor 0xe4", "Segment descriptor 0x02")),
     Row("ddptctl --pt=0,1 --rtf={T}/token {A}", (0x83, 0x10), ("PT completes with a transfer count of",)),
+    Row("ddptctl --pt=1,1 --rtf={T}/token {A}", (0x84, 0x07), ("PT completes with a transfer count of",)),
     Row("scsi_mandat {A}", (0x1D,), ("total number of bad errors: 0",)),
     Row("sg_scan -i {A}", (0x12,), ("SCST fileio .*rmb=0 cmdq=1 pqual=0 pdev=0x0",)),
     Row("sg_scan -i {R}", (0x12,), ("SCST fileio .*rmb=1 cmdq=1 pqual=0 pdev=0x0",)),

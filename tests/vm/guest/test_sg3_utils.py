@@ -412,7 +412,8 @@ def test_every_command_has_a_line(rig: Rig) -> None:
     """What REPORT SUPPORTED OPERATION CODES tells of is in the tables, command by command."""
     tried = {row.op for table in lines.ALL for row in table}
     listed = rig.listed("A") | rig.listed("B") | rig.listed("R")
-    assert listed - tried == set()
+    # COPY OPERATION ABORT has nothing to end here but what is in WRONG: see test_copy_token_stop.py.
+    assert listed - tried == {(0x83, 0x1C)} <= {row.op for row in lines.WRONG}
 
 
 def test_no_program_is_left_out() -> None:
