@@ -32,6 +32,7 @@
 #define OP_RELEASE6	0x17
 #define OP_RESERVE10	0x56
 #define OP_RELEASE10	0x57
+#define OP_READ_BUFFER16	0x9b
 #define OP_THIRD_PARTY_OUT	0x83
 #define OP_THIRD_PARTY_IN	0x84
 
@@ -233,6 +234,149 @@ static const struct scst_opcode op_sync10 = {
 	.flags		= SCST_OP_MEDIUM,
 	.dir		= DMA_NONE,
 	.cdb_mask	= { SYNCHRONIZE_CACHE, LUN2 | 0x06, ALL4, GROUP10, ALL2, CONTROL },
+};
+
+/* Of READ BUFFER and WRITE BUFFER each mode is what a service action is elsewhere (SPC-4 6.35). */
+#define BUFFER_DESCRIPTOR	0x03
+#define BUFFER_DATA		0x02
+#define BUFFER_ECHO		0x0a
+#define BUFFER_ECHO_DESCRIPTOR	0x0b
+
+#define READ_BUFFER10_ROW(mode)				\
+	.name		= "READ BUFFER(10), " mode,	\
+	.cdb_len	= 10,				\
+	.dir		= DMA_FROM_DEVICE,		\
+	.len_at		= 6,				\
+	.len_size	= 3,
+
+#define READ_BUFFER16_ROW(mode)				\
+	.name		= "READ BUFFER(16), " mode,	\
+	.cdb_len	= 16,				\
+	.dir		= DMA_FROM_DEVICE,		\
+	.len_at		= 10,				\
+	.len_size	= 4,
+
+#define WRITE_BUFFER_ROW(mode)				\
+	.name		= "WRITE BUFFER, " mode,	\
+	.cdb_len	= 10,				\
+	.dir		= DMA_TO_DEVICE,		\
+	.len_at		= 6,				\
+	.len_size	= 3,				\
+	.cdb_mask	= { WRITE_BUFFER, 0x1f, 0xff, 0xff, ALL2, 0xff, ALL2, CONTROL },
+
+/* The way to a unit can be tested while it is unavailable by it, but not its data buffer (SPC-4 5.15.2.4.4, 5.15.2.4.5). */
+#define STOPS_ECHO	(SCST_STOPS_ATTENTION | BIT_ULL(SCST_GATE_OFFLINE) | BIT_ULL(SCST_GATE_TRANSITIONING))
+
+static const struct scst_opcode op_read_buffer10_data = {
+	READ_BUFFER10_ROW("DATA")
+	.prepare	= scst_buffer_prepare_read,
+	.execute	= scst_buffer_read,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_STANDBY),
+	.cdb_mask	= { READ_BUFFER, 0x1f, 0xff, 0xff, ALL2, 0xff, ALL2, CONTROL },
+};
+
+static const struct scst_opcode op_read_buffer10_descriptor = {
+	READ_BUFFER10_ROW("DESCRIPTOR")
+	.execute	= scst_buffer_descriptor,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_STANDBY),
+	.cdb_mask	= { READ_BUFFER, 0x1f, 0xff, 0, 0, 0, 0xff, ALL2, CONTROL },
+};
+
+static const struct scst_opcode op_read_buffer10_echo = {
+	READ_BUFFER10_ROW("ECHO BUFFER")
+	.execute	= scst_buffer_read_echo,
+	GATES(READ, STOPS_ECHO),
+	.cdb_mask	= { READ_BUFFER, 0x1f, 0xff, 0xff, ALL2, 0xff, ALL2, CONTROL },
+};
+
+static const struct scst_opcode op_read_buffer10_echo_descriptor = {
+	READ_BUFFER10_ROW("ECHO BUFFER DESCRIPTOR")
+	.execute	= scst_buffer_echo_descriptor,
+	GATES(READ, STOPS_ECHO),
+	.cdb_mask	= { READ_BUFFER, 0x1f, 0, 0, 0, 0, 0xff, ALL2, CONTROL },
+};
+
+static const struct scst_opcode *const scst_read_buffer10[] = {
+	[BUFFER_DATA]			= &op_read_buffer10_data,
+	[BUFFER_DESCRIPTOR]		= &op_read_buffer10_descriptor,
+	[BUFFER_ECHO]			= &op_read_buffer10_echo,
+	[BUFFER_ECHO_DESCRIPTOR]	= &op_read_buffer10_echo_descriptor,
+};
+
+static const struct scst_opcode op_read_buffer10 = {
+	.name		= "READ BUFFER(10)",
+	.cdb_len	= 10,
+	.sa		= scst_read_buffer10,
+	.nr_sa		= ARRAY_SIZE(scst_read_buffer10),
+};
+
+static const struct scst_opcode op_read_buffer16_data = {
+	READ_BUFFER16_ROW("DATA")
+	.prepare	= scst_buffer_prepare_read,
+	.execute	= scst_buffer_read,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_STANDBY),
+	.cdb_mask	= { OP_READ_BUFFER16, 0x1f, ALL8, ALL4, 0xff, CONTROL },
+};
+
+static const struct scst_opcode op_read_buffer16_descriptor = {
+	READ_BUFFER16_ROW("DESCRIPTOR")
+	.execute	= scst_buffer_descriptor,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_STANDBY),
+	.cdb_mask	= { OP_READ_BUFFER16, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0, ALL4, 0xff, CONTROL },
+};
+
+static const struct scst_opcode op_read_buffer16_echo = {
+	READ_BUFFER16_ROW("ECHO BUFFER")
+	.execute	= scst_buffer_read_echo,
+	GATES(READ, STOPS_ECHO),
+	.cdb_mask	= { OP_READ_BUFFER16, 0x1f, ALL8, ALL4, 0xff, CONTROL },
+};
+
+static const struct scst_opcode op_read_buffer16_echo_descriptor = {
+	READ_BUFFER16_ROW("ECHO BUFFER DESCRIPTOR")
+	.execute	= scst_buffer_echo_descriptor,
+	GATES(READ, STOPS_ECHO),
+	.cdb_mask	= { OP_READ_BUFFER16, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0, ALL4, 0, CONTROL },
+};
+
+static const struct scst_opcode *const scst_read_buffer16[] = {
+	[BUFFER_DATA]			= &op_read_buffer16_data,
+	[BUFFER_DESCRIPTOR]		= &op_read_buffer16_descriptor,
+	[BUFFER_ECHO]			= &op_read_buffer16_echo,
+	[BUFFER_ECHO_DESCRIPTOR]	= &op_read_buffer16_echo_descriptor,
+};
+
+static const struct scst_opcode op_read_buffer16 = {
+	.name		= "READ BUFFER(16)",
+	.cdb_len	= 16,
+	.sa		= scst_read_buffer16,
+	.nr_sa		= ARRAY_SIZE(scst_read_buffer16),
+};
+
+static const struct scst_opcode op_write_buffer_data = {
+	WRITE_BUFFER_ROW("DATA")
+	.prepare	= scst_buffer_prepare_write,
+	.execute	= scst_buffer_write,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_READER | SCST_STOPS_STANDBY),
+};
+
+static const struct scst_opcode op_write_buffer_echo = {
+	WRITE_BUFFER_ROW("ECHO BUFFER")
+	.prepare	= scst_buffer_prepare_echo,
+	.execute	= scst_buffer_write_echo,
+	GATES(WRITE, STOPS_ECHO | SCST_STOPS_READER),
+};
+
+static const struct scst_opcode *const scst_write_buffer[] = {
+	[BUFFER_DATA]	= &op_write_buffer_data,
+	[BUFFER_ECHO]	= &op_write_buffer_echo,
+};
+
+static const struct scst_opcode op_write_buffer = {
+	.name		= "WRITE BUFFER",
+	.cdb_len	= 10,
+	.sa		= scst_write_buffer,
+	.nr_sa		= ARRAY_SIZE(scst_write_buffer),
 };
 
 static const struct scst_opcode op_log_sense = {
@@ -940,6 +1084,9 @@ static const struct scst_op_table scst_ops_sbc = { .row = {
 	[WRITE_VERIFY]		= &op_write_verify10,
 	[VERIFY]		= &op_verify10,
 	[SYNCHRONIZE_CACHE]	= &op_sync10,
+	[WRITE_BUFFER]		= &op_write_buffer,
+	[READ_BUFFER]		= &op_read_buffer10,
+	[OP_READ_BUFFER16]	= &op_read_buffer16,
 	[WRITE_SAME]		= &op_write_same10,
 	[UNMAP]			= &op_unmap,
 	[LOG_SENSE]		= &op_log_sense,
@@ -1023,6 +1170,8 @@ static u32 scst_cdb_length(const struct scst_opcode *op, const u8 *cdb)
 		return cdb[op->len_at];
 	case 2:
 		return get_unaligned_be16(cdb + op->len_at);
+	case 3:
+		return get_unaligned_be24(cdb + op->len_at);
 	case 4:
 		return get_unaligned_be32(cdb + op->len_at);
 	default:

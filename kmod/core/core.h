@@ -156,6 +156,7 @@ static inline int scst_cdb_reserved_bit(const struct scst_opcode *op, const stru
 #define SCST_SENSE_LBA_OUT_OF_RANGE	SCST_SENSE(ILLEGAL_REQUEST, 0x21, 0x00)
 #define SCST_SENSE_INVALID_FIELD_CDB	SCST_SENSE(ILLEGAL_REQUEST, 0x24, 0x00)
 #define SCST_SENSE_INVALID_FIELD_LIST	SCST_SENSE(ILLEGAL_REQUEST, 0x26, 0x00)
+#define SCST_SENSE_COMMAND_SEQUENCE	SCST_SENSE(ILLEGAL_REQUEST, 0x2c, 0x00)
 #define SCST_SENSE_LIST_LENGTH		SCST_SENSE(ILLEGAL_REQUEST, 0x1a, 0x00)
 #define SCST_SENSE_SAVING_NOT_SUPPORTED	SCST_SENSE(ILLEGAL_REQUEST, 0x39, 0x00)
 #define SCST_SENSE_INVALID_MESSAGE	SCST_SENSE(ABORTED_COMMAND, 0x49, 0x00)
@@ -175,6 +176,7 @@ static inline int scst_cdb_reserved_bit(const struct scst_opcode *op, const stru
 #define SCST_SENSE_MISCOMPARE		SCST_SENSE(MISCOMPARE, 0x1d, 0x00)
 #define SCST_SENSE_TIMEOUT		SCST_SENSE(ABORTED_COMMAND, 0x08, 0x01)
 #define SCST_SENSE_DATA_PHASE		SCST_SENSE(ABORTED_COMMAND, 0x4b, 0x00)
+#define SCST_SENSE_ECHO_OVERWRITTEN	SCST_SENSE(ABORTED_COMMAND, 0x3f, 0x0f)
 #define SCST_SENSE_GUARD_CHECK		SCST_SENSE(ABORTED_COMMAND, 0x10, 0x01)
 
 unsigned int scst_sense_build(u8 *buf, bool descriptor, u32 sense);
@@ -542,6 +544,7 @@ struct scst_nexus {
 	atomic_t queued;		/* tracked commands, if the target limits them */
 	bool wrote;			/* has been told that something was written */
 	bool prevents;			/* PREVENT ALLOW MEDIUM REMOVAL; under dev->nexus_lock */
+	bool echoed;			/* has written to the echo buffer: buffer.c; under the lock of the device's buffers */
 	bool lost;			/* some of it was lost: its next SYNCHRONIZE CACHE says so */
 	errseq_t wb_since;		/* errors of writing back up to here are known to the initiator */
 	u64 cookie;			/* never used twice */
@@ -1077,6 +1080,20 @@ void scst_clock_reset(struct scst_device *dev);
 void scst_clock_report(struct scst_cmd *cmd);
 bool scst_clock_prepare_set(struct scst_cmd *cmd);
 void scst_clock_execute_set(struct scst_cmd *cmd);
+
+/* --- buffer.c: READ BUFFER and WRITE BUFFER --------------------------------------------------------- */
+
+void scst_buffers_setup(struct scst_device *dev);
+void scst_buffers_forget(struct scst_device *dev);
+bool scst_buffer_prepare_read(struct scst_cmd *cmd);
+bool scst_buffer_prepare_write(struct scst_cmd *cmd);
+bool scst_buffer_prepare_echo(struct scst_cmd *cmd);
+void scst_buffer_descriptor(struct scst_cmd *cmd);
+void scst_buffer_read(struct scst_cmd *cmd);
+void scst_buffer_write(struct scst_cmd *cmd);
+void scst_buffer_echo_descriptor(struct scst_cmd *cmd);
+void scst_buffer_read_echo(struct scst_cmd *cmd);
+void scst_buffer_write_echo(struct scst_cmd *cmd);
 
 /* --- log.c: LOG SENSE ------------------------------------------------------------------------------ */
 

@@ -122,6 +122,7 @@ static void scst_device_free_work(struct work_struct *work)
 	scst_space_stop(dev);
 	scst_tokens_stop(dev);
 	scst_recorder_free(&dev->recorder);
+	scst_buffers_forget(dev);
 	scst_pr_free(dev);
 	if (handler->free)
 		handler->free(dev);
@@ -655,6 +656,7 @@ static void scst_device_reset(struct scst_device *dev)
 	WRITE_ONCE(dev->d_sense, false);
 	WRITE_ONCE(dev->swp, false);
 	scst_clock_reset(dev);
+	scst_buffers_forget(dev);
 	dev->size_asked = 0;
 	dev->shrink_ok = false;
 	memset(&dev->geo, 0, sizeof(dev->geo));
@@ -1103,6 +1105,7 @@ void scst_device_setup(struct scst_device *dev, const struct scst_handler *handl
 	scst_tokens_setup(dev);
 	scst_recorder_setup(&dev->recorder);
 	scst_turn_setup(dev);
+	scst_buffers_setup(dev);
 	scst_pr_setup(dev);
 	atomic_inc(&scst_objects[SCST_OBJ_DEVICES]);
 }

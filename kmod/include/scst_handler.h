@@ -202,6 +202,23 @@ struct scst_recorder {
 	u32 nr[SCST_RECORD_KINDS];
 };
 
+/* Of the data buffer and the echo buffer. */
+#define SCST_BUFFER_PIECES	17
+
+/**
+ * struct scst_buffers - what initiators have written with WRITE BUFFER
+ * @lock: for all of it; softirq-safe
+ * @echo_len: bytes that the echo buffer holds
+ * @echo_owner: cookie of the nexus that has written them, 0: nobody has
+ * @piece: the data buffer and behind it the echo buffer; NULL: zeroes
+ */
+struct scst_buffers {
+	spinlock_t lock;
+	u32 echo_len;
+	u64 echo_owner;
+	u8 *piece[SCST_BUFFER_PIECES];
+};
+
 /**
  * struct scst_tokens - ROD tokens of a device's data: see token.c
  * @lock: any context; inside nexus_lock
@@ -300,6 +317,7 @@ struct scst_device {
 	unsigned long space_looking;	/* bit 0: space_job is somebody's */
 	struct scst_job space_job;
 	struct delayed_work space_work;
+	struct scst_buffers buffers;	/* see buffer.c */
 	struct scst_recorder recorder;
 	struct scst_tokens tokens;
 	struct scst_threads threads;	/* where its commands may block, and looking for its size */

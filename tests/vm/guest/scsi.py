@@ -398,6 +398,24 @@ def set_timestamp(length: int = 12) -> bytes:
     return struct.pack(">BB4xIBB", 0xA4, 0x0F, length, 0, 0)
 
 
+BUFFER_DATA, BUFFER_DESCRIPTOR, BUFFER_ECHO, BUFFER_ECHO_DESCRIPTOR = 2, 3, 10, 11
+
+
+def read_buffer10(mode: int, room: int, offset: int = 0, number: int = 0) -> bytes:
+    """READ BUFFER(10); *number*: BUFFER ID."""
+    return struct.pack(">BBB", 0x3C, mode, number) + struct.pack(">II", offset, room << 8)[1:]
+
+
+def read_buffer16(mode: int, room: int, offset: int = 0, number: int = 0) -> bytes:
+    """READ BUFFER(16)."""
+    return struct.pack(">BBQIBB", 0x9B, mode, offset, room, number, 0)
+
+
+def write_buffer(mode: int, length: int, offset: int = 0, number: int = 0) -> bytes:
+    """WRITE BUFFER."""
+    return struct.pack(">BBB", 0x3B, mode, number) + struct.pack(">II", offset, length << 8)[1:]
+
+
 def send_diagnostic(flags: int = 0x04, length: int = 0) -> bytes:
     """SEND DIAGNOSTIC; *flags*: byte 1, by default the default self-test."""
     return struct.pack(">BBBHB", 0x1D, flags, 0, length, 0)

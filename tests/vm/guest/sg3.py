@@ -25,6 +25,7 @@ from tests.vm.guest.tree import Device, Target
 # Exit statuses (sg_lib.h)
 NOT_READY, ILLEGAL, ATTENTION, INVALID_OP = 2, 5, 6, 9
 MISCOMPARE, OUT_OF_RANGE, CONFLICT, CONDITION_MET = 14, 22, 24, 25
+ABORTED = 11
 
 # An opcode, and a service action if it has any.
 Op = tuple[int, ...]

@@ -151,12 +151,10 @@ REFUSED = (
     Refused("sg_ses_microcode -vv {A}", (0x1C,)),
     Refused("sg_prevent -vv {A}", (0x1E,)),
     Refused("sg_seek -vv --lba=10 {A}", (0x2B,)),
-    Refused("sg_write_buffer -vv --mode=da --in={T}/x {A}", (0x3B,)),
-    Refused("sg_read_buffer -vv --mode=d --length=512 {A}", (0x3C,)),
-    Refused("sg_read_buffer -vv --16 --mode=d --length=512 {A}", (0x9B,)),
-    Refused("sg_rbuf --quick {A}", (0x3C,)),
-    Refused("sg_test_rwbuf --size=512 {A}", (0x3C,)),
-    Refused("sg_safte -vv {A}", (0x3C,)),
+    Refused("sg_write_buffer -vv --mode=dmc_offs --in={T}/x {A}", (0x3B, 0x06)),
+    Refused("sg_read_buffer -vv --mode=err_hist --length=512 {A}", (0x3C, 0x1C)),
+    Refused("sg_read_buffer -vv --16 --mode=hd --length=512 {A}", (0x9B, 0x00)),
+    Refused("sg_safte -vv {A}", (0x3C, 0x01)),
     Refused("sg_read_long -vv {A}", (0x3E,)),
     Refused("sg_read_long -vv --16 {A}", (0x9E, 0x11)),
     Refused("sg_write_long -vv {A}", (0x3F,)),
@@ -215,6 +213,8 @@ WRONG = (
     wrong("sg_prevent -vv --prevent=2 {R}", (0x1E,), "Command: byte 4 bit 1"),
     wrong("sg_senddiag -vv --selftest=1 {A}", (0x1D,), "Command: byte 1 bit 7"),
     wrong("sg_senddiag -vv --list {A}", (0x1D,), "Command: byte 3 bit 7"),
+    wrong("sg_write_buffer -vv --mode=data --id=1 --in={T}/x {A}", (0x3B, 0x02), "Command: byte 2 bit 7"),
+    wrong("sg_read_buffer -vv --mode=data --offset=65536 {A}", (0x3C, 0x02), "Command: byte 3 bit 7"),
     wrong("sg_luns -vv --select=0x10 {A}", (0xA0,), "Command: byte 2 bit 7"),
     wrong("sg_vpd -vv --force --page=0x84 {A}", (0x12,), "Command: byte 2 bit 7"),
     wrong("sg_logs -vv --page=0x0d {A}", (0x4D,), "Command: byte 2 bit 5"),
@@ -373,6 +373,43 @@ OPCODES = (
     Row("sg_opcodes {A}", (0xA3, 0x0C), ("Set target port groups",)),
     Row("sg_opcodes --tmf {A}", (0xA3, 0x0D), ("Abort task",)),
 )
+BUFFERS = (
+    Row("sg_test_rwbuf --size=65536 --times=3 {A}", (0x3B, 0x02), ("^Success$",)),
+    Row(
+        "sg_test_rwbuf --quick {A}",
+        (0x3C, 0x03),
+        ("READ BUFFER read descriptor reports a buffer of 65536 bytes",),
+    ),
+    Row("sg_rbuf --quick {A}", (0x3C, 0x03)),
+    Row("sg_rbuf --size=1m {A}", (0x3C, 0x02), ("Read 1 MiB",)),
+    Row("sg_write_buffer --mode=data --offset=512 --in={T}/x {A}", (0x3B, 0x02)),
+    Row("sg_read_buffer --mode=data --hex --offset=511 --length=4 {A2}", (0x3C, 0x02), ("78 78 78",)),
+    Row("sg_read_buffer --16 --mode=data --hex --offset=511 --length=4 {A2}", (0x9B, 0x02), ("78 78 78",)),
+    Row("sg_read_buffer --mode=desc --length=4 {A}", (0x3C, 0x03), ("BUFFER CAPACITY: 65536 ",)),
+    Row("sg_read_buffer --16 --mode=desc --length=4 {A}", (0x9B, 0x03), ("BUFFER CAPACITY: 65536 ",)),
+    Row("sg_write_buffer --mode=echo --in={T}/x {A}", (0x3B, 0x0A)),
+    Row("sg_read_buffer --hex --mode=echo --length=4 {A}", (0x3C, 0x0A), ("78 78 78 78",)),
+    Row("sg_read_buffer --hex --16 --mode=echo --length=4 {A}", (0x9B, 0x0A), ("78 78 78 78",)),
+    Row(
+        "sg_read_buffer --mode=echo_desc --length=4 {A}",
+        (0x3C, 0x0B),
+        ("EBOS:1", "Echo buffer capacity: 4096 "),
+    ),
+    Row("sg_read_buffer --16 --mode=echo_desc --length=4 {A}", (0x9B, 0x0B), ("EBOS:1",)),
+    Row(
+        "sg_read_buffer -vv --mode=echo --length=4 {A2}",
+        (0x3C, 0x0A),
+        ("Command sequence error",),
+        sg3.ILLEGAL,
+    ),
+    Row("sg_write_buffer --mode=echo --in={T}/x {A2}", (0x3B, 0x0A)),
+    Row(
+        "sg_read_buffer -vv --mode=echo --length=4 {A}",
+        (0x3C, 0x0A),
+        ("Echo buffer overwritten",),
+        sg3.ABORTED,
+    ),
+)
 MEDIUM = (
     Row("sg_start --stop {R}", (0x1B,)),
     # Others see the unit: one initiator does not stop it for them (setting stop_unit).
@@ -497,4 +534,17 @@ ELSEWHERE = {
     "scsi_satl": "for ATA disks behind a translation",
 }
 
-ALL = (DONE, WRITES, READS, COPIES, RESULTS, MODE_SELECTS, TIMESTAMP, OPCODES, MEDIUM, ALUA, RESERVATIONS)
+ALL = (
+    DONE,
+    WRITES,
+    READS,
+    COPIES,
+    RESULTS,
+    MODE_SELECTS,
+    TIMESTAMP,
+    OPCODES,
+    BUFFERS,
+    MEDIUM,
+    ALUA,
+    RESERVATIONS,
+)

@@ -255,6 +255,12 @@ ALWAYS: dict[str, Sent] = {
     "REQUEST SENSE": (scsi.request_sense(), 252, None),
     "REPORT TARGET PORT GROUPS": (alua.report_groups(), 1024, None),
 }
+# The way can be tested before it is usable: in all states but offline and transitioning.
+ECHO: dict[str, Sent] = {
+    "WRITE BUFFER, ECHO BUFFER": (scsi.write_buffer(scsi.BUFFER_ECHO, 4), 0, b"echo"),
+    "READ BUFFER(10), ECHO BUFFER": (scsi.read_buffer10(scsi.BUFFER_ECHO_DESCRIPTOR, 4), 4, None),
+    "READ BUFFER(16), ECHO BUFFER": (scsi.read_buffer16(scsi.BUFFER_ECHO_DESCRIPTOR, 4), 4, None),
+}
 IN_STANDBY: dict[str, Sent] = {
     "LOG SENSE": (bytes((0x4D, 0, 0x40, 0, 0, 0, 0, 0, 64, 0)), 64, None),
     "MODE SENSE": (bytes((0x1A, 0, 0x3F, 0, 252, 0)), 252, None),
@@ -277,6 +283,9 @@ ACTIVE: dict[str, Sent] = {
     "WRITE SAME(16)": (scsi.write_same16(8, 1), 0, bytes(512)),
     "SYNCHRONIZE CACHE(10)": (scsi.cdb10(0x35, 0, 0), 0, None),
     "START STOP UNIT": (bytes((0x1B, 0, 0, 0, 1, 0)), 0, None),
+    "WRITE BUFFER": (scsi.write_buffer(scsi.BUFFER_DATA, 4), 0, b"data"),
+    "READ BUFFER(10)": (scsi.read_buffer10(scsi.BUFFER_DATA, 4), 4, None),
+    "READ BUFFER(16)": (scsi.read_buffer16(scsi.BUFFER_DESCRIPTOR, 4), 4, None),
     "RELEASE(6)": (bytes((0x17, 0, 0, 0, 0, 0)), 0, None),
     "RESERVE(6)": (bytes((0x16, 0, 0, 0, 0, 0)), 0, None),
 }
@@ -288,11 +297,13 @@ def test_what_a_state_lets_through(pair: Pair, state: str) -> None:
     pair.tpgs[0].switch(state)
     pair.told()
     runs = {**ALWAYS}
+    if state not in (alua.OFFLINE, alua.TRANSITIONING):
+        runs |= ECHO
     if state in (alua.OPTIMIZED, alua.NONOPTIMIZED, alua.STANDBY):
         runs |= IN_STANDBY
     if state in (alua.OPTIMIZED, alua.NONOPTIMIZED):
         runs |= ACTIVE
-    for name, (cdb, read, write) in {**ALWAYS, **IN_STANDBY, **ACTIVE}.items():
+    for name, (cdb, read, write) in {**ALWAYS, **ECHO, **IN_STANDBY, **ACTIVE}.items():
         sense = pair.units[0].sense(cdb, read, write)
         assert sense == (None if name in runs else alua.NOT_READY[state]), name
         assert pair.units[1].sense(cdb, read, write) is None, f"{name}, by the other port"
