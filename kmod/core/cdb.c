@@ -148,17 +148,31 @@ static const struct scst_opcode op_prevent = {
 	.cdb_mask	= { ALLOW_MEDIUM_REMOVAL, LUN2, 0, 0, 0x01, CONTROL },
 };
 
-/* Of self-tests there is the default one; its parameter list would be of pages that there are none of. */
+/* Of self-tests there is the default one. */
 static const struct scst_opcode op_send_diagnostic = {
 	.name		= "SEND DIAGNOSTIC",
-	.prepare	= scst_spc_prepare_send_diagnostic,
-	.execute	= scst_spc_send_diagnostic,
+	.prepare	= scst_diagnostic_prepare_send,
+	.execute	= scst_diagnostic_send,
 	.cdb_len	= 6,
 	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_READY),
 	.flags		= SCST_OP_MEDIUM,
-	.dir		= DMA_NONE,
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 3,
+	.len_size	= 2,
 	.cdb_mask	= { SEND_DIAGNOSTIC, 0xf7, 0, ALL2, CONTROL },
-	.byte1		= 0xe4,
+	.byte1		= 0xf4,
+};
+
+static const struct scst_opcode op_receive_diagnostic = {
+	.name		= "RECEIVE DIAGNOSTIC RESULTS",
+	.prepare	= scst_diagnostic_prepare_receive,
+	.execute	= scst_diagnostic_receive,
+	.cdb_len	= 6,
+	GATES(READ, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 3,
+	.len_size	= 2,
+	.cdb_mask	= { RECEIVE_DIAGNOSTIC, LUN2 | 0x01, 0xff, ALL2, CONTROL },
 };
 
 static const struct scst_opcode op_read_capacity10 = {
@@ -1076,6 +1090,7 @@ static const struct scst_op_table scst_ops_sbc = { .row = {
 	[OP_RELEASE6]		= &op_release6,
 	[MODE_SENSE]		= &op_mode_sense6,
 	[START_STOP]		= &op_start_stop,
+	[RECEIVE_DIAGNOSTIC]	= &op_receive_diagnostic,
 	[SEND_DIAGNOSTIC]	= &op_send_diagnostic,
 	[ALLOW_MEDIUM_REMOVAL]	= &op_prevent,
 	[READ_CAPACITY]		= &op_read_capacity10,

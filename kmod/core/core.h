@@ -1095,6 +1095,13 @@ void scst_buffer_echo_descriptor(struct scst_cmd *cmd);
 void scst_buffer_read_echo(struct scst_cmd *cmd);
 void scst_buffer_write_echo(struct scst_cmd *cmd);
 
+/* --- diagnostic.c: SEND DIAGNOSTIC and RECEIVE DIAGNOSTIC RESULTS -------------------------------------- */
+
+bool scst_diagnostic_prepare_send(struct scst_cmd *cmd);
+bool scst_diagnostic_prepare_receive(struct scst_cmd *cmd);
+void scst_diagnostic_send(struct scst_cmd *cmd);
+void scst_diagnostic_receive(struct scst_cmd *cmd);
+
 /* --- log.c: LOG SENSE ------------------------------------------------------------------------------ */
 
 bool scst_log_prepare_sense(struct scst_cmd *cmd);
@@ -1116,12 +1123,10 @@ void scst_space_stop(struct scst_device *dev);
 
 u8 scst_spc_peripheral(const struct scst_nexus *nexus);
 bool scst_spc_prepare_report_luns(struct scst_cmd *cmd);
-bool scst_spc_prepare_send_diagnostic(struct scst_cmd *cmd);
 void scst_spc_test_unit_ready(struct scst_cmd *cmd);
 void scst_spc_request_sense(struct scst_cmd *cmd);
 void scst_spc_inquiry(struct scst_cmd *cmd);
 void scst_spc_report_luns(struct scst_cmd *cmd);
-void scst_spc_send_diagnostic(struct scst_cmd *cmd);
 bool scst_ops_prepare_report(struct scst_cmd *cmd);
 void scst_ops_report(struct scst_cmd *cmd);
 bool scst_ops_prepare_tmfs(struct scst_cmd *cmd);

@@ -228,26 +228,3 @@ void scst_spc_report_luns(struct scst_cmd *cmd)
 {
 	scst_luns_report(cmd, cmd->cdb[2] == 1);
 }
-
-/* The default self-test, or nothing at all, which the standard allows to be asked for. */
-bool scst_spc_prepare_send_diagnostic(struct scst_cmd *cmd)
-{
-	if (cmd->cdb[1] & 0xe0)			/* SELF-TEST CODE */
-		scst_cmd_invalid_cdb(cmd, 1, 7);
-	else if (get_unaligned_be16(cmd->cdb + 3))
-		scst_cmd_invalid_cdb(cmd, 3, 7);
-	else
-		return true;
-	return false;
-}
-
-/**
- * scst_spc_send_diagnostic() - SEND DIAGNOSTIC (SPC-4 6.42)
- * @cmd: the command
- *
- * What there is to test is whether the backing can be used, and it has passed the gates that tell.
- */
-void scst_spc_send_diagnostic(struct scst_cmd *cmd)
-{
-	scst_cmd_good(cmd);
-}

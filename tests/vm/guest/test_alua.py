@@ -268,6 +268,7 @@ IN_STANDBY: dict[str, Sent] = {
     "READ CAPACITY(16)": (scsi.read_capacity16(), 32, None),
     "PERSISTENT RESERVE IN": (struct.pack(">BB5xHB", 0x5E, 0, 64, 0), 64, None),
     "SEND DIAGNOSTIC": (scsi.send_diagnostic(), 0, None),
+    "RECEIVE DIAGNOSTIC RESULTS": (scsi.receive_diagnostic(0), 64, None),
     "REPORT SUPPORTED OPERATION CODES": (scsi.report_opcodes(), 8192, None),
     "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS": (scsi.report_tmfs(), 16, None),
     "REPORT TIMESTAMP": (scsi.report_timestamp(), 12, None),

@@ -40,6 +40,7 @@ SUPPORTED = frozenset(
         0x17,
         0x1A,
         0x1B,
+        0x1C,
         0x1D,
         0x25,
         0x28,
@@ -507,15 +508,42 @@ def test_write_and_verify(rig: Rig, disk: Unit, form: type) -> None:
 
 
 def test_send_diagnostic(rig: Rig, unit: Unit) -> None:
-    """The default self-test passes; others, and parameter lists, there are not."""
+    """The default self-test passes; others there are not."""
     for flags in (0x04, 0x00, 0x10, 0x07):
         assert unit.command(scsi.send_diagnostic(flags)).good
-    for flags, length in ((0x20, 0), (0x40, 0), (0xC0, 0), (0x10, 4), (0x08, 0)):
-        assert unit.sense(scsi.send_diagnostic(flags, length)) == scsi.INVALID_FIELD_CDB
+    for flags in (0x20, 0x40, 0xC0, 0x08):
+        assert unit.sense(scsi.send_diagnostic(flags)) == scsi.INVALID_FIELD_CDB
     stopped = rig.units["stoppable"]
     stopped.good(scsi.start_stop(False))
     assert stopped.sense(scsi.send_diagnostic()) == scsi.START_REQUIRED
     stopped.good(scsi.start_stop(True))
+
+
+PF, SELFTEST, DIAGNOSTIC_PAGES = 0x10, 0x04, bytes((0, 0, 0, 1, 0))
+
+
+def test_diagnostic_pages(unit: Unit) -> None:
+    """There is the list of pages, sent or not, and no other; what is wrong is named."""
+    assert unit.good(scsi.receive_diagnostic(0), 64) == DIAGNOSTIC_PAGES
+    assert unit.good(scsi.receive_diagnostic(), 64) == DIAGNOSTIC_PAGES
+    unit.good(scsi.send_diagnostic(PF, 4), write=bytes(4))
+    assert unit.good(scsi.receive_diagnostic(), 64) == DIAGNOSTIC_PAGES
+    for room in range(7):
+        assert unit.good(scsi.receive_diagnostic(0, room), 64) == DIAGNOSTIC_PAGES[:room]
+    for page in (1, 2, 0x40, 0x80, 0xFF):
+        answer = unit.command(scsi.receive_diagnostic(page), 64)
+        assert (answer.sense, scsi.parse_field(answer.raw_sense)) == (scsi.INVALID_FIELD_CDB, (True, 2))
+    for flags, length in ((0, 4), (SELFTEST, 4), (PF | SELFTEST, 4), (PF, 3), (PF, 5), (PF, 1), (PF, 512)):
+        answer = unit.command(scsi.send_diagnostic(flags, length), write=bytes(length))
+        assert (answer.sense, scsi.parse_field(answer.raw_sense)) == (scsi.INVALID_FIELD_CDB, (True, 3))
+    for byte in range(4):
+        answer = unit.command(
+            scsi.send_diagnostic(PF, 4), write=bytes((*bytes(byte), 0x81, *bytes(3 - byte)))
+        )
+        field = False, min(byte, 2)
+        assert (answer.sense, scsi.parse_field(answer.raw_sense)) == (scsi.INVALID_FIELD_LIST, field)
+    assert unit.sense(scsi.send_diagnostic(PF, 4), write=bytes(3)) == scsi.LIST_LENGTH
+    assert unit.sense(scsi.send_diagnostic(PF, 4)) == scsi.LIST_LENGTH
 
 
 @pytest.mark.parametrize(

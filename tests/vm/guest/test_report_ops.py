@@ -25,12 +25,12 @@ SUPPORTED, NOT_SUPPORTED = 3, 1
 SECOND_HALF = b"\x00\x0a" + bytes(10)
 # Bits that may be set and change nothing: vendor specific and obsolete ones of CONTROL, GROUP NUMBER, a LUN.
 IGNORED_CONTROL, IGNORED_LUN = 0xC3, 0xE0
-# Hints in byte 1: FUA_NV, RARC and RELADR of reads and writes, RELADR of VERIFY; PF and others of self-tests.
+# Hints in byte 1: FUA_NV, RARC and RELADR of reads and writes, RELADR of VERIFY; what a self-test may do.
 HINTS = {
     **dict.fromkeys((0x28, 0x2A, 0x88, 0x8A, 0xA8, 0xAA), 0x07),
     **dict.fromkeys((0x2E, 0x2F, 0x8E, 0x8F, 0xAE, 0xAF), 0x09),
     **dict.fromkeys((0x89, 0x8B), 0x02),
-    0x1D: 0x13,
+    0x1D: 0x03,
 }
 GROUP_AT = {10: 6, 12: 10, 16: 14}
 # Commands with fields in them that are not looked at, by the standard: PERSISTENT RESERVE, RESERVE, RELEASE.
