@@ -67,6 +67,18 @@ static const struct scst_opcode op_request_sense = {
 	.cdb_mask	= { REQUEST_SENSE, LUN2 | 0x01, 0, 0, 0xff, CONTROL },
 };
 
+static const struct scst_opcode op_format_unit = {
+	.name		= "FORMAT UNIT",
+	.prepare	= scst_format_prepare,
+	.execute	= scst_format_unit,
+	.cdb_len	= 6,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= { FORMAT_UNIT, 0x3f, 0, 0, 0, CONTROL },
+	.byte1		= 0x3f,
+};
+
 static const struct scst_opcode op_read6 = {
 	.name		= "READ(6)",
 	.prepare	= scst_sbc_prepare_read,
@@ -1082,6 +1094,7 @@ static const struct scst_opcode op_maintenance_out = {
 static const struct scst_op_table scst_ops_sbc = { .row = {
 	[TEST_UNIT_READY]	= &op_test_unit_ready,
 	[REQUEST_SENSE]		= &op_request_sense,
+	[FORMAT_UNIT]		= &op_format_unit,
 	[READ_6]		= &op_read6,
 	[WRITE_6]		= &op_write6,
 	[INQUIRY]		= &op_inquiry,

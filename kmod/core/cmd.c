@@ -612,6 +612,20 @@ static noinline void scst_cmd_refuse(struct scst_cmd *cmd, int reserved)
 	scst_cmd_respond(cmd);
 }
 
+/* Answer what scst_gate_take() has said. */
+void scst_cmd_stop(struct scst_cmd *cmd, const struct scst_stop *stop)
+{
+	trace_scst_cmd_stop(cmd, stop->gate);
+	if (stop->status == SAM_STAT_RESERVATION_CONFLICT)
+		scst_cmd_conflict(cmd);
+	else if (stop->sense)
+		scst_cmd_sense(cmd, stop->sense);
+	/* That of an earlier command (SPC-4 4.5.5). */
+	if (stop->gate == SCST_GATE_WRITE_LOST)
+		scst_cmd_sense_deferred(cmd);
+	scst_cmd_respond(cmd);
+}
+
 /* True: the command has been answered. */
 static bool scst_cmd_stopped(struct scst_cmd *cmd)
 {
@@ -624,15 +638,7 @@ static bool scst_cmd_stopped(struct scst_cmd *cmd)
 	}
 	if (!scst_gate_take(cmd, &stop))
 		return false;
-	trace_scst_cmd_stop(cmd, stop.gate);
-	if (stop.status == SAM_STAT_RESERVATION_CONFLICT)
-		scst_cmd_conflict(cmd);
-	else if (stop.sense)
-		scst_cmd_sense(cmd, stop.sense);
-	/* That of an earlier command (SPC-4 4.5.5). */
-	if (stop.gate == SCST_GATE_WRITE_LOST)
-		scst_cmd_sense_deferred(cmd);
-	scst_cmd_respond(cmd);
+	scst_cmd_stop(cmd, &stop);
 	return true;
 }
 

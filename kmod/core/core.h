@@ -770,6 +770,7 @@ struct scst_stop {
 };
 
 bool scst_gate_take(const struct scst_cmd *cmd, struct scst_stop *stop);
+void scst_cmd_stop(struct scst_cmd *cmd, const struct scst_stop *stop);
 u32 scst_ua_take(struct scst_nexus *nexus);
 u32 scst_gate_port(struct scst_nexus *nexus);
 void scst_gate_device(struct scst_device *dev, enum scst_gate gate, bool closed);
@@ -1055,6 +1056,12 @@ void scst_thin_unmap(struct scst_cmd *cmd);
 void scst_thin_status(struct scst_cmd *cmd);
 void scst_same_begin(struct scst_cmd *cmd);
 bool scst_same_has_data(const struct scst_cmd *cmd);
+void scst_sweep_medium(struct scst_cmd *cmd);
+
+/* --- format.c: FORMAT UNIT ----------------------------------------------------------------------- */
+
+bool scst_format_prepare(struct scst_cmd *cmd);
+void scst_format_unit(struct scst_cmd *cmd);
 
 /* --- removable.c: what is removable, stopped or started ------------------------------------------------ */
 

@@ -23,6 +23,7 @@
  * @next: ranges of the list that were begun
  * @ranges: in the list
  * @block: bytes
+ * @yields: may take so long that it ends where a gate is closed meanwhile
  * @chunk_size: bytes
  * @chunk: of UNMAP the list; of WRITE SAME the block, as often as it fits
  * @sg: the chunk, again and again
@@ -38,6 +39,7 @@ struct scst_sweep {
 	unsigned int next;
 	unsigned int ranges;
 	unsigned int block;
+	bool yields;
 	unsigned int chunk_size;
 	struct page *chunk;
 	struct scatterlist sg[SWEEP_SEGMENTS];
@@ -219,15 +221,27 @@ static void scst_sweep_fill(struct scst_sweep *sweep)
 	sweep->action = SCST_ACTION_WRITE;
 }
 
+/* Somebody takes the right to go on, and may be waiting for that. */
+static bool scst_sweep_stopped(const struct scst_cmd *cmd, struct scst_stop *stop)
+{
+	const struct scst_sweep *sweep = cmd->step_data;
+
+	return sweep->yields && READ_ONCE(cmd->nexus->gates) & cmd->op->stops & SCST_STOPS_LASTING && scst_gate_take(cmd, stop);
+}
+
 /* A piece is done, or is not. */
 static void scst_sweep_job(struct scst_job *job)
 {
 	struct scst_cmd *cmd = scst_cmd_of_job(job);
 	struct scst_sweep *sweep = cmd->step_data;
 	unsigned int noio = memalloc_noio_save();
+	struct scst_stop stop;
 
 	if (scst_cmd_aborted(cmd)) {
 		scst_sweep_respond(cmd);
+	} else if (scst_sweep_stopped(cmd, &stop)) {
+		scst_sweep_end(cmd);
+		scst_cmd_stop(cmd, &stop);
 	} else if (sweep->error == -EOPNOTSUPP && sweep->action == SCST_ACTION_ZERO) {
 		scst_sweep_fill(sweep);
 		scst_sweep_piece(cmd);
@@ -313,6 +327,31 @@ static void scst_same_job(struct scst_job *job)
 void scst_same_begin(struct scst_cmd *cmd)
 {
 	scst_cmd_to_thread(cmd, scst_same_job);
+}
+
+/* --- FORMAT UNIT ------------------------------------------------------------------------------ */
+
+static bool scst_medium_take(struct scst_cmd *cmd, struct scst_sweep *sweep)
+{
+	memset(page_address(sweep->chunk), 0, sweep->block);
+	sweep->pos = 0;
+	sweep->left = READ_ONCE(cmd->dev->geo.nblocks) << cmd->dev->geo.block_shift;
+	sweep->action = SCST_ACTION_ZERO;
+	sweep->yields = true;
+	cmd->unmap = cmd->dev->thin;
+	cmd->fua = false;
+	return true;
+}
+
+static void scst_medium_job(struct scst_job *job)
+{
+	scst_sweep_begin(job, scst_medium_take);
+}
+
+/* Zeroes for the whole medium, which a thin one gives back: pinned.  Any context. */
+void scst_sweep_medium(struct scst_cmd *cmd)
+{
+	scst_cmd_to_thread(cmd, scst_medium_job);
 }
 
 /* --- UNMAP ----------------------------------------------------------------------------------- */

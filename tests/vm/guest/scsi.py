@@ -421,6 +421,11 @@ def send_diagnostic(flags: int = 0x04, length: int = 0) -> bytes:
     return struct.pack(">BBBHB", 0x1D, flags, 0, length, 0)
 
 
+def format_unit(flags: int = 0) -> bytes:
+    """FORMAT UNIT; *flags*: byte 1, what there is of a list."""
+    return bytes((0x04, flags, 0, 0, 0, 0))
+
+
 def receive_diagnostic(page: int | None = None, room: int = 64) -> bytes:
     """RECEIVE DIAGNOSTIC RESULTS; *page*: which, by default what was asked for last."""
     return struct.pack(">BBBHB", 0x1C, page is not None, page or 0, room, 0)

@@ -110,6 +110,7 @@ WRITES = (
     ),
     write("sg_write_x --same=0 --lba=204 --num=2 --in={T}/x {A}", (0x93,), (204, X * 2)),
     write("sg_write_x --same=1 --unmap=1 --lba=208 --num=2 --in={T}/x {A}", (0x93,), (208, ZERO * 2)),
+    write("sg_format --format --quick --wait {B}", (0x04,), (0, ZERO * BLOCKS)),
 )
 
 READS = (
@@ -146,7 +147,6 @@ RESULTS = (
 )
 
 REFUSED = (
-    Refused("sg_format --format --quick --wait {A}", (0x04,)),
     Refused("sg_format --preset=1 --quick --wait {A}", (0x38,)),
     Refused("sg_read_block_limits -vv {A}", (0x05,)),
     Refused("sg_reassign -vv --address=1 {A}", (0x07,)),
@@ -239,6 +239,9 @@ WRONG = (
         "Data parameters: byte 18 bit 3",
         WRONG_LIST,
     ),
+    wrong("sg_format -vv --format --quick {A}", (0x04,), "Data parameters: byte 1 bit 1", WRONG_LIST),
+    wrong("sg_format -vv --format --quick --wait --ffmt=1 {A}", (0x04,), "Command: byte 4 bit 0"),
+    wrong("sg_format -vv --format --quick --wait --fmtpinfo=2 {A}", (0x04,), "Command: byte 1 bit 7"),
     wrong("sg_format -vv --resize --count=1000 {A}", (0x55,), "Data parameters: byte 8 bit 7", WRONG_LIST),
     wrong("sg_emc_trespass -d {A}", (0x55,), "Data parameters: byte 8 bit 5", WRONG_LIST),
     wrong("sg_rdac -v {A}", (0x5A,), "Command: byte 2 bit 5"),

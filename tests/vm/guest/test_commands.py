@@ -32,6 +32,7 @@ SUPPORTED = frozenset(
     (
         0x00,
         0x03,
+        0x04,
         0x08,
         0x0A,
         0x12,

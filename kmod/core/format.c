@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * FORMAT UNIT (SBC-3 5.3).  There is one format, so what it does is to fill the medium with zeroes, which a thin unit has by giving its space
+ * back.  Nothing is certified, no block is defective, none changes its length.
+ *
+ * It is answered when it is done; IMMED would promise an end that nobody could be told of.  It is made of pieces, as WRITE SAME is, beside which
+ * other commands go on; aborted, or stopped by who takes the right to write, it leaves what is not done as it was.
+ */
+#include "core.h"
+
+/* Byte 1 of the CDB */
+#define LONGLIST	0x20
+#define FMTDATA		0x10	/* there is a list */
+#define OF_LIST		0x2f	/* what is said about the list */
+
+#define HEADER_SHORT	4
+#define HEADER_LONG	8
+
+/* Byte 1 of the list */
+#define FOV		0x80	/* the next three, and IP, are meant */
+#define DPRY		0x40
+#define DCRT		0x20
+#define STPF		0x10	/* what of defects, which there are none of */
+
+static u32 scst_format_header(const struct scst_cmd *cmd)
+{
+	if (!(cmd->cdb[1] & FMTDATA))
+		return 0;
+	return cmd->cdb[1] & LONGLIST ? HEADER_LONG : HEADER_SHORT;
+}
+
+/* Of the list there is no more than its header: its length is not in the CDB. */
+bool scst_format_prepare(struct scst_cmd *cmd)
+{
+	u8 of_list = cmd->cdb[1] & OF_LIST;
+
+	if (of_list && !(cmd->cdb[1] & FMTDATA)) {
+		scst_cmd_invalid_cdb(cmd, 1, fls(of_list) - 1);
+		return false;
+	}
+	cmd->xfer_len = scst_format_header(cmd);
+	cmd->len = min(cmd->xfer_len, scst_cmd_room(cmd));
+	if (cmd->len == cmd->xfer_len)
+		return true;
+	scst_cmd_sense(cmd, SCST_SENSE_LIST_LENGTH);
+	return false;
+}
+
+/* No protection information, no pattern, no IMMED, no defects.  Sets sense data and returns false if the list says otherwise. */
+static bool scst_format_check(struct scst_cmd *cmd, const u8 *list)
+{
+	u8 bad = list[1] & ~(list[1] & FOV ? FOV | DPRY | DCRT | STPF : 0);
+	bool is_long = cmd->xfer_len == HEADER_LONG;
+
+	if (list[0])
+		scst_cmd_invalid_list(cmd, 0, fls(list[0]) - 1);
+	else if (bad)
+		scst_cmd_invalid_list(cmd, 1, fls(bad) - 1);
+	else if (is_long && list[2])
+		scst_cmd_invalid_list(cmd, 2, fls(list[2]) - 1);
+	else if (is_long && list[3])
+		scst_cmd_invalid_list(cmd, 3, fls(list[3]) - 1);
+	else if (is_long ? get_unaligned_be32(list + 4) : get_unaligned_be16(list + 2))
+		scst_cmd_invalid_list(cmd, is_long ? 4 : 2, 7);
+	else
+		return true;
+	return false;
+}
+
+/**
+ * scst_format_unit() - FORMAT UNIT
+ * @cmd: the command
+ */
+void scst_format_unit(struct scst_cmd *cmd)
+{
+	u8 list[HEADER_LONG] = { };
+
+	if (cmd->xfer_len)
+		scst_cmd_fetch(cmd, list, cmd->xfer_len);
+	if (!scst_format_check(cmd, list)) {
+		scst_cmd_respond(cmd);
+		return;
+	}
+	WRITE_ONCE(cmd->nexus->wrote, true);
+	scst_sweep_medium(cmd);
+}
