@@ -51,6 +51,8 @@ class Rule:
 
 ANY = frozenset(State)
 IN_STANDBY = frozenset({State.STANDBY})
+# SPC-5 5.18.2.5.4, 5.18.2.5.5: the echo buffer.
+ECHOING = frozenset({State.STANDBY, State.UNAVAILABLE})
 
 
 def of_medium(name: str, data: bool = False) -> Rule:
@@ -92,6 +94,12 @@ RULES: dict[type[steps.Command], Rule] = {
     # Choice: processed in standby.
     steps.SetTimestamp: Rule("SET TIMESTAMP", data=True, states=IN_STANDBY, reader=True),
     steps.SendDiagnostic: Rule("SEND DIAGNOSTIC", states=IN_STANDBY, loaded=True, backed=True),
+    steps.FormatUnit: Rule("FORMAT UNIT", writes=True, loaded=True, backed=True, protected=True, reader=True),
+    # Choice: who may not write to the medium writes to neither buffer.
+    steps.ReadBuffer: Rule("READ BUFFER"),
+    steps.WriteBuffer: Rule("WRITE BUFFER", data=True, reader=True),
+    steps.ReadEcho: Rule("READ BUFFER", states=ECHOING),
+    steps.WriteEcho: Rule("WRITE BUFFER", data=True, states=ECHOING, reader=True),
 }
 
 

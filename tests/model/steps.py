@@ -185,6 +185,39 @@ class SendDiagnostic:
     """SEND DIAGNOSTIC, the default self-test."""
 
 
+@dataclass(frozen=True)
+class FormatUnit:
+    """FORMAT UNIT without a list."""
+
+
+@dataclass(frozen=True)
+class ReadBuffer:
+    """READ BUFFER(10) of the data buffer."""
+
+    offset: int
+    room: int
+
+
+@dataclass(frozen=True)
+class WriteBuffer:
+    """WRITE BUFFER to the data buffer."""
+
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class ReadEcho:
+    """READ BUFFER(16) of the echo buffer."""
+
+
+@dataclass(frozen=True)
+class WriteEcho:
+    """WRITE BUFFER to the echo buffer."""
+
+    data: bytes
+
+
 Command = (
     TestUnitReady
     | Inquiry
@@ -210,6 +243,11 @@ Command = (
     | SetGroups
     | SetTimestamp
     | SendDiagnostic
+    | FormatUnit
+    | ReadBuffer
+    | WriteBuffer
+    | ReadEcho
+    | WriteEcho
 )
 
 # --- steps ---

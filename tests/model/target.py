@@ -48,13 +48,17 @@ class Nexus:
 
 @dataclass(eq=False)
 class Path:
-    """An I_T_L nexus. *gone*: the LUN does not lead here any more, but commands that were sent before do."""
+    """An I_T_L nexus. *gone*: the LUN does not lead here any more, but commands that were sent before do.
+
+    *echoed*: it has written to the echo buffer.
+    """
 
     nexus: Nexus
     unit: Unit
     read_only: bool
     pending: set[Attention] = field(default_factory=lambda: {Attention.POWER_ON})
     prevents: bool = False
+    echoed: bool = False
     gone: bool = False
     tasks: list[Task] = field(default_factory=list)
 
@@ -140,6 +144,7 @@ class Target:
         self.nexuses: dict[tuple[str, int], Nexus] = {}
         self.paths: list[Path] = []
         self.reserved: dict[Unit, Path] = {}
+        self.echoes: dict[Unit, tuple[Path, bytes]] = {}
         self.tasks: dict[int, Task] = {}
         self.outcome = Outcome()
 
@@ -548,6 +553,10 @@ class Target:
                 return unit.reserve_in(action)
             case steps.ReportGroups():
                 return self.report_groups()
+            case steps.ReadBuffer(offset, room):
+                return bytes(unit.buffer[offset : offset + room])
+            case steps.ReadEcho():
+                return self.read_echo(path)
         self.change(task)
         return b""
 
@@ -559,6 +568,8 @@ class Target:
                 unit.write(lba, values)
             case steps.WriteSame(lba, count, value):
                 unit.write(lba, (value,) * count)
+            case steps.FormatUnit():
+                unit.write(0, (0,) * unit.size)
             case steps.CompareAndWrite():
                 unit.compare_and_write(command)
             case steps.Verify(lba, values):
@@ -585,6 +596,11 @@ class Target:
                 self.set_groups(path, wanted)
             case steps.SetTimestamp():
                 self.tell(path.unit, Attention.TIMESTAMP_CHANGED, but=path)
+            case steps.WriteBuffer(offset, data):
+                path.unit.buffer[offset : offset + len(data)] = data
+            case steps.WriteEcho(data):
+                self.echoes[path.unit] = path, data
+                path.echoed = True
 
     def absent(self, nexus: Nexus, command: steps.Command) -> Answer:
         """At a LUN that leads nowhere (SPC-5 6.7.1, 6.33, 6.39)."""
@@ -609,6 +625,13 @@ class Target:
         said: Said | None = attention.said if attention is not None else None
         said = said or rules.NOT_READY.get(self.state_of(path)) or path.unit.state()
         return sense.data(said, command.descriptors)[: command.room]
+
+    def read_echo(self, path: Path) -> bytes:
+        """SPC-5 6.18.7: what this I_T nexus has written. Choice: there is one for all, to be overwritten."""
+        writer, data = self.echoes.get(path.unit, (None, b""))
+        require(path.echoed, sense.COMMAND_SEQUENCE)
+        require(writer is path, sense.ECHO_OVERWRITTEN)
+        return data
 
     def report_luns(self, nexus: Nexus) -> bytes:
         """It tells what the unit attention would, which is cleared by that (SPC-5 6.33)."""

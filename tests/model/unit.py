@@ -12,6 +12,7 @@ from tests.model import mode, pr, sense, steps
 from tests.model.sense import Said
 
 BLOCK = 512
+BUFFER = 1 << 16
 
 
 class Identity(NamedTuple):
@@ -67,6 +68,7 @@ class Unit:
         self.ejected = False
         self.stopped = False
         self.reservations = pr.Unit({}, 1024, durable=False)
+        self.buffer = bytearray(BUFFER)
 
     def reset(self) -> None:
         """SAM-6 6.3.3: mode parameters are the defaults, and it runs. What is ejected stays so."""

@@ -140,8 +140,22 @@ class Walk:
             (2, self.set_groups),
             (1, steps.SetTimestamp),
             (1, steps.SendDiagnostic),
+            (1, steps.FormatUnit),
+            (4, self.buffers),
         ]
         return self.source.choices([make for _, make in makers], [weight for weight, _ in makers])[0]()
+
+    def buffers(self) -> steps.Command:
+        """READ BUFFER or WRITE BUFFER."""
+        offset, data = self.source.choice((0, 4090, 65528)), self.value().to_bytes(4, "big") * 2
+        return self.source.choice(
+            (
+                steps.ReadBuffer(offset, self.source.choice((8, 64))),
+                steps.WriteBuffer(offset, data),
+                steps.ReadEcho(),
+                steps.WriteEcho(data),
+            )
+        )
 
     def request_sense(self) -> steps.Command:
         """Sometimes with little room, or with none."""

@@ -208,6 +208,18 @@ def test_registrations_survive_resets(play: Play) -> None:
     assert list(play.model.units[0].reservations.keys.values()) == [1]
 
 
+def test_echo_buffer(play: Play) -> None:
+    """SPC-5 6.18.7: to each what it has written, unless somebody else has written since."""
+    play.answer("a1", steps.WriteEcho(b"one"))
+    assert play.answer("a1", steps.ReadEcho()).data == b"one"
+    assert play.code("b1", steps.ReadEcho()) == play.code("a2", steps.ReadEcho()) == 0x052C00
+    assert play.code("a1", steps.ReadEcho(), lun=1) == 0x052C00
+    play.answer("a2", steps.WriteEcho(b"two"))
+    assert play.code("a1", steps.ReadEcho()) == 0x0B3F0F
+    assert play.answer("a2", steps.ReadEcho()).data == b"two"
+    assert play.answer("b1", steps.ReadBuffer(0, 4)).data == bytes(4)
+
+
 @pytest.mark.parametrize("how", [Function.LUN_RESET, Function.NEXUS_RESET, None])
 def test_what_ends_prevention(play: Play, how: Function | None) -> None:
     """SPC-5 6.17: resets, the loss of the I_T nexus, and PREEMPT AND ABORT."""

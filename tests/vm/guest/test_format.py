@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""FORMAT UNIT: zeroes for the whole medium, whose space a thin unit gives back; a list may say nothing else."""
+"""FORMAT UNIT: zeroes for the whole medium, whose space a thin unit gives back, and nothing else."""
 
 from __future__ import annotations
 

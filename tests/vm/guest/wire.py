@@ -60,6 +60,8 @@ def of_medium(command: steps.Command) -> Wire | None:
             return Wire(scsi.verify10(lba, len(values), 1), write=blocks(values))
         case steps.SynchronizeCache():
             return Wire(scsi.cdb10(0x35, 0, 0))
+        case steps.FormatUnit():
+            return Wire(scsi.format_unit())
     return None
 
 
@@ -96,6 +98,10 @@ def of_state(command: steps.Command) -> Wire | None:
             return Wire(scsi.set_timestamp(), write=list_of(1))
         case steps.SendDiagnostic():
             return Wire(scsi.send_diagnostic())
+        case steps.WriteBuffer(offset, data):
+            return Wire(scsi.write_buffer(scsi.BUFFER_DATA, len(data), offset), write=data)
+        case steps.WriteEcho(data):
+            return Wire(scsi.write_buffer(scsi.BUFFER_ECHO, len(data)), write=data)
     return None
 
 
@@ -117,6 +123,10 @@ def of_looks(command: steps.Command) -> Wire:
             return Wire(cdb, read=cdb[4] if not ten else 512)
         case steps.ReportGroups():
             return Wire(alua.report_groups(), read=1024)
+        case steps.ReadBuffer(offset, room):
+            return Wire(scsi.read_buffer10(scsi.BUFFER_DATA, room, offset), read=room)
+        case steps.ReadEcho():
+            return Wire(scsi.read_buffer16(scsi.BUFFER_ECHO, ROOM), read=ROOM)
     raise AssertionError(command)
 
 
