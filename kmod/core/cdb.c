@@ -1064,7 +1064,32 @@ static const struct scst_opcode op_set_timestamp = {
 	.cdb_mask	= { MAINTENANCE_OUT, 0x1f, 0, 0, 0, 0, ALL4, 0, CONTROL },
 };
 
+static const struct scst_opcode op_report_ident = {
+	.name		= "REPORT IDENTIFYING INFORMATION",
+	.prepare	= scst_ident_prepare_report,
+	.execute	= scst_ident_report,
+	.cdb_len	= 12,
+	GATES(ALWAYS, SCST_STOPS_UA),
+	.dir		= DMA_FROM_DEVICE,
+	.len_at		= 6,
+	.len_size	= 4,
+	.cdb_mask	= { MAINTENANCE_IN, 0x1f, 0, 0, 0, 0, ALL4, 0xfe, CONTROL },
+};
+
+static const struct scst_opcode op_set_ident = {
+	.name		= "SET IDENTIFYING INFORMATION",
+	.prepare	= scst_ident_prepare_set,
+	.execute	= scst_ident_set,
+	.cdb_len	= 12,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_READER),
+	.dir		= DMA_TO_DEVICE,
+	.len_at		= 6,
+	.len_size	= 4,
+	.cdb_mask	= { MAINTENANCE_OUT, 0x1f, 0, 0, 0, 0, ALL4, 0xfe, CONTROL },
+};
+
 static const struct scst_opcode *const scst_maintenance_in[] = {
+	[MI_REPORT_IDENTIFYING_INFORMATION]		= &op_report_ident,
 	[MI_REPORT_TARGET_PGS]				= &op_report_tpgs,
 	[MI_REPORT_SUPPORTED_OPERATION_CODES]		= &op_report_opcodes,
 	[MI_REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS]	= &op_report_tmfs,
@@ -1079,6 +1104,7 @@ static const struct scst_opcode op_maintenance_in = {
 };
 
 static const struct scst_opcode *const scst_maintenance_out[] = {
+	[MO_SET_IDENTIFYING_INFORMATION] = &op_set_ident,
 	[MO_SET_TARGET_PGS]	= &op_set_tpgs,
 	[MO_SET_TIMESTAMP]	= &op_set_timestamp,
 };

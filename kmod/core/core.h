@@ -695,6 +695,7 @@ enum scst_ua {
 	SCST_UA_ALUA_CHANGED,
 	SCST_UA_ALUA_FAILED,
 	SCST_UA_TIMESTAMP_CHANGED,
+	SCST_UA_IDENTIFIER_CHANGED,
 	SCST_UA_SPACE_SCARCE,
 	SCST_UA_INQUIRY_CHANGED,
 	SCST_UA_NR,
@@ -815,6 +816,7 @@ void scst_pr_unload(struct scst_device *dev);
 int scst_pr_clear(struct scst_device *dev, u32 generation, u64 until);
 struct scst_pr *scst_pr_new(u32 room);
 void scst_pr_discard(struct scst_pr *pr);
+int scst_pr_keep_ident(struct scst_cmd *cmd, const struct scst_ident *ident);
 bool scst_pr_prepare_out(struct scst_cmd *cmd);
 void scst_pr_execute_out(struct scst_cmd *cmd);
 void scst_pr_execute_in(struct scst_cmd *cmd);
@@ -1108,6 +1110,13 @@ bool scst_diagnostic_prepare_send(struct scst_cmd *cmd);
 bool scst_diagnostic_prepare_receive(struct scst_cmd *cmd);
 void scst_diagnostic_send(struct scst_cmd *cmd);
 void scst_diagnostic_receive(struct scst_cmd *cmd);
+
+/* --- ident.c: REPORT and SET IDENTIFYING INFORMATION ----------------------------------------------------- */
+
+bool scst_ident_prepare_report(struct scst_cmd *cmd);
+bool scst_ident_prepare_set(struct scst_cmd *cmd);
+void scst_ident_report(struct scst_cmd *cmd);
+void scst_ident_set(struct scst_cmd *cmd);
 
 /* --- log.c: LOG SENSE ------------------------------------------------------------------------------ */
 

@@ -19,6 +19,7 @@
  *	42	2	bytes of the owner
  *	44	n	owner, with zeroes up to a multiple of 4
  *	per registrant: key (8), relative target port (2), bytes of TransportID (2), TransportID
+ *	version 2, if there is identifying information: bytes of its kinds (2 each), they
  *	at the end: CRC-32C of all before it (4), the sequence number once more (8)
  *
  * The sequence number is what is written last: where it is not that of the beginning, the record was not written to
@@ -32,11 +33,12 @@
 
 #define MAGIC		"SCST-PR\n"
 #define MAGIC_LEN	8
-#define VERSION		1
+#define VERSION		2	/* with identifying information; without it is 1 */
 #define HEADER_CRC_AT	24
 #define HEADER_LEN	SCST_PR_RECORD_HEADER
 #define FIXED_LEN	44
 #define REG_LEN		12
+#define IDENT_LEN	(2 * SCST_IDENT_KINDS)
 #define TRAILER_LEN	12
 #define RECORD_MIN	(FIXED_LEN + TRAILER_LEN)
 #define ID_MIN		24
@@ -76,20 +78,28 @@ static u32 scst_padded(u32 len)
 
 /* --- to bytes ------------------------------------------------------------------------------- */
 
+/* Bytes of the identifying information; 0: there is none. */
+static u32 scst_record_ident_len(const struct scst_ident *ident)
+{
+	u32 len = ident->len[0] + ident->len[1];
+
+	return len ? IDENT_LEN + len : 0;
+}
+
 /* Length of a record in bytes. */
 u32 scst_pr_record_size(const struct scst_pr *pr, u32 owner_len)
 {
-	u32 i, len = RECORD_MIN + scst_padded(owner_len);
+	u32 i, len = RECORD_MIN + scst_padded(owner_len) + scst_record_ident_len(&pr->ident);
 
 	for (i = 0; i < pr->nr; i++)
 		len += REG_LEN + pr->reg[i].nexus.id.len;
 	return len;
 }
 
-static void scst_record_put_header(u8 *buf, u32 len, u64 sequence)
+static void scst_record_put_header(u8 *buf, u16 version, u32 len, u64 sequence)
 {
 	memcpy(buf, MAGIC, MAGIC_LEN);
-	put_unaligned_be16(VERSION, buf + 8);
+	put_unaligned_be16(version, buf + 8);
 	put_unaligned_be16(0, buf + 10);
 	put_unaligned_be32(len, buf + 12);
 	put_unaligned_be64(sequence, buf + 16);
@@ -118,6 +128,17 @@ static u8 *scst_record_put_registrant(u8 *at, const struct scst_pr_registrant *r
 	return at + REG_LEN + reg->nexus.id.len;
 }
 
+static u8 *scst_record_put_ident(u8 *at, const struct scst_ident *ident)
+{
+	u32 kind;
+
+	for (kind = 0; kind < SCST_IDENT_KINDS; kind++)
+		put_unaligned_be16(ident->len[kind], at + 2 * kind);
+	for (kind = 0, at += IDENT_LEN; kind < SCST_IDENT_KINDS; at += ident->len[kind++])
+		memcpy(at, ident->bytes + scst_ident_at(kind), ident->len[kind]);
+	return at;
+}
+
 /**
  * scst_pr_record_encode() - a state as a record
  * @pr: the state
@@ -132,14 +153,17 @@ static u8 *scst_record_put_registrant(u8 *at, const struct scst_pr_registrant *r
 u32 scst_pr_record_encode(const struct scst_pr *pr, u64 sequence, const u8 *owner, u32 owner_len, u8 *buf, u32 size)
 {
 	u32 i, len = scst_pr_record_size(pr, owner_len);
+	bool ident = scst_record_ident_len(&pr->ident);
 	u8 *at;
 
 	if (len > size || owner_len > SCST_PR_OWNER_MAX || !sequence)
 		return 0;
-	scst_record_put_header(buf, len, sequence);
+	scst_record_put_header(buf, ident ? VERSION : 1, len, sequence);
 	at = scst_record_put_state(buf, pr, owner, owner_len);
 	for (i = 0; i < pr->nr; i++)
 		at = scst_record_put_registrant(at, &pr->reg[i]);
+	if (ident)
+		at = scst_record_put_ident(at, &pr->ident);
 	put_unaligned_be32(scst_crc32c(0, buf, at - buf), at);
 	put_unaligned_be64(sequence, at + 4);
 	return len;
@@ -182,7 +206,7 @@ static enum scst_pr_record scst_record_check_header(const u8 *buf, u32 size)
 	version = get_unaligned_be16(buf + 8);
 	if (version > VERSION)
 		return SCST_PR_RECORD_NEWER;
-	return version == VERSION ? SCST_PR_RECORD_WHOLE : SCST_PR_RECORD_DAMAGED;
+	return version ? SCST_PR_RECORD_WHOLE : SCST_PR_RECORD_DAMAGED;
 }
 
 static enum scst_pr_record scst_record_check_trailer(const u8 *buf, u32 size)
@@ -215,6 +239,26 @@ static u32 scst_record_registrant(const u8 *at, const u8 *end)
 	return REG_LEN + id_len;
 }
 
+/* Is the identifying information all there is in front of @end? */
+static bool scst_record_ident_fits(const u8 *at, const u8 *end)
+{
+	u32 kind, len, all = 0;
+
+	if (end - at < IDENT_LEN)
+		return false;
+	for (kind = 0; kind < SCST_IDENT_KINDS; kind++, all += len) {
+		len = get_unaligned_be16(at + 2 * kind);
+		if (len > scst_ident_max(kind))
+			return false;
+	}
+	return all && end - at == IDENT_LEN + all;
+}
+
+static bool scst_record_has_ident(const u8 *buf)
+{
+	return get_unaligned_be16(buf + 8) == VERSION;
+}
+
 static bool scst_record_is_consistent(const u8 *buf, const struct scst_pr_record_info *info)
 {
 	const u8 *at = buf + FIXED_LEN, *end = buf + info->length - TRAILER_LEN;
@@ -227,7 +271,7 @@ static bool scst_record_is_consistent(const u8 *buf, const struct scst_pr_record
 		if (!len)
 			return false;
 	}
-	return at == end;
+	return scst_record_has_ident(buf) ? scst_record_ident_fits(at, end) : at == end;
 }
 
 static void scst_record_info(const u8 *buf, struct scst_pr_record_info *info)
@@ -272,6 +316,17 @@ static const u8 *scst_record_take(const u8 *at, struct scst_pr_registrant *reg)
 	return at + REG_LEN + reg->nexus.id.len;
 }
 
+static void scst_record_take_ident(const u8 *at, struct scst_ident *ident)
+{
+	const u8 *from = at + IDENT_LEN;
+	u32 kind;
+
+	for (kind = 0; kind < SCST_IDENT_KINDS; kind++, from += ident->len[kind - 1]) {
+		ident->len[kind] = get_unaligned_be16(at + 2 * kind);
+		memcpy(ident->bytes + scst_ident_at(kind), from, ident->len[kind]);
+	}
+}
+
 /**
  * scst_pr_record_decode() - the state that a record holds
  * @buf: the record
@@ -299,6 +354,9 @@ int scst_pr_record_decode(const u8 *buf, u32 size, struct scst_pr *pr)
 	at = buf + FIXED_LEN + scst_padded(info.owner_len);
 	for (i = 0; i < pr->nr; i++)
 		at = scst_record_take(at, &pr->reg[i]);
+	memset(&pr->ident, 0, sizeof(pr->ident));
+	if (scst_record_has_ident(buf))
+		scst_record_take_ident(at, &pr->ident);
 	if (scst_pr_valid(pr))
 		return 0;
 	scst_pr_init(pr, pr->room);

@@ -56,6 +56,30 @@ struct scst_pr_registrant {
 	struct scst_pr_nexus nexus;
 };
 
+#define SCST_IDENT_KINDS	2
+#define SCST_IDENT_MAX		(64 + 256)	/* bytes of all kinds */
+
+/**
+ * struct scst_ident - identifying information that initiators have given the device: see ident.c
+ * @len: bytes of each kind
+ * @bytes: the kinds, each with room for its most; zeroes behind @len
+ */
+struct scst_ident {
+	u16 len[SCST_IDENT_KINDS];
+	u8 bytes[SCST_IDENT_MAX];
+};
+
+/* The most there is of a kind, and where it is in scst_ident.bytes. */
+static inline u16 scst_ident_max(u32 kind)
+{
+	return kind ? 256 : 64;
+}
+
+static inline u16 scst_ident_at(u32 kind)
+{
+	return kind ? 64 : 0;
+}
+
 /**
  * struct scst_pr - what is registered and reserved on one device
  * @generation: PRGENERATION
@@ -65,6 +89,7 @@ struct scst_pr_registrant {
  * @type: enum scst_pr_type
  * @aptpl: it survives a loss of power
  * @lost: it should have, and did not: nobody is registered, and only REPLACE LOST RESERVATION helps
+ * @ident: nothing of reservations, but of what survives a loss of power; no reservation and no end of one changes it
  * @reg: each I_T nexus once, in the order in which they came
  */
 struct scst_pr {
@@ -75,6 +100,7 @@ struct scst_pr {
 	u8 type;
 	bool aptpl;
 	bool lost;
+	struct scst_ident ident;
 	struct scst_pr_registrant reg[];
 };
 

@@ -353,6 +353,62 @@ static void scst_pr_serve(struct scst_pr_act *act)
 	}
 }
 
+/* --- identifying information ---------------------------------------------------------------------- */
+
+/* In force, and everybody else is told.  -ENODEV, -EBADE: as scst_pr_publish() */
+static int scst_pr_publish_ident(struct scst_cmd *cmd, struct scst_pr *next)
+{
+	struct scst_device *dev = cmd->dev;
+	int ret = 0;
+
+	spin_lock_bh(&dev->nexus_lock);
+	if (test_bit(SCST_GATE_REVOKED, &cmd->nexus->gates)) {
+		ret = -ENODEV;
+	} else if (scst_access_now(cmd->nexus, SCST_ACCESS_WRITE) != SCST_ACCESS_PASS) {
+		ret = -EBADE;
+	} else {
+		rcu_assign_pointer(dev->pr, next);
+		scst_ua_assign(dev, SCST_UA_IDENTIFIER_CHANGED, cmd->nexus);
+	}
+	spin_unlock_bh(&dev->nexus_lock);
+	return ret;
+}
+
+/**
+ * scst_pr_keep_ident() - replace a device's identifying information: stable before it is in force
+ * @cmd: who asks for it
+ * @ident: what it is to be
+ *
+ * In the line of the device's PERSISTENT RESERVE OUT commands.  Return: 0 or a negative errno: nothing has changed.
+ */
+int scst_pr_keep_ident(struct scst_cmd *cmd, const struct scst_ident *ident)
+{
+	struct scst_device *dev = cmd->dev;
+	struct scst_pr *was = scst_pr_in_force(dev);
+	const struct scst_pr *old = was ?: &scst_pr_nothing;
+	struct scst_pr *next;
+	int ret;
+
+	/* Nothing is written over what could not be read. */
+	if (!dev->pr_store || old->lost)
+		return -ENODEV;
+	next = scst_pr_new(old->nr);
+	if (!next)
+		return -ENOMEM;
+	scst_pr_copy(next, old);
+	next->ident = *ident;
+	ret = scst_pr_file_write(dev, next) ?: scst_pr_publish_ident(cmd, next);
+	if (!ret) {
+		scst_pr_drop(was);
+		return 0;
+	}
+	scst_pr_file_write(dev, old);
+	scst_pr_discard(next);
+	return ret;
+}
+
+/* --- the line ---------------------------------------------------------------------------------------- */
+
 /* True: what is reserved has not been read yet, the command has been answered. */
 static bool scst_pr_unknown(struct scst_cmd *cmd)
 {

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.model.pr import Nexus, Type
 from tests.model.transport_id import FIBRE_CHANNEL, SAS, SRP, fixed, iscsi
 from tests.unit import pr_kernel
-from tests.unit.pr_kernel import Kernel, State, resealed
+from tests.unit.pr_kernel import TRAILER, Kernel, State, resealed
 
 NONE, WHOLE, TORN, DAMAGED, NEWER = range(5)
 HEADER, END = 28, 8
@@ -46,6 +46,14 @@ def made(keys: dict[Nexus, int], kind: int = 0, holder: int = pr_kernel.NOBODY, 
     return state
 
 
+def identify(state: State, ident: bytes, text: bytes) -> State:
+    """Give it identifying information."""
+    for at, (field, data) in enumerate(((state.head.ident, ident), (state.head.ident_text, text))):
+        state.head.ident_len[at] = len(data)
+        ctypes.memmove(field, data, len(data))
+    return state
+
+
 def of(number: int, kind: int = Type.EXCLUSIVE_ACCESS) -> State:
     """A state of so many registrants, the last of whom has reserved."""
     keys = {Nexus(IDS[n % len(IDS)], n): n + 1 for n in range(number)}
@@ -62,6 +70,8 @@ def states(draw: st.DrawFn) -> State:
     state = made(keys, kind, holder, draw(st.integers(0, 2**32 - 1)))
     state.head.aptpl = draw(st.booleans())
     state.head.lost = not keys and draw(st.booleans())
+    if draw(st.booleans()):
+        identify(state, draw(st.binary(max_size=64)), draw(st.binary(max_size=256)))
     return state
 
 
@@ -98,6 +108,21 @@ def test_layout_stays(kernel: Kernel) -> None:
         4c89a94d 0000000000000005
     """
     assert record.hex() == "".join(words.split())
+
+
+def test_layout_with_identifying_information(kernel: Kernel) -> None:
+    """Version 2, which is written only where there is any; of a state without registrants here."""
+    record = kernel.encode(identify(made({}), b"id", b"a text"), 5, b"")
+    words = """
+        534353542d50520a 0002 0000 00000044 0000000000000005
+        00000000 00000000 ffffffff 00 00 0000
+        0002 0006 6964 612074657874
+    """
+    assert record[:24].hex() + record[28:-TRAILER].hex() == "".join(words.split())
+    assert kernel.check(record)[0] == WHOLE
+    assert kernel.encode(identify(made({}), b"", b""), 5, b"") == kernel.encode(made({}), 5, b"")
+    for at, value in ((44, "0003"), (44, "0001"), (46, "0007"), (46, "0101"), (44, "0041"), (44, "00000000")):
+        assert kernel.check(resealed(record, at, bytes.fromhex(value)))[0] == DAMAGED
 
 
 def test_torn_at_each_byte(kernel: Kernel) -> None:
@@ -193,9 +218,10 @@ def test_versions(kernel: Kernel) -> None:
     """Of a newer one nothing but that is believed."""
     record = kernel.encode(of(2), 3, OWNER)
     assert resealed(record, 8, b"\0\1") == record
-    assert kernel.check(resealed(record, 8, b"\0\2"))[0] == NEWER
+    assert kernel.check(resealed(record, 8, b"\0\3"))[0] == NEWER
+    assert kernel.check(resealed(record, 8, b"\0\2"))[0] == DAMAGED, "it has no identifying information"
     assert kernel.check(resealed(record, 8, b"\xff\xff") + bytes(9))[0] == NEWER
-    assert kernel.check(resealed(record, 8, b"\0\2")[:HEADER])[0] == NEWER
+    assert kernel.check(resealed(record, 8, b"\0\3")[:HEADER])[0] == NEWER
     assert kernel.check(resealed(record, 8, b"\0\0"))[0] == DAMAGED
 
 

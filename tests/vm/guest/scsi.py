@@ -43,6 +43,7 @@ POWER_ON: Sense = (0x6, 0x29, 0x01)
 RESET: Sense = (0x6, 0x29, 0x03)
 MEDIUM_MAY_HAVE_CHANGED: Sense = (0x6, 0x28, 0x00)
 MODE_CHANGED: Sense = (0x6, 0x2A, 0x01)
+IDENTIFIER_CHANGED: Sense = (0x6, 0x3F, 0x05)
 TIMESTAMP_CHANGED: Sense = (0x6, 0x2A, 0x10)
 CAPACITY_CHANGED: Sense = (0x6, 0x2A, 0x09)
 INQUIRY_CHANGED: Sense = (0x6, 0x3F, 0x03)
@@ -396,6 +397,19 @@ def report_timestamp(room: int = 12) -> bytes:
 def set_timestamp(length: int = 12) -> bytes:
     """SET TIMESTAMP."""
     return struct.pack(">BB4xIBB", 0xA4, 0x0F, length, 0, 0)
+
+
+IDENT, IDENT_TEXT, IDENT_SUPPORTED = 0, 2, 0x7F
+
+
+def report_ident(kind: int = IDENT, room: int = 512) -> bytes:
+    """REPORT IDENTIFYING INFORMATION of a type."""
+    return struct.pack(">BB4xIBB", 0xA3, 0x05, room, kind << 1, 0)
+
+
+def set_ident(length: int, kind: int = IDENT) -> bytes:
+    """SET IDENTIFYING INFORMATION of a type."""
+    return struct.pack(">BB4xIBB", 0xA4, 0x06, length, kind << 1, 0)
 
 
 BUFFER_DATA, BUFFER_DESCRIPTOR, BUFFER_ECHO, BUFFER_ECHO_DESCRIPTOR = 2, 3, 10, 11

@@ -200,8 +200,6 @@ REFUSED = (
     Refused("sg_stream_ctl -vv --get {A}", (0x9E, 0x16)),
     Refused("sg_get_elem_status -vv {A}", (0x9E, 0x17)),
     Refused("sg_zone -vv --remove --element=1 {A}", (0x9E, 0x1A)),
-    Refused("sg_ident -vv {A}", (0xA3, 0x05)),
-    Refused("sg_ident -vv --clear {A}", (0xA4, 0x06)),
     Refused("sg_rep_pip -vv {A}", (0xA3, 0x1D)),
     Refused("sg_rtpg -vv {B}", (0xA3, 0x0A)),
     Refused("sg_rmsn -vv {A}", (0xAB, 0x01)),
@@ -220,6 +218,10 @@ WRONG = (
     wrong("sg_ses_microcode -vv {A}", (0x1C,), "Command: byte 2 bit 7"),
     wrong("sg_write_buffer -vv --mode=data --id=1 --in={T}/x {A}", (0x3B, 0x02), "Command: byte 2 bit 7"),
     wrong("sg_read_buffer -vv --mode=data --offset=65536 {A}", (0x3C, 0x02), "Command: byte 3 bit 7"),
+    wrong("sg_ident -vv --itype=4 {A}", (0xA3, 0x05), "Command: byte 10 bit 7"),
+    wrong(
+        "sg_raw -s 8 -i {T}/x {B} a4 06 00 00 00 00 00 00 00 08 00 00", (0xA4, 0x06), "Command: byte 6 bit 7"
+    ),
     wrong("sg_luns -vv --select=0x10 {A}", (0xA0,), "Command: byte 2 bit 7"),
     wrong("sg_vpd -vv --force --page=0x84 {A}", (0x12,), "Command: byte 2 bit 7"),
     wrong("sg_logs -vv --page=0x0d {A}", (0x4D,), "Command: byte 2 bit 5"),
@@ -380,6 +382,14 @@ TIMESTAMP = (
 OPCODES = (
     Row("sg_opcodes {A}", (0xA3, 0x0C), ("Set target port groups",)),
     Row("sg_opcodes --tmf {A}", (0xA3, 0x0D), ("Abort task",)),
+)
+IDENT = (
+    Row("sg_raw -s 8 -i {T}/x {A} a4 06 00 00 00 00 00 00 00 08 00 00", (0xA4, 0x06)),
+    Row("sg_ident --ascii {A}", (0xA3, 0x05), ("^xxxxxxxx$",)),
+    # It prints the first length behind each type, and types as they are in the descriptors.
+    Row("sg_ident --itype=127 {A}", (0xA3, 0x05), ("type: 0, .*length: 64 bytes", "type: 4,")),
+    Row("sg_ident --clear {A}", (0xA4, 0x06)),
+    Row("sg_ident {A}", (0xA3, 0x05)),
 )
 BUFFERS = (
     Row("sg_test_rwbuf --size=65536 --times=3 {A}", (0x3B, 0x02), ("^Success$",)),
@@ -551,6 +561,7 @@ ALL = (
     MODE_SELECTS,
     TIMESTAMP,
     OPCODES,
+    IDENT,
     BUFFERS,
     MEDIUM,
     ALUA,

@@ -273,6 +273,8 @@ IN_STANDBY: dict[str, Sent] = {
     "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS": (scsi.report_tmfs(), 16, None),
     "REPORT TIMESTAMP": (scsi.report_timestamp(), 12, None),
     "SET TIMESTAMP": (scsi.set_timestamp(0), 0, None),
+    "REPORT IDENTIFYING INFORMATION": (scsi.report_ident(), 512, None),
+    "SET IDENTIFYING INFORMATION": (scsi.set_ident(0), 0, None),
 }
 ACTIVE: dict[str, Sent] = {
     "TEST UNIT READY": (scsi.test_unit_ready(), 0, None),

@@ -655,7 +655,7 @@ def test_records_that_can_not_be_relied_on(script: Script, make_file: MakeFile, 
     if how == "damaged":
         data[60] ^= 1
     elif how == "newer":
-        data[9] = 2
+        data[9] = 3
         data[24:28] = crc(bytes(data[:24]))
     else:
         tree.write(device.path / "id/naa", "3" * 16)

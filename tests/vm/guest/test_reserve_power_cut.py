@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Power cuts while persistent reservations are kept (APTPL): what was acknowledged is there, and no more.
 
-Initiators register, reserve and preempt one after the other, on a device whose file is on the file system
-of a logged disk (logwrites.py); a mark goes into the log after each answer. Later the power is cut at any
-moment: what the disk had made stable by then is there, and of what was on its way some sectors are, and
-others are not. Then the file system recovers, a device of that identity is enabled, and has what was
-acknowledged last, or what the next command would have made of it. ``SCST_PR_CUTS`` says how often,
-``SCST_SEED`` where.
+Initiators register, reserve and preempt one after the other, or set identifying information, which is kept
+in the same record, on a device whose file is on the file system of a logged disk (logwrites.py); a mark goes
+into the log after each answer. Later the power is cut at any moment: what the disk had made stable by then
+is there, and of what was on its way some sectors are, and others are not. Then the file system recovers, a
+device of that identity is enabled, and has what was acknowledged last, or what the next command would have
+made of it. ``SCST_PR_CUTS`` says how often, ``SCST_SEED`` where.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pytest
 from tests.model.pr import Action, Command, Type
 from tests.unit.pr_kernel import wire
 from tests.vm import guest_plugin
-from tests.vm.guest import tree
+from tests.vm.guest import scsi, tree
 from tests.vm.guest.logwrites import LOG_FLUSH, LOG_FUA, SECTOR, Entry, Image, LoggedDisk
 from tests.vm.guest.script import Nexus, Script, Target
 from tests.vm.guest.test_power_cut import RAM_DISK, SIZE, Bench, bench, ext4_image, mounted
@@ -56,6 +56,12 @@ def outliving(device: tree.Device) -> State:
     """The same after a loss of power."""
     kept = "aptpl 1" in (device.path / "pr/state").read_text().splitlines()
     return state_of(device) if kept else ("type none",)
+
+
+def ident_of(nexus: Nexus) -> State:
+    """Identifying information, which outlives a loss of power whatever becomes of reservations."""
+    kinds = scsi.IDENT, scsi.IDENT_TEXT
+    return tuple(nexus.good(scsi.report_ident(kind), read=512)[4:].hex() for kind in kinds)
 
 
 def make_device(path: Path) -> tree.Device:
@@ -94,12 +100,12 @@ class History:
         for nexus in nexuses:
             nexus.attentions()
         keys = dict.fromkeys(nexuses, 0)
-        self.states.append(outliving(device))
+        self.states.append((*outliving(device), *ident_of(nexuses[0])))
         while len(self.states) <= COMMANDS:
             self.step(chosen, chosen.choice(nexuses), keys)
             for nexus in nexuses:
                 nexus.attentions()
-            self.states.append(outliving(device))
+            self.states.append((*outliving(device), *ident_of(nexuses[0])))
             disk.mark(f"ack-{len(self.states) - 1}")
         for nexus in nexuses:
             nexus.close()
@@ -107,6 +113,10 @@ class History:
 
     def step(self, chosen: random.Random, nexus: Nexus, keys: dict[Nexus, int]) -> None:
         """One command; who is registered is found out from the answers."""
+        if chosen.random() < 0.25:
+            data = chosen.randbytes(chosen.randrange(64))
+            nexus.command(scsi.set_ident(len(data), chosen.choice((scsi.IDENT, scsi.IDENT_TEXT))), write=data)
+            return
         command = any_command(chosen, keys[nexus], chosen.choice([*keys.values()]))
         cdb, data = wire(command)
         event = nexus.command(cdb, write=data)
@@ -148,12 +158,20 @@ def some_sectors(image: Image, entries: list[Entry], chosen: random.Random) -> N
                 image.apply(Entry(entry.sector + at // SECTOR, entry.flags, entry.data[at : at + step]))
 
 
-def restored(image: Image, folder: Path) -> State:
+def restored(script: Script, image: Image, folder: Path) -> State:
     """What a device has that is enabled after the file system has recovered."""
     image.copy_to(RAM_DISK)
     with mounted(RAM_DISK, folder):
         try:
-            return state_of(make_device(folder / "pr"))
+            device, target = make_device(folder / "pr"), Target("t1").make()
+            target.luns.map(0, device)
+            target.enable()
+            nexus = script.login(target, "late")
+            nexus.attentions()
+            found = *state_of(device), *ident_of(nexus)
+            nexus.close()
+            nexus.gone()
+            return found
         finally:
             guest_plugin.wipe()
             guest_plugin.leaked_counters()
@@ -194,7 +212,7 @@ def test_acknowledged_registrations_outlive_a_power_cut(script: Script, bench: B
         way = on_the_way(log, moment)
         some_sectors(image, way, chosen)
         torn += any(entry.data.startswith(MAGIC) for entry in way)
-        found = restored(image, bench.folder)
+        found = restored(script, image, bench.folder)
         image.content[:] = whole
         wanted = history.states[acked : acked + 2]
         assert found in wanted, (

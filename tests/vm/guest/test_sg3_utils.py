@@ -329,8 +329,8 @@ def test_task_management_functions(rig: Rig) -> None:
 
 @pytest.mark.parametrize(
     "rows",
-    [lines.TIMESTAMP, lines.OPCODES, lines.BUFFERS, lines.MEDIUM],
-    ids=["timestamp", "opcodes", "buffers", "medium"],
+    [lines.TIMESTAMP, lines.OPCODES, lines.IDENT, lines.BUFFERS, lines.MEDIUM],
+    ids=["timestamp", "opcodes", "ident", "buffers", "medium"],
 )
 def test_one_after_the_other(rig: Rig, rows: tuple[Row, ...]) -> None:
     """What one changes, the next finds."""
