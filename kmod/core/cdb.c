@@ -36,10 +36,10 @@
 #define OP_THIRD_PARTY_OUT	0x83
 #define OP_THIRD_PARTY_IN	0x84
 
-/* Each row says what it is to reservations, and what else stops it; the gate of its class is among that. */
+/* Each row says what it is to reservations, and what else stops it; the gate of its class is among that, and faults strike anything. */
 #define GATES(class, gates)			\
 	.access	= SCST_ACCESS_##class,		\
-	.stops	= (gates) | SCST_STOPS_ACCESS(SCST_ACCESS_##class)
+	.stops	= (gates) | SCST_STOPS_FAULT | SCST_STOPS_ACCESS(SCST_ACCESS_##class)
 
 /* RELADR (bit 0 of byte 1) would move the LBA: refused, it was removed with SCSI-3 */
 #define MASK_RW10(opcode) { opcode, 0xfe, ALL4, GROUP10, ALL2, CONTROL }

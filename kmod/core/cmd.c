@@ -648,6 +648,12 @@ static bool scst_cmd_limited(const struct scst_cmd *cmd)
 	return READ_ONCE(cmd->nexus->gates) & cmd->op->stops & SCST_STOPS_LIMITS && !test_bit(SCST_CMD_PAID, &cmd->flags);
 }
 
+/* ... scst_fault_pass()? */
+static bool scst_cmd_faulty(const struct scst_cmd *cmd)
+{
+	return READ_ONCE(cmd->nexus->gates) & SCST_STOPS_FAULT && !test_bit(SCST_CMD_TRIED, &cmd->flags);
+}
+
 /* There are ROD tokens of the unit's data, and it may change what they are of.  False: it is refused, and has been answered. */
 static bool scst_cmd_tell_tokens(struct scst_cmd *cmd)
 {
@@ -662,17 +668,19 @@ static bool scst_cmd_tell_tokens(struct scst_cmd *cmd)
 	return true;
 }
 
-/* False: the command has been answered, or waits for what its nexus may do in a second. */
+/* False: the command has been answered, waits for what its nexus may do in a second, or is held by a fault. */
 static noinline bool scst_cmd_gates(struct scst_cmd *cmd)
 {
 	while (!scst_cmd_stopped(cmd)) {
-		if (!scst_cmd_limited(cmd))
+		bool faulty = scst_cmd_faulty(cmd);
+
+		if (!faulty && !scst_cmd_limited(cmd))
 			return scst_cmd_tell_tokens(cmd);
 		if (!scst_cdb_prepare(cmd)) {
 			scst_cmd_respond(cmd);
 			return false;
 		}
-		if (!scst_limit_pass(cmd))
+		if (!(faulty ? scst_fault_pass(cmd) : scst_limit_pass(cmd)))
 			return false;
 		/* A gate may have been closed by who did not find it waiting. */
 	}
@@ -683,6 +691,7 @@ static noinline bool scst_cmd_gates(struct scst_cmd *cmd)
 static noinline bool scst_cmd_gates_again(struct scst_cmd *cmd)
 {
 	set_bit(SCST_CMD_PAID, &cmd->flags);
+	set_bit(SCST_CMD_TRIED, &cmd->flags);
 	return scst_cmd_gates(cmd);
 }
 

@@ -270,6 +270,7 @@ int scst_configfs_init(void)
 	config_group_init_type_name(&scst_targets_group, "targets", &scst_branch_type);
 	configfs_add_default_group(&scst_targets_group, &scst_subsystem.su_group);
 	scst_alua_root_init(&scst_subsystem.su_group);
+	scst_fault_root_init(&scst_subsystem.su_group);
 	return configfs_register_subsystem(&scst_subsystem);
 }
 

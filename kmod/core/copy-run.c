@@ -66,7 +66,7 @@ static bool scst_copy_stopped(struct scst_copy *copy)
 {
 	const struct scst_cmd *cmd = copy->cmd;
 	/* That it is read-only the destination says itself. */
-	u64 stops = cmd->op->stops & ~(GENMASK_ULL(31, 0) | BIT_ULL(SCST_GATE_WRITE_LOST) | SCST_STOPS_READ_ONLY);
+	u64 stops = cmd->op->stops & SCST_STOPS_LASTING & ~SCST_STOPS_READ_ONLY;
 	struct scst_copy_failure failure = { .sense = SCST_COPY_NOT_REACHABLE, .segment = -1, .byte = -1 };
 
 	if (READ_ONCE(copy->failure.sense))

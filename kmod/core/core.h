@@ -4,6 +4,7 @@
  *
  * Lock order, outermost first:
  *   target->lock, device->settings_lock	states and settings
+ *   scst_fault_mutex	faults that are injected
  *   scst_config_mutex	wanted and published access, lists of targets, sessions and devices
  *   device->nexus_lock	(spinlock, softirq-safe) the device's list of nexuses, and what reservations make of their gates
  *   the lock of tmf.c	(spinlock, interrupts off) who waits for the end of which commands
@@ -33,6 +34,7 @@
 #include "acl.h"
 #include "alua-state.h"
 #include "bucket.h"
+#include "chance.h"
 #include "pr-state.h"
 #include "recorder.h"
 #include "spelling.h"
@@ -484,6 +486,14 @@ struct scst_limits {
 	u32 burst;
 };
 
+enum scst_lane_kind {
+	SCST_LANE_READ,
+	SCST_LANE_WRITE,
+	SCST_LIMITED_LANES,
+	SCST_LANE_FAULT = SCST_LIMITED_LANES,
+	SCST_LANES,
+};
+
 /* What a limiter has done, for people. */
 struct scst_limited {
 	struct scst_limits limits;
@@ -492,13 +502,85 @@ struct scst_limited {
 	u64 microseconds;	/* all together */
 };
 
-bool scst_limiter_prepare(struct scst_nexus *nexus, const struct scst_limits *limits);
+bool scst_limiter_prepare(struct scst_nexus *nexus, const struct scst_limits *limits, unsigned long faults);
 void scst_limiter_set(struct scst_nexus *nexus, const struct scst_limits *limits);
 void scst_limiter_stop(struct scst_nexus *nexus);
 void scst_limiter_look(struct scst_nexus *nexus);
 bool scst_limiter_read(const struct scst_nexus *nexus, struct scst_limited *limited);
 bool scst_limit_pass(struct scst_cmd *cmd);
 void scst_limit_aborted(struct scst_cmd *cmd);
+bool scst_limiter_hold(struct scst_cmd *cmd, unsigned int fault, u64 ms);
+void scst_limiter_set_faults(struct scst_nexus *nexus, unsigned long faults);
+
+/* --- fault.c, configfs-fault.c: faults that are injected on purpose ----------------------------- */
+
+#define SCST_FAULTS_MAX		BITS_PER_LONG	/* in force at the same time */
+#define SCST_FAULT_TARGET_LEN	(64 + 1 + SCST_TARGET_NAME_LEN)
+#define SCST_FAULT_DELAY_MAX	600000U		/* milliseconds */
+#define SCST_FAULT_HELD		U64_MAX		/* ... until somebody ends it */
+#define SCST_FAULT_LUN_LEN	sizeof("16383")
+#define SCST_FAULT_ANY		"*"
+#define SCST_FAULT_NO_GROUP	"-"
+
+enum scst_fault_action {
+	SCST_FAULT_DROP,
+	SCST_FAULT_DELAY,
+	SCST_FAULT_BUSY,
+	SCST_FAULT_TASK_SET_FULL,
+	SCST_FAULT_SENSE,
+	SCST_FAULT_ACTIONS,
+};
+
+enum scst_fault_commands {
+	SCST_FAULT_ALL,
+	SCST_FAULT_READS,
+	SCST_FAULT_WRITES,
+	SCST_FAULT_OPCODE,
+};
+
+/**
+ * struct scst_fault - a directory of faults/ in configfs
+ * @item: the directory
+ * @target: DRIVER/TARGET, or SCST_FAULT_ANY
+ * @group: name, SCST_FAULT_NO_GROUP: those that no group claims, or SCST_FAULT_ANY
+ * @lun: number, SCST_LUN_INVALID: any
+ * @action: enum scst_fault_action
+ * @commands: enum scst_fault_commands
+ * @opcode: SCST_FAULT_OPCODE: byte 0 of the CDB
+ * @delay_ms: SCST_FAULT_DELAY: milliseconds
+ * @sense: SCST_FAULT_SENSE: SCST_SENSE()
+ * @place: its bit in the faults of a nexus; -1: it is not in force
+ * @over: it has struck so often as it was to; read without the lock
+ * @lock: for @chance
+ * @chance: whom it strikes
+ *
+ * What is set is under scst_fault_mutex, and does not change while it is in force.
+ */
+struct scst_fault {
+	struct config_item item;
+	char target[SCST_FAULT_TARGET_LEN + 1];
+	char group[SCST_DEVICE_NAME_LEN + 1];
+	u32 lun;
+	u8 action;
+	u8 commands;
+	u8 opcode;
+	u32 delay_ms;
+	u32 sense;
+	int place;
+	bool over;
+	spinlock_t lock;
+	struct scst_chance chance;
+};
+
+extern struct mutex scst_fault_mutex;
+extern const char *const scst_fault_actions[SCST_FAULT_ACTIONS];
+int scst_fault_begin(struct scst_fault *fault);
+void scst_fault_end(struct scst_fault *fault);
+u64 scst_fault_hits(struct scst_fault *fault);
+unsigned long scst_faults_of(const struct scst_target *tgt, const char *group, u32 lun);
+bool scst_fault_pass(struct scst_cmd *cmd);
+void scst_fault_lun_text(const struct scst_fault *fault, char text[SCST_FAULT_LUN_LEN]);
+void scst_fault_root_init(struct config_group *parent);
 
 /* --- lun.c: views and nexuses ---------------------------------------------------------- */
 
@@ -560,7 +642,8 @@ struct scst_nexus {
 	struct work_struct free_work;
 	struct scst_order order;
 	struct scst_latency __rcu *latency;	/* NULL: not measured; written under scst_config_mutex */
-	struct scst_limiter *limiter;	/* NULL: never limited yet; else it stays */
+	struct scst_limiter *limiter;	/* NULL: never limited yet, nor faulty; else it stays */
+	unsigned long faults;		/* in force for it: fault.c; written under the limiter's lock */
 };
 
 struct scst_view_entry {
@@ -728,6 +811,7 @@ enum scst_gate {
 	SCST_GATE_LIMIT_READ,		/* not closed but narrow: who reads asks limit.c */
 	SCST_GATE_LIMIT_WRITE,		/* ... who writes */
 	SCST_GATE_TOKENS,		/* likewise: who writes tells token.c where */
+	SCST_GATE_FAULT,		/* ... whom an injected fault may strike asks fault.c */
 	SCST_GATE_NR,
 };
 
@@ -742,6 +826,7 @@ enum scst_gate {
 #define SCST_STOPS_WRITE	(SCST_STOPS_READ_ONLY | BIT_ULL(SCST_GATE_LIMIT_WRITE) | BIT_ULL(SCST_GATE_TOKENS))
 #define SCST_STOPS_READ		BIT_ULL(SCST_GATE_LIMIT_READ)
 #define SCST_STOPS_LIMITS	(BIT_ULL(SCST_GATE_LIMIT_READ) | BIT_ULL(SCST_GATE_LIMIT_WRITE))
+#define SCST_STOPS_FAULT	BIT_ULL(SCST_GATE_FAULT)
 #define SCST_STOPS_READER	BIT_ULL(SCST_GATE_READ_ONLY)
 #define SCST_STOPS_PARKED	(BIT_ULL(SCST_GATE_WRITE_LOST) | BIT_ULL(SCST_GATE_PARKED))
 #define SCST_STOPS_STOPPED	(BIT_ULL(SCST_GATE_EJECTED) | BIT_ULL(SCST_GATE_STOPPED))

@@ -17,6 +17,8 @@
  * What a command costs is one command, and the blocks that its CDB names.  Not limited are commands that neither read nor write blocks,
  * SYNCHRONIZE CACHE, which only makes stable what was paid for, and copies.
  *
+ * A third lane is for whom an injected fault holds (fault.c): by when they go on, those that nobody lets go last.
+ *
  * The lock of a limiter is inside scst_wait_lock, the slots' bits and nexus_lock, outside turn_lock.
  */
 #include "core.h"
@@ -25,17 +27,11 @@
 /* Timers that are late by that let several go at once. */
 #define LIMIT_SLACK_NS		(50 * NSEC_PER_USEC)
 
-enum scst_lane_kind {
-	SCST_LANE_READ,
-	SCST_LANE_WRITE,
-	SCST_LANES,
-};
-
-/* What may be read, or written; under the lock of its limiter. */
+/* What may be read, or written, or is held; under the lock of its limiter. */
 struct scst_lane {
-	struct scst_bucket commands;
+	struct scst_bucket commands;	/* that of faults uses neither */
 	struct scst_bucket bytes;
-	struct list_head waiting;	/* struct scst_waiter */
+	struct list_head waiting;	/* struct scst_waiter, who goes next first */
 	u32 nr;				/* of them */
 };
 
@@ -45,7 +41,8 @@ struct scst_lane {
  * @timer: the next that waits may go
  * @lane: enum scst_lane_kind
  * @limits: in force
- * @waited: commands that have waited, and are not any more
+ * @limited: there are some, or were
+ * @waited: commands that have waited for them, and are not any more
  * @waited_ns: all together
  */
 struct scst_limiter {
@@ -53,6 +50,7 @@ struct scst_limiter {
 	struct hrtimer timer;
 	struct scst_lane lane[SCST_LANES];
 	struct scst_limits limits;
+	bool limited;
 	u64 waited;
 	u64 waited_ns;
 };
@@ -81,16 +79,37 @@ static void scst_lane_take(struct scst_lane *lane, u32 bytes, u64 now)
 	scst_bucket_take(&lane->bytes, bytes, now);
 }
 
+/* The first of a lane: nanoseconds until it may go, 0: now, SCST_FAULT_HELD: not by itself. */
+static u64 scst_waiter_wait(const struct scst_lane *lane, const struct scst_waiter *waiter, u64 now)
+{
+	if (waiter->lane != SCST_LANE_FAULT)
+		return scst_lane_wait(lane, waiter->bytes, now);
+	if (waiter->due == SCST_FAULT_HELD)
+		return SCST_FAULT_HELD;
+	return waiter->due > now ? waiter->due - now : 0;
+}
+
+static void scst_waiter_count(struct scst_limiter *limiter, struct scst_cmd *cmd, u64 now)
+{
+	if (cmd->waiter.lane == SCST_LANE_FAULT) {
+		scst_stage(cmd, SCST_STAGE_FAULT);
+		if (scst_cmd_aborted(cmd))
+			set_bit(SCST_CMD_STRUCK, &cmd->flags);
+		return;
+	}
+	limiter->waited++;
+	limiter->waited_ns += now - cmd->waiter.since;
+	set_bit(SCST_CMD_PAID, &cmd->flags);
+	scst_stage(cmd, SCST_STAGE_LIMITED);
+}
+
 /* It does not wait any more. */
 static void scst_lane_leave(struct scst_limiter *limiter, struct scst_cmd *cmd, u64 now)
 {
 	lockdep_assert_held(&limiter->lock);
 	list_del(&cmd->waiter.entry);
-	limiter->lane[cmd->waiter.writes].nr--;
-	limiter->waited++;
-	limiter->waited_ns += now - cmd->waiter.since;
-	set_bit(SCST_CMD_PAID, &cmd->flags);
-	scst_stage(cmd, SCST_STAGE_LIMITED);
+	limiter->lane[cmd->waiter.lane].nr--;
+	scst_waiter_count(limiter, cmd, now);
 	clear_bit(SCST_CMD_LIMITED, &cmd->flags);
 	/* Before dev->alone is looked at: see turn.c. */
 	smp_mb__after_atomic();
@@ -102,17 +121,18 @@ static void scst_lane_let_go(struct scst_limiter *limiter, struct scst_cmd *cmd,
 	scst_cmd_start_later(cmd);
 }
 
-/* Let go who may.  Return: nanoseconds until the next may; 0: nobody waits. */
+/* Let go who may.  Return: nanoseconds until the next may; 0: nobody waits; SCST_FAULT_HELD: nobody goes by itself. */
 static u64 scst_lane_run(struct scst_limiter *limiter, struct scst_lane *lane, u64 now)
 {
 	struct scst_cmd *cmd;
 	u64 wait;
 
 	while ((cmd = scst_lane_first(lane))) {
-		wait = scst_lane_wait(lane, cmd->waiter.bytes, now);
+		wait = scst_waiter_wait(lane, &cmd->waiter, now);
 		if (wait)
 			return wait;
-		scst_lane_take(lane, cmd->waiter.bytes, now);
+		if (cmd->waiter.lane != SCST_LANE_FAULT)
+			scst_lane_take(lane, cmd->waiter.bytes, now);
 		scst_lane_let_go(limiter, cmd, now);
 	}
 	return 0;
@@ -129,7 +149,7 @@ static void scst_limiter_run(struct scst_limiter *limiter, u64 now)
 
 		next = min_not_zero(next, wait);
 	}
-	if (next)
+	if (next && next != SCST_FAULT_HELD)
 		hrtimer_start_range_ns(&limiter->timer, ns_to_ktime(now + next), LIMIT_SLACK_NS, HRTIMER_MODE_ABS_SOFT);
 }
 
@@ -159,16 +179,12 @@ static bool scst_limit_stopped(const struct scst_cmd *cmd)
 	return scst_cmd_aborted(cmd) || READ_ONCE(cmd->nexus->gates) & cmd->op->stops & SCST_STOPS_LASTING;
 }
 
-/* False: somebody meant it meanwhile, and it is not to wait. */
-static bool scst_lane_hold(struct scst_limiter *limiter, struct scst_lane *lane, struct scst_cmd *cmd, u64 now)
+/* False: somebody meant it meanwhile, and it is not to wait.  @after: in its lane. */
+static bool scst_lane_hold(struct scst_limiter *limiter, struct scst_cmd *cmd, struct list_head *after, u64 now)
 {
 	lockdep_assert_held(&limiter->lock);
-	cmd->waiter.since = now;
-	if (cmd->attr == SCST_TASK_HEAD_OF_QUEUE)
-		list_add(&cmd->waiter.entry, &lane->waiting);
-	else
-		list_add_tail(&cmd->waiter.entry, &lane->waiting);
-	lane->nr++;
+	list_add(&cmd->waiter.entry, after);
+	limiter->lane[cmd->waiter.lane].nr++;
 	scst_stage(cmd, SCST_STAGE_CORE);
 	set_bit(SCST_CMD_LIMITED, &cmd->flags);
 	/* Pairs with scst_cmd_abort() and scst_turn_scan_cmd(). */
@@ -191,25 +207,32 @@ static bool scst_lane_pass(struct scst_lane *lane, struct scst_cmd *cmd, u32 byt
 	return true;
 }
 
+/* Behind those that came before it, or before all of them. */
+static bool scst_lane_wait_here(struct scst_limiter *limiter, struct scst_lane *lane, struct scst_cmd *cmd, u32 bytes, u64 now)
+{
+	bool waits;
+
+	cmd->waiter.since = now;
+	cmd->waiter.bytes = bytes;
+	cmd->waiter.lane = lane - limiter->lane;
+	waits = scst_lane_hold(limiter, cmd, cmd->attr == SCST_TASK_HEAD_OF_QUEUE ? &lane->waiting : lane->waiting.prev, now);
+	if (scst_lane_first(lane) == cmd)
+		scst_limiter_run(limiter, now);
+	return waits;
+}
+
 /* True: it goes on.  False: it waits. */
 static bool scst_limiter_enter(struct scst_limiter *limiter, struct scst_cmd *cmd)
 {
 	bool writes = cmd->op->stops & BIT_ULL(SCST_GATE_LIMIT_WRITE), passes;
-	struct scst_lane *lane = &limiter->lane[writes];
+	struct scst_lane *lane = &limiter->lane[writes ? SCST_LANE_WRITE : SCST_LANE_READ];
 	u32 bytes = scst_limit_bytes(cmd);
 	unsigned long irq;
 	u64 now;
 
 	spin_lock_irqsave(&limiter->lock, irq);
 	now = ktime_get_ns();
-	passes = scst_lane_pass(lane, cmd, bytes, now);
-	if (!passes) {
-		cmd->waiter.bytes = bytes;
-		cmd->waiter.writes = writes;
-		passes = !scst_lane_hold(limiter, lane, cmd, now);
-		if (scst_lane_first(lane) == cmd)
-			scst_limiter_run(limiter, now);
-	}
+	passes = scst_lane_pass(lane, cmd, bytes, now) || !scst_lane_wait_here(limiter, lane, cmd, bytes, now);
 	spin_unlock_irqrestore(&limiter->lock, irq);
 	return passes;
 }
@@ -277,6 +300,84 @@ void scst_limiter_look(struct scst_nexus *nexus)
 	spin_unlock_irqrestore(&limiter->lock, irq);
 }
 
+/* --- injected faults ---------------------------------------------------------------------------------- */
+
+/* Behind those that go on earlier, or at the same time. */
+static struct list_head *scst_lane_before(const struct scst_lane *lane, u64 due)
+{
+	struct scst_waiter *waiter;
+
+	list_for_each_entry_reverse(waiter, &lane->waiting, entry)
+		if (waiter->due <= due)
+			break;
+	return &waiter->entry;
+}
+
+/* True: it waits. */
+static bool scst_lane_hold_until(struct scst_limiter *limiter, struct scst_cmd *cmd, unsigned int fault, u64 due, u64 now)
+{
+	struct scst_lane *lane = &limiter->lane[SCST_LANE_FAULT];
+	bool waits;
+
+	cmd->waiter.due = due;
+	cmd->waiter.lane = SCST_LANE_FAULT;
+	cmd->waiter.fault = fault;
+	waits = scst_lane_hold(limiter, cmd, scst_lane_before(lane, due), now);
+	if (scst_lane_first(lane) == cmd)
+		scst_limiter_run(limiter, now);
+	return waits;
+}
+
+/**
+ * scst_limiter_hold() - a fault holds a command before it has begun
+ * @cmd: tracked; its gates are passed; not pinned
+ * @fault: its place in nexus->faults
+ * @ms: so long, or SCST_FAULT_HELD: until the fault is ended, or the command is
+ *
+ * Any context.  Return: true: it begins by itself, from a work item.  False: the fault does not concern it any more, or it is to look at
+ * its gates again.
+ */
+bool scst_limiter_hold(struct scst_cmd *cmd, unsigned int fault, u64 ms)
+{
+	struct scst_limiter *limiter = READ_ONCE(cmd->nexus->limiter);
+	unsigned long irq;
+	bool waits;
+	u64 now;
+
+	spin_lock_irqsave(&limiter->lock, irq);
+	now = ktime_get_ns();
+	waits = cmd->nexus->faults & BIT(fault) &&
+		scst_lane_hold_until(limiter, cmd, fault, ms == SCST_FAULT_HELD ? ms : now + ms * NSEC_PER_MSEC, now);
+	spin_unlock_irqrestore(&limiter->lock, irq);
+	return waits;
+}
+
+/**
+ * scst_limiter_set_faults() - the faults that may strike commands of a nexus, from now on
+ * @nexus: prepared for them
+ * @faults: bits of their places
+ *
+ * Under scst_config_mutex.  Can't fail.  Those that are held by others go on.
+ */
+void scst_limiter_set_faults(struct scst_nexus *nexus, unsigned long faults)
+{
+	struct scst_limiter *limiter = nexus->limiter;
+	struct scst_waiter *waiter, *next;
+	unsigned long irq;
+
+	lockdep_assert_held(&scst_config_mutex);
+	if (nexus->faults == faults)
+		return;
+	spin_lock_irqsave(&limiter->lock, irq);
+	WRITE_ONCE(nexus->faults, faults);
+	/* After that, as after the limiter: set_mask_bits() is a full barrier. */
+	set_mask_bits(&nexus->gates, (unsigned long)SCST_STOPS_FAULT, faults ? (unsigned long)SCST_STOPS_FAULT : 0UL);
+	list_for_each_entry_safe(waiter, next, &limiter->lane[SCST_LANE_FAULT].waiting, entry)
+		if (!(faults & BIT(waiter->fault)))
+			scst_lane_let_go(limiter, scst_cmd_of_waiter(waiter), ktime_get_ns());
+	spin_unlock_irqrestore(&limiter->lock, irq);
+}
+
 /* --- limits ------------------------------------------------------------------------------------------- */
 
 static bool scst_limits_any(const struct scst_limits *limits, int lane)
@@ -301,16 +402,18 @@ static struct scst_limiter *scst_limiter_alloc(void)
 /**
  * scst_limiter_prepare() - have what is needed for limits that will be in force
  * @nexus: the nexus
- * @limits: of its mapping
+ * @limits: of its mapping, or NULL
+ * @faults: that may strike it
  *
  * Under scst_config_mutex.  Changes nothing that anybody could see.  Return: false: no memory.
  */
-bool scst_limiter_prepare(struct scst_nexus *nexus, const struct scst_limits *limits)
+bool scst_limiter_prepare(struct scst_nexus *nexus, const struct scst_limits *limits, unsigned long faults)
 {
+	bool limited = limits && (scst_limits_any(limits, SCST_LANE_READ) || scst_limits_any(limits, SCST_LANE_WRITE));
 	struct scst_limiter *limiter;
 
 	lockdep_assert_held(&scst_config_mutex);
-	if (nexus->limiter || (!scst_limits_any(limits, SCST_LANE_READ) && !scst_limits_any(limits, SCST_LANE_WRITE)))
+	if (nexus->limiter || (!limited && !faults))
 		return true;
 	limiter = scst_fault_commit() ? NULL : scst_limiter_alloc();
 	if (!limiter)
@@ -348,11 +451,12 @@ void scst_limiter_set(struct scst_nexus *nexus, const struct scst_limits *limits
 	spin_lock_irqsave(&limiter->lock, irq);
 	now = ktime_get_ns();
 	limiter->limits = *limits;
-	for (i = 0; i < SCST_LANES; i++) {
+	for (i = 0; i < SCST_LIMITED_LANES; i++) {
 		scst_lane_set(&limiter->lane[i], limits, i, now);
 		if (scst_limits_any(limits, i))
 			gates |= BIT(SCST_GATE_LIMIT_READ + i);
 	}
+	limiter->limited |= !!gates;
 	/* The limiter before its gates: set_mask_bits() is a full barrier. */
 	set_mask_bits(&nexus->gates, (unsigned long)SCST_STOPS_LIMITS, gates);
 	scst_limiter_run(limiter, now);
@@ -377,15 +481,17 @@ bool scst_limiter_read(const struct scst_nexus *nexus, struct scst_limited *limi
 {
 	struct scst_limiter *limiter = READ_ONCE(nexus->limiter);
 	unsigned long irq;
+	bool was;
 	int i;
 
 	if (!limiter)
 		return false;
 	spin_lock_irqsave(&limiter->lock, irq);
+	was = limiter->limited;
 	*limited = (struct scst_limited){ .limits = limiter->limits, .commands = limiter->waited };
 	limited->microseconds = div_u64(limiter->waited_ns, NSEC_PER_USEC);
-	for (i = 0; i < SCST_LANES; i++)
+	for (i = 0; i < SCST_LIMITED_LANES; i++)
 		limited->waiting += limiter->lane[i].nr;
 	spin_unlock_irqrestore(&limiter->lock, irq);
-	return true;
+	return was;
 }

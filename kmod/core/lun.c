@@ -329,7 +329,7 @@ int scst_view_prepare(struct scst_session *sess, struct scst_lunset *set)
 		view->entry[i].lun = want->lun;
 		view->entry[i].read_only = want->read_only;
 		view->entry[i].nexus = nexus;
-		if (!scst_limiter_prepare(nexus, &want->limits)) {
+		if (!scst_limiter_prepare(nexus, &want->limits, scst_faults_of(sess->tgt, sess->next_group_name, want->lun))) {
 			scst_view_discard(sess);
 			return -ENOMEM;
 		}
@@ -366,6 +366,8 @@ static void scst_nexus_revoke(struct scst_nexus *nexus, u64 generation, bool fen
 	set_bit(SCST_GATE_REVOKED, &nexus->gates);
 	smp_mb__after_atomic();
 	scst_limiter_look(nexus);
+	/* Nobody finds it any more who ends one. */
+	scst_limiter_set_faults(nexus, 0);
 	scst_reserve_end(nexus->dev, nexus);
 	scst_unsettled_add(nexus, generation);
 	if (fence)
@@ -410,13 +412,17 @@ static void scst_view_retire(struct scst_view *view, u64 generation, bool fence)
 	scst_view_free(view);
 }
 
-/* Whose nexus it becomes is limited from its first command on; who has it already a moment before the rest changes. */
-static void scst_view_limit(const struct scst_view *view)
+/* Whose nexus it becomes is limited, and faulty, from its first command on; who has it already a moment before the rest changes. */
+static void scst_view_limit(const struct scst_session *sess, const struct scst_view *view)
 {
 	u32 i;
 
-	for (i = 0; i < view->nr; i++)
-		scst_limiter_set(view->entry[i].nexus, &view->set->entry[i].limits);
+	for (i = 0; i < view->nr; i++) {
+		struct scst_nexus *nexus = view->entry[i].nexus;
+
+		scst_limiter_set(nexus, &view->set->entry[i].limits);
+		scst_limiter_set_faults(nexus, scst_faults_of(sess->tgt, sess->next_group_name, nexus->lun));
+	}
 }
 
 static void scst_view_unsettle(const struct scst_view *view, u64 generation)
@@ -441,7 +447,7 @@ void scst_view_switch(struct scst_session *sess, bool fence)
 	if (!view)
 		return;
 	sess->next_view = NULL;
-	scst_view_limit(view);
+	scst_view_limit(sess, view);
 	rcu_assign_pointer(sess->view, view);
 	if (sess->leaving)
 		scst_view_unsettle(view, scst_generation() + 1);

@@ -4,7 +4,8 @@
  *
  * It is always on.  A command that is neither pays for a few comparisons: it is slow when it has taken slow_ms of /sys/class/scst/core from
  * scst_cmd_submit() to scst_cmd_sent(), and it failed when it was answered with anything but GOOD.  BUSY and TASK SET FULL are no failures:
- * they keep the number of commands down, and are counted (sysfs.c).  Task management functions are remembered, too.
+ * they keep the number of commands down, and are counted (sysfs.c).  Task management functions are remembered, too.  What an injected fault
+ * has done is remembered whatever it is, and has its place there, so that nobody takes it for another's.
  *
  * A device has so many records of each kind.  The same failure again, of the same nexus, is one more of the same record, so that a storm of
  * them pushes out nothing else; of the others the one that was not seen for the longest time makes room.  Records are made when there is
@@ -150,7 +151,8 @@ static struct scst_record *scst_record_alloc(const struct scst_event *event, con
 static bool scst_event_same(const struct scst_event *one, const struct scst_event *other)
 {
 	return one->session == other->session && one->lun == other->lun && one->status == other->status &&
-	       one->code == other->code && one->what == other->what && one->cdb[0] == other->cdb[0];
+	       one->code == other->code && one->what == other->what && one->cdb[0] == other->cdb[0] &&
+	       (one->longest_in == SCST_STAGE_FAULT) == (other->longest_in == SCST_STAGE_FAULT);
 }
 
 /* Once more.  Return: false: there is none like it. */
@@ -244,7 +246,7 @@ static void scst_record_cmd(struct scst_cmd *cmd, enum scst_record_kind kind, en
 	scst_stage(cmd, last);
 	event.ms = jiffies_to_msecs(scst_cmd_ticks(cmd));
 	event.longest_ms = jiffies_to_msecs(cmd->longest);
-	event.longest_in = cmd->longest_in;
+	event.longest_in = test_bit(SCST_CMD_STRUCK, &cmd->flags) ? SCST_STAGE_FAULT : cmd->longest_in;
 	scst_recorder_remember(scst_recorder_of(cmd->dev), &event, cmd->sess);
 }
 
@@ -257,7 +259,7 @@ void __cold scst_record_slow(struct scst_cmd *cmd)
 /* It is about to be answered, and not with GOOD.  Any context. */
 void __cold scst_record_failed(struct scst_cmd *cmd)
 {
-	if (cmd->status != SAM_STAT_BUSY && cmd->status != SAM_STAT_TASK_SET_FULL)
+	if ((cmd->status != SAM_STAT_BUSY && cmd->status != SAM_STAT_TASK_SET_FULL) || test_bit(SCST_CMD_STRUCK, &cmd->flags))
 		scst_record_cmd(cmd, SCST_RECORD_FAILED, SCST_STAGE_CORE);
 }
 
@@ -444,6 +446,7 @@ static const char *const scst_record_kinds[SCST_RECORD_KINDS] = {
 static const char *const scst_stages[SCST_STAGES] = {
 	[SCST_STAGE_CORE]	= "core",
 	[SCST_STAGE_LIMITED]	= "limited",
+	[SCST_STAGE_FAULT]	= "fault",
 	[SCST_STAGE_ORDER]	= "order",
 	[SCST_STAGE_TURN]	= "turn",
 	[SCST_STAGE_DATA]	= "data",

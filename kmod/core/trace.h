@@ -107,7 +107,8 @@
 	EM(SCST_GATE_STOPPED,		"STOPPED")				\
 	EM(SCST_GATE_LIMIT_READ,	"LIMIT_READ")				\
 	EM(SCST_GATE_LIMIT_WRITE,	"LIMIT_WRITE")				\
-	EMe(SCST_GATE_TOKENS,		"TOKENS")
+	EM(SCST_GATE_TOKENS,		"TOKENS")				\
+	EMe(SCST_GATE_FAULT,		"FAULT")
 
 #define SCST_TRACE_STATUS							\
 	EM(SAM_STAT_GOOD,		"GOOD")					\
@@ -295,6 +296,23 @@ TRACE_EVENT(scst_cmd_stop,
 	),
 	TP_printk(SCST_TRACE_CMD_FMT " gate=%s", SCST_TRACE_CMD_ARGS,
 		__print_symbolic(__entry->gate, SCST_TRACE_GATES))
+);
+
+/* An injected fault strikes it. */
+TRACE_EVENT(scst_cmd_fault,
+	TP_PROTO(const struct scst_cmd *cmd, const char *fault, const char *action),
+	TP_ARGS(cmd, fault, action),
+	TP_STRUCT__entry(
+		SCST_TRACE_CMD
+		__string(fault, fault)
+		__string(action, action)
+	),
+	TP_fast_assign(
+		scst_trace_cmd(cmd);
+		scst_assign_str(fault, fault);
+		scst_assign_str(action, action);
+	),
+	TP_printk(SCST_TRACE_CMD_FMT " fault=%s action=%s", SCST_TRACE_CMD_ARGS, __get_str(fault), __get_str(action))
 );
 
 /* There is no room for it: TASK SET FULL. */

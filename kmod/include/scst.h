@@ -124,19 +124,25 @@ struct scst_turn {
 static_assert(sizeof(struct scst_turn) <= sizeof(struct work_struct));
 
 /**
- * struct scst_waiter - a command that waits for what its nexus may do in a second
- * @entry: in its lane, by arrival
+ * struct scst_waiter - a command that waits for what its nexus may do in a second, or that an injected fault holds
+ * @entry: in its lane
  * @since: nanoseconds, when it came
+ * @due: held by a fault: nanoseconds, when it goes on
  * @bytes: that it reads or writes
- * @writes: its lane is that of writes
+ * @lane: which: enum scst_lane_kind
+ * @fault: held by a fault: its place in nexus->faults
  *
  * Under the lock of the nexus's limiter; see limit.c.  A command has one in the place of its work item.
  */
 struct scst_waiter {
 	struct list_head entry;
-	u64 since;
+	union {
+		u64 since;
+		u64 due;
+	};
 	u32 bytes;
-	bool writes;
+	u8 lane;
+	u8 fault;
 };
 
 static_assert(sizeof(struct scst_waiter) <= sizeof(struct work_struct));
@@ -267,7 +273,9 @@ enum scst_cmd_flag {
 	SCST_CMD_BLOCKED,	/* by such a condition, and in nexus->order.blocked */
 	SCST_CMD_ANSWERED,	/* ... with its answer */
 	SCST_CMD_LIMITED,	/* waits in a lane of its nexus's limiter: see limit.c */
-	SCST_CMD_PAID,		/* does not wait there (any more) */
+	SCST_CMD_PAID,		/* does not wait there for what its nexus may do (any more) */
+	SCST_CMD_TRIED,		/* whether an injected fault strikes it has been asked: see fault.c */
+	SCST_CMD_STRUCK,	/* ... and its answer, or that it was aborted, is the fault's doing */
 	SCST_CMD_SINCE = 32,	/* not a flag: from here on jiffies, 32 bits of it, when the command came */
 };
 
@@ -277,6 +285,7 @@ static_assert(BITS_PER_LONG == 64);
 enum scst_stage {
 	SCST_STAGE_CORE,	/* all else */
 	SCST_STAGE_LIMITED,	/* what its LUN lets its initiator do in a second */
+	SCST_STAGE_FAULT,	/* an injected fault */
 	SCST_STAGE_ORDER,	/* others of its task set, an ACA condition */
 	SCST_STAGE_TURN,	/* others that write where it wants to */
 	SCST_STAGE_DATA,	/* its data-out */

@@ -197,8 +197,8 @@ def leaked_counters() -> dict[str, int]:
 
 
 def configured() -> list[str]:
-    """Objects made by users in configfs: devices, targets and what is below them."""
-    roots = [*CONFIGFS.glob("devices/*"), *CONFIGFS.glob("targets/*"), CONFIGFS / "alua"]
+    """Objects made by users in configfs: devices, targets and what is below them, faults."""
+    roots = [*CONFIGFS.glob("devices/*"), *CONFIGFS.glob("targets/*"), CONFIGFS / "alua", CONFIGFS / "faults"]
     return sorted(str(path) for root in roots if root.is_dir() for path in root.iterdir() if path.is_dir())
 
 

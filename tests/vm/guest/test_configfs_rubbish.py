@@ -78,12 +78,14 @@ EMPTY = {("newline", name) for name in ("path", "pr_file", "eui64", "facts", "el
 # What the kernel only keeps may be anything printable.
 OPAQUE = {"facts", "expect"}
 PRINTABLE = {*WORDS, "very many digits", "high bytes"}
+# A fault's group need not be there, but could be called so.
+GROUPS = WORDS - {"blank", "yes and more", "leading blank", "minus", "plus", "relative path", "format"}
 
 
 def is_valid(name: str, attribute: str) -> bool:
     """Is this value no rubbish for this attribute? (Its length may still be too much.)"""
     text = (attribute in TEXT and name in WORDS) or (attribute in OPAQUE and name in PRINTABLE)
-    return text or (name, attribute) in EMPTY
+    return text or (name, attribute) in EMPTY or (attribute == "group" and name in GROUPS)
 
 
 def build() -> Initiator:
@@ -97,6 +99,7 @@ def build() -> Initiator:
     target.group("g", "ini", "x*").luns.map(0, device)
     target.luns.map(3, device)
     DeviceGroup("dg").make(device).tpg("a", 7, target).add_remote("far", 500)
+    (tree.ROOT / "faults/f").mkdir()
     host = target.login("ini")
     target.enable()
     return host
@@ -233,6 +236,10 @@ WRONG_NAMES: list[tuple[str, str, int]] = [
     ("alua", "d g", errno.EINVAL),
     ("alua", "d" * 65, errno.ENAMETOOLONG),
     ("alua/dg", "more", errno.EPERM),
+    ("faults", "f", errno.EEXIST),
+    ("faults", "-f", errno.EINVAL),
+    ("faults", "f" * 65, errno.ENAMETOOLONG),
+    ("faults/f", "more", errno.EPERM),
     ("alua/dg/devices", "n0", errno.EEXIST),
     ("alua/dg/devices", "-n", errno.EINVAL),
     ("alua/dg/devices/n0", "more", errno.EPERM),

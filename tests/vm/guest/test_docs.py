@@ -32,6 +32,7 @@ def objects() -> Iterator[None]:
         "alua/doc-a",
         "alua/doc-a/target_port_groups/doc-p",
         "alua/doc-a/target_port_groups/doc-p/ports/doc-q",
+        "faults/doc-x",
     ]
     for path in made:
         (TREE / path).mkdir()
@@ -84,6 +85,7 @@ def attributes(path: Path) -> dict[str, str]:
             "alua/GROUP/target_port_groups/NAME/ports/PORT/",
             "alua/doc-a/target_port_groups/doc-p/ports/doc-q",
         ),
+        ("faults/NAME/", "faults/doc-x"),
     ],
 )
 @pytest.mark.usefixtures("objects")
