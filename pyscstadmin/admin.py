@@ -25,12 +25,13 @@ from typing import TYPE_CHECKING, Any
 from pyscstadmin.config import edits, reservations
 from pyscstadmin.config.draft import Draft, LunSet, near, no_single
 from pyscstadmin.config.edits import Edit, Needs
+from pyscstadmin.config.faultpoints import FAULT, FaultPoint
 from pyscstadmin.config.identity import asked
 from pyscstadmin.config.layout import CLASS_ROOT, ROOT, device_dir, group_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.plan import Operation, Plan, Write, between, plan, settle, staged_into_force
 from pyscstadmin.config.ports import PortUse, uses
-from pyscstadmin.config.settings import DRIVERS, HANDLERS
+from pyscstadmin.config.settings import DRIVERS, HANDLERS, Values
 from pyscstadmin.config.valid import (
     check_call,
     check_config,
@@ -62,6 +63,7 @@ from pyscstadmin.kernel.apply import Failure, Outcome, Progress, execute, failur
 from pyscstadmin.kernel.asking import Patience, arrived
 from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.kernel.cfs import RealTree, Tree
+from pyscstadmin.kernel.faultpoints import change_fault, make_fault, read_faults, remove_fault
 from pyscstadmin.kernel.lock import locked
 from pyscstadmin.kernel.opening import MOMENT, Asked, Openings, Rebound, Resized, write_all
 from pyscstadmin.kernel.prove import Proof, Was
@@ -877,6 +879,46 @@ class Admin:
             known = self.tree.list(f"{target_dir(*key)}/groups")
             raise Conflict(f"target {target} has no group {group}{near(group, known)}")
         return key
+
+    # Faults that are injected on purpose. They are no part of the configuration.
+
+    def faults(self) -> list[FaultPoint]:
+        """All there are, in force or not."""
+        return read_faults(self.tree)
+
+    def fault(self, name: str) -> FaultPoint:
+        """One of them. Raises `Conflict`."""
+        found = {fault.name: fault for fault in self.faults()}
+        if name not in found:
+            raise Conflict(f"there is no fault {name}{near(name, list(found))}")
+        return found[name]
+
+    def create_fault(self, name: str, **settings: Any) -> None:
+        """Make a fault; in force with `enabled=True`. Raises `Conflict`, `OperationError`."""
+        check_group(name)
+        wanted = Values(FAULT, settings, f"fault {name}")
+        with self._writing() as tree:
+            if name in (fault.name for fault in self.faults()):
+                raise Conflict(f"there is a fault {name} already")
+            self._last_chance()
+            make_fault(tree, name, wanted)
+
+    def change_fault(self, name: str, **settings: Any) -> bool:
+        """Change settings of a fault: all, or none. One that is in force is off for a moment, and what it
+        held goes on. False: they were so. Raises `Conflict`, `OperationError`.
+        """
+        Values(FAULT, settings, f"fault {name}")
+        with self._writing() as tree:
+            old = self.fault(name)
+            self._last_chance()
+            return change_fault(tree, old, old.settings.but(f"fault {name}", **settings))
+
+    def remove_fault(self, name: str) -> None:
+        """End a fault, and remove it. Raises `Conflict`, `OperationError`."""
+        with self._writing() as tree:
+            self.fault(name)
+            self._last_chance()
+            remove_fault(tree, name)
 
     # How changes are made.
 

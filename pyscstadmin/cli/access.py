@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli import ranges
 from pyscstadmin.cli.alua import device_groups, members, port_groups
+from pyscstadmin.cli.faultpoints import fault_points
 from pyscstadmin.cli.objects import device_name, target_name
 from pyscstadmin.cli.render import command_lines, decision_lines, session_lines, size_text, who_lines
 from pyscstadmin.cli.results import changed, refusal_lines, refusals, table
@@ -345,6 +346,7 @@ _LISTS: dict[str, tuple[Sequence[str], Callable[[Context, Given], Iterable[_Row]
     "alua": (("name", "explicit", "devices", "tpgs"), device_groups),
     "tpg": (("alua", "name", "group_id", "state", "preferred", "ports"), port_groups),
     "member": (("alua", "tpg", "member"), members),
+    "fault": (("name", "enabled", "target", "group", "lun", "commands", "action", "hits"), fault_points),
     "handler": (("name", "module", "devices"), _handlers),
     "driver": (("name", "module", "targets"), _drivers),
     "device": (("name", "handler", "state", "size", "luns", "path"), _devices),

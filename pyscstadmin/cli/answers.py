@@ -17,6 +17,7 @@ from typing import Any
 from pyscstadmin.cli.places import KINDS
 from pyscstadmin.cli.table import FORMS
 from pyscstadmin.cli.verbs import Form
+from pyscstadmin.config.faultpoints import ACTIONS
 from pyscstadmin.config.names import PORT_STATES, RECORD_KINDS
 from pyscstadmin.config.reservations import TYPES
 from pyscstadmin.kernel.prove import Was
@@ -294,6 +295,16 @@ _ROWS: dict[str, dict[str, Schema]] = {
     "session": {"name": _TEXT, "target": _TEXT, "initiator": _TEXT, "group": _TEXT, "luns": _INT},
     "alua": {"name": _TEXT, "explicit": _BOOL, "devices": _TEXT, "tpgs": _INT},
     "member": {"alua": _TEXT, "tpg": _TEXT, "member": _TEXT},
+    "fault": {
+        "name": _TEXT,
+        "enabled": _BOOL,
+        "target": _TEXT,
+        "group": _TEXT,
+        "lun": _TEXT,
+        "commands": _TEXT,
+        "action": {"enum": list(ACTIONS)},
+        "hits": _INT,
+    },
     "tpg": {
         "alua": _TEXT,
         "name": _TEXT,
@@ -329,8 +340,9 @@ _REGISTRANT = {
 }
 _SWITCHED = {"device": _TEXT, "state": _TEXT}
 _SAYS: dict[str, dict[str, Schema]] = {
-    **{f"get {kind}": _SETTINGS for kind in ("device", "target", "group", "lun", "alua", "tpg")},
+    **{f"get {kind}": _SETTINGS for kind in ("device", "target", "group", "lun", "alua", "tpg", "fault")},
     "get": _SETTINGS,
+    **{f"{verb} fault": {"changed": _BOOL, "fault": _TEXT} for verb in ("create", "delete", "set")},
     **{f"list {kind}": {KINDS[kind]: _list(_object(row))} for kind, row in _ROWS.items()},
     "show": {
         **_STATE,
@@ -346,6 +358,7 @@ _SAYS: dict[str, dict[str, Schema]] = {
         "targets": _INT,
         "sessions": _INT,
         "parked": _list(_TEXT),
+        "faults": {**_list(_TEXT), "description": "injected faults that are in force"},
         "saved": _TEXT,
         "begun": _NO_INT,
     },

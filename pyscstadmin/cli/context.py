@@ -203,11 +203,17 @@ class Context:
                 return self.handler(fixed["device"]) == fixed["handler"]
             if "target" in fixed:
                 return self._exists_in(self.key(fixed["target"]), place)
-            return place.kind != "session" or not place.name or place.name in [s.name for s in self.logins()]
+            return not place.name or place.name in self._others(place)
         except ScstError as error:
             if isinstance(error, NotPresent):
                 raise
             return False
+
+    def _others(self, place: Place) -> Sequence[str]:
+        """The names of what is in a folder that is neither of devices nor below targets."""
+        if place.kind == "session":
+            return [login.name for login in self.logins()]
+        return [fault.name for fault in self.admin.faults()] if place.kind == "fault" else (place.name,)
 
     def near_place(self, place: Place) -> str:
         """`; did you mean t1?` for a place where nothing is."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli.bindings import rebound_lines
+from pyscstadmin.cli.faultpoints import in_force, in_force_lines
 from pyscstadmin.cli.objects import device_name
 from pyscstadmin.cli.render import (
     config_counts,
@@ -95,6 +96,7 @@ def status(ctx: Context, given: Given) -> Result:
         "parked": list(shot.parked),
         "target_states": {"/".join(key): state for key, state in sorted(shot.target_states.items())},
         "running": running_data(running),
+        "faults": in_force(ctx),
         "saved": saved,
         "begun": begun,
     }
@@ -114,6 +116,7 @@ def _status_lines(ctx: Context, data: dict[str, Any]) -> Iterator[str]:
         if state != "enabled":
             yield f"{driver}/{name}: {target_state_text(state)}"
     yield from (f"still running under revoked access: {one.describe()}" for one in ctx.admin.running())
+    yield from in_force_lines(ctx)
     yield str(data["saved"])
 
 
@@ -234,12 +237,17 @@ def clear(ctx: Context, given: Given) -> Result:
     return _done(ctx, ctx.admin.clear(progress=ctx.progress))
 
 
+# Of faults, where a configuration is saved or made.
+_STAYS = "; no part of the configuration, so that it is neither saved nor removed"
+
+
 def _done(ctx: Context, outcome: Outcome, losses: Losses | None = None) -> Result:
     # Of as many operations as there may be, nothing is made that nobody reads.
     data, lines = outcome_data(outcome) if ctx.collects else {}, list(outcome_lines(outcome))
     if losses is not None:
         data["losses"] = losses.as_dict()
         lines.insert(1, f"this {losses.text()}")
+    lines += in_force_lines(ctx, _STAYS)
     return Result(data, lines, outcome)
 
 
@@ -250,7 +258,8 @@ def save(ctx: Context, given: Given) -> Result:
     if file == "-":
         return _print(ctx)
     written = ctx.admin.save(file, force=bool(given.get("force")))
-    return Result({"file": file, "written": written}, [f"{file}: {'saved' if written else 'unchanged'}"])
+    said = f"{file}: {'saved' if written else 'unchanged'}"
+    return Result({"file": file, "written": written}, [said, *in_force_lines(ctx, _STAYS)])
 
 
 def _print(ctx: Context) -> Result:

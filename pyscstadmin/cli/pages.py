@@ -18,6 +18,7 @@ from pyscstadmin import __version__
 from pyscstadmin.cli.parser import parser
 from pyscstadmin.cli.table import VERBS
 from pyscstadmin.cli.verbs import Form, usage
+from pyscstadmin.config.faultpoints import FAULT, FAULT_STATES
 from pyscstadmin.config.settings import (
     DEVICE,
     DEVICE_GROUP,
@@ -114,6 +115,7 @@ def _tables() -> Iterator[tuple[str, str, Rows, Iterable[State]]]:
     yield "Device groups (ALUA)", "`alua.GROUP`, beside `devices`", DEVICE_GROUP, ()
     where = "`alua.GROUP.target_port_groups.NAME`, beside `targets` and `remote_ports`"
     yield "Target port groups", where, ports, ()
+    yield "Faults that are injected on purpose", "not in files", FAULT, FAULT_STATES
 
 
 def settings_page() -> str:

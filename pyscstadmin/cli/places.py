@@ -4,6 +4,7 @@
     /devices/HANDLER/NAME
     /targets/DRIVER/NAME/{luns/NUMBER, hosts/NAME, groups/GROUP/{initiators/NAME, luns/NUMBER}}
     /alua/GROUP/tpgs/NAME
+    /faults/NAME
     /sessions/NAME
 
 A place says what it is, or what it has, and fixes parameters of the commands that are given there: at
@@ -34,6 +35,7 @@ KINDS: Mapping[str, str] = {
     "alua": "alua",
     "tpg": "tpgs",
     "member": "members",
+    "fault": "faults",
 }
 PLURALS: Mapping[str, str] = {plural: kind for kind, plural in KINDS.items()}
 
@@ -63,7 +65,7 @@ class Place:
     def folders(self) -> Iterator[str]:
         """The names that are always there below this place."""
         if not self.kind:
-            yield from ("devices", "targets", "alua", "sessions")
+            yield from ("devices", "targets", "alua", "faults", "sessions")
         elif not self.name:
             known: Mapping[str, Iterable[str]] = {"/devices": HANDLERS, "/targets": DRIVERS}
             yield from known.get(self.path, ())

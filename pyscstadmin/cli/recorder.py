@@ -57,7 +57,8 @@ def _fault(record: Record) -> str:
         return f"slow, {took}, {record.place_ms / 1000:.1f} s of it {STAGES.get(record.place, record.place)}"
     if record.kind == "tmf":
         return f"{record.what}{times}, took {took}"
-    return f"{record.answer}{times}, after {took}"
+    injected = ", by a fault that is injected on purpose" if record.place == "fault" else ""
+    return f"{record.answer}{times}, after {took}{injected}"
 
 
 def _whose(record: Record) -> str:

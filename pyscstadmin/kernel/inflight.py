@@ -24,6 +24,7 @@ PLACES = {
     "order": "waits for others of its task set, because of its task attribute or theirs",
     "aca": "blocked by an ACA condition of its initiator",
     "limited": "waits for what its LUN lets its initiator do in a second",
+    "fault": "is held by a fault that is injected on purpose",
     "turn": "waits for a COMPARE AND WRITE or ORWRITE, or for writes before it",
     "thread": "waits for a thread of its device",
     "handler": "in the back end",

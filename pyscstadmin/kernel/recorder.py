@@ -20,6 +20,7 @@ __all__ = ["STAGES", "Record", "parse_records", "read_records"]
 STAGES = {
     "core": PLACES["core"],
     "limited": PLACES["limited"].replace("waits", "waited"),
+    "fault": PLACES["fault"].replace("is held", "held"),
     "order": "waited for others of its task set, or for the end of an ACA condition",
     "turn": PLACES["turn"].replace("waits", "waited"),
     "data": PLACES["data"].replace("waits", "waited"),
@@ -77,8 +78,9 @@ class Record:
     None where there is none, `device` '' where none is behind it. `ms`: milliseconds from its beginning to
     its end, of a failure to its answer; `place_ms`: of these, those in the `place` (a key of `STAGES`)
     where it was for the longest time. `bytes`: moved. `answer`: SAM status, with sense key and ASC/ASCQ, or
-    a function's response. `tag`, `cdb` and `sense` (its first 32 bytes) are hexadecimal, the last two ''
-    where there is none. All but `times` are of the last time.
+    a function's response. What an injected fault has done has the place `fault`. `tag`, `cdb` and `sense`
+    (its first 32 bytes) are hexadecimal, the last two '' where there is none. All but `times` are of the
+    last time.
     """
 
     kind: str

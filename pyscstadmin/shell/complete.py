@@ -228,7 +228,7 @@ def _settings(asked: Asked) -> Iterable[str]:
     """The settings that can be asked for."""
     change = next((form for form in forms("set") if form.kind == asked.form.kind), None)
     known = dict(change.settings) if change is not None else {}
-    states: dict[str, tuple[str, ...]] = {"alua": (), "tpg": ()}
+    states: dict[str, tuple[str, ...]] = {"alua": (), "tpg": (), "fault": ("hits",)}
     states |= {"device": ("state", "error", "active", "size"), "target": ("state",), "lun": ("state",)}
     return [*states.get(asked.form.kind, ("generation", "staged", "settled", "version")), *known]
 
@@ -261,6 +261,12 @@ def _members_of_groups(asked: Asked) -> Iterable[str]:
     return [name for name in names if name not in (*there, *asked.values)]
 
 
+def _faults(asked: Asked) -> Iterable[str]:
+    if asked.form.verb == "create":
+        return ()
+    return [fault.name for fault in asked.context.admin.faults()]
+
+
 _SOURCES: dict[str, Callable[[Asked], Iterable[str]]] = {
     "device": _devices,
     "target": _targets,
@@ -271,6 +277,7 @@ _SOURCES: dict[str, Callable[[Asked], Iterable[str]]] = {
     "alua": _device_groups,
     "tpg": _port_groups,
     "member": _members_of_groups,
+    "fault": _faults,
     "rule": lambda asked: RULES,
     "handler": lambda asked: HANDLERS,
     "driver": lambda asked: DRIVERS,
@@ -295,6 +302,8 @@ def _members(context: Context, where: Place) -> Iterable[str]:
             return [t.name for t in context.config.targets if t.driver == fixed.get("driver")]
         case "session":
             return [login.name for login in context.logins()]
+        case "fault":
+            return [fault.name for fault in context.admin.faults()]
         case "alua":
             return [group.name for group in context.config.alua]
         case "tpg":

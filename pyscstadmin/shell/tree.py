@@ -19,6 +19,7 @@ from pyscstadmin.shell.node import Node, count
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
+    from pyscstadmin.config.faultpoints import FaultPoint
     from pyscstadmin.kernel.sessions import Session
 
 __all__ = ["Root", "draw", "framework", "node_at"]
@@ -82,6 +83,7 @@ class Root(Node):
         yield Devices(TOP.child("devices"), self)
         yield Targets(TOP.child("targets"), self)
         yield DeviceGroups(TOP.child("alua"), self)
+        yield Faults(TOP.child("faults"), self)
         yield Sessions(TOP.child("sessions"), self)
 
     def summary(self) -> _Summary:
@@ -335,6 +337,34 @@ class PortGroupNode(Node):
         state = one.state or str(PORT_STATE.default)
         ports = ", ".join(one.ports) or "no ports"
         return f"{state}{preferred}, id {one.group_id or '-'}: {ports}", is_active(state)
+
+
+# Faults that are injected on purpose.
+
+
+class Faults(Node):
+    """/faults"""
+
+    def places(self) -> Iterator[Node]:
+        for fault in self.context.admin.faults():
+            yield FaultNode(self, fault)
+
+    def summary(self) -> _Summary:
+        found = self.context.admin.faults() if self.context.there() else []
+        on = sum(fault.enabled for fault in found)
+        return count(len(found), "fault") + (f", {on} in force" if on else ""), False if on else None
+
+
+class FaultNode(Node):
+    """/faults/NAME"""
+
+    def __init__(self, parent: Node, fault: FaultPoint) -> None:
+        super().__init__(parent.place.child(fault.name), parent)
+        self.fault = fault
+
+    def summary(self) -> _Summary:
+        state = f"in force, {self.fault.hits} struck" if self.fault.enabled else "off"
+        return f"{self.fault.text}, {state}", False if self.fault.enabled else None
 
 
 # Sessions.

@@ -21,6 +21,7 @@ from pyscstadmin.kernel.sessions import Session, SessionLun
 from pyscstadmin.sim.access import DriverDir, Target, all_targets
 from pyscstadmin.sim.alua import AluaDir
 from pyscstadmin.sim.device import Device, HandlerDir
+from pyscstadmin.sim.faultpoints import FaultDir
 from pyscstadmin.sim.force import InForce
 from pyscstadmin.sim.node import RO, RW, WO, Attribute, Node, Refused, Top, stored, to_bool, to_number
 from pyscstadmin.sim.ports import SimPorts
@@ -71,7 +72,13 @@ class Root(Top):
         self.devices = Node(self, "devices")
         self.targets = Node(self, "targets")
         self.alua = AluaDir(self, "alua")
-        self.children = {"devices": self.devices, "targets": self.targets, "alua": self.alua}
+        self.faults = FaultDir(self, "faults")
+        self.children = {
+            "devices": self.devices,
+            "targets": self.targets,
+            "alua": self.alua,
+            "faults": self.faults,
+        }
         self.devices.children = {handler: HandlerDir(self.devices, handler) for handler in HANDLERS}
         self.targets.children = {driver: DriverDir(self.targets, driver) for driver in DRIVERS}
 
@@ -232,6 +239,7 @@ class Root(Top):
             "devices": devices,
             "targets": targets,
             "alua": self.alua.dump(),
+            "faults": self.faults.dump(),
         }
 
     def load(self, data: dict[str, Any]) -> None:
@@ -246,6 +254,7 @@ class Root(Top):
             assert isinstance(driver, DriverDir)
             driver.restore(path.split("/", 2)[2], target)
         self.alua.restore(data["alua"])
+        self.faults.restore(data.get("faults", {}))
         for name in ("generation", "autocommit", "staged", "values"):
             setattr(self, name, data[name])
         forced = data["in_force"]

@@ -89,6 +89,8 @@ def wipe(tree: Tree) -> None:
     """Remove everything from a tree, whatever state it is in."""
     tree.write("autocommit", "1")
     tree.write("buffer_limit", "0")
+    for fault in tree.list("faults"):
+        tree.rmdir(f"faults/{fault}")
     for group in tree.list("alua"):
         _wipe_device_group(tree, f"alua/{group}")
     for driver in tree.list("targets"):

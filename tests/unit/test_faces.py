@@ -42,7 +42,7 @@ LOOKING = (
 # About device groups.
 ALUA = ("alua", "tpg", "member")
 # Made in a folder, under their names.
-NAMED = ("device", "target", "alua", "tpg")
+NAMED = ("device", "target", "alua", "tpg", "fault")
 # Not of these: they make sense with lines before or after them only.
 ALONE = [form for form in FORMS if not form.shell]
 
@@ -93,6 +93,8 @@ def make(form: Form, folder: Path) -> Path:
     with Admin(sim=str(sim)) as admin:
         admin.apply(base(form, folder))
         admin.save(force=True)
+        if form.kind == "fault" and form.verb != "create":
+            admin.create_fault("f1", enabled=True)
         if form.verb == "activate":
             admin.deactivate("da")
         if form.verb == "rebind":
@@ -114,6 +116,9 @@ def at_place(given: Given) -> list[str]:
         root = values.pop(above, "") or first or {"device": "fileio", "target": "local"}[form.kind]
         where = f"/{KINDS[form.kind]}/{root}"
         where, rest = (where, [name, *rest]) if form.verb == "create" else (f"{where}/{name}", rest)
+    elif form.kind == "fault" and "fault" in values:
+        where, rest = "/faults", [str(values.pop("fault")), *rest]
+        where, rest = (where, rest) if form.verb == "create" else (f"{where}/{rest[0]}", rest[1:])
     elif form.kind in ALUA and form.verb != "list":
         fixes = {"alua": ("alua",), "tpg": ("alua", "tpg"), "member": ("alua",)}
         folders = {"alua": "/alua", "tpg": "/tpgs"}

@@ -465,6 +465,8 @@ def test_lists(do: Do, admin: Admin, capsys: Capture) -> None:
     assert len(do("/targets/local/t/luns list")) == 2
     assert len(do("/targets/local/t list groups")) == 3
     assert do("list hosts")[1].split() == ["local/t", A, "0"]
+    do("create fault f target=t lun=3 enabled=yes")
+    assert do("list faults")[1].split() == ["f", "yes", "local/t", "*", "3", "all", "busy", "0"]
     assert admin.sim is not None
     for kind in PLURALS:
         assert main(["--sim", admin.sim, "--json", "list", kind]) == 0
