@@ -647,3 +647,22 @@ def test_linux(make_file: MakeFile) -> None:
         assert fault.hits == 2
     fault.enable(False)
     assert first_block(disk) == data
+
+
+def test_linux_gives_up(make_file: MakeFile) -> None:
+    """Who waits in vain aborts what was dropped, and can go on; the recorder says what it was."""
+    target = tree.Target("t0").make()
+    target.luns.map(0, tree.fileio("d0", make_file("d0", 1)))
+    target.enable()
+    with tree.without_sd():
+        node = target.login("here").sg(0)
+    with scsi.opened(node) as (unit,):
+        unit.attentions()
+        fault = inject(action="drop", count=1, commands="0x28")
+        answer = unit.command(scsi.read10(0, 1), read=512, seconds=1)
+        assert answer.host_status != 0
+        assert unit.good(scsi.read10(0, 1), read=512)
+        assert fault.hits == 1
+    records = [one for one in read_records() if one.device == "d0" and one.place == "fault"]
+    assert {(one.what, one.answer) for one in records} == {("READ(10)", "TASK ABORTED")}
+    assert "failed" in {one.kind for one in records}
