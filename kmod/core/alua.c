@@ -15,12 +15,6 @@
 
 LIST_HEAD(scst_alua_dirs);
 
-/* What is in force of a device group; readers use RCU.  Groups and ports are behind it. */
-struct scst_alua_now {
-	struct rcu_head rcu;
-	struct scst_alua alua;
-};
-
 static const struct scst_alua scst_alua_none;
 
 /* --- gates of a nexus ------------------------------------------------------------------------------ */
@@ -63,7 +57,7 @@ unsigned long scst_alua_update(struct scst_nexus *nexus)
 	unsigned long gate = scst_alua_gate(scst_alua_of_port(alua, scst_alua_port_of(nexus)));
 	unsigned long was = set_mask_bits(&nexus->gates, (unsigned long)SCST_STOPS_ALUA, gate);
 
-	scst_limiter_look(nexus);
+	scst_gate_look(nexus);
 	return was & SCST_STOPS_ALUA;
 }
 
@@ -266,10 +260,12 @@ int scst_alua_publish(struct scst_alua_dir *dir, enum scst_ua ua, const struct s
 	list_for_each_entry(entry, &dir->device_list, entry)
 		if (entry->dev)
 			scst_alua_switch_device(entry->dev, &sw);
+	if (sw.differ || sw.old->by_command != sw.new->by_command)
+		scst_alua_ask_void(&dir->ask);
 	if (old)
 		kvfree_rcu(old, rcu);
 	if (sw.differ)
-		scst_sysfs_core_event("alua", config_item_name(&dir->group.cg_item));
+		scst_sysfs_core_event("alua", config_item_name(&dir->group.cg_item), NULL);
 	return 0;
 }
 
@@ -280,6 +276,7 @@ void scst_alua_join(struct scst_device *dev, struct scst_alua_dir *dir)
 	struct scst_alua_switch sw = { .old = old ?: &scst_alua_none, .ua = SCST_UA_ALUA_CHANGED };
 
 	sw.new = dir && dir->now ? &dir->now->alua : &scst_alua_none;
+	scst_alua_ask_device(dev);
 	dev->alua_dir = dir;
 	scst_alua_switch_device(dev, &sw);
 }
@@ -330,7 +327,8 @@ out_unlock:
 	return ret;
 }
 
-static struct scst_alua_tpg *scst_alua_find_tpg(const struct scst_alua_dir *dir, u16 id)
+/* The group with an identifier, or NULL.  Under scst_config_mutex. */
+struct scst_alua_tpg *scst_alua_find_tpg(const struct scst_alua_dir *dir, u16 id)
 {
 	struct scst_alua_tpg *tpg;
 
@@ -371,21 +369,39 @@ static bool scst_alua_as_wanted(const struct scst_alua *alua, const u8 *states)
 	return true;
 }
 
-/* Under scst_config_mutex, where dir->now is what the tree says. */
-static int scst_alua_command(struct scst_cmd *cmd, struct scst_alua_dir *dir, const u8 *list, u32 len, u16 *byte)
+/**
+ * scst_alua_change() - bring groups into states that an initiator has asked for: all of them, or none
+ * @dir: the device group; dir->now is what the tree says
+ * @states: wanted, of each group in force
+ * @by: the initiator's nexus, which need not be told
+ *
+ * Under scst_config_mutex.  Return: 0, or -ENOMEM: nothing has changed.
+ */
+int scst_alua_change(struct scst_alua_dir *dir, const u8 *states, const struct scst_nexus *by)
 {
 	const struct scst_alua *alua = &dir->now->alua;
 	struct scst_alua_states wanted;
-	int ret = scst_alua_parse(alua, list, len, wanted.state, byte);
+	int ret;
 
-	if (ret || scst_alua_as_wanted(alua, wanted.state))
-		return ret;
+	memcpy(wanted.state, states, sizeof(wanted.state));
 	memset(wanted.status, SCST_ALUA_BY_COMMAND, sizeof(wanted.status));
 	scst_alua_swap(alua, dir, &wanted);
-	ret = scst_alua_publish(dir, SCST_UA_ALUA_CHANGED, cmd->nexus, GFP_KERNEL);
+	ret = scst_alua_publish(dir, SCST_UA_ALUA_CHANGED, by, GFP_KERNEL);
 	if (ret)
 		scst_alua_swap(alua, dir, &wanted);
 	return ret;
+}
+
+/* Under scst_config_mutex.  -EINPROGRESS: the command goes on by itself. */
+static int scst_alua_command(struct scst_cmd *cmd, struct scst_alua_dir *dir, const u8 *list, u32 len, u16 *byte)
+{
+	const struct scst_alua *alua = &dir->now->alua;
+	u8 states[SCST_ALUA_GROUPS_MAX] = { 0 };
+	int ret = scst_alua_parse(alua, list, len, states, byte);
+
+	if (ret || scst_alua_as_wanted(alua, states))
+		return ret;
+	return dir->ask.ms ? scst_alua_ask(dir, cmd, states) : scst_alua_change(dir, states, cmd->nexus);
 }
 
 static void scst_alua_set_answer(struct scst_cmd *cmd, int result, u16 byte)
@@ -401,6 +417,9 @@ static void scst_alua_set_answer(struct scst_cmd *cmd, int result, u16 byte)
 		break;
 	case -EOPNOTSUPP:
 		scst_cmd_refuse_opcode(cmd);
+		break;
+	case -EBUSY:
+		cmd->status = SAM_STAT_BUSY;
 		break;
 	default:
 		scst_cmd_sense(cmd, SCST_SENSE_SET_PORT_GROUPS_FAILED);
@@ -423,11 +442,12 @@ static void scst_alua_set_job(struct scst_job *job)
 	dir = cmd->dev->alua_dir;
 	/* One that is aborted, or whose LUN was taken away, changes nothing any more. */
 	if (scst_cmd_aborted(cmd) || test_bit(SCST_GATE_REVOKED, &cmd->nexus->gates))
-		ret = 0;
+		ret = -ECANCELED;
 	else if (dir && dir->now && dir->by_command)
 		ret = scst_alua_command(cmd, dir, list, len, &byte);
 	mutex_unlock(&scst_config_mutex);
-	scst_alua_set_answer(cmd, ret, byte);
+	if (ret != -EINPROGRESS)
+		scst_alua_set_answer(cmd, ret, byte);
 }
 
 /* --- commands -------------------------------------------------------------------------------------- */

@@ -615,12 +615,72 @@ static ssize_t scst_alua_dir_transition_time_store(struct config_item *item, con
 	return ret ?: count;
 }
 
+static ssize_t scst_alua_dir_ask_ms_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%u\n", READ_ONCE(scst_alua_dir_of(item)->ask.ms));
+}
+
+/* An open question keeps its time. */
+static ssize_t scst_alua_dir_ask_ms_store(struct config_item *item, const char *page, size_t count)
+{
+	u64 ms;
+	int ret = scst_parse_u64(page, SCST_ALUA_ASK_MAX, &ms);
+
+	if (ret)
+		return ret;
+	mutex_lock(&scst_config_mutex);
+	WRITE_ONCE(scst_alua_dir_of(item)->ask.ms, ms);
+	mutex_unlock(&scst_config_mutex);
+	return count;
+}
+
+static ssize_t scst_alua_dir_question_show(struct config_item *item, char *page)
+{
+	ssize_t len;
+
+	mutex_lock(&scst_config_mutex);
+	len = scst_alua_ask_print(scst_alua_dir_of(item), page);
+	mutex_unlock(&scst_config_mutex);
+	return len ?: sysfs_emit(page, "\n");
+}
+
+static int scst_alua_dir_answer(struct config_item *item, const char *page, bool accept)
+{
+	u64 number;
+	int ret = scst_parse_u64(page, U64_MAX, &number);
+
+	if (ret)
+		return ret;
+	mutex_lock(&scst_config_mutex);
+	ret = scst_alua_ask_end(scst_alua_dir_of(item), number, accept);
+	mutex_unlock(&scst_config_mutex);
+	return ret;
+}
+
+static ssize_t scst_alua_dir_accept_store(struct config_item *item, const char *page, size_t count)
+{
+	return scst_alua_dir_answer(item, page, true) ?: count;
+}
+
+static ssize_t scst_alua_dir_refuse_store(struct config_item *item, const char *page, size_t count)
+{
+	return scst_alua_dir_answer(item, page, false) ?: count;
+}
+
 CONFIGFS_ATTR(scst_alua_dir_, explicit);
 CONFIGFS_ATTR(scst_alua_dir_, transition_time);
+CONFIGFS_ATTR(scst_alua_dir_, ask_ms);
+CONFIGFS_ATTR_RO(scst_alua_dir_, question);
+CONFIGFS_ATTR_WO(scst_alua_dir_, accept);
+CONFIGFS_ATTR_WO(scst_alua_dir_, refuse);
 
 static struct configfs_attribute *scst_alua_dir_attrs[] = {
 	&scst_alua_dir_attr_explicit,
 	&scst_alua_dir_attr_transition_time,
+	&scst_alua_dir_attr_ask_ms,
+	&scst_alua_dir_attr_question,
+	&scst_alua_dir_attr_accept,
+	&scst_alua_dir_attr_refuse,
 	NULL,
 };
 
@@ -628,6 +688,7 @@ static void scst_alua_dir_release(struct config_item *item)
 {
 	struct scst_alua_dir *dir = scst_alua_dir_of(item);
 
+	scst_alua_ask_stop(&dir->ask);
 	scst_alua_forget(dir);
 	kfree(dir);
 }
@@ -646,6 +707,7 @@ static void scst_alua_dir_init(struct scst_alua_dir *dir, const char *name)
 {
 	INIT_LIST_HEAD(&dir->device_list);
 	INIT_LIST_HEAD(&dir->tpgs);
+	scst_alua_ask_setup(&dir->ask);
 	config_group_init_type_name(&dir->group, name, &scst_alua_dir_type);
 	config_group_init_type_name(&dir->devices, "devices", &scst_alua_devices_type);
 	configfs_add_default_group(&dir->devices, &dir->group);

@@ -859,6 +859,7 @@ bool scst_gate_take(const struct scst_cmd *cmd, struct scst_stop *stop);
 void scst_cmd_stop(struct scst_cmd *cmd, const struct scst_stop *stop);
 u32 scst_ua_take(struct scst_nexus *nexus);
 u32 scst_gate_port(struct scst_nexus *nexus);
+void scst_gate_look(struct scst_nexus *nexus);
 void scst_gate_device(struct scst_device *dev, enum scst_gate gate, bool closed);
 void scst_gate_assign(struct scst_device *dev, enum scst_gate gate, bool closed);
 void scst_ua_assign(struct scst_device *dev, enum scst_ua ua, const struct scst_nexus *except);
@@ -868,7 +869,7 @@ void scst_ua_luns_reported(struct scst_session *sess);
 void scst_ua_device(struct scst_device *dev, enum scst_ua ua, const struct scst_nexus *except);
 void scst_ua_session(struct scst_session *sess, enum scst_ua ua);
 
-/* --- alua.c: asymmetric logical unit access ---------------------------------------------------- */
+/* --- alua.c, alua-ask.c: asymmetric logical unit access ---------------------------------------------------- */
 
 unsigned long scst_alua_update(struct scst_nexus *nexus);
 u16 scst_alua_group_id(const struct scst_nexus *nexus, bool *by_command);
@@ -879,6 +880,9 @@ bool scst_alua_prepare_set(struct scst_cmd *cmd);
 void scst_alua_set(struct scst_cmd *cmd);
 bool scst_alua_prepare_report(struct scst_cmd *cmd);
 void scst_alua_execute_report(struct scst_cmd *cmd);
+void scst_alua_ask_look(const struct scst_nexus *nexus);
+void scst_alua_ask_device(const struct scst_device *dev);
+void scst_alua_ask_aborted(struct scst_cmd *cmd);
 
 /* --- reserve.c: reservations, and what they make of nexuses ------------------------------------ */
 
@@ -1310,7 +1314,7 @@ int scst_sysfs_add_device(struct scst_device *dev);
 int scst_sysfs_add_target(struct scst_target *tgt);
 int scst_sysfs_add_session(struct scst_session *sess);
 void scst_sysfs_notify_settled(void);
-void scst_sysfs_core_event(const char *event, const char *state);
+void scst_sysfs_core_event(const char *event, const char *state, char *const *more);
 void scst_sysfs_remove(struct device **classdev);
 void scst_sysfs_event(struct device *classdev, const char *event, const char *state);
 

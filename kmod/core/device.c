@@ -240,6 +240,7 @@ static void scst_device_begin_close(struct scst_device *dev)
 	 * only have Linux look at everything again that can't be looked at now.
 	 */
 	scst_gate_device(dev, SCST_GATE_PARKED, true);
+	scst_alua_ask_device(dev);
 	clear_bit(0, &dev->close_queued);
 	reinit_completion(&dev->drained);
 	scst_device_get(dev);

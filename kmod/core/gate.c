@@ -154,6 +154,18 @@ u32 scst_ua_take(struct scst_nexus *nexus)
 	return scst_gate_take_from(nexus, GENMASK_ULL(31, 0), &bit);
 }
 
+/**
+ * scst_gate_look() - a gate of a nexus was closed for longer than one answer: whom it stops need not wait to be told
+ * @nexus: the nexus
+ *
+ * Any context; before anybody waits for what was admitted before.
+ */
+void scst_gate_look(struct scst_nexus *nexus)
+{
+	scst_limiter_look(nexus);
+	scst_alua_ask_look(nexus);
+}
+
 /* --- for everybody who sees a device -------------------------------------------------------------- */
 
 struct scst_gate_arg {
@@ -174,7 +186,7 @@ static void scst_gate_set(struct scst_nexus *nexus, void *arg)
 	}
 	set_bit(a->bit, &nexus->gates);
 	if (a->bit >= SCST_GATE_REVOKED)
-		scst_limiter_look(nexus);
+		scst_gate_look(nexus);
 }
 
 static void scst_gate_all(struct scst_device *dev, const struct scst_gate_arg *arg)

@@ -160,6 +160,8 @@ static const char *scst_cmd_place(const struct scst_cmd *cmd)
 		return "turn";
 	if (flags & BIT(SCST_CMD_LIMITED))
 		return data_race(READ_ONCE(cmd->waiter.lane)) == SCST_LANE_FAULT ? "fault" : "limited";
+	if (flags & BIT(SCST_CMD_ASKING))
+		return "question";
 	if (data_race(READ_ONCE(cmd->now)) == SCST_NOW_QUEUED)
 		return "thread";
 	return data_race(scst_cmd_at_handler(cmd)) ? "handler" : "core";

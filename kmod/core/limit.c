@@ -11,7 +11,7 @@
  * it.  One timer of the nexus lets it go, from a work item, and then it passes its gates again.  No thread waits.
  *
  * Nobody waits for it in vain.  Aborted, it is answered at once.  Whoever closes a gate for longer than one answer calls
- * scst_limiter_look(): those that it stops go at once, to be told so.  They hold the lock of the lane when they look whether a
+ * scst_gate_look(): those that it stops go at once, to be told so.  They hold the lock of the lane when they look whether a
  * gate is closed, so one of the two sees the other.  Who wants a range of the medium alone does not wait for it: see turn.c.
  *
  * What a command costs is one command, and the blocks that its CDB names.  Not limited are commands that neither read nor write blocks,
@@ -281,10 +281,10 @@ static void scst_lane_look(struct scst_limiter *limiter, struct scst_lane *lane,
 }
 
 /**
- * scst_limiter_look() - a gate of a nexus was closed: whom it stops need not wait to be told
+ * scst_limiter_look() - see scst_gate_look()
  * @nexus: the nexus
  *
- * Any context; before anybody waits for what was admitted before.
+ * Any context.
  */
 void scst_limiter_look(struct scst_nexus *nexus)
 {

@@ -365,7 +365,7 @@ static void scst_nexus_revoke(struct scst_nexus *nexus, u64 generation, bool fen
 {
 	set_bit(SCST_GATE_REVOKED, &nexus->gates);
 	smp_mb__after_atomic();
-	scst_limiter_look(nexus);
+	scst_gate_look(nexus);
 	/* Nobody finds it any more who ends one. */
 	scst_limiter_set_faults(nexus, 0);
 	scst_reserve_end(nexus->dev, nexus);
@@ -389,7 +389,7 @@ static void scst_nexus_mode(struct scst_nexus *nexus, u64 generation, bool fence
 	set_bit(SCST_UA_MODE_CHANGED, &nexus->gates);
 	if (test_and_change_bit(SCST_GATE_READ_ONLY, &nexus->gates))
 		return;
-	scst_limiter_look(nexus);
+	scst_gate_look(nexus);
 	scst_unsettled_add(nexus, generation);
 	scst_await_writes(&nexus->wait, nexus, fence);
 }

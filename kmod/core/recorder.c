@@ -447,6 +447,7 @@ static const char *const scst_stages[SCST_STAGES] = {
 	[SCST_STAGE_CORE]	= "core",
 	[SCST_STAGE_LIMITED]	= "limited",
 	[SCST_STAGE_FAULT]	= "fault",
+	[SCST_STAGE_QUESTION]	= "question",
 	[SCST_STAGE_ORDER]	= "order",
 	[SCST_STAGE_TURN]	= "turn",
 	[SCST_STAGE_DATA]	= "data",

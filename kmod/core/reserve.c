@@ -85,7 +85,7 @@ u32 scst_access_update(struct scst_nexus *nexus)
 	/* Why, before that: pairs with scst_gate_access(). */
 	smp_wmb();
 	set_mask_bits(&nexus->gates, (unsigned long)SCST_STOPS_RESERVED, stops << SCST_GATE_ACCESS);
-	scst_limiter_look(nexus);
+	scst_gate_look(nexus);
 	return stops;
 }
 

@@ -57,6 +57,26 @@ void scst_sysfs_remove(struct device **classdev)
 		device_unregister(cdev);
 }
 
+#define SCST_EVENT_MORE	5
+
+/* @more: further variables, SCST_EVENT_MORE at most, and NULL behind them; or NULL */
+static void scst_sysfs_event_with(struct device *classdev, const char *event, const char *state, char *const *more)
+{
+	static atomic64_t sequence;
+	char event_var[40], state_var[SCST_DEVICE_NAME_LEN + 16], seq_var[40];
+	char *env[3 + SCST_EVENT_MORE + 1] = { event_var, state_var, seq_var };
+	unsigned int i;
+
+	for (i = 0; more && more[i] && !WARN_ON_ONCE(i == SCST_EVENT_MORE); i++)
+		env[3 + i] = more[i];
+	if (!classdev)
+		return;
+	snprintf(event_var, sizeof(event_var), "SCST_EVENT=%s", event);
+	snprintf(state_var, sizeof(state_var), "SCST_STATE=%s", state);
+	snprintf(seq_var, sizeof(seq_var), "SCST_SEQ=%lld", atomic64_inc_return(&sequence));
+	kobject_uevent_env(&classdev->kobj, KOBJ_CHANGE, env);
+}
+
 /**
  * scst_sysfs_event() - tell user space to look at an object
  * @classdev: its class device, or NULL: nobody can look
@@ -65,16 +85,7 @@ void scst_sysfs_remove(struct device **classdev)
  */
 void scst_sysfs_event(struct device *classdev, const char *event, const char *state)
 {
-	static atomic64_t sequence;
-	char event_var[40], state_var[SCST_DEVICE_NAME_LEN + 16], seq_var[40];
-	char *env[] = { event_var, state_var, seq_var, NULL };
-
-	if (!classdev)
-		return;
-	snprintf(event_var, sizeof(event_var), "SCST_EVENT=%s", event);
-	snprintf(state_var, sizeof(state_var), "SCST_STATE=%s", state);
-	snprintf(seq_var, sizeof(seq_var), "SCST_SEQ=%lld", atomic64_inc_return(&sequence));
-	kobject_uevent_env(&classdev->kobj, KOBJ_CHANGE, env);
+	scst_sysfs_event_with(classdev, event, state, NULL);
 }
 
 #define SCST_SYSFS_ATTR(object, attr, fmt, value)					\
@@ -437,10 +448,10 @@ void scst_sysfs_notify_settled(void)
 	sysfs_notify(&scst_core_dev->kobj, NULL, "settled");
 }
 
-/* Something has changed that is no object's alone.  Any process context. */
-void scst_sysfs_core_event(const char *event, const char *state)
+/* Something has happened that is no object's alone; @more as in scst_sysfs_event_with().  Any process context. */
+void scst_sysfs_core_event(const char *event, const char *state, char *const *more)
 {
-	scst_sysfs_event(scst_core_dev, event, state);
+	scst_sysfs_event_with(scst_core_dev, event, state, more);
 }
 
 int scst_sysfs_init(void)

@@ -106,8 +106,8 @@ static void scst_cmd_abort(struct scst_cmd *cmd, const struct scst_session *by)
 	if (test_bit(SCST_CMD_FENCING, &cmd->flags))
 		scst_fence_give_up(cmd->step_data);
 	/*
-	 * Pairs with scst_cmd_to_driver(), scst_turn_wait(), scst_order_hold(), scst_aca_block() and scst_lane_hold(): one of the
-	 * two sees what the other has set.
+	 * Pairs with scst_cmd_to_driver(), scst_turn_wait(), scst_order_hold(), scst_aca_block(), scst_lane_hold() and
+	 * scst_ask_wait(): one of the two sees what the other has set.
 	 */
 	smp_mb__after_atomic();
 	if (test_bit(SCST_CMD_HELD, &cmd->flags))
@@ -116,6 +116,8 @@ static void scst_cmd_abort(struct scst_cmd *cmd, const struct scst_session *by)
 		scst_aca_aborted(cmd);
 	if (test_bit(SCST_CMD_LIMITED, &cmd->flags))
 		scst_limit_aborted(cmd);
+	if (test_bit(SCST_CMD_ASKING, &cmd->flags))
+		scst_alua_ask_aborted(cmd);
 	if (test_bit(SCST_CMD_WAITING, &cmd->flags))
 		scst_turn_aborted(cmd);
 	if (test_bit(SCST_CMD_AT_DRIVER, &cmd->flags)) {

@@ -276,6 +276,7 @@ enum scst_cmd_flag {
 	SCST_CMD_PAID,		/* does not wait there for what its nexus may do (any more) */
 	SCST_CMD_TRIED,		/* whether an injected fault strikes it has been asked: see fault.c */
 	SCST_CMD_STRUCK,	/* ... and its answer, or that it was aborted, is the fault's doing */
+	SCST_CMD_ASKING,	/* SET TARGET PORT GROUPS: waits for user space's consent: see alua-ask.c */
 	SCST_CMD_SINCE = 32,	/* not a flag: from here on jiffies, 32 bits of it, when the command came */
 };
 
@@ -286,6 +287,7 @@ enum scst_stage {
 	SCST_STAGE_CORE,	/* all else */
 	SCST_STAGE_LIMITED,	/* what its LUN lets its initiator do in a second */
 	SCST_STAGE_FAULT,	/* an injected fault */
+	SCST_STAGE_QUESTION,	/* user space's consent */
 	SCST_STAGE_ORDER,	/* others of its task set, an ACA condition */
 	SCST_STAGE_TURN,	/* others that write where it wants to */
 	SCST_STAGE_DATA,	/* its data-out */
