@@ -333,6 +333,29 @@ class Admin:
         wanted = check_each("devices", devices, check_device)
         return states_of(list(device_groups(self.tree, read.other_link)), target, wanted)
 
+    def questions(self) -> dict[str, str]:
+        """What initiators ask for by SET TARGET PORT GROUPS, by device group: what `question` says of an open
+        one (number, milliseconds left, target, initiator, device, wanted states), parted by blanks.
+        """
+        from pyscstadmin.kernel.alua import questions
+
+        return questions(self.tree)
+
+    def answer(self, group: str, number: int, accept: bool) -> None:
+        """Answer the question of a device group; what is accepted is in force on return. One of another
+        number is left alone: ESTALE. The lock of all writers is not waited for: this is no change of what is
+        wanted, and who asks has little time.
+        """
+        check_group(group)
+        if group not in self.tree.list("alua"):
+            raise Conflict(f"there is no device group {group}")
+        path = f"alua/{group}/{'accept' if accept else 'refuse'}"
+        if _simulated(self.tree) is None:
+            self.tree.write(path, str(number))
+            return
+        with self._writing() as tree:
+            tree.write(path, str(number))
+
     def settled(self) -> bool:
         """Whether what the tree shows is in force, with nothing staged."""
         return read.root_state(self.tree).settled

@@ -104,6 +104,11 @@ ADVICE_AT: dict[tuple[int, str], str] = {
     ): "another enabled device has the same naa, serial or eui64; give one of them another",
     (_errno.ESTALE, "clear"): "what is reserved has changed since it was shown; look at it, and run the "
     "command again if it is still meant",
+    **dict.fromkeys(
+        ((_errno.ESTALE, "accept"), (_errno.ESTALE, "refuse")),
+        "that question is not open: it was answered, its time is up, it was withdrawn, or there never was "
+        "one of this number; `scstadmin list alua` shows those that are",
+    ),
     (_errno.ESHUTDOWN, "clear"): "nothing is known of it: the device is disabled, or its pr_file was not "
     "read yet",
     (_errno.EINVAL, "size"): "bytes: a multiple of the block size, while the device is active",

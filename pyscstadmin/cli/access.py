@@ -343,7 +343,7 @@ def _key(full: str) -> Key:
 
 
 _LISTS: dict[str, tuple[Sequence[str], Callable[[Context, Given], Iterable[_Row]]]] = {
-    "alua": (("name", "explicit", "devices", "tpgs"), device_groups),
+    "alua": (("name", "explicit", "devices", "tpgs", "question"), device_groups),
     "tpg": (("alua", "name", "group_id", "state", "preferred", "ports"), port_groups),
     "member": (("alua", "tpg", "member"), members),
     "fault": (("name", "enabled", "target", "group", "lun", "commands", "action", "hits"), fault_points),

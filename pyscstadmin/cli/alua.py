@@ -11,15 +11,25 @@ from pyscstadmin.cli.results import changed
 from pyscstadmin.cli.verbs import Given, Result
 from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.config import alua_edits, names
-from pyscstadmin.config.settings import DEVICE_GROUP, GROUP_ID, PORT_GROUP, PORT_STATE, REL_TGT_ID, Rows
+from pyscstadmin.config.settings import (
+    DEVICE_GROUP,
+    DEVICE_GROUP_STATES,
+    GROUP_ID,
+    PORT_GROUP,
+    PORT_STATE,
+    REL_TGT_ID,
+    Rows,
+)
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
     from pyscstadmin.config.model import DeviceGroup, PortGroup
 
 __all__ = [
+    "ANSWERS",
     "PORT_ROWS",
     "add_members",
+    "answer",
     "create_alua",
     "create_tpg",
     "delete_alua",
@@ -34,6 +44,8 @@ __all__ = [
     "set_tpg",
 ]
 
+# How a question is answered.
+ANSWERS = ("accept", "refuse")
 PORT_ROWS: Rows = {GROUP_ID.name: GROUP_ID, PORT_STATE.name: PORT_STATE, **PORT_GROUP}
 
 
@@ -90,7 +102,18 @@ def set_alua(ctx: Context, given: Given) -> Result:
 
 def get_alua(ctx: Context, given: Given) -> Result:
     """get alua"""
-    return got(given, dict(_group(ctx, given).settings), {}, DEVICE_GROUP, ())
+    group = _group(ctx, given)
+    states = {} if ctx.batch is not None else {"question": ctx.admin.questions().get(group.name, "")}
+    return got(given, dict(group.settings), states, DEVICE_GROUP, DEVICE_GROUP_STATES)
+
+
+def answer(ctx: Context, given: Given) -> Result:
+    """answer"""
+    ctx.alone("answer")
+    group, number, how = given["alua"], given["question"], given["how"]
+    ctx.admin.answer(group, number, how == "accept")
+    said = f"question {number} of {group}: {'done as asked' if how == 'accept' else 'refused'}"
+    return Result({"alua": group, "question": number, "answer": how}, [said])
 
 
 def add_members(ctx: Context, given: Given) -> Result:
@@ -156,12 +179,15 @@ def get_tpg(ctx: Context, given: Given) -> Result:
 
 def device_groups(ctx: Context, given: Given) -> Iterator[dict[str, Any]]:
     """Rows of `list alua`."""
+    asked = {} if ctx.batch is not None else ctx.admin.questions()
     for group in ctx.config.alua:
+        words = asked.get(group.name, "").split()
         yield {
             "name": group.name,
             "explicit": bool(group.settings["explicit"]),
             "devices": " ".join(group.devices),
             "tpgs": len(group.port_groups),
+            "question": " ".join([*words[:1], *words[5:]]),
         }
 
 

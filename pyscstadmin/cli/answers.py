@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from pyscstadmin.cli.alua import ANSWERS
 from pyscstadmin.cli.places import KINDS
 from pyscstadmin.cli.table import FORMS
 from pyscstadmin.cli.verbs import Form
@@ -293,7 +294,13 @@ _ROWS: dict[str, dict[str, Schema]] = {
     "initiator": {"target": _TEXT, "group": _TEXT, "name": _TEXT, "kind": _TEXT},
     "host": {"target": _TEXT, "name": _TEXT, "host": _TEXT},
     "session": {"name": _TEXT, "target": _TEXT, "initiator": _TEXT, "group": _TEXT, "luns": _INT},
-    "alua": {"name": _TEXT, "explicit": _BOOL, "devices": _TEXT, "tpgs": _INT},
+    "alua": {
+        "name": _TEXT,
+        "explicit": _BOOL,
+        "devices": _TEXT,
+        "tpgs": _INT,
+        "question": {"type": "string", "description": "number and wanted states; empty: none is open"},
+    },
     "member": {"alua": _TEXT, "tpg": _TEXT, "member": _TEXT},
     "fault": {
         "name": _TEXT,
@@ -415,6 +422,7 @@ _SAYS: dict[str, dict[str, Schema]] = {
             )
         ),
     },
+    "answer": {**_IN_ALUA, "question": _INT, "answer": {"enum": list(ANSWERS)}},
     "save": {"file": _TEXT, "written": _BOOL},
     "activate": {**_SWITCHED, **_BINDINGS},
     "deactivate": _SWITCHED,

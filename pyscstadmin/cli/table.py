@@ -6,7 +6,7 @@ The command line, the shell, help, completion, the man page and docs/verbs.md ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -60,11 +60,18 @@ def _lun_number(text: str) -> int:
     return int(text)
 
 
+def _question(text: str) -> int:
+    value = names.parse_number(text)
+    if value is None or value < 0:
+        raise ValueError(f"{text!r} is no number of a question; `list alua` shows it")
+    return value
+
+
 def _size(text: str) -> int:
     return int(_BYTES.parse(text))
 
 
-def _one_of(what: str, table: Mapping[str, object]) -> Callable[[str], str]:
+def _one_of(what: str, table: Collection[str]) -> Callable[[str], str]:
     """Takes the names of a table."""
 
     def parse(text: str) -> str:
@@ -1019,7 +1026,29 @@ access.""",
         more=_GET_MORE,
         example="get tpg here state alua=dg",
     ),
-    _list("alua", "List device groups."),
+    Form(
+        "answer",
+        "alua",
+        alua.answer,
+        "Answer what an initiator asks for by SET TARGET PORT GROUPS: accept it, which does it, or refuse.",
+        (
+            _ALUA,
+            Param("question", "its number, as `list alua` and the uevent say it", _question, needed=True),
+            Param(
+                "how",
+                "how to answer: accept, or refuse",
+                _one_of("answer", alua.ANSWERS),
+                "accept|refuse",
+                needed=True,
+                choices=alua.ANSWERS,
+            ),
+        ),
+        more="""Device groups with ask_ms ask. The initiator's command waits meanwhile, and fails when nobody
+answers in time. An answer to another question than the open one does nothing, with exit code 1.""",
+        example="answer dg 1 accept",
+        silent=True,
+    ),
+    _list("alua", "List device groups, with the number of an open question and the states it is about."),
     _list(
         "tpg",
         "List target port groups with their states and ports.",

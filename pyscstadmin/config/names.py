@@ -20,6 +20,7 @@ PRIORITY_DEFAULT = 100
 REL_TGT_ID_MAX = 65535
 GROUP_ID_MAX = 65535
 TRANSITION_TIME_MAX = 255
+ASK_MS_MAX = 60000
 # Target port groups of a device group, and ports of one of them.
 PORT_GROUPS_MAX = 32
 PORTS_MAX = 255

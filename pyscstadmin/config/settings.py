@@ -24,6 +24,7 @@ __all__ = [
     "BACKED_STATES",
     "DEVICE",
     "DEVICE_GROUP",
+    "DEVICE_GROUP_STATES",
     "DEVICE_STATES",
     "DRIVERS",
     "FACTS",
@@ -751,6 +752,14 @@ DEVICE_GROUP = rows(
         "seconds that initiators are told to wait for a change of state; 0: not told",
         live=True,
     ),
+    Setting(
+        "ask_ms",
+        Number(high=names.ASK_MS_MAX, unit="milliseconds"),
+        0,
+        "what initiators ask for by SET TARGET PORT GROUPS is done when `answer` accepts it within so long; "
+        "0: at once",
+        live=True,
+    ),
 )
 PORT_GROUP = rows(
     Setting("preferred", _FLAG, False, "initiators are told to prefer the ports of this group", live=True)
@@ -839,6 +848,13 @@ BACKED_STATES = (
 )
 TARGET_STATES = (State("state", "disabled, enabled, parked (its port is not there) or closing"),)
 LUN_STATES = (State("state", "unmapped, or the device's state"),)
+DEVICE_GROUP_STATES = (
+    State(
+        "question",
+        "what an initiator asks for: number, milliseconds left, target, initiator, device, wanted states; "
+        "`answer` answers it",
+    ),
+)
 HOST_STATES = (State("host", "number of the SCSI host; empty while logged out"),)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
 
 from pyscstadmin.config.layout import port_group_dir
 from pyscstadmin.config.model import DeviceGroup, PortGroup
@@ -12,7 +14,9 @@ from pyscstadmin.config.settings import DEVICE_GROUP, PORT_GROUP
 from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel.cfs import View
 
-__all__ = ["device_groups"]
+__all__ = ["device_groups", "questions"]
+
+_T = TypeVar("_T")
 
 # Finds the name of a link that was made by hand in a directory, '' for none.
 _OtherLink = Callable[[View, str], str]
@@ -20,14 +24,25 @@ _OtherLink = Callable[[View, str], str]
 
 def device_groups(tree: View, other_link: _OtherLink) -> Iterator[DeviceGroup]:
     """All of them; none where the module knows no such thing."""
+    for name in _there(partial(tree.list, "alua")) or ():
+        yield _device_group(tree, name, other_link)
+
+
+def questions(tree: View) -> dict[str, str]:
+    """The open questions, by device group. None of a group that goes meanwhile."""
+    names = _there(partial(tree.list, "alua")) or ()
+    found = ((name, _there(partial(tree.read, f"alua/{name}/question"))) for name in names)
+    return {name: text for name, text in found if text}
+
+
+def _there(action: Callable[[], _T]) -> _T | None:
+    """What is read; None if it is not there."""
     try:
-        names = tree.list("alua")
+        return action()
     except OperationError as error:
         if error.errno != errno.ENOENT:
             raise
-        return
-    for name in names:
-        yield _device_group(tree, name, other_link)
+        return None
 
 
 def _device_group(tree: View, name: str, other_link: _OtherLink) -> DeviceGroup:

@@ -25,6 +25,7 @@ PLACES = {
     "aca": "blocked by an ACA condition of its initiator",
     "limited": "waits for what its LUN lets its initiator do in a second",
     "fault": "is held by a fault that is injected on purpose",
+    "question": "waits until `scstadmin answer`, or a program of yours, accepts or refuses it",
     "turn": "waits for a COMPARE AND WRITE or ORWRITE, or for writes before it",
     "thread": "waits for a thread of its device",
     "handler": "in the back end",

@@ -21,6 +21,7 @@ STAGES = {
     "core": PLACES["core"],
     "limited": PLACES["limited"].replace("waits", "waited"),
     "fault": PLACES["fault"].replace("is held", "held"),
+    "question": "waited for an answer of `scstadmin answer`, or a program of yours",
     "order": "waited for others of its task set, or for the end of an ACA condition",
     "turn": PLACES["turn"].replace("waits", "waited"),
     "data": PLACES["data"].replace("waits", "waited"),

@@ -228,7 +228,7 @@ def _settings(asked: Asked) -> Iterable[str]:
     """The settings that can be asked for."""
     change = next((form for form in forms("set") if form.kind == asked.form.kind), None)
     known = dict(change.settings) if change is not None else {}
-    states: dict[str, tuple[str, ...]] = {"alua": (), "tpg": (), "fault": ("hits",)}
+    states: dict[str, tuple[str, ...]] = {"alua": ("question",), "tpg": (), "fault": ("hits",)}
     states |= {"device": ("state", "error", "active", "size"), "target": ("state",), "lun": ("state",)}
     return [*states.get(asked.form.kind, ("generation", "staged", "settled", "version")), *known]
 

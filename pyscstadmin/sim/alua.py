@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pyscstadmin.config import names
@@ -12,7 +13,9 @@ from pyscstadmin.config.settings import DEVICE_GROUP, GROUP_ID, PORT_GROUP, PORT
 from pyscstadmin.sim.access import Target
 from pyscstadmin.sim.device import Device
 from pyscstadmin.sim.node import (
+    RO,
     RW,
+    WO,
     Attribute,
     Fixed,
     Item,
@@ -25,7 +28,7 @@ from pyscstadmin.sim.node import (
     to_number,
 )
 
-__all__ = ["AluaDir"]
+__all__ = ["AluaDir", "DeviceGroup", "Question"]
 
 
 class AluaDir(Fixed):
@@ -52,6 +55,22 @@ def _all(node: Node, kind: type[Any]) -> Iterator[Any]:
         yield child
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an initiator asks for. Its time stands still."""
+
+    number: int
+    target: str
+    initiator: str
+    device: str
+    wanted: dict[str, str]
+
+    def text(self, left_ms: Value) -> str:
+        """As the kernel shows it."""
+        states = [f"{name}={state}" for name, state in self.wanted.items()]
+        return " ".join([str(self.number), str(left_ms), self.target, self.initiator, self.device, *states])
+
+
 class DeviceGroup(Item):
     """alua/GROUP."""
 
@@ -61,15 +80,37 @@ class DeviceGroup(Item):
         self.devices = Devices(self, "devices")
         self.groups = PortGroups(self, "target_port_groups")
         self.children = {"devices": self.devices, "target_port_groups": self.groups}
+        self.question: Question | None = None
 
     def attributes(self) -> Mapping[str, Attribute]:
-        return dict.fromkeys(DEVICE_GROUP, RW)
+        return {**dict.fromkeys(DEVICE_GROUP, RW), "question": RO, "accept": WO, "refuse": WO}
 
     def show(self, name: str) -> str:
+        if name == "question":
+            return self.question.text(self.values["ask_ms"]) if self.question is not None else ""
         return DEVICE_GROUP[name].type.to_kernel(self.values[name])
 
     def store(self, name: str, text: str) -> None:
-        self.values[name] = stored(DEVICE_GROUP[name], text)
+        if name in ("accept", "refuse"):
+            self._answer(to_number(text, 0, 2**64 - 1), name == "accept")
+            return
+        value = stored(DEVICE_GROUP[name], text)
+        if name == "explicit" and value != self.values[name]:
+            self.void()
+        self.values[name] = value
+
+    def void(self, device: str | None = None) -> None:
+        """What a question is about has changed; or only a question about this device is void."""
+        if self.question is not None and device in (None, self.question.device):
+            self.question = None
+
+    def _answer(self, number: int, accept: bool) -> None:
+        question = self.question
+        if question is None or question.number != number:
+            raise Refused(errno.ESTALE)
+        self.question = None
+        for group in _all(self.groups, PortGroup) if accept else ():
+            group.state = question.wanted.get(group.name, group.state)
 
     def ports(self) -> Iterator[Port]:
         """The ports of all groups."""
@@ -82,6 +123,7 @@ class DeviceGroup(Item):
             "values": dict(self.values),
             "devices": {entry.name: entry.dump() for entry in _all(self.devices, Entry)},
             "groups": {group.name: group.dump() for group in _all(self.groups, PortGroup)},
+            "question": asdict(self.question) if self.question is not None else None,
         }
 
     def restore(self, data: dict[str, Any]) -> None:
@@ -95,6 +137,17 @@ class DeviceGroup(Item):
             made = self.groups.children[name]
             assert isinstance(made, PortGroup)
             made.restore(fields)
+        if data.get("question") is not None:
+            self.question = Question(**data["question"])
+
+
+def _device_group(node: Node) -> DeviceGroup:
+    """The device group that something is in."""
+    above: Node | None = node
+    while not isinstance(above, DeviceGroup):
+        assert above is not None
+        above = above.parent
+    return above
 
 
 def _relink(entry: Node, link: list[str] | None) -> None:
@@ -129,12 +182,18 @@ class _Member(Linked):
     def unlink(self) -> None:
         assert self.member is not None
         self.member.grouped.discard(self)
+        if isinstance(self.member, Target):
+            _device_group(self).void()
+        else:
+            _device_group(self).void(self.member.name)
         self.member = None
 
     def hold(self, name: str, member: Device | Target) -> None:
         """Point there."""
         member.grouped.add(self)
         self.member, self.link_name = member, name
+        if isinstance(member, Target):
+            _device_group(self).void()
 
     def dump(self) -> list[str] | None:
         """The link as plain data."""
@@ -188,6 +247,7 @@ class PortGroup(Item):
         return str(getattr(self, name))
 
     def store(self, name: str, text: str) -> None:
+        before = self.dump()
         if name == GROUP_ID.name:
             number = to_number(text, 1, names.GROUP_ID_MAX)
             assert isinstance(self.parent, PortGroups)
@@ -198,6 +258,8 @@ class PortGroup(Item):
             self.state = str(stored(PORT_STATE, text))
         else:
             self.values[name] = stored(PORT_GROUP[name], text)
+        if self.dump() != before and any(port.number for port in _all(self.ports, Port)):
+            _device_group(self).void()
 
     def dump(self) -> dict[str, Any]:
         """Plain data of everything."""
@@ -240,11 +302,7 @@ class Port(_Member):
 
     def _taken(self, number: int) -> bool:
         """Whether it is that of another port of the device group."""
-        group = self.parent
-        while not isinstance(group, DeviceGroup):
-            assert group is not None
-            group = group.parent
-        return any(port.number == number for port in group.ports() if port is not self)
+        return any(port.number == number for port in _device_group(self).ports() if port is not self)
 
     def attributes(self) -> Mapping[str, Attribute]:
         return {"rel_tgt_id": RW}
@@ -258,7 +316,14 @@ class Port(_Member):
             raise Refused(errno.EBUSY)
         if number not in (0, self.remote_id) and self._taken(number):
             raise Refused(errno.EEXIST)
+        if number != self.remote_id:
+            _device_group(self).void()
         self.remote_id = number
+
+    def remove(self) -> None:
+        super().remove()
+        if self.remote_id:
+            _device_group(self).void()
 
     def link(self, name: str, target: Node) -> None:
         """symlink in this directory."""

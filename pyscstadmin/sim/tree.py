@@ -22,6 +22,7 @@ from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.kernel.running import Running
 from pyscstadmin.kernel.sessions import Session
 from pyscstadmin.sim.access import Host, Target, all_hosts
+from pyscstadmin.sim.alua import DeviceGroup, Question
 from pyscstadmin.sim.device import Device, HandlerDir
 from pyscstadmin.sim.journal import Change, Journal
 from pyscstadmin.sim.node import Link, Linked, Node, Refused, to_bool, within
@@ -439,6 +440,13 @@ class SimTree(SimView):
     def end_commands(self) -> None:
         """Let all commands end that hang."""
         self.top.commands.clear()
+        self.changed()
+
+    def put_question(self, group: str, question: Question) -> None:
+        """Something that only tests do: an initiator asks for states of target port groups."""
+        found = self.find(f"alua/{group}")
+        assert isinstance(found, DeviceGroup)
+        found.question = question
         self.changed()
 
     def hosts(self) -> Sequence[Host]:

@@ -48,8 +48,33 @@ def test_defaults(tree: Tree, group: str) -> None:
     assert tree.read(f"{TPG}/group_id") == "1"
     assert tree.read(f"{TPG}/state") == "active/optimized"
     assert tree.read(f"{TPG}/preferred") == "0"
-    assert set(tree.list(GROUP)) == {"devices", "target_port_groups", "explicit", "transition_time"}
+    assert set(tree.list(GROUP)) == {
+        "devices",
+        "target_port_groups",
+        "explicit",
+        "transition_time",
+        "ask_ms",
+        "question",
+        "accept",
+        "refuse",
+    }
     assert set(tree.list(TPG)) == {"ports", "group_id", "state", "preferred"}
+
+
+def test_question_that_is_not_open(tree: Tree, group: str) -> None:
+    """An answer to it is ESTALE, one that is no number wrong."""
+    tree.write(f"{GROUP}/ask_ms", "1000")
+    assert tree.read(f"{GROUP}/question") == ""
+    for name in ("accept", "refuse"):
+        path = f"{GROUP}/{name}"
+        for number in ("0", "1", str(2**64 - 1)):
+            with refused(errno.ESTALE):
+                tree.write(path, number)
+        for text in (*NOT_NUMBER, TOO_LARGE):
+            with refused(errno.ERANGE if text == TOO_LARGE else errno.EINVAL):
+                tree.write(path, text)
+        with refused(errno.EACCES):
+            tree.read(path)
 
 
 @pytest.mark.parametrize("path", [f"{GROUP}/explicit", f"{TPG}/preferred"])
@@ -69,6 +94,7 @@ def test_booleans(tree: Tree, group: str, path: str) -> None:
     ("path", "low", "high"),
     [
         (f"{GROUP}/transition_time", 0, 255),
+        (f"{GROUP}/ask_ms", 0, 60000),
         (f"{TPG}/group_id", 1, 65535),
         (f"{TPG}/ports/q/rel_tgt_id", 0, 65535),
     ],

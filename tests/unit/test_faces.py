@@ -29,6 +29,7 @@ from pyscstadmin.config import schema
 from pyscstadmin.config.model import Config, Device, DeviceGroup, Group, Lun, PortGroup, Target
 from pyscstadmin.shell.main import Shell
 from pyscstadmin.shell.session import Session
+from pyscstadmin.sim.alua import Question
 from pyscstadmin.sim.tree import SimTree
 
 B1, B2, HERE = (f"iqn.2026-11.com.example:{name}" for name in ("b1", "b2", "here"))
@@ -100,6 +101,11 @@ def make(form: Form, folder: Path) -> Path:
         if form.verb == "rebind":
             (folder / "copy.img").write_bytes(bytes(1 << 20))
             (folder / "copy.img").rename(folder / "da.img")
+        if form.verb == "answer":
+            assert isinstance(admin.tree, SimTree)
+            question = Question(1, "local/t1", B1, "da", {"here": "standby"})
+            admin.tree.put_question("dg", question)
+            admin.tree.flush()
         if form.verb == "commit":
             admin.tree.write("autocommit", "0")
             admin.tree.mkdir("targets/local/t1/groups/backup/initiators/left-staged")
