@@ -21,7 +21,10 @@ vm_packages=(
 	linux-image-amd64 linux-headers-amd64 gcc libc6-dev make sparse binutils kmod libc-bin
 	qemu-system-x86 busybox-static zstd
 	udev fio sg3-utils ddpt libiscsi-bin e2fsprogs xfsprogs dmsetup lvm2 util-linux procps cpio
+	libaio1 libjson-c5 libreadline8 liburcu8
 )
+# Not installed, for they would look after the disks of this machine: unpacked, and put into the VM by who wants them.
+unpacked_packages=(multipath-tools kpartx sg3-utils-udev)
 kernels_packages=(mmdebstrap debian-archive-keyring util-linux)
 debug_packages=(flex bison bc libelf-dev patch xz-utils zstd tar)
 
@@ -55,6 +58,29 @@ need() {
 	}
 }
 
+# build/packages: what is in packages that are not to be installed here.
+unpack() {
+	local root=build/packages stamp=build/packages/.stamp part package
+	[ "$(cat "$stamp" 2>/dev/null)" = "$*" ] && return 0
+	echo "setup: unpacking $*" >&2
+	part=$(mktemp -d "$cache/packages.XXXXXX")
+	(
+		cd "$part"
+		chmod 755 .
+		apt-get -qq download "$@" || { apt-get -qq update && apt-get -qq download "$@"; }
+	) >"$cache/apt.log" 2>&1 || {
+		tail -n 20 "$cache/apt.log" >&2
+		die "apt-get could not download $* (log: $cache/apt.log)"
+	}
+	rm -rf "$root"
+	mkdir -p "$root"
+	for package in "$part"/*.deb; do
+		dpkg-deb -x "$package" "$root"
+	done
+	rm -rf "$part"
+	printf '%s\n' "$*" >"$stamp"
+}
+
 # Debian's own interpreter: the VM runs it too, from the same files.
 venv() {
 	local stamp wanted
@@ -77,10 +103,12 @@ python)
 	;;
 vm)
 	need "${python_packages[@]}" "${vm_packages[@]}"
+	unpack "${unpacked_packages[@]}"
 	venv
 	;;
 kernels)
 	need "${python_packages[@]}" "${vm_packages[@]}" "${kernels_packages[@]}"
+	unpack "${unpacked_packages[@]}"
 	venv
 	;;
 fuzz)
@@ -91,6 +119,7 @@ fuzz)
 	;;
 debug)
 	need "${python_packages[@]}" "${vm_packages[@]}" "${debug_packages[@]}" "linux-source-${2:-6.1}"
+	unpack "${unpacked_packages[@]}"
 	venv
 	;;
 *)
