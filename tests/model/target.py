@@ -134,10 +134,16 @@ class Group:
 
 
 class Target:
-    """The SCSI target device. *ports*: relative target port identifiers. *transport_id*: of an initiator."""
+    """The SCSI target device. *ports*: relative target port identifiers. *transport_id*: of an initiator.
 
-    def __init__(self, ports: list[int], units: list[Unit], transport_id: Callable[[str], bytes]) -> None:
+    *aca*: it has auto contingent allegiance, which no step asks for.
+    """
+
+    def __init__(
+        self, ports: list[int], units: list[Unit], transport_id: Callable[[str], bytes], aca: bool = False
+    ) -> None:
         self.transport_id = transport_id
+        self.aca = aca
         self.units = units
         self.groups = {port: Group() for port in ports}
         self.maps: dict[int, dict[int, tuple[Unit, bool]]] = {port: {} for port in ports}
@@ -538,7 +544,7 @@ class Target:
         match command:
             case steps.Inquiry():
                 connected = self.state_of(path) not in (State.UNAVAILABLE, State.OFFLINE)
-                return unit.inquiry(connected and not unit.parked, by_command=True)
+                return unit.inquiry(connected and not unit.parked, by_command=True, aca=self.aca)
             case steps.RequestSense():
                 return self.request_sense(path, command)
             case steps.ReportLuns():
@@ -719,8 +725,12 @@ class Target:
 
 
 def make(
-    ports: list[int], identities: list[Identity], transport_id: Callable[[str], bytes], room: int
+    ports: list[int],
+    identities: list[Identity],
+    transport_id: Callable[[str], bytes],
+    room: int,
+    aca: bool = False,
 ) -> Target:
     """The device that the tests drive: one fixed unit, and a removable one that anybody may stop."""
     units = [Unit(who, room, bool(number), bool(number)) for number, who in enumerate(identities)]
-    return Target(ports, units, transport_id)
+    return Target(ports, units, transport_id, aca)

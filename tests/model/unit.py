@@ -132,13 +132,13 @@ class Unit:
             return sense.NO_MEDIUM
         return sense.START_REQUIRED if self.stopped else sense.NO_SENSE
 
-    def inquiry(self, connected: bool, by_command: bool) -> bytes:
+    def inquiry(self, connected: bool, by_command: bool, aca: bool) -> bytes:
         """Standard INQUIRY data (SPC-5 6.7.2). Choice: it is SPC-4's, SBC-3's and SAM-5's."""
         data = bytearray(74)
         data[0] = 0x00 if connected else 0x20
         data[1] = self.removable << 7
         data[2] = 0x06
-        data[3] = 0x10 | 0x02  # HISUP, format
+        data[3] = aca << 5 | 0x10 | 0x02  # NORMACA, HISUP, format
         data[4] = len(data) - 5
         data[5] = (0x30 if by_command else 0x10) | 0x08  # TPGS, 3PC
         data[7] = 0x02  # CMDQUE

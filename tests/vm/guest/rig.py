@@ -46,6 +46,7 @@ class Rig:
     """The objects of the kernel. Drivers differ in how initiators are told what to do."""
 
     driver: type[tree.Target] = tree.Target
+    aca = False  # does the driver convey it?
 
     def __init__(self, folder: Path) -> None:
         self.devices = [self.device(folder, number) for number in (0, 1)]
@@ -75,7 +76,7 @@ class Rig:
             )
             for device in self.devices
         ]
-        return make(list(PORTS), identities, transport_id.iscsi, ROOM)
+        return make(list(PORTS), identities, transport_id.iscsi, ROOM, self.aca)
 
     def do(self, step: steps.Step, wanted: Outcome) -> Outcome:
         """Do a step; *wanted*: what is to be waited for."""
@@ -124,6 +125,7 @@ class Scripted(Rig):
     """By the scripted driver."""
 
     driver = script.Target
+    aca = True
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
