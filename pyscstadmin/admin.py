@@ -37,6 +37,7 @@ from pyscstadmin.config.valid import (
     check_config,
     check_device,
     check_each,
+    check_fault,
     check_group,
     check_initiators,
     check_is,
@@ -347,6 +348,8 @@ class Admin:
         wanted, and who asks has little time.
         """
         check_group(group)
+        check_is(int, number, "question")
+        check_is(bool, accept, "accept")
         if group not in self.tree.list("alua"):
             raise Conflict(f"there is no device group {group}")
         path = f"alua/{group}/{'accept' if accept else 'refuse'}"
@@ -911,6 +914,7 @@ class Admin:
 
     def fault(self, name: str) -> FaultPoint:
         """One of them. Raises `Conflict`."""
+        check_fault(name)
         found = {fault.name: fault for fault in self.faults()}
         if name not in found:
             raise Conflict(f"there is no fault {name}{near(name, list(found))}")
@@ -918,7 +922,7 @@ class Admin:
 
     def create_fault(self, name: str, **settings: Any) -> None:
         """Make a fault; in force with `enabled=True`. Raises `Conflict`, `OperationError`."""
-        check_group(name)
+        check_fault(name)
         wanted = Values(FAULT, settings, f"fault {name}")
         with self._writing() as tree:
             if name in (fault.name for fault in self.faults()):

@@ -30,6 +30,7 @@ __all__ = [
     "check_config",
     "check_device",
     "check_each",
+    "check_fault",
     "check_group",
     "check_initiators",
     "check_is",
@@ -161,6 +162,11 @@ def _repeated(what: str, found: Iterable[str], where: str = "") -> Iterator[Prob
 def check_device(name: str) -> None:
     """Check the name of a device."""
     _check("device", name, names.check_device_name)
+
+
+def check_fault(name: str) -> None:
+    """Check the name of a fault that is injected."""
+    _check("fault", name, names.check_device_name)
 
 
 def check_group(name: str) -> None:
