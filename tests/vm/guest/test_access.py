@@ -204,17 +204,29 @@ def test_reassignment_of_a_connected_session(example: Example) -> None:
     """B joins A's group: it keeps its session and its devices follow."""
     number, session = example.b.number, example.b.session
     example.b.wait_luns(0, 1)
+    before = folders(example.b)
     with tree.staging():
         group_b = tree.Group(example.target.path / "groups/gb")
         group_b.disclaim("ini-B")
         tree.Group(example.target.path / "groups/ga").claim("ini-B")
     assert example.b.view() == "0 Da rw\n1 Db rw\n"
     assert (example.b.number, example.b.session, example.b.group()) == (number, session, "ga")
+    # Until they are replaced the old ones already lead to what is behind their LUNs now.
+    tree.wait_for("B has found new ones", lambda: not before & folders(example.b))
     tree.wait_for("B's LUN 0 is Da", lambda: serial_is(example.b, 0, "Da"))
     tree.wait_for("B's LUN 1 is Db", lambda: serial_is(example.b, 1, "Db"))
     with Unit(example.b.sg(1)) as unit:
         unit.attentions()
         unit.good(scsi.write10(0, 1), write=bytes(512))
+
+
+def folders(host: Initiator) -> set[int]:
+    """Which devices an initiator has: inodes, which sysfs never gives again."""
+    found = set()
+    for folder in host.devices().values():
+        with suppress(FileNotFoundError):
+            found.add(folder.stat().st_ino)
+    return found
 
 
 def serial_is(host: Initiator, lun: int, device: str) -> bool:
