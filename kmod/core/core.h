@@ -664,7 +664,7 @@ struct scst_view {
 
 struct scst_nexus *scst_nexus_find(struct scst_session *sess, u32 lun);
 const struct scst_view_entry *scst_view_find(const struct scst_view *view, u32 lun);
-void scst_view_for_each_nexus(struct scst_session *sess, void (*fn)(struct scst_nexus *nexus, void *arg), void *arg);
+void scst_for_each_nexus(void (*fn)(struct scst_nexus *nexus, void *arg), void *arg);
 
 /* What stands behind a LUN, or NULL.  Numbers are usually dense: then the number is the index. */
 static inline struct scst_nexus *scst_view_nexus(const struct scst_view *view, u32 lun)

@@ -182,17 +182,6 @@ static void scst_nexus_set_faults(struct scst_nexus *nexus, void *unused)
 	scst_limiter_set_faults(nexus, scst_faults_of(sess->tgt, sess->group_name, nexus->lun));
 }
 
-static void scst_faults_for_each_nexus(void (*fn)(struct scst_nexus *nexus, void *arg), void *arg)
-{
-	struct scst_target *tgt;
-	struct scst_session *sess;
-
-	lockdep_assert_held(&scst_config_mutex);
-	list_for_each_entry(tgt, &scst_targets, entry)
-		list_for_each_entry(sess, &tgt->sessions, entry)
-			scst_view_for_each_nexus(sess, fn, arg);
-}
-
 /* --- in force, and not any more -------------------------------------------------------------------------- */
 
 static int scst_fault_find_place(void)
@@ -217,10 +206,10 @@ static int scst_fault_publish(struct scst_fault *fault)
 	fault->place = place;
 	rcu_assign_pointer(scst_faults[place], fault);
 	scst_fault_commit_begin();
-	scst_faults_for_each_nexus(scst_nexus_prepare_faults, &failed);
+	scst_for_each_nexus(scst_nexus_prepare_faults, &failed);
 	scst_fault_commit_end();
 	if (!failed) {
-		scst_faults_for_each_nexus(scst_nexus_set_faults, NULL);
+		scst_for_each_nexus(scst_nexus_set_faults, NULL);
 		return 0;
 	}
 	RCU_INIT_POINTER(scst_faults[place], NULL);
@@ -273,7 +262,7 @@ void scst_fault_end(struct scst_fault *fault)
 	lockdep_assert_held(&scst_fault_mutex);
 	mutex_lock(&scst_config_mutex);
 	RCU_INIT_POINTER(scst_faults[fault->place], NULL);
-	scst_faults_for_each_nexus(scst_nexus_set_faults, NULL);
+	scst_for_each_nexus(scst_nexus_set_faults, NULL);
 	mutex_unlock(&scst_config_mutex);
 	/* Who still has it makes a choice that nobody counts; its place is another's from here on. */
 	synchronize_rcu();

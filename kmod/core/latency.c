@@ -136,18 +136,6 @@ static void scst_latency_drop(struct scst_nexus *nexus, void *arg)
 		kfree_rcu(latency, rcu);
 }
 
-/* Every nexus that somebody sees.  One that nobody does any more keeps what it has until it goes. */
-static void scst_latency_for_all(void (*fn)(struct scst_nexus *nexus, void *arg), void *arg)
-{
-	struct scst_target *tgt;
-	struct scst_session *sess;
-
-	lockdep_assert_held(&scst_config_mutex);
-	list_for_each_entry(tgt, &scst_targets, entry)
-		list_for_each_entry(sess, &tgt->sessions, entry)
-			scst_view_for_each_nexus(sess, fn, arg);
-}
-
 /* Memory for all that are there and, from here on, for all that come; or for none. */
 static int scst_latency_want(bool on)
 {
@@ -156,11 +144,11 @@ static int scst_latency_want(bool on)
 	mutex_lock(&scst_config_mutex);
 	scst_latency_wanted = on;
 	if (on)
-		scst_latency_for_all(scst_latency_add, &ret);
+		scst_for_each_nexus(scst_latency_add, &ret);
 	if (ret)
 		scst_latency_wanted = false;
 	if (!scst_latency_wanted)
-		scst_latency_for_all(scst_latency_drop, NULL);
+		scst_for_each_nexus(scst_latency_drop, NULL);
 	mutex_unlock(&scst_config_mutex);
 	return ret;
 }

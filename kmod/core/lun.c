@@ -237,21 +237,31 @@ static struct scst_view *scst_view_current(struct scst_session *sess)
 	return rcu_dereference_protected(sess->view, lockdep_is_held(&scst_config_mutex));
 }
 
-/**
- * scst_view_for_each_nexus() - call a function for every nexus that a session sees
- * @sess: the session
- * @fn: may sleep
- * @arg: passed on
- *
- * Under scst_config_mutex.
- */
-void scst_view_for_each_nexus(struct scst_session *sess, void (*fn)(struct scst_nexus *nexus, void *arg), void *arg)
+static void scst_view_for_each_nexus(struct scst_session *sess, void (*fn)(struct scst_nexus *nexus, void *arg), void *arg)
 {
 	const struct scst_view *view = scst_view_current(sess);
 	u32 i;
 
 	for (i = 0; view && i < view->nr; i++)
 		fn(view->entry[i].nexus, arg);
+}
+
+/**
+ * scst_for_each_nexus() - call a function for every nexus that a session sees
+ * @fn: may sleep
+ * @arg: passed on
+ *
+ * Under scst_config_mutex.  One that no session sees any more is not among them.
+ */
+void scst_for_each_nexus(void (*fn)(struct scst_nexus *nexus, void *arg), void *arg)
+{
+	struct scst_target *tgt;
+	struct scst_session *sess;
+
+	lockdep_assert_held(&scst_config_mutex);
+	list_for_each_entry(tgt, &scst_targets, entry)
+		list_for_each_entry(sess, &tgt->sessions, entry)
+			scst_view_for_each_nexus(sess, fn, arg);
 }
 
 static struct scst_view *scst_view_alloc(struct scst_lunset *set)
