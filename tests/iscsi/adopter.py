@@ -30,6 +30,7 @@ REASONS = (
     "reset", "memory",
 )  # fmt: skip
 DROP_NOW, DROP_ASK = 0, 1
+SHOWN = 40
 
 
 class Adopt(ctypes.Structure):
@@ -112,8 +113,9 @@ class Adopter:
         self.close()
 
     def close(self) -> None:
-        """Everything; the initiators just go."""
-        for session in self.sessions:
+        """Everything; the initiators just go. What was said is of use where a test has failed."""
+        for number, session in enumerate(self.sessions):
+            print(f"session {number}:", *session.log[-SHOWN:], sep="\n")
             session.close()
         self.listener.close()
         os.close(self.file)

@@ -135,8 +135,10 @@ class Login:
         def number(key: str, usual: int) -> int:
             return int(self.said.get(key, offer.get(key, str(usual))), 0)
 
-        def yes(key: str) -> bool:
-            return self.said.get(key, "Yes") == "Yes"
+        def yes(key: str, forced: str) -> bool:
+            # Who hears the value that decides need not answer (6.2.2).
+            unsaid = forced if offer.get(key) == forced else "Yes"
+            return self.said.get(key, unsaid) == "Yes"
 
         burst = number("MaxBurstLength", 262144)
         return Terms(
@@ -146,8 +148,8 @@ class Login:
             max_recv=int(offer.get("MaxRecvDataSegmentLength", "8192"), 0),
             max_burst=burst,
             first_burst=min(number("FirstBurstLength", 65536), burst),
-            initial_r2t=yes("InitialR2T"),
-            immediate_data=yes("ImmediateData"),
+            initial_r2t=yes("InitialR2T", "Yes"),
+            immediate_data=yes("ImmediateData", "No"),
             max_outstanding_r2t=number("MaxOutstandingR2T", 1),
         )
 

@@ -24,7 +24,7 @@ vm_packages=(
 	libaio1 libjson-c5 libreadline8 liburcu8
 )
 # Not installed, for they would look after the disks of this machine: unpacked, and put into the VM by who wants them.
-unpacked_packages=(multipath-tools kpartx sg3-utils-udev)
+unpacked_packages=(multipath-tools kpartx sg3-utils-udev open-iscsi libopeniscsiusr libisns0)
 kernels_packages=(mmdebstrap debian-archive-keyring util-linux)
 debug_packages=(flex bison bc libelf-dev patch xz-utils zstd tar)
 
@@ -58,10 +58,10 @@ need() {
 	}
 }
 
-# build/packages: what is in packages that are not to be installed here.
+# build/packages: what is in packages that are not to be installed here, a folder for each.
 unpack() {
-	local root=build/packages stamp=build/packages/.stamp part package
-	[ "$(cat "$stamp" 2>/dev/null)" = "$*" ] && return 0
+	local root=build/packages stamp=build/packages/.stamp part package name
+	[ "$(cat "$stamp" 2>/dev/null)" = "a folder each: $*" ] && return 0
 	echo "setup: unpacking $*" >&2
 	part=$(mktemp -d "$cache/packages.XXXXXX")
 	(
@@ -75,10 +75,11 @@ unpack() {
 	rm -rf "$root"
 	mkdir -p "$root"
 	for package in "$part"/*.deb; do
-		dpkg-deb -x "$package" "$root"
+		name=${package##*/}
+		dpkg-deb -x "$package" "$root/${name%%_*}"
 	done
 	rm -rf "$part"
-	printf '%s\n' "$*" >"$stamp"
+	printf '%s\n' "a folder each: $*" >"$stamp"
 }
 
 # Debian's own interpreter: the VM runs it too, from the same files.

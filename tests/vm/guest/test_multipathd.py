@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.vm.guest import alua, tree
+from tests.vm.guest import alua, packages, tree
 from tests.vm.guest.alua import DeviceGroup, Tpg
 from tests.vm.guest.fio import Fio
 from tests.vm.guest.test_watch import device_manager
@@ -27,7 +26,6 @@ SCST_MODULES = ("scst", "scst_fileio", "scst_local", "sd_mod", "sg", "dm_mod")
 pytestmark = pytest.mark.usefixtures("clean_tree", "daemon")
 
 MakeFile = Callable[[str, int], Path]
-PACKAGES = Path("build/packages")
 SIZE = 16
 LOAD: dict[str, Any] = {"rw": "randwrite", "verify": "crc32c", "size": f"{SIZE}m", "runtime": 600}
 PATIENCE = 60 * tree.SLOW
@@ -58,18 +56,9 @@ blacklist {
 
 @pytest.fixture(scope="module")
 def installed() -> Iterator[None]:
-    """The packages' files where they belong, but for what is documentation; away again afterwards."""
-    made = []
-    for source in sorted(PACKAGES.rglob("*")):
-        place = Path("/") / source.relative_to(PACKAGES)
-        if source.is_dir() or place.is_relative_to("/usr/share") or place.exists():
-            continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, place, follow_symlinks=False)
-        made.append(place)
-    yield
-    for place in made:
-        place.unlink()
+    """Its packages are in the machine."""
+    with packages.installed("multipath-tools", "kpartx", "sg3-utils-udev"):
+        yield
 
 
 @pytest.fixture(scope="module")

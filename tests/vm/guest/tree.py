@@ -346,34 +346,16 @@ def find_session(target: Target, initiator: str) -> Path | None:
 # --- the initiator's side ---
 
 
-@dataclass(frozen=True, slots=True)
-class Initiator:
-    """A SCSI host of this machine that logs in to a target."""
+class Host:
+    """A SCSI host of this machine, by which it is an initiator; *name*: for messages."""
 
-    target: Target
+    __slots__ = ()
     name: str
 
     @property
     def number(self) -> int | None:
-        """Number of the SCSI host; None while logged out."""
-        text = read(self.target.path / "hosts" / self.name / "host")
-        return int(text) if text else None
-
-    @property
-    def session(self) -> Path:
-        """Its class device. Raises LookupError while logged out."""
-        folder = find_session(self.target, self.name)
-        if folder is None:
-            raise LookupError(f"{self.name} has no session with {self.target.name}")
-        return folder
-
-    def view(self) -> str:
-        """The session's LUNs in force, as the kernel shows them."""
-        return (self.session / "luns").read_text()
-
-    def group(self) -> str:
-        """The group that claims the session, empty for the target's own LUNs."""
-        return read(self.session / "group")
+        """Number of the SCSI host; None while there is none."""
+        raise NotImplementedError
 
     def devices(self) -> dict[int, Path]:
         """SCSI devices found so far, by LUN: folders of /sys/bus/scsi/devices."""
@@ -411,6 +393,36 @@ class Initiator:
     def wait_luns(self, *luns: int) -> None:
         """Wait until exactly these LUNs have SCSI devices."""
         wait_for(f"{self.name} has LUNs {luns}", lambda: set(self.devices()) == set(luns))
+
+
+@dataclass(frozen=True, slots=True)
+class Initiator(Host):
+    """An initiator that logs in to a target of the driver ``local``."""
+
+    target: Target
+    name: str
+
+    @property
+    def number(self) -> int | None:
+        """Number of the SCSI host; None while logged out."""
+        text = read(self.target.path / "hosts" / self.name / "host")
+        return int(text) if text else None
+
+    @property
+    def session(self) -> Path:
+        """Its class device. Raises LookupError while logged out."""
+        folder = find_session(self.target, self.name)
+        if folder is None:
+            raise LookupError(f"{self.name} has no session with {self.target.name}")
+        return folder
+
+    def view(self) -> str:
+        """The session's LUNs in force, as the kernel shows them."""
+        return (self.session / "luns").read_text()
+
+    def group(self) -> str:
+        """The group that claims the session, empty for the target's own LUNs."""
+        return read(self.session / "group")
 
 
 def initiator_lun(number: int) -> int:
