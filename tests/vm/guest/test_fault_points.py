@@ -24,6 +24,7 @@ from tests.model.chance import choices
 from tests.model.pr import Action, Type
 from tests.vm import guest_plugin
 from tests.vm.guest import copying, scsi, tree
+from tests.vm.guest.fault import Fault
 from tests.vm.guest.long import more
 from tests.vm.guest.script import Event, Kind, Nexus, Response, Script, Target, Tmf
 from tests.vm.guest.test_copy_stop import name_of
@@ -37,45 +38,11 @@ SCST_MODULES = ("scst", "scst_nullio", "scst_fileio", "scst_local", "scst_script
 pytestmark = pytest.mark.usefixtures("clean_tree")
 
 MakeFile = Callable[[str, int], Path]
-FAULTS = tree.ROOT / "faults"
 BUSY, TASK_SET_FULL, CONFLICT = 0x08, 0x28, 0x18
 TEN_MINUTES = 600_000
 READ_ERROR = (0x3, 0x11, 0x00)
 # A group of the name that others would take for all groups.
 GROUP = "any"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """faults/NAME."""
-
-    name: str
-
-    @property
-    def path(self) -> Path:
-        """Its directory."""
-        return FAULTS / self.name
-
-    def make(self, **settings: object) -> Fault:
-        """mkdir, and the settings."""
-        self.path.mkdir()
-        for name, value in settings.items():
-            tree.write(self.path / name, value)
-        return self
-
-    def enable(self, on: bool = True) -> Fault:
-        """Bring it into force, or end it."""
-        tree.write(self.path / "enabled", on)
-        return self
-
-    def get(self, name: str) -> str:
-        """An attribute."""
-        return tree.read(self.path / name)
-
-    @property
-    def hits(self) -> int:
-        """How many it has struck."""
-        return int(self.get("hits"))
 
 
 def inject(**settings: object) -> Fault:
