@@ -36,6 +36,8 @@ struct scst_view;
  * @target_attrs: NULL-terminated attributes of its targets, or NULL
  * @session_groups: further attributes of its sessions' class devices, whose dev_get_drvdata() is the session; gone before
  *	session_gone() is called.  NULL: none
+ * @driver_group: what the driver has besides targets: initialised, of its @name, with the default groups it shall have; it is drivers/NAME
+ *	in configfs as long as the driver is registered.  NULL: nothing
  *
  * @init: a target was made by mkdir; sets tgt->limits, may add default groups.  Process context under the
  *	subsystem mutex of configfs: must not wait.  Returns 0 or a negative errno for mkdir.  Optional.
@@ -77,6 +79,7 @@ struct scst_target_driver {
 	size_t target_size;
 	struct configfs_attribute **target_attrs;
 	const struct attribute_group **session_groups;
+	struct config_group *driver_group;
 
 	int (*init)(struct scst_target *tgt);
 	void (*free)(struct scst_target *tgt);
@@ -194,6 +197,7 @@ void scst_target_resume(struct scst_target *tgt);
 int scst_name_check(const char *name, size_t max, const char *more);
 void scst_item_drop(struct config_item *item);
 int scst_parse_bool(const char *page, bool *value);
+int scst_parse_u64(const char *page, u64 max, u64 *value);
 
 /* --- hardware ports ------------------------------------------------------------------ */
 

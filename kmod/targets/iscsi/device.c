@@ -187,6 +187,36 @@ static int iscsi_ioctl_drop(void __user *arg)
 	return ret ?: iscsi_drop(&drop);
 }
 
+static int iscsi_ioctl_secret(void __user *arg)
+{
+	struct scst_iscsi_secret secret;
+	u32 theirs;
+	int ret = iscsi_copy_in(&secret, sizeof(secret), arg, &theirs);
+
+	if (ret)
+		return ret;
+	if (!iscsi_is_text(secret.target, sizeof(secret.target)) || !iscsi_is_text(secret.user, sizeof(secret.user)))
+		return -EINVAL;
+	ret = iscsi_secret_get(secret.target, secret.user, secret.secret, &secret.len);
+	if (!ret)
+		ret = iscsi_copy_out(arg, theirs, &secret, sizeof(secret));
+	memzero_explicit(&secret, sizeof(secret));
+	return ret;
+}
+
+static int iscsi_ioctl_portal(void __user *arg)
+{
+	struct scst_iscsi_portal_state portal;
+	u32 theirs;
+	int ret = iscsi_copy_in(&portal, sizeof(portal), arg, &theirs);
+
+	if (ret)
+		return ret;
+	if (!iscsi_is_text(portal.portal, sizeof(portal.portal)) || !iscsi_is_text(portal.state, sizeof(portal.state)))
+		return -EINVAL;
+	return iscsi_portal_set_state(portal.portal, portal.state);
+}
+
 static long iscsi_device_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	void __user *user = (void __user *)arg;
@@ -194,6 +224,10 @@ static long iscsi_device_ioctl(struct file *file, unsigned int cmd, unsigned lon
 	switch (cmd) {
 	case SCST_ISCSI_ADOPT:
 		return iscsi_ioctl_adopt(user);
+	case SCST_ISCSI_SECRET:
+		return iscsi_ioctl_secret(user);
+	case SCST_ISCSI_PORTAL:
+		return iscsi_ioctl_portal(user);
 	case SCST_ISCSI_DROP:
 		return iscsi_ioctl_drop(user);
 	default:

@@ -24,6 +24,7 @@
 #include <linux/workqueue.h>
 #include <net/tcp.h>
 #include "compat.h"
+#include "config.h"
 #include "pdu.h"
 #include "scst_target.h"
 #include "uapi/scst_iscsi.h"
@@ -261,17 +262,6 @@ struct iscsi_conn {
 	u8 *login;		/* the answer to it */
 };
 
-struct iscsi_target {
-	struct scst_target scst;
-	struct list_head entry;		/* iscsi_targets, while it is enabled, under iscsi_conns_lock */
-	struct work_struct reset_work;
-};
-
-static inline struct iscsi_target *iscsi_target_of(struct scst_target *tgt)
-{
-	return container_of(tgt, struct iscsi_target, scst);
-}
-
 static inline struct iscsi_req *iscsi_req_of(struct scst_cmd *cmd)
 {
 	return container_of(cmd, struct iscsi_req, cmd);
@@ -364,7 +354,6 @@ extern const struct attribute_group *iscsi_session_groups[];
 /* device.c */
 int iscsi_device_init(void);
 void iscsi_device_exit(void);
-void iscsi_config_changed(void);
 void iscsi_event_gone(u16 tsih, enum scst_iscsi_reason reason);
 
 #endif /* SCST_ISCSI_H */

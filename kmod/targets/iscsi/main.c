@@ -12,7 +12,9 @@ static const struct scst_target_driver iscsi_driver = {
 	.name		= "iscsi",
 	.protocol	= SCST_PROTOCOL_ISCSI,
 	.target_size	= sizeof(struct iscsi_target),
+	.target_attrs	= iscsi_target_attrs,
 	.session_groups	= iscsi_session_groups,
+	.driver_group	= &iscsi_driver_group,
 	.init		= iscsi_target_init,
 	.free		= iscsi_target_free,
 	.enable		= iscsi_enable,
@@ -36,6 +38,7 @@ static int __init iscsi_module_init(void)
 	iscsi_wq = alloc_workqueue("scst_iscsi", WQ_MEM_RECLAIM | WQ_HIGHPRI | SCST_WQ_PERCPU, 0);
 	if (!iscsi_wq)
 		goto out_reqs;
+	iscsi_driver_group_init();
 	ret = scst_target_driver_register(&iscsi_driver);
 	if (ret)
 		goto out_wq;
@@ -64,3 +67,4 @@ module_init(iscsi_module_init);
 module_exit(iscsi_module_exit);
 MODULE_DESCRIPTION("SCSI target over iSCSI: the full-feature phase");
 MODULE_LICENSE("GPL");
+MODULE_ALIAS("scst-target-iscsi");

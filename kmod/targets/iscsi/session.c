@@ -264,11 +264,26 @@ static void iscsi_transport_id(struct scst_transport_id *id, const struct scst_i
 	put_unaligned_be16(id->len - 4, id->bytes + 2);
 }
 
+/* Sessions that are not over. */
+static u32 iscsi_target_sessions(const struct iscsi_target *target)
+{
+	struct iscsi_conn *conn;
+	u32 nr = 0;
+
+	list_for_each_entry(conn, &iscsi_conns, entry)
+		nr += conn->target == target && !iscsi_over(conn);
+	return nr;
+}
+
 static int iscsi_session_make(struct iscsi_conn *conn, struct iscsi_target *target, struct scst_iscsi_adopt *adopt)
 {
 	struct scst_transport_id id;
-	int tsih = ida_alloc_range(&iscsi_tsihs, 1, U16_MAX, GFP_KERNEL);
+	u32 max = READ_ONCE(target->config.max_sessions);
+	int tsih;
 
+	if (max && iscsi_target_sessions(target) >= max)
+		return -ENOSPC;
+	tsih = ida_alloc_range(&iscsi_tsihs, 1, U16_MAX, GFP_KERNEL);
 	if (tsih < 0)
 		return tsih;
 	conn->target = target;
@@ -443,12 +458,17 @@ int iscsi_target_init(struct scst_target *tgt)
 	struct iscsi_target *target = iscsi_target_of(tgt);
 
 	INIT_WORK(&target->reset_work, iscsi_reset_work);
-	return 0;
+	return iscsi_target_config_init(target);
 }
 
 void iscsi_target_free(struct scst_target *tgt)
 {
-	cancel_work_sync(&iscsi_target_of(tgt)->reset_work);
+	struct iscsi_target *target = iscsi_target_of(tgt);
+
+	/* Not where init() has failed before there was any. */
+	if (target->reset_work.func)
+		cancel_work_sync(&target->reset_work);
+	iscsi_target_config_free(target);
 }
 
 int iscsi_enable(struct scst_target *tgt)
