@@ -500,7 +500,7 @@ static bool scst_cmd_lent(struct scst_cmd *cmd)
 {
 	const struct scst_handler *handler = cmd->dev->handler;
 
-	if (!handler->lend || cmd->op->format == SCST_CDB_PLAIN || cmd->fua || cmd->sess->tgt->limits.stable)
+	if (!handler->lend || cmd->op->format == SCST_CDB_PLAIN || cmd->fua || cmd->sess->stable)
 		return false;
 	cmd->action = SCST_ACTION_READ;
 	if (!handler->lend(cmd))

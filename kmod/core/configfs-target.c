@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * targets/DRIVER/NAME in configfs.  User interface only: enabling and lifetimes are in target.c, what is
+ * targets/DRIVER/NAME and drivers/DRIVER in configfs.  User interface only: enabling and lifetimes are in target.c, what is
  * below luns/ and groups/ in configfs-access.c.
  */
 #include "core.h"
@@ -151,7 +151,7 @@ struct configfs_item_operations scst_target_item_ops = {
 /**
  * scst_target_add_group() - give a target a directory of the driver's own
  * @tgt: the target
- * @group: initialised; embedded in the driver's target structure
+ * @group: initialised; embedded in the driver's target structure, or with a life of its own
  *
  * Only from the driver's init().
  */
@@ -267,11 +267,33 @@ static struct scst_driver_dir *scst_driver_find(const char *name)
 	return NULL;
 }
 
+/* Under scst_drivers_lock.  What targets may have links to is there before them, and goes after them. */
+static int scst_driver_dir_show(struct scst_driver_dir *dir)
+{
+	struct config_group *own = dir->driver->driver_group;
+	int ret = own ? configfs_register_group(&scst_drivers_group, own) : 0;
+
+	if (ret)
+		return ret;
+	ret = configfs_register_group(&scst_targets_group, &dir->group);
+	if (ret && own)
+		scst_group_withdraw(own);
+	return ret;
+}
+
+/* Under scst_drivers_lock. */
+static void scst_driver_dir_hide(struct scst_driver_dir *dir)
+{
+	scst_group_withdraw(&dir->group);
+	if (dir->driver->driver_group)
+		scst_group_withdraw(dir->driver->driver_group);
+}
+
 /**
  * scst_target_driver_register() - offer a target driver
  * @drv: its table, valid until scst_target_driver_unregister()
  *
- * Process context, from the module's init; makes targets/NAME in configfs.
+ * Process context, from the module's init; makes targets/NAME in configfs, and drivers/NAME if there is a @drv->driver_group.
  *
  * Return: 0, -EINVAL if a mandatory member is missing, -EEXIST for a name in use, -ENOMEM.
  */
@@ -288,8 +310,7 @@ int scst_target_driver_register(const struct scst_target_driver *drv)
 	if (!dir)
 		return -ENOMEM;
 	mutex_lock(&scst_drivers_lock);
-	ret = scst_driver_find(drv->name) ? -EEXIST :
-	      configfs_register_group(&scst_targets_group, &dir->group);
+	ret = scst_driver_find(drv->name) ? -EEXIST : scst_driver_dir_show(dir);
 	if (!ret)
 		list_add(&dir->entry, &scst_driver_dirs);
 	mutex_unlock(&scst_drivers_lock);
@@ -301,7 +322,7 @@ EXPORT_SYMBOL_GPL(scst_target_driver_register);
 
 /**
  * scst_target_driver_unregister() - withdraw a target driver
- * @drv: as registered; has no targets any more, each of which holds the module
+ * @drv: as registered; has no targets any more, each of which holds the module, and nothing that was made in its driver_group
  *
  * Process context, from the module's exit.
  */
@@ -311,7 +332,7 @@ void scst_target_driver_unregister(const struct scst_target_driver *drv)
 
 	mutex_lock(&scst_drivers_lock);
 	dir = scst_driver_find(drv->name);
-	scst_group_withdraw(&dir->group);
+	scst_driver_dir_hide(dir);
 	list_del(&dir->entry);
 	mutex_unlock(&scst_drivers_lock);
 	/* The work that dropped the last target may still be returning from the driver, and so may answers ... */

@@ -83,6 +83,14 @@ int scst_parse_bool(const char *page, bool *value)
 }
 EXPORT_SYMBOL_GPL(scst_parse_bool);
 
+/**
+ * scst_parse_u64() - a number, decimal or 0x and hexadecimal digits, with a newline behind it perhaps
+ * @page: the text
+ * @max: the largest allowed
+ * @value: out; may be written to in case of an error as well
+ *
+ * Any context.  Return: 0, -EINVAL: no number, -ERANGE.
+ */
 int scst_parse_u64(const char *page, u64 max, u64 *value)
 {
 	unsigned int base = page[0] == '0' && tolower(page[1]) == 'x' ? 16 : 10;
@@ -95,6 +103,7 @@ int scst_parse_u64(const char *page, u64 max, u64 *value)
 		return ret;
 	return *value > max ? -ERANGE : 0;
 }
+EXPORT_SYMBOL_GPL(scst_parse_u64);
 
 #define SCST_WITHIN		" within "
 #define SCST_WITHIN_MAX		(24 * 3600 * MSEC_PER_SEC)
@@ -260,6 +269,7 @@ static struct config_item_type scst_branch_type = {
 
 struct config_group scst_devices_group;
 struct config_group scst_targets_group;
+struct config_group scst_drivers_group;		/* what target drivers have besides targets */
 
 int scst_configfs_init(void)
 {
@@ -267,6 +277,8 @@ int scst_configfs_init(void)
 	mutex_init(&scst_subsystem.su_mutex);
 	config_group_init_type_name(&scst_devices_group, "devices", &scst_branch_type);
 	configfs_add_default_group(&scst_devices_group, &scst_subsystem.su_group);
+	config_group_init_type_name(&scst_drivers_group, "drivers", &scst_branch_type);
+	configfs_add_default_group(&scst_drivers_group, &scst_subsystem.su_group);
 	config_group_init_type_name(&scst_targets_group, "targets", &scst_branch_type);
 	configfs_add_default_group(&scst_targets_group, &scst_subsystem.su_group);
 	scst_alua_root_init(&scst_subsystem.su_group);

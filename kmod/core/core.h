@@ -1282,10 +1282,10 @@ int scst_configfs_init(void);
 void scst_configfs_exit(void);
 #define SCST_WORD_LEN		24		/* of what is asked for: no longer than a number */
 
-int scst_parse_u64(const char *page, u64 max, u64 *value);
 int scst_parse_within(const char *page, char text[SCST_WORD_LEN], const char **word, u64 *until);
 extern struct config_group scst_devices_group;
 extern struct config_group scst_targets_group;
+extern struct config_group scst_drivers_group;
 extern struct configfs_item_operations scst_device_item_ops;
 extern struct configfs_item_operations scst_target_item_ops;
 void scst_alua_root_init(struct config_group *parent);

@@ -135,6 +135,7 @@ static struct scst_session *scst_session_alloc(struct scst_target *tgt, const ch
 	}
 	scst_target_get(tgt);
 	sess->max_xfer = scst_target_max_xfer(tgt);
+	sess->stable = tgt->limits.stable;
 	sess->track_all = tgt->driver->receive_data || tgt->driver->abort;
 	scst_copy_setup_session(sess);
 	scst_name_canonical(sess->initiator, initiator);

@@ -26,7 +26,7 @@ static void scst_classdev_release(struct device *cdev)
 }
 
 static struct device *scst_classdev_add(const struct device_type *type, struct device *parent,
-					void *object, const char *name)
+					const struct attribute_group **groups, void *object, const char *name)
 {
 	struct device *cdev = kzalloc(sizeof(*cdev), GFP_KERNEL);
 	int ret;
@@ -37,6 +37,7 @@ static struct device *scst_classdev_add(const struct device_type *type, struct d
 	cdev->class = &scst_class;
 	cdev->type = type;
 	cdev->parent = parent;
+	cdev->groups = groups;
 	cdev->release = scst_classdev_release;
 	dev_set_drvdata(cdev, object);
 	ret = dev_set_name(cdev, "%s", name) ?: device_add(cdev);
@@ -130,7 +131,7 @@ int scst_sysfs_add_device(struct scst_device *dev)
 	struct device *cdev;
 
 	snprintf(name, sizeof(name), "device.%s", dev->name);
-	cdev = scst_classdev_add(&scst_device_type, NULL, dev, name);
+	cdev = scst_classdev_add(&scst_device_type, NULL, NULL, dev, name);
 	if (IS_ERR(cdev))
 		return PTR_ERR(cdev);
 	dev->classdev = cdev;
@@ -164,7 +165,7 @@ int scst_sysfs_add_target(struct scst_target *tgt)
 	struct device *cdev;
 
 	snprintf(name, sizeof(name), "target.%s.%s", tgt->driver->name, tgt->name);
-	cdev = scst_classdev_add(&scst_target_type, NULL, tgt, name);
+	cdev = scst_classdev_add(&scst_target_type, NULL, NULL, tgt, name);
 	if (IS_ERR(cdev))
 		return PTR_ERR(cdev);
 	tgt->classdev = cdev;
@@ -356,7 +357,7 @@ int scst_sysfs_add_session(struct scst_session *sess)
 	struct device *cdev;
 
 	snprintf(name, sizeof(name), "session.%u", sess->id);
-	cdev = scst_classdev_add(&scst_session_type, sess->tgt->classdev, sess, name);
+	cdev = scst_classdev_add(&scst_session_type, sess->tgt->classdev, sess->driver->session_groups, sess, name);
 	if (IS_ERR(cdev))
 		return PTR_ERR(cdev);
 	sess->classdev = cdev;
@@ -460,7 +461,7 @@ int scst_sysfs_init(void)
 
 	if (ret)
 		return ret;
-	scst_core_dev = scst_classdev_add(&scst_core_type, NULL, NULL, "core");
+	scst_core_dev = scst_classdev_add(&scst_core_type, NULL, NULL, NULL, "core");
 	if (!IS_ERR(scst_core_dev))
 		return 0;
 	class_unregister(&scst_class);

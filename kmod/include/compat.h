@@ -184,4 +184,31 @@ static inline void scst_bdev_holder_unlock(struct block_device *bdev)
 }
 #endif
 
+/*
+ * scst_tcp_send() - send from memory or, by reference, from pages; returns as tcp_sendmsg_locked()
+ *
+ * Until 6.5: pages go one by one, by a function of their own.
+ */
+#ifdef _TCP_H
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+static inline int scst_tcp_send(struct sock *sk, struct iov_iter *iter, int flags, bool by_reference)
+{
+	struct msghdr msg = { .msg_flags = flags, .msg_iter = *iter };
+
+	if (!by_reference)
+		return tcp_sendmsg_locked(sk, &msg, iov_iter_count(iter));
+	if (iter->nr_segs > 1)
+		flags |= MSG_MORE | MSG_SENDPAGE_NOTLAST;
+	return tcp_sendpage_locked(sk, iter->bvec->bv_page, iter->bvec->bv_offset, iter->bvec->bv_len, flags);
+}
+#else
+static inline int scst_tcp_send(struct sock *sk, struct iov_iter *iter, int flags, bool by_reference)
+{
+	struct msghdr msg = { .msg_flags = flags | (by_reference ? MSG_SPLICE_PAGES : 0), .msg_iter = *iter };
+
+	return tcp_sendmsg_locked(sk, &msg, iov_iter_count(iter));
+}
+#endif
+#endif
+
 #endif /* SCST_COMPAT_H */

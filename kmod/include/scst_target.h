@@ -34,6 +34,10 @@ struct scst_view;
  * @needs_port: a target needs a port of its name (scst_port_register()); without one it is parked
  * @target_size: size of the driver's own target structure, which begins with struct scst_target
  * @target_attrs: NULL-terminated attributes of its targets, or NULL
+ * @session_groups: further attributes of its sessions' class devices, whose dev_get_drvdata() is the session; gone before
+ *	session_gone() is called.  NULL: none
+ * @driver_group: what the driver has besides targets: initialised, of its @name, with the default groups it shall have; it is drivers/NAME
+ *	in configfs as long as the driver is registered.  NULL: nothing
  *
  * @init: a target was made by mkdir; sets tgt->limits, may add default groups.  Process context under the
  *	subsystem mutex of configfs: must not wait.  Returns 0 or a negative errno for mkdir.  Optional.
@@ -74,6 +78,8 @@ struct scst_target_driver {
 	bool needs_port;
 	size_t target_size;
 	struct configfs_attribute **target_attrs;
+	const struct attribute_group **session_groups;
+	struct config_group *driver_group;
 
 	int (*init)(struct scst_target *tgt);
 	void (*free)(struct scst_target *tgt);
@@ -191,6 +197,7 @@ void scst_target_resume(struct scst_target *tgt);
 int scst_name_check(const char *name, size_t max, const char *more);
 void scst_item_drop(struct config_item *item);
 int scst_parse_bool(const char *page, bool *value);
+int scst_parse_u64(const char *page, u64 max, u64 *value);
 
 /* --- hardware ports ------------------------------------------------------------------ */
 
@@ -223,6 +230,7 @@ void *scst_target_port(const struct scst_target *tgt);
  * @driver_data: the target driver's own
  * @tgt: the target
  * @initiator: name of the initiator port as access groups know it, in canonical spelling
+ * @stable: as limits.stable of the target, for this session; the driver may set it before its first command
  *
  * Made by scst_session_register(), freed after the driver's session_gone().  The rest is the core's.
  */
@@ -236,6 +244,7 @@ struct scst_session {
 	u32 slot_mask;
 	u32 max_xfer;			/* bytes a command may move */
 	bool track_all;			/* the driver may hold a command for as long as it likes */
+	bool stable;
 	struct percpu_ref ref;
 	unsigned long ua_once;		/* unit attentions reported once per session, not per LUN */
 	atomic_long_t buffered;		/* bytes of pool memory in use */

@@ -197,8 +197,9 @@ def leaked_counters() -> dict[str, int]:
 
 
 def configured() -> list[str]:
-    """Objects made by users in configfs: devices, targets and what is below them, faults."""
-    roots = [*CONFIGFS.glob("devices/*"), *CONFIGFS.glob("targets/*"), CONFIGFS / "alua", CONFIGFS / "faults"]
+    """Objects made by users in configfs: devices, targets and what is below them, faults, what drivers have besides."""
+    roots = [path for pattern in ("devices/*", "targets/*", "drivers/*/*") for path in CONFIGFS.glob(pattern)]
+    roots += [CONFIGFS / "alua", CONFIGFS / "faults"]
     return sorted(str(path) for root in roots if root.is_dir() for path in root.iterdir() if path.is_dir())
 
 

@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What comes: bytes of the socket's receive queue, to where they belong, once.
+ *
+ * A command is submitted as soon as its header is there, so that the data that comes with it is copied into the command's own
+ * memory.  Requests other than commands begin when they are there as a whole.  All under the socket's lock.
+ */
+#include "iscsi.h"
+#include <linux/crc32c.h>
+
+/* Bytes and PDUs that are looked at before others get a chance. */
+#define RX_BYTES	SZ_256K
+#define RX_PDUS		64
+
+/* --- digests (RFC 7143 clause 13.1): the last four bytes, least significant first ------------ */
+
+/* Goes on with a digest that begins with ISCSI_CRC_START. */
+u32 iscsi_crc(u32 crc, const void *data, u32 len)
+{
+	return crc32c(crc, data, len);
+}
+
+void iscsi_crc_put(u32 crc, u8 *wire)
+{
+	put_unaligned_le32(~crc, wire);
+}
+
+static bool iscsi_crc_right(u32 crc, const u8 *wire)
+{
+	return get_unaligned_le32(wire) == ~crc;
+}
+
+/* --- a header is there ------------------------------------------------------------------------ */
+
+static bool iscsi_head_damaged(struct iscsi_conn *conn)
+{
+	const struct iscsi_frame *frame = &conn->frame;
+
+	if (!frame->header_digest || iscsi_crc_right(iscsi_crc(ISCSI_CRC_START, frame->head, frame->head_len),
+						     frame->head + frame->head_len))
+		return false;
+	conn->header_digest_errors++;
+	iscsi_conn_end(conn, SCST_ISCSI_REASON_DIGEST);
+	return true;
+}
+
+/* Is a request of this number the next one, or does it wait for others? */
+static bool iscsi_in_window(struct iscsi_conn *conn, u32 sn)
+{
+	if (!iscsi_sn_before(sn, conn->exp_cmd_sn) && !iscsi_sn_before(conn->exp_cmd_sn + conn->depth - conn->windowed - 1, sn))
+		return true;
+	conn->window_full++;
+	return false;
+}
+
+/* By number; each number once. */
+static bool iscsi_early_add(struct iscsi_conn *conn, struct iscsi_req *req)
+{
+	struct iscsi_req *other;
+
+	if (list_empty(&conn->early))
+		conn->early_since = jiffies;
+	list_for_each_entry_reverse(other, &conn->early, early) {
+		if (other->cmd_sn == req->cmd_sn)
+			return false;
+		if (iscsi_sn_before(other->cmd_sn, req->cmd_sn))
+			break;
+	}
+	list_add(&req->early, &other->early);
+	return true;
+}
+
+/* A number that will not come any more is taken as if it had.  False: it has come, or is none of the window's. */
+bool iscsi_early_hole(struct iscsi_conn *conn, struct iscsi_req *req, u32 sn)
+{
+	if (!iscsi_in_window(conn, sn))
+		return false;
+	req->kind = ISCSI_KIND_HOLE;
+	req->cmd_sn = sn;
+	return iscsi_early_add(conn, req);
+}
+
+/* Its turn has come. */
+static void iscsi_turn(struct iscsi_req *req)
+{
+	req->conn->exp_cmd_sn++;
+	req->conn->windowed++;
+	req->windowed = true;
+}
+
+static void iscsi_early_begin(struct iscsi_req *req)
+{
+	struct iscsi_conn *conn = req->conn;
+
+	list_del_init(&req->early);
+	conn->early_since = jiffies;
+	if (req->kind == ISCSI_KIND_HOLE) {
+		conn->exp_cmd_sn++;
+		iscsi_req_free(req);
+		return;
+	}
+	iscsi_turn(req);
+	if (req->kind == ISCSI_KIND_COMMAND)
+		iscsi_command_submit(req);
+	else
+		iscsi_request_begin(req);
+}
+
+static void iscsi_early_look(struct iscsi_conn *conn)
+{
+	struct iscsi_req *req;
+
+	while (!list_empty(&conn->early)) {
+		req = list_first_entry(&conn->early, struct iscsi_req, early);
+		if (req->cmd_sn != conn->exp_cmd_sn)
+			return;
+		iscsi_early_begin(req);
+	}
+}
+
+/*
+ * A request that is fine but for its turn.  Return: 0, or an errno: -EAGAIN: there is no room for it now.
+ */
+static int iscsi_head_request(struct iscsi_conn *conn)
+{
+	const u8 *head = conn->frame.head;
+	bool immediate = ISCSI_IMMEDIATE(head), now;
+	u32 sn = get_unaligned_be32(head + ISCSI_AT_CMD_SN);
+	struct iscsi_req *req;
+
+	if (immediate && conn->immediates >= ISCSI_IMMEDIATES)
+		return iscsi_reject(conn, ISCSI_REASON_IMMEDIATE);
+	if (ISCSI_OPCODE(head) == ISCSI_COMMAND && iscsi_req_find(conn, get_unaligned_be32(head + ISCSI_AT_ITT)))
+		return iscsi_reject(conn, ISCSI_REASON_TASK);
+	req = iscsi_req_get(conn);
+	if (!req)
+		return -EAGAIN;
+	memcpy(req->head, head, ISCSI_BHS);
+	req->kind = ISCSI_OPCODE(head) == ISCSI_COMMAND ? ISCSI_KIND_COMMAND : ISCSI_KIND_PLAIN;
+	req->cmd_sn = sn;
+	now = immediate || sn == conn->exp_cmd_sn;
+	if (!now && !iscsi_early_add(conn, req)) {
+		iscsi_req_free(req);
+		return 0;
+	}
+	req->immediate = immediate;
+	if (immediate)
+		conn->immediates++;
+	else if (now)
+		iscsi_turn(req);
+	conn->rx = req;
+	if (req->kind == ISCSI_KIND_COMMAND)
+		iscsi_command(req, now);
+	return 0;
+}
+
+static int iscsi_head_done(struct iscsi_conn *conn)
+{
+	const u8 *head = conn->frame.head;
+	int verdict;
+
+	conn->rx = NULL;
+	verdict = iscsi_pdu_check(head, &conn->rules);
+	if (verdict == ISCSI_CLOSE) {
+		iscsi_conn_end(conn, SCST_ISCSI_REASON_PROTOCOL);
+		return -EPROTO;
+	}
+	if (ISCSI_OPCODE(head) == ISCSI_DATA_OUT)
+		return iscsi_data_out(conn);
+	/* What is outside of the window does not exist (4.2.2.1). */
+	if (ISCSI_OPCODE(head) != ISCSI_SNACK && !ISCSI_IMMEDIATE(head) &&
+	    !iscsi_in_window(conn, get_unaligned_be32(head + ISCSI_AT_CMD_SN)))
+		return 0;
+	/* The number of what is rejected counts as not received (11.17.1). */
+	return verdict ? iscsi_reject(conn, verdict) : iscsi_head_request(conn);
+}
+
+/* --- data ------------------------------------------------------------------------------------------ */
+
+/* Where the next bytes of data go; NULL: they are dropped. */
+static int iscsi_data_room(struct iscsi_conn *conn, void **where, u32 *room)
+{
+	struct iscsi_req *req = conn->rx;
+
+	*where = NULL;
+	*room = conn->frame.left;
+	if (!req)
+		return 0;
+	if (!req->ready) {
+		int ret = iscsi_req_page(req, req->paged, where, room);
+
+		if (ret)
+			iscsi_conn_end(conn, SCST_ISCSI_REASON_MEMORY);
+		return ret;
+	}
+	if (!req->sg)
+		return 0;
+	*where = sg_virt(req->sg) + req->sg_at;
+	*room = req->sg->length - req->sg_at;
+	return 0;
+}
+
+/* Bytes have been put there. */
+static void iscsi_data_put(struct iscsi_conn *conn, u32 n)
+{
+	struct iscsi_req *req = conn->rx;
+
+	if (!req)
+		return;
+	if (!req->ready) {
+		req->paged += n;
+		return;
+	}
+	if (!req->sg)
+		return;
+	req->sg_at += n;
+	if (req->sg_at == req->sg->length) {
+		req->sg = sg_next(req->sg);
+		req->sg_at = 0;
+	}
+}
+
+/* What is dropped has a digest all the same. */
+static void iscsi_skb_digest(struct iscsi_conn *conn, struct sk_buff *skb, unsigned int at, u32 n)
+{
+	u8 buf[128];
+	u32 part;
+
+	for (; n; n -= part, at += part) {
+		part = min_t(u32, n, sizeof(buf));
+		skb_copy_bits(skb, at, buf, part);
+		conn->crc = iscsi_crc(conn->crc, buf, part);
+	}
+}
+
+/* Return: bytes taken, or a negative errno. */
+static int iscsi_data_take(struct iscsi_conn *conn, struct sk_buff *skb, unsigned int at, u32 len)
+{
+	void *where;
+	u32 room;
+	int ret = iscsi_data_room(conn, &where, &room);
+
+	if (ret)
+		return ret;
+	len = min3(len, room, conn->frame.left);
+	if (where)
+		skb_copy_bits(skb, at, where, len);
+	if (conn->frame.data_digest) {
+		if (where)
+			conn->crc = iscsi_crc(conn->crc, where, len);
+		else
+			iscsi_skb_digest(conn, skb, at, len);
+	}
+	iscsi_data_put(conn, len);
+	return len;
+}
+
+static void iscsi_data_damaged(struct iscsi_conn *conn)
+{
+	conn->data_digest_errors++;
+	iscsi_reject(conn, ISCSI_REASON_DIGEST);
+}
+
+/* A whole PDU is there. */
+static void iscsi_pdu_done(struct iscsi_conn *conn)
+{
+	struct iscsi_frame *frame = &conn->frame;
+	struct iscsi_req *req = conn->rx;
+	u32 pad = -frame->data_len & 3;
+	bool damaged = false;
+
+	if (frame->data_digest && frame->data_len) {
+		conn->crc = iscsi_crc(conn->crc, frame->tail, pad);
+		damaged = !iscsi_crc_right(conn->crc, frame->tail + pad);
+	}
+	conn->pdus_in++;
+	conn->rx = NULL;
+	if (damaged)
+		iscsi_data_damaged(conn);
+	if (req && (ISCSI_OPCODE(frame->head) == ISCSI_COMMAND || ISCSI_OPCODE(frame->head) == ISCSI_DATA_OUT)) {
+		req->spoilt |= damaged;
+		iscsi_command_data(req, frame->head);
+	} else if (req && damaged) {
+		iscsi_request_drop(req);
+	} else if (req && list_empty(&req->early)) {
+		iscsi_request_begin(req);
+	}
+	iscsi_early_look(conn);
+}
+
+/* --- bytes ------------------------------------------------------------------------------------ */
+
+/* A part is there.  Return: 0, or an errno: -EAGAIN: it is looked at again when there is room. */
+static int iscsi_part_done(struct iscsi_conn *conn)
+{
+	struct iscsi_frame *frame = &conn->frame;
+	int ret = 0;
+
+	if (frame->part == ISCSI_PART_TAIL) {
+		iscsi_pdu_done(conn);
+		iscsi_frame_start(frame);
+		return iscsi_over(conn) ? -ESHUTDOWN : 0;
+	}
+	if (frame->part == ISCSI_PART_HEAD) {
+		if (iscsi_head_damaged(conn))
+			return -EBADMSG;
+		conn->crc = ISCSI_CRC_START;
+		ret = iscsi_head_done(conn);
+	}
+	if (!ret)
+		iscsi_frame_next(frame);
+	return ret;
+}
+
+static int iscsi_take(struct iscsi_conn *conn, struct sk_buff *skb, unsigned int at, u32 len)
+{
+	struct iscsi_frame *frame = &conn->frame;
+
+	if (frame->part == ISCSI_PART_DATA)
+		return iscsi_data_take(conn, skb, at, len);
+	len = min(len, frame->left);
+	skb_copy_bits(skb, at, iscsi_frame_room(frame), len);
+	return len;
+}
+
+static void iscsi_starve(struct iscsi_conn *conn)
+{
+	set_bit(ISCSI_CONN_STARVED, &conn->state);
+	smp_mb__after_atomic();
+}
+
+/* True: there may be more to be taken. */
+static bool iscsi_rx_parts(struct iscsi_conn *conn)
+{
+	while (!conn->frame.left) {
+		int ret = iscsi_part_done(conn);
+
+		if (ret == -EAGAIN)
+			iscsi_starve(conn);
+		if (ret || conn->pdus_in == conn->rx_until)
+			return false;
+	}
+	return true;
+}
+
+/* For tcp_read_sock().  Return: bytes taken; 0: that is all for now. */
+static int iscsi_rx_skb(read_descriptor_t *desc, struct sk_buff *skb, unsigned int at, size_t len)
+{
+	struct iscsi_conn *conn = desc->arg.data;
+	size_t left = min_t(size_t, len, desc->count);
+	u32 taken = 0;
+
+	while (left) {
+		int n = iscsi_rx_parts(conn) ? iscsi_take(conn, skb, at, left) : -EAGAIN;
+
+		if (n < 0) {
+			desc->count = 0;
+			return taken;
+		}
+		iscsi_frame_added(&conn->frame, n);
+		taken += n;
+		at += n;
+		left -= n;
+	}
+	desc->count -= taken;
+	return taken;
+}
+
+/**
+ * iscsi_rx() - take what has come
+ * @conn: locked, and live
+ *
+ * Return: true: there may be more, but others wait, too.
+ */
+bool iscsi_rx(struct iscsi_conn *conn)
+{
+	read_descriptor_t desc = { .arg.data = conn, .count = RX_BYTES };
+
+	conn->rx_until = conn->pdus_in + RX_PDUS;
+	clear_bit(ISCSI_CONN_STARVED, &conn->state);
+	if (tcp_read_sock(conn->socket->sk, &desc, iscsi_rx_skb) > 0) {
+		conn->heard = jiffies;
+		conn->pinged = false;
+	}
+	/* Of the last PDU nothing may be left to come. */
+	iscsi_rx_parts(conn);
+	if (iscsi_over(conn))
+		return false;
+	/* One may have been freed by somebody who did not see that it is waited for. */
+	if (test_bit(ISCSI_CONN_STARVED, &conn->state))
+		return !llist_empty(&conn->freed);
+	return !desc.count;
+}
