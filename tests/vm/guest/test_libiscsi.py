@@ -8,14 +8,13 @@ and what passes for the first time has to be written down.
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.vm import guest_plugin
-from tests.vm.guest import copying, tree
+from tests.vm.guest import copying, libiscsi, tree
 from tests.vm.guest.scsi import Unit
 from tests.vm.guest.test_recovery import serve
 from tests.vm.guest_plugin import PluggedDisk
@@ -24,36 +23,11 @@ SCST_MODULES = ("scst", "scst_fileio", "scst_blockio", "scst_local", "sd_mod", "
 
 pytestmark = pytest.mark.usefixtures("clean_tree")
 
-DOCUMENT = Path(__file__).resolve().parents[3] / "docs/conformance.md"
 KINDS = ("thin file", "disk", "removable", "read-only")
 # The others' outcome has nothing to do with it, or they write, which fails there and means to.
 ONLY = {"removable": ("NoMedia", "PreventAllow", "StartStopUnit"), "read-only": ("ReadOnly",)}
-SECONDS = 240
 # SG_IO ended without a SCSI status.
 OUT_OF_TIME = "failed with status 251658241"
-VERDICTS = ("PASSED", "SKIPPED", "FAILED", "CRASHED")
-
-
-def suites() -> dict[str, list[str]]:
-    """The families of SCSI commands, and their tests."""
-    text = subprocess.run(["iscsi-test-cu", "-l"], capture_output=True, text=True, check=False).stdout
-    found: dict[str, list[str]] = {}
-    for suite, test in re.findall(r"^SCSI\.([^.\s]+)\.(\S+)$", text, re.M):
-        found.setdefault(suite, []).append(test)
-    assert found
-    return found
-
-
-def verdict(text: str) -> str:
-    """How a test ended, by what was printed of it. What is in brackets is of a step that may have to fail."""
-    if text == "CRASHED":
-        return text
-    if "FAILED" in text.replace("[FAILED]", ""):
-        return "FAILED"
-    if "SKIPPED" in text:
-        return "SKIPPED"
-    assert "passed" in text, text
-    return "PASSED"
 
 
 def fetch_results(nodes: tuple[Path, Path]) -> None:
@@ -66,25 +40,13 @@ def fetch_results(nodes: tuple[Path, Path]) -> None:
 
 
 def run(name: str, nodes: tuple[Path, Path]) -> dict[str, str] | None:
-    """Run a family, or one test of it: what is printed of each test; None: the tool itself has crashed."""
+    """Run a suite, or one test of it: what is printed of each test; None: the tool itself has crashed."""
     fetch_results(nodes)
-    words = ["iscsi-test-cu", "-d", "-S", "-V", "-t", f"SCSI.{name}", *map(str, nodes)]
-    done = subprocess.run(
-        words, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
-    )
+    found = libiscsi.run_tool(f"SCSI.{name}", [str(node) for node in nodes])
     for node in nodes:
         with Unit(node) as unit:
             unit.attentions()
-    if done.returncode < 0:
-        return None
-    found: dict[str, list[str]] = {}
-    lines: list[str] = []
-    for line in (done.stdout.partition("Run Summary")[0] + "\n" + done.stderr).splitlines():
-        begin = re.match(r"^  Test: (\S+?) ?\.\.\.", line)
-        if begin:
-            lines = found.setdefault(begin[1], [])
-        lines.append(line)
-    return {test: "\n".join(text) for test, text in found.items()}
+    return found
 
 
 def asked_again(suite: str, ended: dict[str, str], nodes: tuple[Path, Path]) -> dict[str, str]:
@@ -94,15 +56,12 @@ def asked_again(suite: str, ended: dict[str, str], nodes: tuple[Path, Path]) -> 
 
 
 def all_of(kind: str, nodes: tuple[Path, Path]) -> dict[str, str]:
-    """What is printed of every test of every family. Where the tool crashes, its tests run one by one."""
+    """What is printed of every test of every suite."""
     results = {}
-    for suite, tests in suites().items():
+    for suite, tests in libiscsi.suites("SCSI").items():
         if suite not in ONLY.get(kind, (suite,)):
             continue
-        ended = run(suite, nodes)
-        if ended is None:
-            alone = {test: run(f"{suite}.{test}", nodes) for test in tests}
-            ended = {test: "CRASHED" if one is None else one[test] for test, one in alone.items()}
+        ended = libiscsi.suite_of(suite, tests, lambda name: run(name, nodes))
         ended = asked_again(suite, ended, nodes)
         results.update({f"{suite}.{test}": ended[test] for test in tests})
     return results
@@ -110,7 +69,9 @@ def all_of(kind: str, nodes: tuple[Path, Path]) -> dict[str, str]:
 
 def written() -> dict[str, dict[str, str]]:
     """The table of the document: verdict by kind of LUN and test."""
-    rows = re.findall(r"^\| (\w+\.\S+) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|", DOCUMENT.read_text(), re.M)
+    rows = re.findall(
+        r"^\| (\w+\.\S+) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|", libiscsi.DOCUMENT.read_text(), re.M
+    )
     return {
         kind: {row[0]: row[1 + at].upper() for row in rows if row[1 + at].strip()}
         for at, kind in enumerate(KINDS)
@@ -146,18 +107,13 @@ def test_suite(lun: tuple[str, tuple[Path, Path]], capsys: pytest.CaptureFixture
     """Each test ends as the document says."""
     kind, nodes = lun
     printed = all_of(kind, nodes)
-    found = {test: verdict(text) for test, text in printed.items()}
+    found = {test: libiscsi.verdict(text) for test, text in printed.items()}
     with capsys.disabled():
         print()
         for test, ended in found.items():
             print(f"libiscsi {kind}: {test} {ended}")
-        print(
-            f"libiscsi {kind}: {', '.join(f'{list(found.values()).count(word)} {word}' for word in VERDICTS)}"
-        )
+        counted = [f"{list(found.values()).count(word)} {word}" for word in libiscsi.VERDICTS]
+        print(f"libiscsi {kind}: {', '.join(counted)}")
     expected = written()[kind]
-    differences = [
-        f"{test}: {found.get(test)}, and the table says {expected.get(test)}\n{printed.get(test)}"
-        for test in sorted({*found, *expected})
-        if found.get(test) != expected.get(test)
-    ]
-    assert not differences, "\n".join(differences)
+    different = libiscsi.differences(found, printed, expected)
+    assert not different, different
