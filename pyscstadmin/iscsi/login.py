@@ -183,9 +183,9 @@ class Login:
         except Wrong as error:
             return self._refuse(header, _Refuse(Status.AUTHENTICATION, str(error)))
 
-    def give_up(self, status: Status, reason: str) -> Refused:
+    def give_up(self, reason: str) -> Refused:
         """The login ends for a reason from outside, and nothing is said about it."""
-        return Refused(status, reason, self.initiator, self.wanted, self.user)
+        return Refused(None, reason, self.initiator, self.wanted, self.user)
 
     def _refuse(self, header: bytes, refusal: _Refuse) -> Step:
         end = Refused(refusal.status, refusal.reason, self.initiator, self.wanted, self.user)
@@ -295,7 +295,7 @@ class Login:
         known = KEYS.get(name)
         if known is None or known.name.startswith("X"):
             return False
-        if known.stage is Stage.LEADING:
+        if Stage.LEADING in known.stage:
             if name not in (self._led or ()):
                 raise _Refuse(Status.INITIATOR, f"{name} after the first request")
             return False
