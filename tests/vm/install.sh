@@ -30,7 +30,8 @@ venv=$prefix/lib/scst
 install -d "$destdir$prefix/sbin"
 # Relative to the environment, so that a staged tree works at its final place.
 printf '#!/bin/sh\nexec %s/bin/python -m pyscstadmin "$@"\n' "$venv" >"$destdir$prefix/sbin/scstadmin"
-chmod 755 "$destdir$prefix/sbin/scstadmin"
+printf '#!/bin/sh\nexec %s/bin/python -m pyscstadmin.iscsi.daemon "$@"\n' "$venv" >"$destdir$prefix/sbin/scst-iscsid"
+chmod 755 "$destdir$prefix/sbin/scstadmin" "$destdir$prefix/sbin/scst-iscsid"
 
 # Man pages and completion, made from the tables by the environment that built the modules: no network is needed.
 .venv/bin/python -m pyscstadmin.cli.pages install "$destdir$prefix" "$(date -u -d "@${SOURCE_DATE_EPOCH:-$(date +%s)}" +%F)"

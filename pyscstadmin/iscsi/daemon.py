@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`scst-iscsid`: logs iSCSI initiators in, and hands their connections to the kernel.
+
+No session depends on it: it may be stopped, killed or replaced at any time, and finds out what there is when
+it starts. What it listens on follows the configuration and the addresses of the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
+
+from pyscstadmin.config.layout import CLASS_ROOT, ROOT
+from pyscstadmin.iscsi import device as kernel
+from pyscstadmin.iscsi.device import Device, Kernel, Kind
+from pyscstadmin.iscsi.policy import Policy
+from pyscstadmin.iscsi.portals import Bind, Machine, Netlink, Plan, listen, look, wanted
+from pyscstadmin.iscsi.refusals import FILE, Refusals
+from pyscstadmin.iscsi.serve import Server
+from pyscstadmin.iscsi.source import Source
+
+__all__ = ["Daemon", "main"]
+
+# Seconds: between looks while something is missing, and in quiet times; until several changes are one.
+RETRY, QUIET, TOGETHER = 1.0, 30.0, 0.05
+
+_log = logging.getLogger("scst-iscsid")
+
+
+class Listeners:
+    """The sockets that listen, and what listens to them."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._open: dict[Bind, tuple[socket.socket, str, asyncio.Task[None]]] = {}
+
+    def follow(self, plans: Mapping[str, Plan]) -> dict[str, str]:
+        """Listen where the plans say, and nowhere else; returns the state of each portal."""
+        due = {bind: name for name, plan in plans.items() for bind in plan.binds}
+        for bind, (_, name, _) in list(self._open.items()):
+            if due.get(bind) != name:
+                self._stop(bind)
+        return {name: self._state(name, plan) for name, plan in plans.items()}
+
+    def _state(self, name: str, plan: Plan) -> str:
+        if plan.waiting:
+            return f"waiting: {plan.waiting}"
+        failed = [why for bind in plan.binds if (why := self._start(bind, name))]
+        listening = any(bind in self._open for bind in plan.binds)
+        if not failed:
+            return "listening"
+        return f"{'listening, but not at' if listening else 'failed:'} {'; '.join(failed)}"
+
+    def _start(self, bind: Bind, name: str) -> str:
+        """Why it does not listen there; '' if it does, or if this machine has no such addresses at all."""
+        if bind in self._open:
+            return ""
+        try:
+            made = listen(bind)
+        except OSError as error:
+            if error.errno == errno.EAFNOSUPPORT or (error.errno == errno.EADDRNOTAVAIL and _any(bind)):
+                return ""
+            return f"{bind}: {error.strerror}"
+        task = asyncio.get_running_loop().create_task(self._server.accept(made, name))
+        self._open[bind] = (made, name, task)
+        return ""
+
+    def _stop(self, bind: Bind) -> None:
+        made, _, task = self._open.pop(bind)
+        # Before its number is another socket's.
+        asyncio.get_running_loop().remove_reader(made.fileno())
+        task.cancel()
+        made.close()
+
+    def close(self) -> None:
+        """Listen nowhere."""
+        for bind in list(self._open):
+            self._stop(bind)
+
+
+def _any(bind: Bind) -> bool:
+    return bind.ip.is_unspecified
+
+
+class Daemon:
+    """The program. `open_device`: how to get at the kernel's part; raises OSError while that is not there."""
+
+    def __init__(self, source: Source, refusals: Refusals, open_device: Callable[[], Device]) -> None:
+        self._source = source
+        self._refusals = refusals
+        self._open_device = open_device
+        self._server = Server(source, refusals)
+        self._listeners = Listeners(self._server)
+        self._netlinks: dict[str, Netlink] = {}
+        self._machines: dict[str, Machine | None] = {}
+        self._states: dict[str, str] = {}
+        self._stale = True
+        self._stopping = False
+        self._saving: asyncio.TimerHandle | None = None
+        self._wake = asyncio.Event()
+        refusals.noted = self._save_soon
+
+    async def run(self) -> None:
+        """Until `stop`."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with suppress(ValueError, RuntimeError):
+                loop.add_signal_handler(number, self.stop)
+        with suppress(ValueError, RuntimeError):
+            loop.add_signal_handler(signal.SIGHUP, self._changed)
+        try:
+            while not self._stopping:
+                pause = self._round()
+                _notify(f"READY=1\nWATCHDOG=1\nSTATUS={self._status()}")
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), pause)
+                    await asyncio.sleep(TOGETHER)
+                self._wake.clear()
+        finally:
+            _notify("STOPPING=1")
+            await self._close()
+
+    def stop(self) -> None:
+        """End."""
+        self._stopping = True
+        self._wake.set()
+
+    async def _close(self) -> None:
+        self._listeners.close()
+        await self._server.close()
+        self._let_go()
+        for netlink in self._netlinks.values():
+            asyncio.get_running_loop().remove_reader(netlink.fileno())
+            netlink.close()
+        if self._saving is not None:
+            self._saving.cancel()
+        self._save()
+
+    def _changed(self) -> None:
+        self._stale = True
+        self._wake.set()
+
+    # A round: look at everything, and do what is due.
+
+    def _round(self) -> float:
+        """Returns after how many seconds to look again, if nothing happens before."""
+        self._take()
+        if self._stale or not self._source.policy.available:
+            self._stale = False
+            self._source.read()
+        policy = self._source.policy
+        self._look(policy)
+        plans = wanted(policy.portals.values(), self._machines)
+        states = self._listeners.follow(plans)
+        self._source.place({name: plan.addresses for name, plan in plans.items()})
+        self._tell(states)
+        settled = policy.available and all(state == "listening" for state in states.values())
+        return QUIET if settled else RETRY
+
+    def _save_soon(self) -> None:
+        if self._saving is None:
+            self._saving = asyncio.get_running_loop().call_later(RETRY, self._save)
+
+    def _save(self) -> None:
+        self._saving = None
+        self._refusals.save()
+
+    def _status(self) -> str:
+        listening = sum(state.startswith("listening") for state in self._states.values())
+        return f"{listening} of {len(self._states)} portals listening, {self._server.logins} logins"
+
+    def _take(self) -> None:
+        """Get hold of the device."""
+        if self._source.device is not None:
+            return
+        try:
+            device = self._open_device()
+        except OSError:
+            return
+        self._source.device = device
+        self._states.clear()
+        self._stale = True
+        asyncio.get_running_loop().add_reader(device.fileno(), self._hear, device)
+
+    def _hear(self, device: Device) -> None:
+        try:
+            events = device.events()
+        except OSError as error:
+            _log.warning("%s: %s", kernel.DEVICE, error.strerror)
+            self._let_go()
+            self._changed()
+            return
+        for event in events:
+            if event.kind == Kind.GONE:
+                _log.info("session %d is gone: %s", event.tsih, _reason(event.reason))
+            if event.kind == Kind.CONFIG or event.lost:
+                self._changed()
+
+    def _let_go(self) -> None:
+        device, self._source.device = self._source.device, None
+        if device is not None:
+            asyncio.get_running_loop().remove_reader(device.fileno())
+            device.close()
+
+    def _tell(self, states: dict[str, str]) -> None:
+        """Have the portals show their states."""
+        device = self._source.device
+        for name, state in states.items():
+            if self._states.get(name) == state:
+                continue
+            _log.info("portal %s: %s", name, state)
+            if device is not None:
+                try:
+                    device.portal_state(name, state)
+                except OSError:  # it went meanwhile: its removal is heard of
+                    continue
+            self._states[name] = state
+        for name in self._states.keys() - states.keys():
+            del self._states[name]
+
+    # The machine.
+
+    def _look(self, policy: Policy) -> None:
+        spaces = {portal.netns for portal in policy.portals.values()}
+        for netns in self._machines.keys() - spaces:
+            del self._machines[netns]
+            self._deaf(netns)
+        for netns in spaces:
+            self._listen_to(netns)
+            before, now = self._machines.get(netns), self._seen(netns)
+            self._machines[netns] = now
+            if before is not None:
+                self._left(policy, netns, before, now)
+
+    def _seen(self, netns: str) -> Machine | None:
+        try:
+            found = look(netns)
+        except OSError as error:
+            _log.warning("addresses%s: %s", f" in {netns}" if netns else "", error.strerror)
+            return self._machines.get(netns)
+        if found is None:
+            self._deaf(netns)
+        return found
+
+    def _listen_to(self, netns: str) -> None:
+        if netns in self._netlinks:
+            return
+        try:
+            netlink = Netlink(netns)
+        except OSError:
+            return
+        self._netlinks[netns] = netlink
+        asyncio.get_running_loop().add_reader(netlink.fileno(), self._moved, netlink)
+
+    def _deaf(self, netns: str) -> None:
+        netlink = self._netlinks.pop(netns, None)
+        if netlink is not None:
+            asyncio.get_running_loop().remove_reader(netlink.fileno())
+            netlink.close()
+
+    def _moved(self, netlink: Netlink) -> None:
+        netlink.drain()
+        self._wake.set()
+
+    def _left(self, policy: Policy, netns: str, before: Machine, now: Machine | None) -> None:
+        """Sessions whose address is not this machine's any more end at once: their initiators have other
+        paths to go on by.
+        """
+        there = {address.ip for address in now.addresses} if now else set()
+        gone = {address.ip for address in before.addresses} - there
+        device = self._source.device
+        if not gone or device is None:
+            return
+        for seat in self._source.lives():
+            portal = policy.portals.get(seat.portal)
+            if (portal.netns if portal else "") == netns and _ip(seat.local) in gone:
+                _log.info("session %d ends: its address %s has left", seat.live.tsih, seat.local)
+                with suppress(OSError):
+                    device.drop(seat.live.tsih)
+
+
+def _ip(text: str) -> object:
+    try:
+        return ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _reason(number: int) -> str:
+    return kernel.Reason(number).name.lower() if number in set(kernel.Reason) else str(number)
+
+
+def _notify(text: str) -> None:
+    """Tell systemd, if it listens."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    name = "\0" + address[1:] if address.startswith("@") else address
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.sendto(text.encode(), socket.MSG_DONTWAIT, name)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = argparse.ArgumentParser("scst-iscsid", description="Logs iSCSI initiators in to SCST targets.")
+    made.add_argument("--device", default=kernel.DEVICE, metavar="PATH", help="the kernel module's device")
+    made.add_argument("--root", default=ROOT, metavar="PATH", help="where the configuration is")
+    made.add_argument(
+        "--class", default=CLASS_ROOT, metavar="PATH", dest="sessions", help="where sessions are"
+    )
+    made.add_argument("--logins", default=FILE, metavar="PATH", help="file of the last refused logins")
+    made.add_argument("--verbose", action="store_true", help="say more")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The program."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s"
+    )
+    source = Source(options.root, options.sessions)
+    daemon = Daemon(source, Refusals(options.logins), lambda: Kernel(options.device))
+    asyncio.run(daemon.run())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Connections: bytes between sockets and the state machines of `login` and `discovery`.
+
+Nothing is read beyond the PDU that is due: what an initiator sends ahead of its time is for whoever has the
+connection then. Each login has a task and a timer of its own, so that nobody waits for another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import struct
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from ipaddress import ip_address
+
+from pyscstadmin.iscsi import discovery
+from pyscstadmin.iscsi.chap import Challenges
+from pyscstadmin.iscsi.login import Discovery, LoggedIn, Login, Refused, Status
+from pyscstadmin.iscsi.negotiate import PDU_MAX
+from pyscstadmin.iscsi.pdu import HEADER, sizes
+from pyscstadmin.iscsi.policy import Address, Connection, Policy
+from pyscstadmin.iscsi.refusals import Patience, Refusals
+from pyscstadmin.iscsi.source import Source
+
+__all__ = ["Server", "status_of"]
+
+PER_SOURCE = 64
+# What the commands of an older session of the same initiator port may take: the newer one has to come again.
+WAIT_MS = 5000
+ADOPTING = 128
+# A discovery session in which nothing happens.
+IDLE = 60.0
+# To take an answer.
+SEND = 10.0
+
+_UNAVAILABLE = (errno.EAGAIN, errno.ESHUTDOWN)
+_RESOURCES = (errno.ENOMEM, errno.ENOSPC)
+
+_log = logging.getLogger("scst-iscsid")
+
+
+def status_of(error: OSError) -> Status:
+    """What an initiator is told when the kernel does not take its connection."""
+    if error.errno in _UNAVAILABLE:
+        return Status.UNAVAILABLE
+    if error.errno in _RESOURCES:
+        return Status.RESOURCES
+    return Status.NOT_FOUND if error.errno == errno.ENODEV else Status.TARGET
+
+
+class _Gone(Exception):
+    """The other side has closed the connection."""
+
+
+class Server:
+    """All connections of the daemon until they are the kernel's, or over."""
+
+    def __init__(self, source: Source, refusals: Refusals) -> None:
+        self._source = source
+        self._refusals = refusals
+        self._patience = Patience()
+        self._challenges = Challenges(os.urandom)
+        self._pool = ThreadPoolExecutor(ADOPTING, "adopt")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._half_open: Counter[str] = Counter()
+        self._discoveries = 0
+        self.logins = 0
+
+    async def accept(self, listener: socket.socket, portal: str) -> None:
+        """Take connections of a portal, for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, address = await loop.sock_accept(listener)
+            except OSError as error:
+                if error.errno == errno.EBADF:
+                    return
+                _log.warning("portal %s: %s", portal, error.strerror)
+                await asyncio.sleep(0.1)
+                continue
+            peer = str(address[0]).partition("%")[0]
+            why = self._too_many(peer)
+            if why:
+                self._refusals.note(portal, peer, Refused(None, why))
+                _reset(connection)
+                continue
+            self._half_open[peer] += 1
+            task = loop.create_task(self._connection(connection, portal, peer))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _too_many(self, peer: str) -> str:
+        if self._half_open[peer] >= PER_SOURCE:
+            return f"{PER_SOURCE} logins from this address are not finished"
+        if self._half_open.total() >= self._source.policy.max_half_open:
+            return f"{self._source.policy.max_half_open} logins are not finished"
+        return ""
+
+    async def close(self) -> None:
+        """End what is not the kernel's."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._pool.shutdown(wait=False)
+
+    async def _connection(self, connection: socket.socket, portal: str, peer: str) -> None:
+        try:
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            policy = self._source.fresh()
+            came = _came(connection, policy, portal, peer)
+            try:
+                session = await self._login(connection, policy, came)
+            finally:
+                self._half_open[peer] -= 1
+                if not self._half_open[peer]:
+                    del self._half_open[peer]
+            if session is not None:
+                await self._discover(connection, session)
+        except (_Gone, OSError, asyncio.TimeoutError):
+            pass
+        except Exception:
+            _log.exception("a connection by portal %s", portal)
+        finally:
+            connection.close()
+
+    # Login.
+
+    async def _login(
+        self, connection: socket.socket, policy: Policy, came: Connection
+    ) -> discovery.Session | None:
+        """To the end of the login; returns a discovery session, if there is to be one."""
+        login = Login(policy, came, self._challenges, os.urandom)
+        try:
+            end, last = await asyncio.wait_for(self._talk(connection, login), policy.login_timeout)
+        except _Gone:
+            self._note(came, login.give_up("the initiator has closed the connection"))
+            return None
+        except asyncio.TimeoutError:
+            self._note(came, login.give_up(f"not finished within {policy.login_timeout} s"))
+            return None
+        if isinstance(end, Refused):
+            self._note(came, end)
+            if end.status is Status.AUTHENTICATION:
+                await asyncio.sleep(self._patience.delay(came.peer))
+            await self._send(connection, last)
+            return None
+        if end.user:
+            self._patience.success(came.peer)
+        if isinstance(end, Discovery):
+            await self._send(connection, last)
+            return discovery.Session(policy, came, end)
+        await self._hand_over(connection, end)
+        return None
+
+    async def _talk(
+        self, connection: socket.socket, login: Login
+    ) -> tuple[LoggedIn | Discovery | Refused, bytes]:
+        """How the login ends, and what is to be sent then."""
+        while True:
+            step = login.feed(*await self._pdu(connection, PDU_MAX))
+            if step.end is not None:
+                return step.end, step.send
+            await self._send(connection, step.send)
+
+    def _note(self, came: Connection, refused: Refused) -> None:
+        moved = refused.status in (Status.MOVED, Status.MOVED_FOR_EVER)
+        nobody = refused.status is None and not refused.initiator and "closed" in refused.reason
+        if not moved and not nobody:
+            self._refusals.note(came.portal, came.peer, refused)
+
+    async def _hand_over(self, connection: socket.socket, login: LoggedIn) -> None:
+        """The kernel answers, and has the connection; or this says why not."""
+        if self._source.count() >= self._source.policy.max_connections:
+            error = OSError(errno.ENOSPC, f"there are {self._source.policy.max_connections} sessions")
+        else:
+            try:
+                tsih = await self._adopt(connection, login)
+            except OSError as failure:
+                error = failure
+            else:
+                self.logins += 1
+                _log.info("session %d: %s on %s", tsih, login.initiator, login.target.name)
+                return
+        status = status_of(error)
+        if status is Status.NOT_FOUND and self._still(login):
+            status = Status.UNAVAILABLE
+        reason = error.strerror or str(error)
+        target = login.target.port[0]
+        self._note(login.connection, Refused(status, reason, login.initiator, target, login.user))
+        await self._send(connection, login.refused(status))
+
+    def _still(self, login: LoggedIn) -> bool:
+        """Whether the target is there, if not for sessions at present."""
+        policy = self._source.read()
+        name = login.target.port[0]
+        return policy.find(login.initiator, name, login.connection.portal) is not None
+
+    async def _adopt(self, connection: socket.socket, login: LoggedIn) -> int:
+        device = self._source.device
+        if device is None:
+            raise OSError(errno.ESHUTDOWN, "the kernel module is not loaded")
+        # The thread's own descriptor: it may be at it when this is given up.
+        fd = os.dup(connection.fileno())
+
+        def run() -> int:
+            try:
+                return device.adopt(login, fd, WAIT_MS)
+            finally:
+                os.close(fd)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+
+    # Discovery.
+
+    async def _discover(self, connection: socket.socket, session: discovery.Session) -> None:
+        if self._discoveries >= self._source.policy.max_connections:
+            return
+        self._discoveries += 1
+        try:
+            over = ""
+            while not over:
+                pdu = await asyncio.wait_for(self._pdu(connection, discovery.PDU_MAX), IDLE)
+                answer = session.feed(*pdu)
+                over = answer.over
+                if answer.send:
+                    await self._send(connection, answer.send)
+            # What was sent last is to arrive: the initiator closes first, or has had time to.
+            connection.shutdown(socket.SHUT_WR)
+            with suppress(asyncio.TimeoutError, OSError):
+                await asyncio.wait_for(asyncio.get_running_loop().sock_recv(connection, 1), 1.0)
+        finally:
+            self._discoveries -= 1
+
+    # Bytes.
+
+    async def _pdu(self, connection: socket.socket, longest: int) -> tuple[bytes, bytes]:
+        """A whole PDU; of one that is too long, the header."""
+        header = await self._exactly(connection, HEADER)
+        size = sizes(header)
+        if size.additional or size.data > longest:
+            return header, b""
+        rest = await self._exactly(connection, size.rest)
+        return header, rest[: size.data]
+
+    async def _exactly(self, connection: socket.socket, length: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        found = b""
+        while len(found) < length:
+            chunk = await loop.sock_recv(connection, length - len(found))
+            if not chunk:
+                raise _Gone
+            found += chunk
+        return found
+
+    async def _send(self, connection: socket.socket, data: bytes) -> None:
+        if data:
+            await asyncio.wait_for(asyncio.get_running_loop().sock_sendall(connection, data), SEND)
+
+
+def _reset(connection: socket.socket) -> None:
+    """Close without leaving anything behind."""
+    with suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def _came(connection: socket.socket, policy: Policy, portal: str, peer: str) -> Connection:
+    host, port = connection.getsockname()[:2]
+    text, _, zone = str(host).partition("%")
+    local = Address(ip_address(text))
+    known = policy.portals.get(portal)
+    here = [address for address in known.addresses if address.ip == local.ip] if known else []
+    named = [address for address in here if address.interface == zone] or here
+    return Connection(portal, replace(local, interface=named[0].interface if named else zone), port, peer)

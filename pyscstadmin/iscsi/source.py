@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The policy, read from configfs and sysfs.
+
+What the module announces (its own attributes, targets that come, go, are enabled) is read again when it does.
+Who may see which LUNs it does not announce: for that the tree has a generation, which is looked at whenever
+somebody wants to log in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import NamedTuple
+
+from pyscstadmin.config import model
+from pyscstadmin.config.layout import CLASS_ROOT, ROOT
+from pyscstadmin.config.names import PRIORITY_DEFAULT
+from pyscstadmin.errors import NotPresent, OperationError, ScstError
+from pyscstadmin.iscsi.device import Device
+from pyscstadmin.iscsi.policy import ALGORITHMS, Address, Live, Params, Policy, Portal, Target, User
+from pyscstadmin.kernel.cfs import RealTree, View
+from pyscstadmin.kernel.read import luns, optional
+
+__all__ = ["Seat", "Source", "lives", "read_policy"]
+
+DRIVER = "iscsi"
+_DRIVER_DIR, _TARGETS_DIR = f"drivers/{DRIVER}", f"targets/{DRIVER}"
+_DIGESTS = {"none": "None", "crc32c": "CRC32C"}
+
+
+def _names(view: View, path: str) -> list[str]:
+    try:
+        return sorted(view.list(path))
+    except OperationError:
+        return []
+
+
+def _text(view: View, path: str, default: str = "") -> str:
+    found = optional(view, path)
+    return default if found is None else found
+
+
+def _number(view: View, path: str, default: int) -> int:
+    text = _text(view, path)
+    return int(text) if text.isdigit() else default
+
+
+def _flag(view: View, path: str, default: bool) -> bool:
+    return {"1": True, "0": False}.get(_text(view, path), default)
+
+
+def _digests(view: View, path: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    words = [_DIGESTS[word] for word in _text(view, path).split(",") if word in _DIGESTS]
+    return tuple(dict.fromkeys(words)) or default
+
+
+def _params(view: View, path: str) -> Params:
+    plain = Params()
+    numbers = {
+        name: _number(view, f"{path}/{name}", getattr(plain, name))
+        for name in (
+            "max_recv_data_segment_length",
+            "max_burst_length",
+            "first_burst_length",
+            "max_outstanding_r2t",
+            "queue_depth",
+            "nop_interval",
+            "nop_timeout",
+            "send_timeout",
+        )
+    }
+    return Params(
+        _digests(view, f"{path}/header_digest", plain.header_digest),
+        _digests(view, f"{path}/data_digest", plain.data_digest),
+        _flag(view, f"{path}/initial_r2t", plain.initial_r2t),
+        _flag(view, f"{path}/immediate_data", plain.immediate_data),
+        **numbers,
+    )
+
+
+def _users(view: View, path: str) -> tuple[User, ...]:
+    return tuple(User(name, _text(view, f"{path}/{name}/direction", "in")) for name in _names(view, path))
+
+
+def _algorithms(text: str) -> tuple[str, ...]:
+    return tuple(name for name in ALGORITHMS if name in text.split(",")) if text else tuple(ALGORITHMS)
+
+
+def _group(view: View, path: str, name: str) -> model.Group:
+    here = f"{path}/{name}"
+    priority = _number(view, f"{here}/priority", PRIORITY_DEFAULT)
+    return model.Group(name, priority, tuple(_names(view, f"{here}/initiators")), luns(view, here))
+
+
+def _target(view: View, name: str) -> Target:
+    groups = tuple(_group(view, f"{name}/groups", group) for group in _names(view, f"{name}/groups"))
+    return Target(
+        name,
+        model.Target(DRIVER, name, luns=luns(view, name), groups=groups),
+        ready=_text(view, f"{name}/enabled") == "1",
+        alias=_text(view, f"{name}/alias"),
+        auth=_text(view, f"{name}/auth", "none"),
+        algorithms=_algorithms(_text(view, f"{name}/chap_algorithms")),
+        redirect=_text(view, f"{name}/redirect"),
+        redirect_permanent=_text(view, f"{name}/redirect_permanent"),
+        params=_params(view, f"{name}/params"),
+        portals=frozenset(_names(view, f"{name}/portals")),
+        users=_users(view, f"{name}/users"),
+    )
+
+
+def _portal(view: View, name: str) -> Portal:
+    return Portal(
+        name,
+        _text(view, f"{name}/address", "*"),
+        _number(view, f"{name}/port", 3260),
+        _text(view, f"{name}/netns"),
+        _text(view, f"{name}/advertise"),
+        _text(view, f"{name}/discovery_auth", "none"),
+    )
+
+
+def read_policy(tree: View) -> Policy:
+    """What the tree says. Raises `OperationError`; what goes meanwhile is left out."""
+    targets = []
+    with tree.at(_TARGETS_DIR) as view:
+        for name in sorted(view.list("")):
+            with suppress(OperationError):
+                targets.append(_target(view, name))
+    with tree.at(_DRIVER_DIR) as view:
+        with view.at("portals") as below:
+            portals = {name: _portal(below, name) for name in sorted(below.list(""))}
+        users = _users(view, "users")
+        return Policy(
+            tuple(targets),
+            portals,
+            users,
+            login_timeout=_number(view, "login_timeout", Policy.login_timeout),
+            max_connections=_number(view, "max_connections", Policy.max_connections),
+            max_half_open=_number(view, "max_half_open", Policy.max_half_open),
+        )
+
+
+class Seat(NamedTuple):
+    """A session, the portal it has come by, and the address it has here: `10.0.0.5`."""
+
+    live: Live
+    portal: str
+    local: str
+
+
+def _seat(path: str) -> Seat:
+    def value(name: str) -> str:
+        with open(f"{path}/{name}", encoding="utf-8") as file:
+            return file.read().strip()
+
+    driver, _, target = value("target").partition("/")
+    if driver != DRIVER:
+        raise FileNotFoundError(path)
+    isid = bytes.fromhex(value("iscsi/isid").removeprefix("0x"))
+    live = Live(int(value("iscsi/tsih"), 0), target, value("initiator"), isid, int(value("iscsi/cid"), 0))
+    local = value("iscsi/local").rpartition(":")[0].strip("[]")
+    return Seat(live, value("iscsi/portal"), local)
+
+
+def lives(root: str = CLASS_ROOT) -> list[Seat]:
+    """The sessions that there are."""
+    found = []
+    with suppress(FileNotFoundError):
+        for name in os.listdir(root):
+            if name.startswith("session."):
+                with suppress(OSError, ValueError):  # gone meanwhile, or of another driver
+                    found.append(_seat(f"{root}/{name}"))
+    return found
+
+
+class Source:
+    """The policy of now. `device`: who has the secrets, while there is one."""
+
+    def __init__(self, root: str = ROOT, class_root: str = CLASS_ROOT) -> None:
+        self._root = root
+        self._class_root = class_root
+        self._tree: RealTree | None = None
+        self._generation = ""
+        self._addresses: Mapping[str, tuple[Address, ...]] = {}
+        self.device: Device | None = None
+        self.policy = Policy(available=False)
+
+    def read(self) -> Policy:
+        """Read everything. While the module is not there, all remains as it was, but nobody can log in."""
+        try:
+            tree = self._open()
+            generation = tree.read("generation")
+            policy = read_policy(tree)
+        except ScstError:
+            self.policy = replace(self.policy, available=False)
+            return self.policy
+        self._generation = generation
+        available = self.device is not None
+        self.policy = replace(policy, available=available, secret=self._secret, session=self._session)
+        self.place(self._addresses)
+        return self.policy
+
+    def place(self, addresses: Mapping[str, tuple[Address, ...]]) -> None:
+        """Where each portal can be reached now."""
+        self._addresses = addresses
+        portals = {
+            name: replace(portal, addresses=addresses.get(name, ()))
+            for name, portal in self.policy.portals.items()
+        }
+        self.policy = replace(self.policy, portals=portals)
+
+    def fresh(self) -> Policy:
+        """The policy for somebody who comes now."""
+        return self.policy if self._same() else self.read()
+
+    def lives(self) -> list[Seat]:
+        """As `lives`."""
+        return lives(self._class_root)
+
+    def count(self) -> int:
+        """How many sessions there are, of any driver."""
+        try:
+            return sum(name.startswith("session.") for name in os.listdir(self._class_root))
+        except FileNotFoundError:
+            return 0
+
+    def _open(self) -> RealTree:
+        if self._tree is None:
+            self._tree = RealTree(self._root)
+        else:
+            self._tree.refresh()
+        return self._tree
+
+    def _same(self) -> bool:
+        """Whether who may see what is as it was read, and so is who is not enabled."""
+        if self._tree is None or not self.policy.available:
+            return False
+        tree = self._tree
+        try:
+            if tree.read("generation") != self._generation:
+                return False
+            waiting = (target.name for target in self.policy.targets if not target.ready)
+            return not any(_text(tree, f"{_TARGETS_DIR}/{name}/enabled") == "1" for name in waiting)
+        except (OperationError, NotPresent):
+            return False
+
+    def _secret(self, target: str, user: str) -> bytes | None:
+        if self.device is None:
+            return None
+        try:
+            return self.device.secret(target, user)
+        except OSError:
+            return None
+
+    def _session(self, tsih: int) -> Live | None:
+        return next((seat.live for seat in self.lives() if seat.live.tsih == tsih), None)
