@@ -25,6 +25,7 @@ __all__ = [
     "Portal",
     "Target",
     "User",
+    "access",
 ]
 
 # Names in `chap_algorithms`, the strongest first, and the numbers in CHAP_A.
@@ -82,6 +83,11 @@ class User:
 
     name: str
     direction: str = "in"
+
+
+def access(luns: tuple[model.Lun, ...], groups: tuple[model.Group, ...]) -> model.Target:
+    """What a target shows to whom. Which driver it is of and what it is called is no matter for that."""
+    return model.Target("local", "any", luns=luns, groups=groups)
 
 
 @dataclass(frozen=True)

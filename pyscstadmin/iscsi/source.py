@@ -19,7 +19,7 @@ from pyscstadmin.config.layout import CLASS_ROOT, ROOT
 from pyscstadmin.config.names import PRIORITY_DEFAULT
 from pyscstadmin.errors import NotPresent, OperationError, ScstError
 from pyscstadmin.iscsi.device import Device
-from pyscstadmin.iscsi.policy import ALGORITHMS, Address, Live, Params, Policy, Portal, Target, User
+from pyscstadmin.iscsi.policy import ALGORITHMS, Address, Live, Params, Policy, Portal, Target, User, access
 from pyscstadmin.kernel.cfs import RealTree, View
 from pyscstadmin.kernel.read import luns, optional
 
@@ -98,7 +98,7 @@ def _target(view: View, name: str) -> Target:
     groups = tuple(_group(view, f"{name}/groups", group) for group in _names(view, f"{name}/groups"))
     return Target(
         name,
-        model.Target(DRIVER, name, luns=luns(view, name), groups=groups),
+        access(luns(view, name), groups),
         ready=_text(view, f"{name}/enabled") == "1",
         alias=_text(view, f"{name}/alias"),
         auth=_text(view, f"{name}/auth", "none"),
@@ -127,7 +127,7 @@ def read_policy(tree: View) -> Policy:
     targets = []
     with tree.at(_TARGETS_DIR) as view:
         for name in sorted(view.list("")):
-            with suppress(OperationError):
+            with suppress(ScstError):
                 targets.append(_target(view, name))
     with tree.at(_DRIVER_DIR) as view:
         with view.at("portals") as below:

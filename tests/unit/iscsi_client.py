@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from pyscstadmin.config import model
@@ -14,6 +13,7 @@ from pyscstadmin.iscsi.login import Discovery, LoggedIn, Login, Refused, Step
 from pyscstadmin.iscsi.negotiate import pairs_of, text_of
 from pyscstadmin.iscsi.pdu import HEADER, LoginRequest, LoginResponse, sizes
 from pyscstadmin.iscsi.policy import Address, Connection, Policy, Portal, Target, User
+from pyscstadmin.iscsi.policy import access as shown
 
 TARGET = "iqn.2026-11.org.example:disk"
 INITIATOR = "iqn.1993-08.org.debian:01:abc"
@@ -25,16 +25,16 @@ DISCOVER = [("InitiatorName", INITIATOR), ("SessionType", "Discovery")]
 Pairs = Sequence[tuple[str, str]]
 
 
-def access(name: str = TARGET, patterns: Sequence[str] = (), own: bool = True) -> model.Target:
+def access(patterns: Sequence[str] = (), own: bool = True) -> model.Target:
     """A target with a LUN of its own, or with a group for some initiators."""
     luns = (model.Lun(0, "disk"),)
     groups = (model.Group("some", initiators=tuple(patterns), luns=luns),) if patterns else ()
-    return model.Target("iscsi", name, luns=luns if own else (), groups=groups)
+    return shown(luns if own else (), groups)
 
 
 def target(name: str = TARGET, **fields: object) -> Target:
     """A target that anybody may use by portal `here`."""
-    given = {"access": access(name), "portals": frozenset(("here",)), **fields}
+    given = {"access": access(), "portals": frozenset(("here",)), **fields}
     return Target(name, **given)  # type: ignore[arg-type]
 
 
@@ -51,7 +51,7 @@ def chap_policy(mutual: bool = False, **fields: object) -> Policy:
     secrets = {"it": SECRET, "me": OTHER_SECRET}
     known = {user.name: secrets[user.name] for user in users}
     given = {"auth": "chap", "users": users, **fields}
-    return policy(target(**given), secret=lambda where, user: known.get(user))
+    return policy(target(TARGET, **given), secret=lambda where, user: known.get(user))
 
 
 def came(local: str = "10.0.0.5", interface: str = "eth0", portal: str = "here") -> Connection:
@@ -146,6 +146,3 @@ def proof(answer: dict[str, str], user: str = "it", secret: bytes = SECRET) -> l
     algorithm, identifier = int(answer["CHAP_A"]), int(answer["CHAP_I"])
     challenge = bytes.fromhex(answer["CHAP_C"][2:])
     return [("CHAP_N", user), ("CHAP_R", "0x" + digest(algorithm, identifier, secret, challenge).hex())]
-
-
-__all__ = ["Callable", "Iterator", "contextmanager", "replace"]
