@@ -70,6 +70,7 @@ from pyscstadmin.kernel.opening import MOMENT, Asked, Openings, Rebound, Resized
 from pyscstadmin.kernel.prove import Proof, Was
 from pyscstadmin.kernel.read import RootState, Snapshot, Standing, Use, Who
 from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
+from pyscstadmin.kernel.secrets import stamped
 from pyscstadmin.kernel.stops import Stops, deferred
 from pyscstadmin.store.note import read_note, write_note
 
@@ -221,7 +222,7 @@ class Admin:
         check_config(wanted)
         remarks = self.lint(wanted, accept=accept)
         shot = self.snapshot()
-        steps = plan(shot.config, wanted, settled=shot.root.settled)
+        steps = plan(shot.config, stamped(wanted), settled=shot.root.settled)
         return replace(steps, remarks=remarks)
 
     def lint(self, config: Config | None = None, *, accept: Iterable[str] = ()) -> tuple[Remark, ...]:
@@ -342,6 +343,12 @@ class Admin:
 
         return questions(self.tree)
 
+    def portal_states(self) -> dict[str, str]:
+        """What the login daemon says of each iSCSI portal, by name."""
+        from pyscstadmin.kernel.iscsi import portal_states
+
+        return portal_states(self.tree)
+
     def answer(self, group: str, number: int, accept: bool) -> None:
         """Answer the question of a device group; what is accepted is in force on return. One of another
         number is left alone: ESTALE. The lock of all writers is not waited for: this is no change of what is
@@ -421,7 +428,7 @@ class Admin:
         if not keep_going:
             _refuse_errors(remarks)
         with self._writing(wanted, keep_going=keep_going):
-            wanted, left_out = modules.without(wanted, self._absent)
+            wanted, left_out = modules.without(stamped(wanted), self._absent)
             shot = self._snapshot(asked(wanted))
             result = settle(shot.config, wanted)
             steps = between(shot.config, result, settled=shot.root.settled)
@@ -1090,7 +1097,7 @@ class Admin:
     def _edit_locked(self, change: Callable[[Config], Config]) -> Outcome:
         shot = self.snapshot()
         _must_be_settled(shot.root)
-        wanted = change(shot.config)
+        wanted = stamped(change(shot.config))
         check_config(wanted, shot.config)
         result = settle(shot.config, wanted)
         return self._execute(between(shot.config, result), shot, result)

@@ -30,6 +30,7 @@ from pyscstadmin.config.plan import (
     Plan,
     Reopen,
     Rmdir,
+    Secret,
     Settle,
     Unlink,
     Write,
@@ -43,6 +44,7 @@ from pyscstadmin.kernel.hints import hinted
 from pyscstadmin.kernel.prove import Proof, Was
 from pyscstadmin.kernel.read import other_link
 from pyscstadmin.kernel.running import Running
+from pyscstadmin.kernel.secrets import give
 from pyscstadmin.kernel.stops import deferred, uninterrupted
 
 if TYPE_CHECKING:
@@ -237,6 +239,8 @@ class _Run:
                 return act if found == target else Link(path, found)
             case Write(path, value):
                 self.write(path, value)
+            case Secret():
+                give(tree, act)
             case Unlink():
                 return self.unlink(act)
             case Rmdir(path):
