@@ -1153,7 +1153,7 @@ _ISCSI_FORMS = (
         named=(_OF_TARGET,),
         table=lambda: ISCSI_USER,
         more=_USER_MORE + " It asks for nothing by itself: `set target T auth=chap` does.",
-        example="create user joe target=t1 secret_file=/etc/scst/joe.secret",
+        example="create user joe target=iqn.2026-11.com.example:disk secret_file=/etc/scst/joe.secret",
     ),
     Form(
         "add",
@@ -1163,7 +1163,7 @@ _ISCSI_FORMS = (
         rest=_PORTAL,
         named=(_IN_TARGET,),
         more=_PORTAL_MORE,
-        example="add portal lan target=t1",
+        example="add portal lan target=iqn.2026-11.com.example:disk",
     ),
     Form(
         "delete",
@@ -1182,7 +1182,7 @@ _ISCSI_FORMS = (
         (_USER,),
         named=(_OF_TARGET,),
         removes=True,
-        example="delete user joe target=t1",
+        example="delete user joe target=iqn.2026-11.com.example:disk",
     ),
     Form(
         "remove",
@@ -1192,7 +1192,7 @@ _ISCSI_FORMS = (
         rest=_PORTAL,
         named=(_IN_TARGET,),
         removes=True,
-        example="remove portal lan target=t1",
+        example="remove portal lan target=iqn.2026-11.com.example:disk",
     ),
     Form(
         "set",
@@ -1222,7 +1222,7 @@ _ISCSI_FORMS = (
         named=(_OF_TARGET,),
         table=lambda: ISCSI_USER,
         more=_USER_MORE,
-        example="set user joe target=t1 secret_file=/etc/scst/joe.secret",
+        example="set user joe target=iqn.2026-11.com.example:disk secret_file=/etc/scst/joe.secret",
     ),
     Form(
         "get",
@@ -1252,7 +1252,7 @@ _ISCSI_FORMS = (
         _SETTING,
         (_OF_TARGET,),
         more=_GET_MORE + " secret_file - is a secret that somebody wrote by hand.",
-        example="get user joe target=t1",
+        example="get user joe target=iqn.2026-11.com.example:disk",
     ),
     _list("portal", "List iSCSI portals, with their states.", _ONE_TARGET, example="list portals"),
     _list("user", "List users of iSCSI targets and of discovery.", _ONE_TARGET, example="list users"),

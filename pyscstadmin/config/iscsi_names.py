@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Names and addresses of iSCSI: what is allowed, as the kernel decides it, or stricter where it takes anything.
-Pure.
+"""Names and addresses of iSCSI: what is allowed, as the kernel decides it, but for names of targets, of which
+it takes any. Pure.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ _INTERFACE = re.compile(r"[^\s/:*%]{1,15}\Z")
 
 
 def canonical_name(text: str) -> str:
-    """The one spelling of a target's name: small letters, and nothing about portal group 1. What is none stays
-    as it is.
+    """The one spelling of a target's name: small letters, and nothing about portal group 1. What is none
+    stays as it is.
     """
     found = text.lower()
     return found.removesuffix(_FIRST_TAG) if _NAME.match(found) else text
@@ -70,7 +70,7 @@ def check_name(text: str) -> Fault | None:
     if fault is not None:
         return fault
     if not _NAME.match(text):
-        return Fault(errno.EINVAL, f"is no iSCSI name: {_advice(text)}")
+        return Fault(errno.EINVAL, f"is no iSCSI name; {_advice(text)}")
     if text.endswith(_NO_TAG):
         return Fault(errno.EINVAL, "has 0 as its target portal group tag, which must be 1 or more")
     return None
@@ -84,9 +84,7 @@ def _advice(text: str) -> str:
         return "naa. takes 16 or 32 hex digits after it"
     if "," in text:
         return "behind the name there may be ,t,0x and 4 hex digits, the target portal group tag"
-    return (
-        "such as iqn.2026-11.com.example:disk1: year and month, a domain reversed, and a name of your choice"
-    )
+    return "one is iqn.2026-11.com.example:disk1: year and month, a domain reversed, a name of your choice"
 
 
 def check_portal_name(text: str) -> Fault | None:
@@ -167,7 +165,7 @@ def check_host_port(text: str) -> Fault | None:
     else:
         good, bare = _is_host(host), not colon
     if not good:
-        said = "must be a name, an IPv4 address, or an IPv6 address in brackets; a port may follow, as in san:3260"
+        said = "must be a name, an IPv4 address, or an IPv6 address in brackets, then :PORT or nothing"
         return Fault(errno.EINVAL, said)
     if bare:
         return None

@@ -16,7 +16,7 @@ from pyscstadmin.config.layout import ISCSI_DIR, portal_dir, target_dir, users_d
 from pyscstadmin.config.model import Config, Iscsi, Portal, Target, User
 from pyscstadmin.config.settings import ISCSI, PORTAL, Table, Values
 
-__all__ = ["IscsiPlan", "settle_iscsi", "settle_users"]
+__all__ = ["IscsiPlan", "settle_iscsi", "settle_users", "with_secrets"]
 
 
 def settle_iscsi(current: Iscsi, wanted: Iscsi) -> Iscsi:
@@ -26,7 +26,7 @@ def settle_iscsi(current: Iscsi, wanted: Iscsi) -> Iscsi:
 
 
 def settle_users(current: Iterable[User], wanted: Iterable[User]) -> tuple[User, ...]:
-    """Users whose secrets stay as they are where nobody says a file; where nobody has looked at the file, too."""
+    """Users whose secrets stay as they are where nobody says a file, or has looked at it."""
     there = {user.name: user for user in current}
     return tuple(_settle_user(there.get(user.name), user) for user in wanted)
 
@@ -37,6 +37,16 @@ def _settle_user(current: User | None, wanted: User) -> User:
     if not wanted.secret_file or not wanted.stamp:
         return wanted.but(secret_file=current.secret_file, stamp=current.stamp)
     return wanted
+
+
+def with_secrets(current: Config, wanted: Config) -> Config:
+    """`wanted`, where it is silent about secrets with those of `current`."""
+    there = {target.key: target.users for target in current.targets}
+    targets = tuple(
+        one.but(users=settle_users(there.get(one.key, ()), one.users)) if one.users else one
+        for one in wanted.targets
+    )
+    return wanted.but(targets=targets, iscsi=settle_iscsi(current.iscsi, wanted.iscsi))
 
 
 class IscsiPlan:

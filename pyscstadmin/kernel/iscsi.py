@@ -8,7 +8,7 @@ import errno
 from pyscstadmin.config.iscsi_names import BY_HAND
 from pyscstadmin.config.layout import ISCSI_DIR, portal_dir
 from pyscstadmin.config.model import Iscsi, Portal, User
-from pyscstadmin.config.settings import ISCSI, PORTAL
+from pyscstadmin.config.settings import ISCSI, PORTAL, Table
 from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel.cfs import View
 
@@ -39,7 +39,7 @@ def portal_states(tree: View) -> dict[str, str]:
     return found
 
 
-def _texts(tree: View, path: str, rows: dict[str, object]) -> tuple[str, ...]:
+def _texts(tree: View, path: str, rows: Table) -> tuple[str, ...]:
     return tuple(tree.read(f"{path}/{name}") for name in rows)
 
 

@@ -70,7 +70,7 @@ def give(tree: View, act: Secret) -> None:
         # What is raised knows the value; what is raised instead does not, nor does it lead there.
         refused = OperationError("write", f"{tree.root}/{act.path}/secret", None, error.errno)
         if error.errno == errno.EEXIST:
-            refused.advice = "a user of the other direction has the same secret: who knows one could pass for both; take another"
+            refused.advice = "a user of the other direction has the same secret; take another"
         raise refused from None
     finally:
         data[:] = bytes(len(data))

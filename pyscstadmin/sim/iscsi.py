@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""drivers/iscsi of the simulated tree, and what its targets have besides the others': parameters, users, links
-to portals. Nobody listens, and nobody logs in.
+"""drivers/iscsi of the simulated tree, and what targets of iscsi have besides what all have: parameters,
+users, links to portals. Nobody listens, and nobody logs in.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def text(name: str, good: tuple[str, ...], bad: tuple[str, ...]) -> Row:
 
 LONG = "a" * 256
 HOSTS = ("10.0.0.1", "10.0.0.1:3260", "san.example.com", "san:1", "[fe80::1]", "[2001:db8::1]:65535")
-NO_HOSTS = ("10.0.0", "10.0.0.256", "300", "a:0", "a:65536", "a:", "a b", "fe80::1")
+NO_HOSTS: tuple[str, ...] = ("10.0.0", "10.0.0.256", "300", "a:0", "a:65536", "a:", "a b", "fe80::1")
 NO_HOSTS += ("[::g]", "[::1", "[::1]x", "[]", "[::1%eth0]", LONG)
 DIGESTS = ("none", "crc32c", "crc32c,none", "none,crc32c"), ("crc32", "", "none,none", "none, crc32c")
 
@@ -271,8 +271,8 @@ def test_secrets(where: str) -> None:
     source = first / "secret_from"
     assert tree.read(source) == ""
     assert tree.errno_of(partial(tree.write, source, "/etc/secret")) == errno.ENOKEY
-    for value in ("x" * 12, "x" * 64, "x" * 64 + "\n", bytes(range(20, 40)), SECRET):
-        tree.write(secret, value)
+    for good in ("x" * 12, "x" * 64, "x" * 64 + "\n", bytes(range(20, 40)), SECRET):
+        tree.write(secret, good)
         assert tree.read(source) == "-"
         tree.write(source, "/etc/secret 1")
         assert tree.read(source) == "/etc/secret 1"
