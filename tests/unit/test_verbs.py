@@ -121,7 +121,7 @@ def test_what_took_the_place_of_the_file_stays(shell: Shell, admin: Admin, tmp_p
         ("create device blockio/x {path} handler=fileio", "is not of handler fileio"),
         ("create device x {path} handler=filio", "there is no handler 'filio'; there are blockio,"),
         ("list devices handler=filio", "there is no handler 'filio'"),
-        ("create target x driver=iscsi", "there is no target driver 'iscsi'; there are local,"),
+        ("create target x driver=srp", "there is no target driver 'srp'; there are iscsi, local,"),
         ("ports driver=x", "there is no target driver 'x'"),
     ],
 )
