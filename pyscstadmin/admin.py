@@ -1097,9 +1097,9 @@ class Admin:
     def _edit_locked(self, change: Callable[[Config], Config]) -> Outcome:
         shot = self.snapshot()
         _must_be_settled(shot.root)
-        wanted = stamped(change(shot.config))
+        wanted = change(shot.config)
         check_config(wanted, shot.config)
-        result = settle(shot.config, wanted)
+        result = settle(shot.config, stamped(wanted))
         return self._execute(between(shot.config, result), shot, result)
 
     def _change_at(self, target: str, edit: Callable[[Key], Edit]) -> Outcome:

@@ -281,7 +281,7 @@ _CHANGES |= {
     **{f"{verb} portal": {"portal": _TEXT} for verb in ("create", "delete", "set")},
     **{f"{verb} portal": {"target": _TEXT, "portals": _list(_TEXT)} for verb in ("add", "remove")},
     **{f"{verb} user": {"target": _TEXT, "user": _TEXT} for verb in ("create", "delete", "set")},
-    "set iscsi": {},
+    "set driver": {"driver": _TEXT},
 }
 _ROWS: dict[str, dict[str, Schema]] = {
     "handler": {"name": _TEXT, "module": _TEXT, "devices": _INT},
@@ -359,7 +359,7 @@ _REGISTRANT = {
     "holder": _BOOL,
 }
 _SWITCHED = {"device": _TEXT, "state": _TEXT}
-_GOT = ("device", "target", "group", "lun", "alua", "tpg", "fault", "iscsi", "portal", "user")
+_GOT = ("device", "target", "group", "lun", "alua", "tpg", "fault", "driver", "portal", "user")
 _SAYS: dict[str, dict[str, Schema]] = {
     **{f"get {kind}": _SETTINGS for kind in _GOT},
     "get": _SETTINGS,

@@ -38,7 +38,6 @@ KINDS: Mapping[str, str] = {
     "alua": "alua",
     "tpg": "tpgs",
     "member": "members",
-    "iscsi": "iscsi",
     "portal": "portals",
     "user": "users",
     "fault": "faults",

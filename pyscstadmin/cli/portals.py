@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pyscstadmin.cli.objects import checked, converted, got, something
 from pyscstadmin.cli.results import changed
 from pyscstadmin.cli.verbs import Given, Result
+from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.config import iscsi_edits, iscsi_names
 from pyscstadmin.config.iscsi_names import BY_HAND
-from pyscstadmin.config.settings import ISCSI, ISCSI_USER, PORTAL, PORTAL_STATES
+from pyscstadmin.config.settings import DRIVERS, ISCSI, ISCSI_USER, PORTAL, PORTAL_STATES
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
@@ -24,26 +25,33 @@ __all__ = [
     "create_user",
     "delete_portal",
     "delete_user",
-    "get_iscsi",
+    "get_driver",
     "get_portal",
     "get_user",
     "portals",
     "remove_links",
-    "set_iscsi",
+    "set_driver",
     "set_portal",
     "set_user",
     "users",
 ]
 
 
-def set_iscsi(ctx: Context, given: Given) -> Result:
-    """set iscsi"""
-    values = converted(something(given, ISCSI), ISCSI, "iscsi")
-    return changed(ctx, ctx.change(iscsi_edits.change_iscsi(values)), {})
+def set_driver(ctx: Context, given: Given) -> Result:
+    """set driver"""
+    _has_settings(given)
+    values = converted(something(given, ISCSI), ISCSI, "driver iscsi")
+    return changed(ctx, ctx.change(iscsi_edits.change_iscsi(values)), {"driver": given["driver"]})
 
 
-def get_iscsi(ctx: Context, given: Given) -> Result:
-    """get iscsi"""
+def _has_settings(given: Given) -> None:
+    if not DRIVERS[given["driver"]].portals:
+        raise WrongUsage(f"driver {given['driver']} has no settings that all its targets share")
+
+
+def get_driver(ctx: Context, given: Given) -> Result:
+    """get driver"""
+    _has_settings(given)
     return got(given, dict(ctx.config.iscsi.settings), {}, ISCSI, ())
 
 

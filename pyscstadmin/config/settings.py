@@ -745,24 +745,34 @@ _ISCSI = (
         "redirect_permanent", _WHERE_TO, "", "initiators are sent there for good when they log in", live=True
     ),
     _param(
-        "header_digest", _DIGESTS, "none,crc32c", "HeaderDigest: what is agreed to, the preferred one first"
+        "header_digest",
+        _DIGESTS,
+        "none,crc32c",
+        "what is agreed to for HeaderDigest, the preferred one first",
     ),
-    _param("data_digest", _DIGESTS, "none,crc32c", "DataDigest: what is agreed to, the preferred one first"),
-    _param("initial_r2t", _FLAG, False, "InitialR2T: no data before the target asks for it"),
-    _param("immediate_data", _FLAG, True, "ImmediateData: data may come with the command"),
+    _param(
+        "data_digest", _DIGESTS, "none,crc32c", "what is agreed to for DataDigest, the preferred one first"
+    ),
+    _param("initial_r2t", _FLAG, False, "no data before the target asks for it (InitialR2T)"),
+    _param("immediate_data", _FLAG, True, "data may come with the command (ImmediateData)"),
     _param(
         "max_recv_data_segment_length",
         _SEGMENT,
         256 << 10,
-        "MaxRecvDataSegmentLength: bytes in one PDU to us",
+        "bytes of data in one PDU to us (MaxRecvDataSegmentLength)",
     ),
     _param(
-        "max_burst_length", _SEGMENT, 1 << 20, "MaxBurstLength: bytes that are asked for, or sent, at once"
+        "max_burst_length", _SEGMENT, 1 << 20, "bytes that are asked for, or sent, at once (MaxBurstLength)"
     ),
     _param(
-        "first_burst_length", _SEGMENT, 256 << 10, "FirstBurstLength: bytes that come without being asked for"
+        "first_burst_length",
+        _SEGMENT,
+        256 << 10,
+        "bytes that come without being asked for (FirstBurstLength)",
     ),
-    _param("max_outstanding_r2t", Number(1, 65535), 8, "MaxOutstandingR2T: requests for data of one command"),
+    _param(
+        "max_outstanding_r2t", Number(1, 65535), 8, "requests for data of one command (MaxOutstandingR2T)"
+    ),
     _param(
         "session_queue_depth",
         Number(1, 1024),

@@ -229,7 +229,7 @@ def _settings(asked: Asked) -> Iterable[str]:
     change = next((form for form in forms("set") if form.kind == asked.form.kind), None)
     known = dict(change.settings) if change is not None else {}
     states: dict[str, tuple[str, ...]] = {"alua": ("question",), "tpg": (), "fault": ("hits",)}
-    states |= {"portal": ("state",), "user": (), "iscsi": ()}
+    states |= {"portal": ("state",), "user": (), "driver": ()}
     states |= {"device": ("state", "error", "active", "size"), "target": ("state",), "lun": ("state",)}
     return [*states.get(asked.form.kind, ("generation", "staged", "settled", "version")), *known]
 

@@ -54,7 +54,7 @@ LOOKING = (
 # About device groups.
 ALUA = ("alua", "tpg", "member")
 # About iSCSI.
-ISCSI = ("iscsi", "portal", "user")
+ISCSI = ("portal", "user")
 DISK = "iqn.2026-11.com.example:disk"
 # Made in a folder, under their names.
 NAMED = ("device", "target", "alua", "tpg", "fault")
