@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from pyscstadmin.config.losses import Losses
     from pyscstadmin.config.reservations import Reservations
     from pyscstadmin.kernel.inflight import Command
+    from pyscstadmin.kernel.logins import IscsiSession
     from pyscstadmin.kernel.newfile import NewFile
     from pyscstadmin.kernel.recorder import Record
     from pyscstadmin.kernel.sessions import Session
@@ -342,6 +343,38 @@ class Admin:
         from pyscstadmin.kernel.alua import questions
 
         return questions(self.tree)
+
+    def iscsi_sessions(self, target: str = "", portal: str = "") -> list[IscsiSession]:
+        """The iSCSI sessions, of a target (DRIVER/NAME) or by a portal; a simulated tree has none."""
+        from pyscstadmin.kernel.logins import read_iscsi_sessions
+
+        if self.sim is not None:
+            return []
+        return [
+            one
+            for one in read_iscsi_sessions(self.class_root)
+            if target in ("", one.target) and portal in ("", one.values.get("portal"))
+        ]
+
+    def drop_session(self, name: str) -> None:
+        """End an iSCSI session at once, by its name (session.N). Raises `Conflict`."""
+        from pyscstadmin.kernel.logins import drop
+
+        found = next((one for one in self.iscsi_sessions() if one.name == name), None)
+        if found is None or not drop(found.tsih):
+            raise Conflict(f"there is no iSCSI session {name}")
+
+    def drain(
+        self, target: str = "", portal: str = "", seconds: int = 30
+    ) -> tuple[list[IscsiSession], list[IscsiSession]]:
+        """Ask the initiators of these sessions to log out, wait so long, and drop those that have not: (who
+        has left, who was dropped). Who logs in meanwhile is none of them.
+        """
+        from pyscstadmin.kernel.logins import SECONDS_MAX, drain
+
+        if type(seconds) is not int or not 0 <= seconds <= SECONDS_MAX:
+            raise InvalidInput("seconds", [Problem(f"must be 0-{SECONDS_MAX}")])
+        return drain(self.iscsi_sessions(target, portal), seconds, self.iscsi_sessions)
 
     def portal_states(self) -> dict[str, str]:
         """What the login daemon says of each iSCSI portal, by name."""

@@ -12,6 +12,7 @@ from pyscstadmin.cli.alua import device_groups, members, port_groups
 from pyscstadmin.cli.faultpoints import fault_points
 from pyscstadmin.cli.objects import device_name, target_name
 from pyscstadmin.cli.portals import portals, users
+from pyscstadmin.cli.portals import session_lines as session_lines_of_iscsi
 from pyscstadmin.cli.render import command_lines, decision_lines, session_lines, size_text, who_lines
 from pyscstadmin.cli.results import changed, refusal_lines, refusals, table
 from pyscstadmin.cli.verbs import Given, Result
@@ -198,6 +199,9 @@ def sessions(ctx: Context, given: Given) -> Result:
     if given.get("commands"):
         running = ctx.admin.commands()
         return Result({"commands": [asdict(command) for command in running]}, command_lines(running))
+    if given.get("iscsi"):
+        of_iscsi = ctx.admin.iscsi_sessions()
+        return Result({"iscsi": [asdict(one) for one in of_iscsi]}, session_lines_of_iscsi(of_iscsi))
     found = ctx.logins()
     return Result({"sessions": [asdict(session) for session in found]}, session_lines(found))
 

@@ -399,7 +399,13 @@ _SAYS: dict[str, dict[str, Schema]] = {
             "description": "of devices in device groups: the state by this target",
         },
     },
-    "sessions": {"sessions?": _list(_object(_SESSION)), "commands?": _list(_object(_COMMAND))},
+    "sessions": {
+        "sessions?": _list(_object(_SESSION)),
+        "commands?": _list(_object(_COMMAND)),
+        "iscsi?": _list(_object({"name": _TEXT, "target": _TEXT, "initiator": _TEXT, "values": _map(_TEXT)})),
+    },
+    "drop": {"session": _TEXT},
+    "drain": {"left": _list(_TEXT), "dropped": _list(_TEXT)},
     "recorder": {"records": _list(_object(_RECORD))},
     "ports": {"ports": _list(_object(_PORT))},
     "pr": {

@@ -17,7 +17,8 @@ from pyscstadmin.config.settings import DRIVERS, ISCSI, ISCSI_USER, PORTAL, PORT
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
     from pyscstadmin.config.draft import Key
-    from pyscstadmin.config.model import User
+    from pyscstadmin.config.model import Config, User
+    from pyscstadmin.kernel.logins import IscsiSession
 
 __all__ = [
     "add_links",
@@ -25,11 +26,14 @@ __all__ = [
     "create_user",
     "delete_portal",
     "delete_user",
+    "drain",
+    "drop_session",
     "get_driver",
     "get_portal",
     "get_user",
     "portals",
     "remove_links",
+    "session_lines",
     "set_driver",
     "set_portal",
     "set_user",
@@ -41,7 +45,15 @@ def set_driver(ctx: Context, given: Given) -> Result:
     """set driver"""
     _has_settings(given)
     values = converted(something(given, ISCSI), ISCSI, "driver iscsi")
-    return changed(ctx, ctx.change(iscsi_edits.change_iscsi(values)), {"driver": given["driver"]})
+    edit = iscsi_edits.change_iscsi(values)
+    return changed(ctx, ctx.change(edit, _module()), {"driver": given["driver"]})
+
+
+def _module() -> Config:
+    """What has the driver's module loaded: there may be no target of it yet."""
+    from pyscstadmin.config.model import Config, Iscsi, Portal
+
+    return Config(iscsi=Iscsi([Portal("any")]))
 
 
 def _has_settings(given: Given) -> None:
@@ -68,7 +80,7 @@ def create_portal(ctx: Context, given: Given) -> Result:
 
     checked(iscsi_names.check_portal_name(given["portal"]), given["portal"])
     portal = Portal(given["portal"], **converted(given.settings, PORTAL, "a portal"))
-    return changed(ctx, ctx.change(iscsi_edits.create_portal(portal)), _portal(given))
+    return changed(ctx, ctx.change(iscsi_edits.create_portal(portal), _module()), _portal(given))
 
 
 def delete_portal(ctx: Context, given: Given) -> Result:
@@ -123,6 +135,44 @@ def portals(ctx: Context, given: Given) -> Iterator[dict[str, Any]]:
             }
 
 
+# Sessions.
+
+
+def drop_session(ctx: Context, given: Given) -> Result:
+    """drop"""
+    ctx.alone("drop")
+    name = given["session"]
+    ctx.confirm(f"The session {name} ends; its initiator may log in again.", given.get("yes"))
+    ctx.admin.drop_session(name)
+    return Result({"session": name}, [f"{name} was dropped"])
+
+
+def drain(ctx: Context, given: Given) -> Result:
+    """drain"""
+    ctx.alone("drain")
+    target = "/".join(ctx.key(given["target"])) if given.get("target") else ""
+    what = (
+        f"target {target}"
+        if target
+        else f"portal {given['portal']}"
+        if given.get("portal")
+        else "all targets"
+    )
+    ctx.confirm(f"The iSCSI sessions of {what} are asked to end, and dropped.", given.get("yes"))
+    left, dropped = ctx.admin.drain(target, given.get("portal", ""), given.get("timeout", 30))
+    lines = [f"{one.name} {one.initiator} on {one.target}: dropped, it has not logged out" for one in dropped]
+    lines.append(f"{len(left)} logged out, {len(dropped)} dropped")
+    data = {"left": [one.name for one in left], "dropped": [one.name for one in dropped]}
+    return Result(data, lines, code=3 if dropped else 0)
+
+
+def session_lines(found: Iterable[IscsiSession]) -> Iterator[str]:
+    """Sessions of iSCSI for people."""
+    for one in found:
+        yield f"{one.name}  {one.initiator} on {one.target}"
+        yield from (f"  {name} {value}" for name, value in one.values.items())
+
+
 # Users.
 
 
@@ -142,7 +192,7 @@ def create_user(ctx: Context, given: Given) -> Result:
     checked(iscsi_names.check_user_name(given["user"]), given["user"])
     key = _key(ctx, given)
     user = User(given["user"], **converted(given.settings, ISCSI_USER, "a user"))
-    return changed(ctx, ctx.change(iscsi_edits.create_user(key, user)), _user(key, given))
+    return changed(ctx, ctx.change(iscsi_edits.create_user(key, user), _module()), _user(key, given))
 
 
 def delete_user(ctx: Context, given: Given) -> Result:

@@ -71,6 +71,13 @@ def _question(text: str) -> int:
     return value
 
 
+def _drain_seconds(text: str) -> int:
+    value = names.parse_number(text)
+    if value is None or not 0 <= value <= 3600:
+        raise ValueError(f"{text!r} is no number of seconds, 0-3600")
+    return value
+
+
 def _size(text: str) -> int:
     return int(_BYTES.parse(text))
 
@@ -682,7 +689,10 @@ _WHOLE = (
         "",
         access.sessions,
         "Show who is logged in and what each sees.",
-        named=(flag("commands", "show the commands in flight instead: since when, where, whose"),),
+        named=(
+            flag("commands", "show the commands in flight instead: since when, where, whose"),
+            flag("iscsi", "show iSCSI sessions instead: addresses, portals, what was negotiated"),
+        ),
         example="sessions",
     ),
     Form(
@@ -1255,6 +1265,33 @@ _ISCSI_FORMS = (
         (_OF_TARGET,),
         more=_GET_MORE + " secret_file - is a secret that somebody wrote by hand.",
         example="get user joe target=iqn.2026-11.com.example:disk",
+    ),
+    Form(
+        "drop",
+        "session",
+        portals.drop_session,
+        "End an iSCSI session at once. Its initiator may log in again.",
+        (Param("session", "name of the session, as `sessions` says it", source="session", needed=True),),
+        named=(_YES,),
+        silent=True,
+        removes=True,
+        example="drop session.1 yes=yes",
+    ),
+    Form(
+        "drain",
+        "",
+        portals.drain,
+        "Ask iSCSI initiators to log out, wait, and drop the sessions of those that have not.",
+        named=(
+            _ONE_TARGET,
+            replace(_PORTAL, help="by this portal only", needed=False),
+            Param("timeout", "seconds that they have; left out: 30", _drain_seconds),
+            _YES,
+        ),
+        more="""Exit code 3: some had to be dropped. Who logs in meanwhile is not asked: disable the target,
+or take it from the portal, to keep initiators out.""",
+        removes=True,
+        example="drain timeout=5 yes=yes",
     ),
     _list("portal", "List iSCSI portals, with their states.", _ONE_TARGET, example="list portals"),
     _list("user", "List users of iSCSI targets and of discovery.", _ONE_TARGET, example="list users"),

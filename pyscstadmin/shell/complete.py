@@ -301,6 +301,7 @@ _SOURCES: dict[str, Callable[[Asked], Iterable[str]]] = {
     "fault": _faults,
     "portal": _portals,
     "user": _users,
+    "session": lambda asked: [login.name for login in asked.context.logins()],
     "rule": lambda asked: RULES,
     "handler": lambda asked: HANDLERS,
     "driver": lambda asked: DRIVERS,
