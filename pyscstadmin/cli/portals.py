@@ -185,13 +185,19 @@ def _user(key: Key | None, given: Given) -> dict[str, Any]:
     return {"target": "/".join(key) if key is not None else "", "user": given["user"]}
 
 
+def _settings(given: Given) -> dict[str, Any]:
+    if given.settings.get("secret_file") == BY_HAND:
+        raise WrongUsage("secret_file: must be a file; a secret is not read from the standard input")
+    return converted(given.settings, ISCSI_USER, "a user")
+
+
 def create_user(ctx: Context, given: Given) -> Result:
     """create user"""
     from pyscstadmin.config.model import User
 
     checked(iscsi_names.check_user_name(given["user"]), given["user"])
     key = _key(ctx, given)
-    user = User(given["user"], **converted(given.settings, ISCSI_USER, "a user"))
+    user = User(given["user"], **_settings(given))
     return changed(ctx, ctx.change(iscsi_edits.create_user(key, user), _module()), _user(key, given))
 
 
@@ -204,8 +210,9 @@ def delete_user(ctx: Context, given: Given) -> Result:
 def set_user(ctx: Context, given: Given) -> Result:
     """set user"""
     key = _key(ctx, given)
-    values = converted(something(given, ISCSI_USER), ISCSI_USER, "a user")
-    return changed(ctx, ctx.change(iscsi_edits.change_user(key, given["user"], values)), _user(key, given))
+    something(given, ISCSI_USER)
+    edit = iscsi_edits.change_user(key, given["user"], _settings(given))
+    return changed(ctx, ctx.change(edit), _user(key, given))
 
 
 def get_user(ctx: Context, given: Given) -> Result:

@@ -36,6 +36,7 @@ __all__ = [
     "device",
     "devices",
     "find_handler",
+    "link_to",
     "lun",
     "luns",
     "optional",
@@ -446,15 +447,25 @@ def other_link(view: View, lun: str) -> str:
     return next((name for name in others if _is_link(view, f"{lun}/{name}")), "")
 
 
+def link_to(view: View, directory: str, target: str) -> str:
+    """The name of a link in a directory that leads there; '' if there is none."""
+    names = view.list(directory)
+    return next((name for name in names if _leads_to(view, f"{directory}/{name}") == target), "")
+
+
 def _is_link(view: View, path: str) -> bool:
     """Whether it is a link; an attribute that this version does not know is none."""
+    return _leads_to(view, path) is not None
+
+
+def _leads_to(view: View, path: str) -> str | None:
+    """Where a link leads; None: it is none."""
     try:
-        view.readlink(path)
+        return view.readlink(path)
     except OperationError as error:
         if error.errno != errno.EINVAL:
             raise
-        return False
-    return True
+        return None
 
 
 def find_handler(tree: View, name: str) -> tuple[str, str] | None:

@@ -259,6 +259,19 @@ def test_a_secret_by_hand_stays(admin: Admin, secret: Callable[..., str]) -> Non
     assert admin.apply(wanted(secret("in")))
 
 
+def test_links_by_hand(admin: Admin) -> None:
+    """They are called as somebody liked, and go as all others do."""
+    admin.apply(Config((), (Target("iscsi", IQN),), iscsi=Iscsi([Portal("p"), Portal("q", port=1)])))
+    admin.tree.symlink(P, f"{T}/portals/one")
+    admin.tree.symlink("drivers/iscsi/portals/q", f"{T}/portals/two")
+    config = admin.config()
+    assert config.targets[0].portals == ("p", "q")
+    assert not admin.apply(config)
+    for left in (("p",), ()):
+        assert admin.change(iscsi_edits.remove_links(("iscsi", IQN), ["p"] if not left else ["q"]))
+        assert admin.config().targets[0].portals == left
+
+
 @pytest.mark.parametrize(
     ("text", "mode", "number"),
     [

@@ -124,6 +124,13 @@ def test_what_took_the_place_of_the_file_stays(shell: Shell, admin: Admin, tmp_p
         ("list devices handler=filio", "there is no handler 'filio'"),
         ("create target x driver=srp", "there is no target driver 'srp'; there are iscsi, local,"),
         ("ports driver=x", "there is no target driver 'x'"),
+        ("create user u secret_file=-", "must be a file"),
+        ("create user u secret_file=secret", "must be an absolute path"),
+        ("create portal p address=10.0.0", "is none of"),
+        ("create portal p port=0", "1-65535"),
+        ("get driver local", "has no settings"),
+        ("create target iscsi/t1", "is no iSCSI name"),
+        ("drain timeout=x yes=yes", "is no number of seconds"),
     ],
 )
 def test_files_that_cannot_be_made(shell: Shell, admin: Admin, tmp_path: Path, line: str, words: str) -> None:
