@@ -70,6 +70,7 @@ from pyscstadmin.kernel.opening import MOMENT, Asked, Openings, Rebound, Resized
 from pyscstadmin.kernel.prove import Proof, Was
 from pyscstadmin.kernel.read import RootState, Snapshot, Standing, Use, Who
 from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
+from pyscstadmin.kernel.secrets import stamped
 from pyscstadmin.kernel.stops import Stops, deferred
 from pyscstadmin.store.note import read_note, write_note
 
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from pyscstadmin.config.losses import Losses
     from pyscstadmin.config.reservations import Reservations
     from pyscstadmin.kernel.inflight import Command
+    from pyscstadmin.kernel.logins import IscsiSession
     from pyscstadmin.kernel.newfile import NewFile
     from pyscstadmin.kernel.recorder import Record
     from pyscstadmin.kernel.sessions import Session
@@ -221,7 +223,7 @@ class Admin:
         check_config(wanted)
         remarks = self.lint(wanted, accept=accept)
         shot = self.snapshot()
-        steps = plan(shot.config, wanted, settled=shot.root.settled)
+        steps = plan(shot.config, stamped(wanted), settled=shot.root.settled)
         return replace(steps, remarks=remarks)
 
     def lint(self, config: Config | None = None, *, accept: Iterable[str] = ()) -> tuple[Remark, ...]:
@@ -342,6 +344,44 @@ class Admin:
 
         return questions(self.tree)
 
+    def iscsi_sessions(self, target: str = "", portal: str = "") -> list[IscsiSession]:
+        """The iSCSI sessions, of a target (DRIVER/NAME) or by a portal; a simulated tree has none."""
+        from pyscstadmin.kernel.logins import read_iscsi_sessions
+
+        if self.sim is not None:
+            return []
+        return [
+            one
+            for one in read_iscsi_sessions(self.class_root)
+            if target in ("", one.target) and portal in ("", one.values.get("portal"))
+        ]
+
+    def drop_session(self, name: str) -> None:
+        """End an iSCSI session at once, by its name (session.N). Raises `Conflict`."""
+        from pyscstadmin.kernel.logins import drop
+
+        found = next((one for one in self.iscsi_sessions() if one.name == name), None)
+        if found is None or not drop(found.tsih):
+            raise Conflict(f"there is no iSCSI session {name}")
+
+    def drain(
+        self, target: str = "", portal: str = "", seconds: int = 30
+    ) -> tuple[list[IscsiSession], list[IscsiSession]]:
+        """Ask the initiators of these sessions to log out, wait so long, and drop those that have not: (who
+        has left, who was dropped). Who logs in meanwhile is none of them.
+        """
+        from pyscstadmin.kernel.logins import SECONDS_MAX, drain
+
+        if type(seconds) is not int or not 0 <= seconds <= SECONDS_MAX:
+            raise InvalidInput("seconds", [Problem(f"must be 0-{SECONDS_MAX}")])
+        return drain(self.iscsi_sessions(target, portal), seconds, self.iscsi_sessions)
+
+    def portal_states(self) -> dict[str, str]:
+        """What the login daemon says of each iSCSI portal, by name."""
+        from pyscstadmin.kernel.iscsi import portal_states
+
+        return portal_states(self.tree)
+
     def answer(self, group: str, number: int, accept: bool) -> None:
         """Answer the question of a device group; what is accepted is in force on return. One of another
         number is left alone: ESTALE. The lock of all writers is not waited for: this is no change of what is
@@ -421,7 +461,7 @@ class Admin:
         if not keep_going:
             _refuse_errors(remarks)
         with self._writing(wanted, keep_going=keep_going):
-            wanted, left_out = modules.without(wanted, self._absent)
+            wanted, left_out = modules.without(stamped(wanted), self._absent)
             shot = self._snapshot(asked(wanted))
             result = settle(shot.config, wanted)
             steps = between(shot.config, result, settled=shot.root.settled)
@@ -1092,7 +1132,7 @@ class Admin:
         _must_be_settled(shot.root)
         wanted = change(shot.config)
         check_config(wanted, shot.config)
-        result = settle(shot.config, wanted)
+        result = settle(shot.config, stamped(wanted))
         return self._execute(between(shot.config, result), shot, result)
 
     def _change_at(self, target: str, edit: Callable[[Key], Edit]) -> Outcome:

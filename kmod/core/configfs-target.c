@@ -268,7 +268,7 @@ static struct scst_driver_dir *scst_driver_find(const char *name)
 }
 
 /* Under scst_drivers_lock.  What targets may have links to is there before them, and goes after them. */
-static int scst_driver_dir_show(struct scst_driver_dir *dir)
+static int scst_driver_dir_register(struct scst_driver_dir *dir)
 {
 	struct config_group *own = dir->driver->driver_group;
 	int ret = own ? configfs_register_group(&scst_drivers_group, own) : 0;
@@ -282,7 +282,7 @@ static int scst_driver_dir_show(struct scst_driver_dir *dir)
 }
 
 /* Under scst_drivers_lock. */
-static void scst_driver_dir_hide(struct scst_driver_dir *dir)
+static void scst_driver_dir_withdraw(struct scst_driver_dir *dir)
 {
 	scst_group_withdraw(&dir->group);
 	if (dir->driver->driver_group)
@@ -295,7 +295,7 @@ static void scst_driver_dir_hide(struct scst_driver_dir *dir)
  *
  * Process context, from the module's init; makes targets/NAME in configfs, and drivers/NAME if there is a @drv->driver_group.
  *
- * Return: 0, -EINVAL if a mandatory member is missing, -EEXIST for a name in use, -ENOMEM.
+ * Return: 0, -EINVAL if a mandatory member is missing or the group has another name, -EEXIST for a name in use, -ENOMEM.
  */
 int scst_target_driver_register(const struct scst_target_driver *drv)
 {
@@ -306,11 +306,13 @@ int scst_target_driver_register(const struct scst_target_driver *drv)
 	    !drv->tmf_done || !drv->session_gone || drv->target_size < sizeof(struct scst_target) ||
 	    scst_name_check(drv->name, SCST_DEVICE_NAME_LEN, ""))
 		return -EINVAL;
+	if (drv->driver_group && strcmp(config_item_name(&drv->driver_group->cg_item), drv->name))
+		return -EINVAL;
 	dir = scst_driver_dir_alloc(drv);
 	if (!dir)
 		return -ENOMEM;
 	mutex_lock(&scst_drivers_lock);
-	ret = scst_driver_find(drv->name) ? -EEXIST : scst_driver_dir_show(dir);
+	ret = scst_driver_find(drv->name) ? -EEXIST : scst_driver_dir_register(dir);
 	if (!ret)
 		list_add(&dir->entry, &scst_driver_dirs);
 	mutex_unlock(&scst_drivers_lock);
@@ -332,7 +334,7 @@ void scst_target_driver_unregister(const struct scst_target_driver *drv)
 
 	mutex_lock(&scst_drivers_lock);
 	dir = scst_driver_find(drv->name);
-	scst_driver_dir_hide(dir);
+	scst_driver_dir_withdraw(dir);
 	list_del(&dir->entry);
 	mutex_unlock(&scst_drivers_lock);
 	/* The work that dropped the last target may still be returning from the driver, and so may answers ... */

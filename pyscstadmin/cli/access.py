@@ -11,6 +11,8 @@ from pyscstadmin.cli import ranges
 from pyscstadmin.cli.alua import device_groups, members, port_groups
 from pyscstadmin.cli.faultpoints import fault_points
 from pyscstadmin.cli.objects import device_name, target_name
+from pyscstadmin.cli.portals import portals, users
+from pyscstadmin.cli.portals import session_lines as session_lines_of_iscsi
 from pyscstadmin.cli.render import command_lines, decision_lines, session_lines, size_text, who_lines
 from pyscstadmin.cli.results import changed, refusal_lines, refusals, table
 from pyscstadmin.cli.verbs import Given, Result
@@ -197,6 +199,9 @@ def sessions(ctx: Context, given: Given) -> Result:
     if given.get("commands"):
         running = ctx.admin.commands()
         return Result({"commands": [asdict(command) for command in running]}, command_lines(running))
+    if given.get("iscsi"):
+        of_iscsi = ctx.admin.iscsi_sessions()
+        return Result({"iscsi": [asdict(one) for one in of_iscsi]}, session_lines_of_iscsi(of_iscsi))
     found = ctx.logins()
     return Result({"sessions": [asdict(session) for session in found]}, session_lines(found))
 
@@ -347,6 +352,8 @@ _LISTS: dict[str, tuple[Sequence[str], Callable[[Context, Given], Iterable[_Row]
     "tpg": (("alua", "name", "group_id", "state", "preferred", "ports"), port_groups),
     "member": (("alua", "tpg", "member"), members),
     "fault": (("name", "enabled", "target", "group", "lun", "commands", "action", "hits"), fault_points),
+    "portal": (("name", "address", "port", "targets", "state"), portals),
+    "user": (("target", "name", "direction", "secret"), users),
     "handler": (("name", "module", "devices"), _handlers),
     "driver": (("name", "module", "targets"), _drivers),
     "device": (("name", "handler", "state", "size", "luns", "path"), _devices),

@@ -277,6 +277,12 @@ _CHANGES: dict[str, dict[str, Schema]] = {
     **{f"{verb} tpg": _IN_TPG for verb in ("create", "delete", "set")},
     **{f"{verb} member": {**_IN_ALUA, "tpg?": _TEXT, "members": _list(_TEXT)} for verb in ("add", "remove")},
 }
+_CHANGES |= {
+    **{f"{verb} portal": {"portal": _TEXT} for verb in ("create", "delete", "set")},
+    **{f"{verb} portal": {"target": _TEXT, "portals": _list(_TEXT)} for verb in ("add", "remove")},
+    **{f"{verb} user": {"target": _TEXT, "user": _TEXT} for verb in ("create", "delete", "set")},
+    "set driver": {"driver": _TEXT},
+}
 _ROWS: dict[str, dict[str, Schema]] = {
     "handler": {"name": _TEXT, "module": _TEXT, "devices": _INT},
     "driver": {"name": _TEXT, "module": _TEXT, "targets": _INT},
@@ -302,6 +308,13 @@ _ROWS: dict[str, dict[str, Schema]] = {
         "question": {"type": "string", "description": "number and wanted states; empty: none is open"},
     },
     "member": {"alua": _TEXT, "tpg": _TEXT, "member": _TEXT},
+    "portal": {"name": _TEXT, "address": _TEXT, "port": _INT, "state": _TEXT, "targets": _INT},
+    "user": {
+        "target": {"type": "string", "description": "empty: a user of discovery"},
+        "name": _TEXT,
+        "direction": {"enum": ["in", "out"]},
+        "secret": {"type": "string", "description": "`none`, `by hand`, or the file it was taken from"},
+    },
     "fault": {
         "name": _TEXT,
         "enabled": _BOOL,
@@ -346,8 +359,9 @@ _REGISTRANT = {
     "holder": _BOOL,
 }
 _SWITCHED = {"device": _TEXT, "state": _TEXT}
+_GOT = ("device", "target", "group", "lun", "alua", "tpg", "fault", "driver", "portal", "user")
 _SAYS: dict[str, dict[str, Schema]] = {
-    **{f"get {kind}": _SETTINGS for kind in ("device", "target", "group", "lun", "alua", "tpg", "fault")},
+    **{f"get {kind}": _SETTINGS for kind in _GOT},
     "get": _SETTINGS,
     **{f"{verb} fault": {"changed": _BOOL, "fault": _TEXT} for verb in ("create", "delete", "set")},
     **{f"list {kind}": {KINDS[kind]: _list(_object(row))} for kind, row in _ROWS.items()},
@@ -385,7 +399,13 @@ _SAYS: dict[str, dict[str, Schema]] = {
             "description": "of devices in device groups: the state by this target",
         },
     },
-    "sessions": {"sessions?": _list(_object(_SESSION)), "commands?": _list(_object(_COMMAND))},
+    "sessions": {
+        "sessions?": _list(_object(_SESSION)),
+        "commands?": _list(_object(_COMMAND)),
+        "iscsi?": _list(_object({"name": _TEXT, "target": _TEXT, "initiator": _TEXT, "values": _map(_TEXT)})),
+    },
+    "drop": {"session": _TEXT},
+    "drain": {"left": _list(_TEXT), "dropped": _list(_TEXT)},
     "recorder": {"records": _list(_object(_RECORD))},
     "ports": {"ports": _list(_object(_PORT))},
     "pr": {

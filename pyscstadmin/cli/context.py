@@ -292,9 +292,9 @@ class Context:
 
     # Changing.
 
-    def change(self, edit: Edit) -> Outcome | None:
-        """Make an edit: at once, or (None) with all that was begun."""
-        return self._change(edit, lambda: self.admin.change(edit))
+    def change(self, edit: Edit, needs: Config | None = None) -> Outcome | None:
+        """Make an edit: at once, or (None) with all that was begun. `needs`: load the modules of this."""
+        return self._change(edit, lambda: self.admin.change(edit, needs=needs))
 
     def create_device(self, device: Device, file: NewFile | None) -> Outcome | None:
         """Make a device, and its file."""
@@ -361,7 +361,8 @@ class Context:
         stays collected. Raises `WrongUsage`.
         """
         batch = self._begun()
-        needs = Config(tuple(batch.draft.devices.values()), batch.config.targets)
+        devices = tuple(batch.draft.devices.values())
+        needs = Config(devices, batch.config.targets, iscsi=batch.draft.iscsi)
         outcome = self.admin.change(*batch.edits(), files=batch.files, needs=needs)
         self.batch = None
         return outcome, len(batch.steps)

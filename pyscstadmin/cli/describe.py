@@ -20,9 +20,12 @@ from pyscstadmin.config.settings import (
     GROUP_ID,
     HANDLERS,
     IDENTITY,
+    ISCSI,
+    ISCSI_USER,
     LUN,
     PORT_GROUP,
     PORT_STATE,
+    PORTAL,
     REL_TGT_ID,
     ROOT,
     TARGET,
@@ -34,6 +37,8 @@ from pyscstadmin.config.settings import (
 __all__ = ["json_schema", "text"]
 
 _DEVICE_NAME = r"^[A-Za-z0-9_:][A-Za-z0-9_.:-]{0,63}$"
+_PORTAL_NAME = r"^[A-Za-z0-9_:][A-Za-z0-9_.:-]{0,62}$"
+_USER_NAME = r"^(?!\.{1,2}$)[!-.0-~]{1,223}$"
 _FULL_NAME = r"^[A-Za-z0-9_]+/[^/]+$"
 _LUN_NUMBER = r"^(0|[1-9][0-9]{0,4})$"
 _INITIATOR = r'^(?!\.{1,2}$)["-)+-.0->@-~]{1,223}$'
@@ -59,6 +64,7 @@ def json_schema() -> Schema:
                     {name: _members(spec.name.pattern, _target(name)) for name, spec in DRIVERS.items()}
                 ),
                 "alua": _members(_DEVICE_NAME, _device_group()),
+                "iscsi": _iscsi(),
             },
             ["version"],
         ),
@@ -110,7 +116,19 @@ def _target(driver: str) -> Schema:
         properties["hosts"] = _names(
             _INITIATOR, "initiator names under which SCSI hosts of this machine log in"
         )
+    if spec.portals:
+        properties["portals"] = _names(_PORTAL_NAME, "portals at which it is reached; without one, nowhere")
+        properties["users"] = _users()
     return _object(properties)
+
+
+def _iscsi() -> Schema:
+    portals = _members(_PORTAL_NAME, _object(_settings(PORTAL)))
+    return _object({**_settings(ISCSI), "portals": portals, "users": _users()})
+
+
+def _users() -> Schema:
+    return _members(_USER_NAME, _object(_settings(ISCSI_USER)))
 
 
 def _names(pattern: str, text: str) -> Schema:

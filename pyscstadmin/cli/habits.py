@@ -105,6 +105,9 @@ def _fabric(fabric: str, path: Sequence[str], words: Sequence[str]) -> str:
             return _as(what, f"map {device} target={target}")
         case "acls":
             return _as(what, f"create group GROUP {_word(words, 1, 'INITIATOR')} target={target}")
+        case "portals" if fabric == "iscsi":
+            address = _word(words, 1, "ADDRESS")
+            return _as(what, f"create portal NAME address={address}", f"add portal NAME target={target}")
         case "portals":
             return f"{what}: a driver says itself where it listens; `scstadmin list drivers` has them"
         case "create" if fabric in DRIVERS:

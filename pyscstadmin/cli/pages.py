@@ -29,10 +29,14 @@ from pyscstadmin.config.settings import (
     HANDLERS,
     HOST_STATES,
     IDENTITY,
+    ISCSI,
+    ISCSI_USER,
     LUN,
     LUN_STATES,
     PORT_GROUP,
     PORT_STATE,
+    PORTAL,
+    PORTAL_STATES,
     REL_TGT_ID,
     ROOT,
     ROOT_STATES,
@@ -115,6 +119,10 @@ def _tables() -> Iterator[tuple[str, str, Rows, Iterable[State]]]:
     yield "Device groups (ALUA)", "`alua.GROUP`, beside `devices`", DEVICE_GROUP, ()
     where = "`alua.GROUP.target_port_groups.NAME`, beside `targets` and `remote_ports`"
     yield "Target port groups", where, ports, ()
+    yield "iSCSI", "`iscsi`, beside `portals` and `users`", ISCSI, ()
+    yield "iSCSI portals", "`iscsi.portals.NAME`", PORTAL, PORTAL_STATES
+    users = "`targets.iscsi.NAME.users.USER`, and `iscsi.users.USER` for discovery"
+    yield "iSCSI users", users, ISCSI_USER, ()
     yield "Faults that are injected on purpose", "not in files", FAULT, FAULT_STATES
 
 

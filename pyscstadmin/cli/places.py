@@ -3,7 +3,10 @@
 
     /devices/HANDLER/NAME
     /targets/DRIVER/NAME/{luns/NUMBER, hosts/NAME, groups/GROUP/{initiators/NAME, luns/NUMBER}}
+    /targets/iscsi/NAME/{portals/NAME, users/NAME}
     /alua/GROUP/tpgs/NAME
+    /portals/NAME
+    /users/NAME
     /faults/NAME
     /sessions/NAME
 
@@ -35,6 +38,8 @@ KINDS: Mapping[str, str] = {
     "alua": "alua",
     "tpg": "tpgs",
     "member": "members",
+    "portal": "portals",
+    "user": "users",
     "fault": "faults",
 }
 PLURALS: Mapping[str, str] = {plural: kind for kind, plural in KINDS.items()}
@@ -65,14 +70,17 @@ class Place:
     def folders(self) -> Iterator[str]:
         """The names that are always there below this place."""
         if not self.kind:
-            yield from ("devices", "targets", "alua", "faults", "sessions")
+            yield from ("devices", "targets", "alua", "portals", "users", "faults", "sessions")
         elif not self.name:
             known: Mapping[str, Iterable[str]] = {"/devices": HANDLERS, "/targets": DRIVERS}
             yield from known.get(self.path, ())
         elif self.kind == "target":
             yield from ("luns", "groups")
-            if DRIVERS[self.fixed["target"].partition("/")[0]].hosts:
+            spec = DRIVERS[self.fixed["target"].partition("/")[0]]
+            if spec.hosts:
                 yield "hosts"
+            if spec.portals:
+                yield from ("portals", "users")
         elif self.kind == "group":
             yield from ("initiators", "luns")
         elif self.kind == "alua":

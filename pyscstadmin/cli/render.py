@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pyscstadmin.admin import Who
     from pyscstadmin.config.acl import Decision
     from pyscstadmin.config.lint import Remark
-    from pyscstadmin.config.model import Config, Device, DeviceGroup, Group, Lun, Target
+    from pyscstadmin.config.model import Config, Device, DeviceGroup, Group, Iscsi, Lun, Target, User
     from pyscstadmin.config.plan import Plan
     from pyscstadmin.config.settings import Setting, Value, Values
     from pyscstadmin.kernel.apply import Outcome
@@ -76,6 +76,7 @@ def show_lines(shot: Snapshot, running: Iterable[Running] = ()) -> Iterator[str]
         yield "alua"
     for group, last in _last(config.alua):
         yield from _device_group(group, last)
+    yield from _iscsi(config.iscsi)
     yield f"generation {shot.root.generation}" + (
         "" if shot.root.settled else ", with staged changes not in force"
     )
@@ -112,6 +113,20 @@ def _device_group(group: DeviceGroup, last: bool) -> Iterator[str]:
         yield f"{_indent(last)}{_branch(end)}{one.name}  {', '.join(parts)}: {', '.join(one.ports) or '-'}"
 
 
+def _iscsi(iscsi: Iscsi) -> Iterator[str]:
+    """Portals and users of discovery, if there is anything."""
+    lines = [", ".join([f"portal {one.name}", *_chosen(one.settings)]) for one in iscsi.portals]
+    lines += [f"discovery: {_user(user)}" for user in iscsi.users]
+    if lines or any(iscsi.settings.chosen()):
+        yield ", ".join(["iscsi", *_chosen(iscsi.settings)])
+    for line, last in _last(lines):
+        yield f"{_branch(last)}{line}"
+
+
+def _user(user: User) -> str:
+    return f"user {user.name} {user.settings['direction']}{'' if user.secret_file else ' without secret'}"
+
+
 def _device(device: Device, state: str, size: int) -> str:
     parts = [device.handler, *([device.path] if device.path else []), state]
     if size:
@@ -128,6 +143,10 @@ def _target(target: Target, state: str, devices: Mapping[str, Standing], last: b
     below: list[tuple[str, list[str]]] = []
     if target.hosts:
         below.append(("hosts " + ", ".join(target.hosts), []))
+    if target.portals:
+        below.append(("portals " + ", ".join(target.portals), []))
+    if target.users:
+        below.append((", ".join(map(_user, target.users)), []))
     if target.luns or not target.groups:
         below.append(
             ("for everybody else" if target.groups else "for everybody", _luns(target.luns, devices))

@@ -19,6 +19,7 @@ __all__ = [
     "Operation",
     "Reopen",
     "Rmdir",
+    "Secret",
     "Settle",
     "Unlink",
     "Write",
@@ -49,7 +50,7 @@ class Rmdir:
     """Remove a directory; `restore` writes what undoing has to bring back beyond the defaults."""
 
     path: str
-    restore: tuple[Write, ...] = ()
+    restore: tuple[Write | Secret, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,18 @@ class Write:
     path: str
     value: str
     old: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Give a user in a directory the secret that is in a file (`stamp`: which state of that), without showing
+    it to anybody. `old`: file and stamp of the one before; None: there was none that could be brought back.
+    """
+
+    path: str
+    file: str
+    stamp: str
+    old: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +121,7 @@ class Settle:
     """For undoing: commit if anything is staged, then as `End`."""
 
 
-Act = Mkdir | Rmdir | Link | Unlink | Write | Begin | Commit | End | Reopen | Settle
+Act = Mkdir | Rmdir | Link | Unlink | Write | Secret | Begin | Commit | End | Reopen | Settle
 
 
 def inverse(act: Act) -> tuple[Act, ...]:
@@ -124,6 +137,8 @@ def inverse(act: Act) -> tuple[Act, ...]:
             return (Link(path, target),)
         case Write(path, value, old):
             return () if old is None else (Write(path, old, value),)
+        case Secret(path, file, stamp, old):
+            return () if old is None else (Secret(path, *old, (file, stamp)),)
         case Begin(clean):
             return (Settle(),) if clean else ()
         case End():

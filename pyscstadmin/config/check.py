@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from pyscstadmin.config import names
+from pyscstadmin.config import iscsi, iscsi_names, names
 from pyscstadmin.config.alua import faults
 from pyscstadmin.config.identity import same_identities, unrecognisable
 from pyscstadmin.config.model import (
@@ -18,9 +18,12 @@ from pyscstadmin.config.model import (
     DeviceGroup,
     Group,
     Identity,
+    Iscsi,
     Lun,
+    Portal,
     PortGroup,
     Target,
+    User,
     full_name,
 )
 from pyscstadmin.config.names import Fault
@@ -32,9 +35,12 @@ from pyscstadmin.config.settings import (
     GROUP_ID,
     HANDLERS,
     IDENTITY,
+    ISCSI,
+    ISCSI_USER,
     LUN,
     PORT_GROUP,
     PORT_STATE,
+    PORTAL,
     REL_TGT_ID,
     ROOT,
     TARGET,
@@ -92,16 +98,19 @@ class Checker:
 
     def config(self, data: Any) -> Config | None:
         """The configuration, or None when it is not even an object of the right version."""
-        top = self._object(data, (), ("version", "devices", "targets", "alua", "$schema", *ROOT))
+        top = self._object(data, (), ("version", "devices", "targets", "alua", "iscsi", "$schema", *ROOT))
         if top is None or not self._version_fits(top):
             return None
         devices = self._named(top, "devices", (), HANDLERS, "handler", self._device)
         targets = self._named(top, "targets", (), DRIVERS, "target driver", self._target)
         groups = self._device_groups(top)
-        config = Config(tuple(devices), tuple(targets), groups, settings=self._values(top, (), ROOT))
+        settings = self._values(top, (), ROOT)
+        config = Config(tuple(devices), tuple(targets), groups, iscsi=self._iscsi(top), settings=settings)
         self.whole = not self.findings
         self._identities(config)
-        for path, message in faults(config) if self.of_whole else ():
+        for path, message in (*faults(config), *iscsi.faults(config)) if self.of_whole else ():
+            self.fail(path, message)
+        for path, message in iscsi.own_faults(config):
             self.fail(path, message)
         return config
 
@@ -189,7 +198,8 @@ class Checker:
         self._name(path, name, spec.name.fault)
         self._once(path, driver, name)
         allowed = (*TARGET, REL_TGT_ID.name, "luns", "groups", *spec.settings)
-        members = self._object(value, path, (*allowed, "hosts") if spec.hosts else allowed)
+        more = (*(("hosts",) if spec.hosts else ()), *(("portals", "users") if spec.portals else ()))
+        members = self._object(value, path, (*allowed, *more))
         if members is None:
             return None
         return Target(
@@ -198,6 +208,8 @@ class Checker:
             bool(self._setting(members, path, TARGET["enabled"])),
             self._rel_tgt_id(members, path),
             hosts=self._list(members, path, "hosts", names.check_initiator),
+            portals=self._texts(members, path, "portals", iscsi_names.check_portal_name),
+            users=self._users(members, path),
             luns=self._luns(members, path),
             groups=self._groups(members, path),
             settings=self._values(members, path, spec.settings),
@@ -348,6 +360,29 @@ class Checker:
             self.fail((*path, key), f"must be a list, not {kind_of(value)}")
             return []
         return value
+
+    # iSCSI besides targets.
+
+    def _iscsi(self, top: dict[str, Any]) -> Iscsi:
+        path: Path = ("iscsi",)
+        members = self._object(top.get("iscsi", {}), path, ("portals", "users", *ISCSI), {})
+        portals = []
+        for name, value in self._object(members.get("portals", {}), (*path, "portals"), None, {}).items():
+            here = (*path, "portals", name)
+            self._name(here, name, iscsi_names.check_portal_name)
+            portal = self._object(value, here, tuple(PORTAL), {})
+            portals.append(Portal(name, settings=self._values(portal, here, PORTAL)))
+        return Iscsi(portals, self._users(members, path), settings=self._values(members, path, ISCSI))
+
+    def _users(self, members: dict[str, Any], path: Path) -> tuple[User, ...]:
+        path = (*path, "users")
+        found = []
+        for name, value in self._object(members.get("users", {}), path, None, {}).items():
+            here = (*path, name)
+            self._name(here, name, iscsi_names.check_user_name)
+            user = self._object(value, here, tuple(ISCSI_USER), {})
+            found.append(User(name, settings=self._values(user, here, ISCSI_USER)))
+        return tuple(found)
 
     # Values.
 

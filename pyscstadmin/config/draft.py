@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NoReturn
 
-from pyscstadmin.config.model import Config, Device, DeviceGroup, Group, Lun, PortGroup, Target
+from pyscstadmin.config.model import Config, Device, DeviceGroup, Group, Lun, Portal, PortGroup, Target
 from pyscstadmin.config.names import LUN_MAX
 from pyscstadmin.config.settings import DRIVERS, Values
 from pyscstadmin.config.spelling import name_key
@@ -226,6 +226,7 @@ class Draft:
         self.devices: dict[str, Device] = {device.name: device for device in config.devices}
         self._alua = config.alua
         self.device_groups: dict[str, DeviceGroup] = {group.name: group for group in config.alua}
+        self.iscsi = config.iscsi
         self._targets: dict[Key, Target | DraftTarget] = {target.key: target for target in config.targets}
 
     def config(self) -> Config:
@@ -236,7 +237,8 @@ class Draft:
         alua = tuple(self.device_groups.values())
         if alua == self._alua:
             alua = self._alua
-        return Config(tuple(self.devices.values()), targets, alua, settings=self.settings)
+        devices = tuple(self.devices.values())
+        return Config(devices, targets, alua, iscsi=self.iscsi, settings=self.settings)
 
     # Devices.
 
@@ -280,6 +282,16 @@ class Draft:
         group = self.device_group(of)
         kept = (one for one in group.port_groups if one.name not in (port_group.name, instead_of))
         self.device_groups[of] = group.but(port_groups=(*kept, port_group))
+
+    # iSCSI.
+
+    def portal(self, name: str) -> Portal:
+        """The portal of that name. Raises `Conflict`."""
+        found = self.iscsi.portal(name)
+        if found is None:
+            known = [portal.name for portal in self.iscsi.portals]
+            raise Conflict(f"there is no portal {name}{near(name, known)}")
+        return found
 
     # Targets.
 

@@ -6,16 +6,20 @@ from __future__ import annotations
 __all__ = [
     "CLASS_ROOT",
     "DEBUG_ROOT",
+    "ISCSI_DIR",
     "ROOT",
     "device_dir",
     "device_group_dir",
     "group_dir",
     "port_group_dir",
+    "portal_dir",
     "set_dir",
     "target_dir",
+    "users_dir",
 ]
 
 ROOT = "/sys/kernel/config/scst"
+ISCSI_DIR = "drivers/iscsi"
 CLASS_ROOT = "/sys/class/scst"
 DEBUG_ROOT = "/sys/kernel/debug/scst"
 
@@ -48,3 +52,13 @@ def device_group_dir(group: str) -> str:
 def port_group_dir(group: str, port_group: str) -> str:
     """The directory of a target port group of a device group."""
     return f"alua/{group}/target_port_groups/{port_group}"
+
+
+def portal_dir(name: str) -> str:
+    """The directory of an iSCSI portal."""
+    return f"{ISCSI_DIR}/portals/{name}"
+
+
+def users_dir(target: str = "") -> str:
+    """The directory of the users of an iSCSI target, or ('') of discovery."""
+    return f"{target_dir('iscsi', target) if target else ISCSI_DIR}/users"

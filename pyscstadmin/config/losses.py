@@ -116,6 +116,10 @@ def removed(old: Config, new: Config) -> Iterator[str]:
         stays = kept.get(target.key)
         if stays is not None and stays != target:
             yield from _removed_in(target, stays)
+    there = {portal.name for portal in new.iscsi.portals}
+    yield from (f"portal {portal.name}" for portal in old.iscsi.portals if portal.name not in there)
+    known = {user.name for user in new.iscsi.users}
+    yield from (f"user {user.name} of discovery" for user in old.iscsi.users if user.name not in known)
 
 
 def _removed_in(old: Target, new: Target) -> Iterator[str]:
@@ -129,6 +133,8 @@ def _removed_in(old: Target, new: Target) -> Iterator[str]:
             yield from _luns(group.luns, stays.luns, f"{full}/{group.name}")
             yield from _names("initiator", group.initiators, stays.initiators, f"{full}/{group.name}")
     yield from _names("host", old.hosts, new.hosts, full)
+    yield from _names("portal", old.portals, new.portals, full)
+    yield from _names("user", [user.name for user in old.users], [user.name for user in new.users], full)
 
 
 def _luns(old: Iterable[Lun], new: Iterable[Lun], where: str) -> Iterator[str]:

@@ -18,8 +18,11 @@ from pyscstadmin.config.settings import (
     DEVICE_GROUP,
     DRIVERS,
     HANDLERS,
+    ISCSI,
+    ISCSI_USER,
     LUN,
     PORT_GROUP,
+    PORTAL,
     ROOT,
     Table,
     Value,
@@ -38,9 +41,12 @@ __all__ = [
     "DeviceGroup",
     "Group",
     "Identity",
+    "Iscsi",
     "Lun",
     "PortGroup",
+    "Portal",
     "Target",
+    "User",
     "full_name",
 ]
 
@@ -251,9 +257,73 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, init=False)
+class User(_Thing):
+    """Who proves himself by CHAP: to an iSCSI target or to discovery, or the target to initiators.
+
+    The secret itself is nowhere here: `secret_file` says where it is, '' in a wanted configuration that it
+    stays as it is. `stamp`: which state of the file; '' where nobody has looked.
+    """
+
+    name: str
+    settings: Values
+    stamp: str
+
+    def __init__(self, name: str, *, settings: Values | None = None, stamp: str = "", **own: Any) -> None:
+        put = object.__setattr__
+        put(self, "name", name)
+        put(self, "settings", _own(ISCSI_USER, settings, own, f"user {name}"))
+        put(self, "stamp", stamp)
+
+    @property
+    def secret_file(self) -> str:
+        """Where the secret is."""
+        return str(self.settings["secret_file"])
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Portal(_Thing):
+    """Where initiators reach iSCSI targets."""
+
+    name: str
+    settings: Values
+
+    def __init__(self, name: str, *, settings: Values | None = None, **own: Any) -> None:
+        put = object.__setattr__
+        put(self, "name", name)
+        put(self, "settings", _own(PORTAL, settings, own, f"portal {name}"))
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Iscsi(_Thing):
+    """What there is of iSCSI besides targets: portals, and the users of discovery."""
+
+    portals: tuple[Portal, ...]
+    users: tuple[User, ...]
+    settings: Values
+
+    def __init__(
+        self,
+        portals: Iterable[Portal] = (),
+        users: Iterable[User] = (),
+        *,
+        settings: Values | None = None,
+        **own: Any,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "portals", _sorted(Portal, portals, _NAME, "iscsi"))
+        put(self, "users", _sorted(User, users, _NAME, "iscsi"))
+        put(self, "settings", _own(ISCSI, settings, own, "iscsi"))
+
+    def portal(self, name: str) -> Portal | None:
+        """The portal of that name, None if there is none."""
+        return next((portal for portal in self.portals if portal.name == name), None)
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class Target(_Thing):
-    """A target of a driver. `luns` serve initiators that no group claims; `hosts` exist on driver local only.
-    Which `settings` it has is a matter of its driver: `config.settings`.
+    """A target of a driver. `luns` serve initiators that no group claims; `hosts` exist on driver local only,
+    `portals` (names) and `users` on iscsi. Which `settings` it has is a matter of its driver:
+    `config.settings`.
 
     `name` is in the driver's canonical spelling, whichever is given. `rel_tgt_id` None: keep the present one,
     or take the first free one. `hosts` and `spelled`: as the initiators of a group. Raises `InvalidInput` as
@@ -265,6 +335,8 @@ class Target(_Thing):
     enabled: bool
     rel_tgt_id: int | None
     hosts: tuple[str, ...]
+    portals: tuple[str, ...]
+    users: tuple[User, ...]
     luns: tuple[Lun, ...]
     groups: tuple[Group, ...]
     settings: Values
@@ -278,6 +350,8 @@ class Target(_Thing):
         rel_tgt_id: int | None = None,
         *,
         hosts: tuple[str, ...] = (),
+        portals: Iterable[str] = (),
+        users: Iterable[User] = (),
         luns: tuple[Lun, ...] = (),
         groups: tuple[Group, ...] = (),
         settings: Values | None = None,
@@ -292,6 +366,8 @@ class Target(_Thing):
         put(self, "enabled", enabled)
         put(self, "rel_tgt_id", rel_tgt_id)
         put(self, "hosts", _names(hosts, f"target {name}"))
+        put(self, "portals", _sorted(str, portals, str, f"target {name}") if portals else ())
+        put(self, "users", _sorted(User, users, _NAME, f"target {name}") if users else ())
         put(self, "luns", _sorted(Lun, luns, _NUMBER, f"target {name}"))
         put(self, "groups", _sorted(Group, groups, _NAME, f"target {name}"))
         put(self, "settings", _own(spec.settings, settings, own, f"target {driver}/{name}"))
@@ -305,6 +381,10 @@ class Target(_Thing):
     def group(self, name: str) -> Group | None:
         """The group of that name, None if there is none."""
         return next((group for group in self.groups if group.name == name), None)
+
+    def user(self, name: str) -> User | None:
+        """The user of that name, None if there is none."""
+        return next((user for user in self.users if user.name == name), None)
 
     def lun_sets(self) -> Iterator[tuple[str, tuple[Lun, ...]]]:
         """(group name, LUNs), first the target's own under the name ''."""
@@ -411,6 +491,7 @@ class Config(_Thing):
     devices: tuple[Device, ...]
     targets: tuple[Target, ...]
     alua: tuple[DeviceGroup, ...]
+    iscsi: Iscsi
     settings: Values
     # It was held against all rules (`config.valid`, `config.schema`) and is right; it cannot become wrong.
     right: bool = field(init=False, compare=False, repr=False)
@@ -421,10 +502,14 @@ class Config(_Thing):
         targets: tuple[Target, ...] = (),
         alua: tuple[DeviceGroup, ...] = (),
         *,
+        iscsi: Iscsi | None = None,
         settings: Values | None = None,
         **own: Any,
     ) -> None:
         put = object.__setattr__
+        iscsi = Iscsi() if iscsi is None else iscsi
+        _is(Iscsi, iscsi, "configuration")
+        put(self, "iscsi", iscsi)
         put(self, "devices", _sorted(Device, devices, _NAME, "configuration"))
         put(self, "targets", _sorted(Target, targets, attrgetter("key"), "configuration"))
         put(self, "alua", _sorted(DeviceGroup, alua, _NAME, "configuration"))

@@ -32,6 +32,7 @@ from pyscstadmin.config.acts import (
     Operation,
     Reopen,
     Rmdir,
+    Secret,
     Settle,
     Unlink,
     Write,
@@ -39,6 +40,7 @@ from pyscstadmin.config.acts import (
 )
 from pyscstadmin.config.alua_plan import AluaPlan, settle_alua
 from pyscstadmin.config.identity import designators
+from pyscstadmin.config.iscsi_plan import IscsiPlan, settle_iscsi, settle_users
 from pyscstadmin.config.layout import device_dir, group_dir, set_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
 from pyscstadmin.config.names import PRIORITY_DEFAULT
@@ -59,6 +61,7 @@ __all__ = [
     "Plan",
     "Reopen",
     "Rmdir",
+    "Secret",
     "Settle",
     "Unlink",
     "Write",
@@ -133,6 +136,7 @@ def settle(current: Config, wanted: Config) -> Config:
         tuple(_settle_device(devices.get(device.name), device) for device in wanted.devices),
         tuple(_settle_target(targets.get(target.key), target, asked) for target in wanted.targets),
         settle_alua(current, wanted),
+        iscsi=settle_iscsi(current.iscsi, wanted.iscsi),
         settings=wanted.settings,
     )
 
@@ -182,6 +186,8 @@ def _settle_target(current: Target | None, wanted: Target, asked: set[int | None
         return wanted
     if wanted.rel_tgt_id is None and current.rel_tgt_id not in asked:
         wanted = wanted.but(rel_tgt_id=current.rel_tgt_id)
+    if wanted.users:
+        wanted = wanted.but(users=settle_users(current.users, wanted.users))
     return current if current == wanted else wanted
 
 
@@ -218,6 +224,7 @@ class _Planner:
         self.takers = _takers(self.old_devices, self.new_devices)
         self.givers = {name for givers in self.takers.values() for name in givers}
         self.alua = AluaPlan(current, wanted)
+        self.iscsi = IscsiPlan(current, wanted)
 
     def operations(self) -> Iterator[Operation]:
         """All operations, in order."""
@@ -231,8 +238,10 @@ class _Planner:
         yield from self.alua.released(self.old_devices.keys() - self.in_use)
         yield from self._released(self.givers - detached)
         yield from self._early_devices(away)
+        yield from self.iscsi.early()
         yield from self._new_targets()
         yield from self._closed_targets()
+        yield from self.iscsi.of_targets()
         yield from self.alua.removed()
         yield from self.alua.changed(away)
         if access or detached or not self.settled:
@@ -247,7 +256,9 @@ class _Planner:
             yield from _committed(back, True)
         yield from self._removed_hosts()
         yield from self.alua.closed_ports()
+        yield from self.iscsi.of_removed_targets()
         yield from self._removed_targets()
+        yield from self.iscsi.late()
         yield from self._late_devices()
         yield from self._changed_targets()
         yield from self.alua.late_ports()
@@ -655,7 +666,8 @@ def _device_writes(path: str, device: Device) -> Iterator[Write]:
 
 def _setting_writes(path: str, settings: Values) -> Iterator[Write]:
     for name, value in settings.chosen():
-        yield Write(f"{path}/{name}", settings.table[name].type.to_kernel(value))
+        row = settings.table[name]
+        yield Write(f"{path}/{row.attribute}", row.type.to_kernel(value))
 
 
 def _setting_changes(path: str, old: Values, new: Values) -> Iterator[Write]:
@@ -663,7 +675,7 @@ def _setting_changes(path: str, old: Values, new: Values) -> Iterator[Write]:
         before, after = old[name], new[name]
         if before != after:
             write = row.type.to_kernel
-            yield Write(f"{path}/{name}".lstrip("/"), write(after), write(before))
+            yield Write(f"{path}/{row.attribute}".lstrip("/"), write(after), write(before))
 
 
 def _identity_changes(path: str, old: Device, new: Device) -> Iterator[Write]:

@@ -16,7 +16,8 @@ from typing import Any
 
 from pyscstadmin.config.check import Checker
 from pyscstadmin.config.document import parse
-from pyscstadmin.config.model import Config, Device, DeviceGroup, Group, Lun, PortGroup, Target
+from pyscstadmin.config.iscsi_names import BY_HAND
+from pyscstadmin.config.model import Config, Device, DeviceGroup, Group, Iscsi, Lun, PortGroup, Target, User
 from pyscstadmin.config.settings import GROUP, IDENTITY, LUN, Values
 from pyscstadmin.errors import InvalidInput
 
@@ -108,6 +109,9 @@ def to_data(config: Config) -> dict[str, Any]:
     data = {**data, **_chosen(config.settings), "devices": devices, "targets": targets}
     if config.alua:
         data["alua"] = {group.name: _device_group(group) for group in config.alua}
+    iscsi = _iscsi(config.iscsi)
+    if iscsi:
+        data["iscsi"] = iscsi
     return data
 
 
@@ -136,6 +140,10 @@ def _target(target: Target, lun: _LunData) -> dict[str, Any]:
     data.update(_chosen(target.settings))
     if target.hosts:
         data["hosts"] = list(target.hosts)
+    if target.portals:
+        data["portals"] = list(target.portals)
+    if target.users:
+        data["users"] = {user.name: _user(user) for user in target.users}
     luns = _luns(target.luns, lun)
     if luns:
         data["luns"] = luns
@@ -172,6 +180,21 @@ def _port_group(group: PortGroup) -> dict[str, Any]:
     if group.remote_ports:
         data["remote_ports"] = list(group.remote_ports)
     return data
+
+
+def _iscsi(iscsi: Iscsi) -> dict[str, Any]:
+    data = _chosen(iscsi.settings)
+    if iscsi.portals:
+        data["portals"] = {portal.name: _chosen(portal.settings) for portal in iscsi.portals}
+    if iscsi.users:
+        data["users"] = {user.name: _user(user) for user in iscsi.users}
+    return data
+
+
+def _user(user: User) -> dict[str, Any]:
+    """Where its secret is; of one that somebody wrote by hand, nobody can say it."""
+    data = _chosen(user.settings)
+    return {name: value for name, value in data.items() if value != BY_HAND}
 
 
 def _luns(luns: tuple[Lun, ...], data: _LunData) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
-from pyscstadmin.config import names
+from pyscstadmin.config import iscsi_names, names
 from pyscstadmin.config.facts import NOTHING, TEXT_MAX, Facts
 from pyscstadmin.config.names import Fault
 from pyscstadmin.errors import InvalidInput, Problem
@@ -33,9 +33,13 @@ __all__ = [
     "HANDLERS",
     "HOST_STATES",
     "IDENTITY",
+    "ISCSI",
+    "ISCSI_USER",
     "LIMITS",
     "LUN",
     "LUN_STATES",
+    "PORTAL",
+    "PORTAL_STATES",
     "PORT_GROUP",
     "PORT_STATE",
     "REL_TGT_ID",
@@ -442,6 +446,7 @@ class Setting:
     `required`: must be set before the object can be enabled. `live`: can be changed while the object is
     enabled, without anybody noticing more than the change. `secret`: never shown, logged or given to a
     process list; files that hold it are for root only. `kept`: where a file does not say it, it stays.
+    `at`: the attribute, where it is called otherwise, or is in a folder below that of the object.
     """
 
     name: str
@@ -452,6 +457,12 @@ class Setting:
     live: bool = False
     secret: bool = False
     kept: bool = False
+    at: str = ""
+
+    @property
+    def attribute(self) -> str:
+        """Its path below the directory of the object."""
+        return self.at or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -544,7 +555,8 @@ class Ports:
 class Driver:
     """A target driver: its kernel module, the settings of its targets, whether these have a hosts
     directory, and whether initiators are on other machines: these must know a device again, wherever and
-    whenever it is made. `name`: what its targets can be called. `ports`: they are hardware.
+    whenever it is made. `name`: what its targets can be called. `ports`: they are hardware. `portals`: they
+    are reached at portals, and have users (iSCSI).
     """
 
     module: str
@@ -553,6 +565,7 @@ class Driver:
     remote: bool = True
     name: Text = _NAME
     ports: Ports | None = None
+    portals: bool = False
 
 
 # The table.
@@ -670,7 +683,117 @@ _QLOGIC = Ports(
     look="see whether the board is there (lspci -d 1077:) and qla2xxx has it (journalctl -k -g qla2xxx)",
 )
 
+# iSCSI: what is negotiated when an initiator logs in, and what a session may have.
+_IQN = Text(
+    iscsi_names.check_name,
+    "an iSCSI name, such as iqn.2026-11.com.example:disk1; ,t,0x0002 behind it for another portal group",
+    iscsi_names.NAME_PATTERN,
+    223,
+    iscsi_names.canonical_name,
+)
+_AUTH = Word(("none", "chap"))
+_DIGESTS = Word(("none,crc32c", "crc32c,none", "none", "crc32c"))
+_SEGMENT = Number(iscsi_names.SEGMENT_MIN, iscsi_names.SEGMENT_MAX, unit="bytes")
+_SECONDS = Number(high=3600, unit="seconds")
+_WHERE_TO = Text(
+    iscsi_names.check_host_port,
+    "HOST or HOST:PORT, an IPv6 address in brackets; '' for none",
+    r"^(?:(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(?::[0-9]+)?)?$",
+    iscsi_names.HOST_PORT_MAX,
+)
+
+
+def _param(name: str, kind: Type, default: Value, text: str, attribute: str = "") -> Setting:
+    """What is in params/. Sessions that are there keep what they have."""
+    return Setting(name, kind, default, text, live=True, at=f"params/{attribute or name}")
+
+
+_ISCSI = (
+    Setting(
+        "alias",
+        Text(
+            iscsi_names.check_alias,
+            f"a text of up to {iscsi_names.ALIAS_MAX} bytes on one line",
+            "^[^\\x00-\\x1f\\x7f]*$",
+            iscsi_names.ALIAS_MAX,
+        ),
+        "",
+        "what initiators are told of this target (TargetAlias)",
+        live=True,
+    ),
+    Setting(
+        "auth",
+        _AUTH,
+        "none",
+        "what initiators prove themselves by: chap, as one of the users; or none",
+        live=True,
+    ),
+    Setting(
+        "chap_algorithms",
+        Text(
+            iscsi_names.check_algorithms,
+            f"some of {', '.join(iscsi_names.ALGORITHMS)}, with commas between them",
+            "^[a-z0-9-]+(?:,[a-z0-9-]+)*$",
+        ),
+        ",".join(iscsi_names.ALGORITHMS),
+        "algorithms of CHAP that may be used, the one to be preferred first; Windows and ESXi know md5 only",
+        live=True,
+    ),
+    Setting("max_sessions", Number(high=65535), 0, "sessions at a time; 0: no limit of its own", live=True),
+    Setting("redirect", _WHERE_TO, "", "initiators are sent there for now when they log in", live=True),
+    Setting(
+        "redirect_permanent", _WHERE_TO, "", "initiators are sent there for good when they log in", live=True
+    ),
+    _param(
+        "header_digest",
+        _DIGESTS,
+        "none,crc32c",
+        "what is agreed to for HeaderDigest, the preferred one first",
+    ),
+    _param(
+        "data_digest", _DIGESTS, "none,crc32c", "what is agreed to for DataDigest, the preferred one first"
+    ),
+    _param("initial_r2t", _FLAG, False, "no data before the target asks for it (InitialR2T)"),
+    _param("immediate_data", _FLAG, True, "data may come with the command (ImmediateData)"),
+    _param(
+        "max_recv_data_segment_length",
+        _SEGMENT,
+        256 << 10,
+        "bytes of data in one PDU to us (MaxRecvDataSegmentLength)",
+    ),
+    _param(
+        "max_burst_length", _SEGMENT, 1 << 20, "bytes that are asked for, or sent, at once (MaxBurstLength)"
+    ),
+    _param(
+        "first_burst_length",
+        _SEGMENT,
+        256 << 10,
+        "bytes that come without being asked for (FirstBurstLength)",
+    ),
+    _param(
+        "max_outstanding_r2t", Number(1, 65535), 8, "requests for data of one command (MaxOutstandingR2T)"
+    ),
+    _param(
+        "session_queue_depth",
+        Number(1, 1024),
+        128,
+        "commands of one session at a time (params/queue_depth)",
+        "queue_depth",
+    ),
+    _param(
+        "nop_interval", _SECONDS, 15, "seconds of silence before an initiator is asked for a sign; 0: never"
+    ),
+    _param("nop_timeout", _SECONDS, 30, "seconds it has to give one; 0: for ever"),
+    _param(
+        "send_timeout",
+        _SECONDS,
+        60,
+        "seconds that an initiator may take nothing of what is sent; 0: for ever",
+    ),
+)
+
 DRIVERS: dict[str, Driver] = {
+    "iscsi": Driver("scst_iscsi", rows(_QUEUE_DEPTH, *_BUFFERS, *_ISCSI), name=_IQN, portals=True),
     "local": Driver(
         "scst_local",
         rows(
@@ -696,6 +819,68 @@ ROOT = rows(
         _BYTES,
         0,
         "bytes of memory for data of remote commands; 0: the kernel's choice",
+        live=True,
+    ),
+)
+# Of iSCSI as a whole, of its portals, and of the users of a target or of discovery.
+ISCSI = rows(
+    Setting("max_connections", Number(1, 65535), 4096, "connections at a time", live=True),
+    Setting("max_half_open", Number(1, 65535), 1024, "connections that are logging in at a time", live=True),
+    Setting("login_timeout", Number(1, 3600, "seconds"), 15, "seconds that a login may take", live=True),
+)
+PORTAL = rows(
+    Setting(
+        "address",
+        Text(
+            iscsi_names.check_address,
+            "* for all addresses, an IPv4 or IPv6 address, or the name of an interface",
+            "^[^/ ]+$",
+            iscsi_names.HOST_MAX,
+        ),
+        "*",
+        "where it listens; what is not there yet is waited for",
+        live=True,
+    ),
+    Setting("port", Number(1, 65535), 3260, "TCP port", live=True),
+    Setting(
+        "netns",
+        Text(
+            iscsi_names.check_netns,
+            "the name of a network namespace, as `ip netns` lists them; '' for the usual one",
+            "^[!-.0-~]*$",
+            iscsi_names.HOST_MAX,
+        ),
+        "",
+        "network namespace it is in",
+        live=True,
+    ),
+    Setting(
+        "advertise",
+        _WHERE_TO,
+        "",
+        "what discovery says instead of the address: behind NAT, or a name",
+        live=True,
+    ),
+    Setting("discovery_auth", _AUTH, "none", "what initiators prove themselves by to discovery", live=True),
+)
+ISCSI_USER = rows(
+    Setting(
+        "direction",
+        Word(("in", "out")),
+        "in",
+        "in: initiators prove themselves so; out: the target proves itself so to them",
+        live=True,
+    ),
+    Setting(
+        "secret_file",
+        Text(
+            iscsi_names.check_secret_file,
+            f"an absolute path, or {iscsi_names.CREDENTIAL}NAME for a systemd credential",
+            f"^(?:/.*|{iscsi_names.CREDENTIAL}[^/]+|-)?$",
+            iscsi_names.SOURCE_MAX,
+        ),
+        "",
+        "file of mode 0600 with the secret, 12 to 64 bytes; left out: the secret stays as it is",
         live=True,
     ),
 )
@@ -846,6 +1031,7 @@ BACKED_STATES = (
     State("expect", "what the next opening has to find"),
     State("backing", "what is open now"),
 )
+PORTAL_STATES = (State("state", "listening, waiting for what is not there yet, or failed; and why"),)
 TARGET_STATES = (State("state", "disabled, enabled, parked (its port is not there) or closing"),)
 LUN_STATES = (State("state", "unmapped, or the device's state"),)
 DEVICE_GROUP_STATES = (

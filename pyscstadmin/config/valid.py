@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from pyscstadmin.config import names
+from pyscstadmin.config import iscsi, names
 from pyscstadmin.config.alua import faults
 from pyscstadmin.config.check import Checker
 from pyscstadmin.config.model import Config, Device, Group, Identity, Lun, Target
@@ -63,6 +63,7 @@ def check_config(wanted: Config, present: Config | None = None) -> None:
         tuple(device for device in wanted.devices if id(device) not in kept),
         tuple(target for target in wanted.targets if id(target) not in kept),
         () if wanted.alua is old.alua else wanted.alua,
+        iscsi=None if wanted.iscsi is old.iscsi else wanted.iscsi,
         settings=wanted.settings,
     )
     wrong = [*_wrong_types(part)]
@@ -78,7 +79,11 @@ def check_config(wanted: Config, present: Config | None = None) -> None:
     for group in wanted.alua:
         where = f"alua.{group.name}"
         problems += _repeated("target port group", (one.name for one in group.port_groups), where)
-    problems += [Problem(message, dotted(path)) for path, message in faults(wanted)]
+    problems += _repeated("portal", (portal.name for portal in wanted.iscsi.portals))
+    problems += _repeated("user", (user.name for user in wanted.iscsi.users))
+    # Of a part nobody knows which portals there are.
+    found = [*faults(wanted), *(iscsi.faults(wanted) if present is None else ())]
+    problems += [Problem(message, dotted(path)) for path, message in found]
     if problems:
         raise InvalidInput("what is wanted", problems[:_SHOWN], max(0, len(problems) - _SHOWN))
     if present is None:
@@ -142,6 +147,7 @@ def _wrong_luns(where: str, luns: Iterable[Lun]) -> Iterator[Problem]:
 def _repeated_in(target: Target) -> Iterator[Problem]:
     where = f"targets.{target.driver}.{target.name}"
     yield from _repeated("group", (group.name for group in target.groups), where)
+    yield from _repeated("user", (user.name for user in target.users), where)
     for group, luns in target.lun_sets():
         yield from _repeated(
             "LUN", (str(lun.number) for lun in luns), f"{where}{group and f'.groups.{group}'}"
@@ -297,7 +303,7 @@ def changed_device(device: Device, changes: dict[str, Any]) -> Device:
 
 def changed_target(target: Target, changes: dict[str, Any]) -> Target:
     """A target with some settings, or lists of members, changed."""
-    known = ("enabled", "rel_tgt_id", *target.settings, "hosts", "luns", "groups")
+    known = ("enabled", "rel_tgt_id", *target.settings, "hosts", "portals", "users", "luns", "groups")
     _known(f"target {target.driver}/{target.name}", changes, known)
     return _made(target, changes)
 

@@ -30,6 +30,7 @@ from pyscstadmin.config.plan import (
     Plan,
     Reopen,
     Rmdir,
+    Secret,
     Settle,
     Unlink,
     Write,
@@ -41,8 +42,9 @@ from pyscstadmin.kernel.asking import Patience
 from pyscstadmin.kernel.cfs import View
 from pyscstadmin.kernel.hints import hinted
 from pyscstadmin.kernel.prove import Proof, Was
-from pyscstadmin.kernel.read import other_link
+from pyscstadmin.kernel.read import link_to
 from pyscstadmin.kernel.running import Running
+from pyscstadmin.kernel.secrets import give
 from pyscstadmin.kernel.stops import deferred, uninterrupted
 
 if TYPE_CHECKING:
@@ -237,6 +239,8 @@ class _Run:
                 return act if found == target else Link(path, found)
             case Write(path, value):
                 self.write(path, value)
+            case Secret():
+                give(tree, act)
             case Unlink():
                 return self.unlink(act)
             case Rmdir(path):
@@ -295,13 +299,13 @@ class _Run:
             raise OperationError("write", f"{self.tree.root}/{path}", value, errno.EINPROGRESS)
 
     def unlink(self, act: Unlink) -> Act:
-        """Remove a link to a device, under whatever name somebody made it by hand."""
+        """Remove a link to a device or a portal, under whatever name somebody made it by hand."""
         try:
             self.tree.unlink(act.path)
         except OperationError as error:
             place = act.path.rpartition("/")[0]
-            name = other_link(self.tree, place) if error.errno == errno.ENOENT else ""
-            if not name or self.tree.readlink(f"{place}/{name}") != act.target:
+            name = link_to(self.tree, place, act.target) if error.errno == errno.ENOENT else ""
+            if not name:
                 raise
             self.tree.unlink(f"{place}/{name}")
             return Unlink(f"{place}/{name}", act.target)

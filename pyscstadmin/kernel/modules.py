@@ -9,8 +9,8 @@ import errno
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from pyscstadmin.config.layout import device_dir, target_dir
-from pyscstadmin.config.model import Config, DeviceGroup, Lun, Target
+from pyscstadmin.config.layout import device_dir, portal_dir, target_dir
+from pyscstadmin.config.model import Config, DeviceGroup, Iscsi, Lun, Target
 from pyscstadmin.config.plan import Operation
 from pyscstadmin.config.settings import DRIVERS, HANDLERS
 from pyscstadmin.errors import NotPresent, OperationError
@@ -26,7 +26,8 @@ Absent = Mapping[str, OperationError]
 def missing(tree: View, config: Config) -> dict[str, str]:
     """What the configuration needs and the tree has no directory for: directory -> module."""
     handlers = {device.handler for device in config.devices}.difference(tree.list("devices"))
-    drivers = {target.driver for target in config.targets}.difference(tree.list("targets"))
+    wanted = {target.driver for target in config.targets} | ({"iscsi"} if config.iscsi != Iscsi() else set())
+    drivers = wanted.difference(tree.list("targets"))
     found = {f"devices/{handler}": HANDLERS[handler].module for handler in sorted(handlers)}
     found.update({f"targets/{driver}": DRIVERS[driver].module for driver in sorted(drivers)})
     return found
@@ -66,6 +67,7 @@ def without(config: Config, absent: Absent) -> tuple[Config, tuple[Failure, ...]
         tuple(
             _group_of_less(group, gone, {"/".join(target.key) for target in kept}) for group in config.alua
         ),
+        iscsi=None if "targets/iscsi" in absent else config.iscsi,
         settings=config.settings,
     )
     return left, tuple(_left_out(config, absent, gone))
@@ -98,6 +100,9 @@ def _left_out(config: Config, absent: Absent, gone: Mapping[str, OperationError]
             yield Failure(
                 Operation(f"create device {device.handler}/{device.name}", path, ()), gone[device.name]
             )
+    for portal in config.iscsi.portals if "targets/iscsi" in absent else ():
+        path = portal_dir(portal.name)
+        yield Failure(Operation(f"create portal {portal.name}", path, ()), absent["targets/iscsi"])
     for target in config.targets:
         full, path = "/".join(target.key), target_dir(*target.key)
         error = absent.get(f"targets/{target.driver}")

@@ -21,6 +21,7 @@ from pyscstadmin.config.settings import DRIVERS, HANDLERS, IDENTITY, LUN, ROOT
 from pyscstadmin.config.spelling import spelled
 from pyscstadmin.errors import Conflict, OperationError, Unstable
 from pyscstadmin.kernel import alua
+from pyscstadmin.kernel import iscsi as of_iscsi
 from pyscstadmin.kernel.cfs import View
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "device",
     "devices",
     "find_handler",
+    "link_to",
     "lun",
     "luns",
     "optional",
@@ -185,7 +187,8 @@ def _whole(tree: View, root: RootState, access: Access | None, asked: Asked | No
     devices = tuple(_devices(tree, standings, asked))
     targets = tuple(_targets(tree, target_states, access))
     groups = tuple(alua.device_groups(tree, other_link))
-    config = Config(devices, targets, groups, settings=ROOT.shown(tuple(map(tree.read, ROOT))))
+    settings = ROOT.shown(tuple(map(tree.read, ROOT)))
+    config = Config(devices, targets, groups, iscsi=of_iscsi.iscsi(tree), settings=settings)
     backed = {device.name for device in devices if device.path} if asked is None else set()
     return Snapshot(
         config,
@@ -314,7 +317,8 @@ def _target(
     enabled = view.read(f"{name}/enabled") == "1"
     rel_tgt_id = int(view.read(f"{name}/rel_tgt_id"))
     spec = DRIVERS[driver]
-    values = spec.settings.shown(tuple(view.read(f"{name}/{setting}") for setting in spec.settings))
+    rows = spec.settings.values()
+    values = spec.settings.shown(tuple(view.read(f"{name}/{row.attribute}") for row in rows))
     hosts = tuple(view.list(f"{name}/hosts")) if spec.hosts else ()
     known = access.get((driver, name)) if access is not None else None
     luns, groups = instead or _access(view, name, known)
@@ -324,6 +328,8 @@ def _target(
         enabled,
         rel_tgt_id,
         hosts=hosts,
+        portals=of_iscsi.links(view, name) if spec.portals else (),
+        users=of_iscsi.users(view, name) if spec.portals else (),
         spelled=spelled(hosts),
         luns=luns,
         groups=groups,
@@ -441,15 +447,25 @@ def other_link(view: View, lun: str) -> str:
     return next((name for name in others if _is_link(view, f"{lun}/{name}")), "")
 
 
+def link_to(view: View, directory: str, target: str) -> str:
+    """The name of a link in a directory that leads there; '' if there is none."""
+    names = view.list(directory)
+    return next((name for name in names if _leads_to(view, f"{directory}/{name}") == target), "")
+
+
 def _is_link(view: View, path: str) -> bool:
     """Whether it is a link; an attribute that this version does not know is none."""
+    return _leads_to(view, path) is not None
+
+
+def _leads_to(view: View, path: str) -> str | None:
+    """Where a link leads; None: it is none."""
     try:
-        view.readlink(path)
+        return view.readlink(path)
     except OperationError as error:
         if error.errno != errno.EINVAL:
             raise
-        return False
-    return True
+        return None
 
 
 def find_handler(tree: View, name: str) -> tuple[str, str] | None:

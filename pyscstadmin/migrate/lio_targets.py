@@ -61,7 +61,8 @@ class Targets:
     def _driver(self, fabric: str) -> str | None:
         """Our driver for a fabric, None if there is none."""
         driver = FABRICS[fabric].driver if fabric in FABRICS else ""
-        if driver in DRIVERS:
+        # What initiators need to reach and enter them, portals and secrets, is not taken over from LIO.
+        if driver in DRIVERS and not DRIVERS[driver].portals:
             return driver
         return "local" if self._as_local else None
 

@@ -229,6 +229,7 @@ def _settings(asked: Asked) -> Iterable[str]:
     change = next((form for form in forms("set") if form.kind == asked.form.kind), None)
     known = dict(change.settings) if change is not None else {}
     states: dict[str, tuple[str, ...]] = {"alua": ("question",), "tpg": (), "fault": ("hits",)}
+    states |= {"portal": ("state",), "user": (), "driver": ()}
     states |= {"device": ("state", "error", "active", "size"), "target": ("state",), "lun": ("state",)}
     return [*states.get(asked.form.kind, ("generation", "staged", "settled", "version")), *known]
 
@@ -261,6 +262,26 @@ def _members_of_groups(asked: Asked) -> Iterable[str]:
     return [name for name in names if name not in (*there, *asked.values)]
 
 
+def _portals(asked: Asked) -> Iterable[str]:
+    """Portals; to be added to a target, or removed, those that are not there yet, or are."""
+    names = [portal.name for portal in asked.context.config.iscsi.portals]
+    if asked.form.verb == "create":
+        return ()
+    if asked.form.verb not in ("add", "remove"):
+        return names
+    target = asked.said("target")
+    there = asked.context.target(target).portals if target else ()
+    found = there if asked.form.verb == "remove" else [name for name in names if name not in there]
+    return [name for name in found if name not in asked.values]
+
+
+def _users(asked: Asked) -> Iterable[str]:
+    if asked.form.verb == "create":
+        return ()
+    target, config = asked.said("target"), asked.context.config
+    return [user.name for user in (asked.context.target(target).users if target else config.iscsi.users)]
+
+
 def _faults(asked: Asked) -> Iterable[str]:
     if asked.form.verb == "create":
         return ()
@@ -278,6 +299,9 @@ _SOURCES: dict[str, Callable[[Asked], Iterable[str]]] = {
     "tpg": _port_groups,
     "member": _members_of_groups,
     "fault": _faults,
+    "portal": _portals,
+    "user": _users,
+    "session": lambda asked: [login.name for login in asked.context.logins()],
     "rule": lambda asked: RULES,
     "handler": lambda asked: HANDLERS,
     "driver": lambda asked: DRIVERS,
@@ -304,6 +328,13 @@ def _members(context: Context, where: Place) -> Iterable[str]:
             return [login.name for login in context.logins()]
         case "fault":
             return [fault.name for fault in context.admin.faults()]
+        case "portal" if "target" in fixed:
+            return context.target(fixed["target"]).portals
+        case "portal":
+            return [portal.name for portal in context.config.iscsi.portals]
+        case "user":
+            target = context.target(fixed["target"]) if "target" in fixed else None
+            return [user.name for user in (target.users if target else context.config.iscsi.users)]
         case "alua":
             return [group.name for group in context.config.alua]
         case "tpg":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyscstadmin.cli.places import TOP, Place, parts
 from pyscstadmin.cli.render import config_counts, limits_text, size_text
 from pyscstadmin.config.alua import is_active
-from pyscstadmin.config.model import Device, DeviceGroup, Group, Lun, PortGroup, Target
+from pyscstadmin.config.model import Device, DeviceGroup, Group, Lun, Portal, PortGroup, Target, User
 from pyscstadmin.config.settings import DRIVERS, HANDLERS, PORT_STATE
 from pyscstadmin.config.spelling import is_exact
 from pyscstadmin.shell.library import ConfigShell, undisturbed
@@ -83,6 +83,8 @@ class Root(Node):
         yield Devices(TOP.child("devices"), self)
         yield Targets(TOP.child("targets"), self)
         yield DeviceGroups(TOP.child("alua"), self)
+        yield Portals(TOP.child("portals"), self)
+        yield Users(TOP.child("users"), self, self.context.config.iscsi.users if self.context.there() else ())
         yield Faults(TOP.child("faults"), self)
         yield Sessions(TOP.child("sessions"), self)
 
@@ -169,6 +171,9 @@ class TargetNode(Node):
         yield Groups(self.place.child("groups"), self, self.target)
         if DRIVERS[self.target.driver].hosts:
             yield Hosts(self.place.child("hosts"), self, self.target)
+        if DRIVERS[self.target.driver].portals:
+            yield Links(self.place.child("portals"), self, self.target)
+            yield Users(self.place.child("users"), self, self.target.users)
 
     def summary(self) -> _Summary:
         state = self.context.target_state(self.target.key)
@@ -337,6 +342,65 @@ class PortGroupNode(Node):
         state = one.state or str(PORT_STATE.default)
         ports = ", ".join(one.ports) or "no ports"
         return f"{state}{preferred}, id {one.group_id or '-'}: {ports}", is_active(state)
+
+
+# iSCSI: portals and users.
+
+
+class Portals(Node):
+    """/portals"""
+
+    def places(self) -> Iterator[Node]:
+        states = self.context.admin.portal_states()
+        for portal in self.context.config.iscsi.portals:
+            yield Leaf(
+                self.place.child(portal.name), self, *_portal_said(portal, states.get(portal.name, ""))
+            )
+
+    def summary(self) -> _Summary:
+        return count(len(self.context.config.iscsi.portals), "portal"), None
+
+
+def _portal_said(portal: Portal, state: str) -> tuple[str, bool | None]:
+    values = portal.settings
+    where = f"{values['address']} port {values['port']}"
+    health = {"listening": True, "failed": False}.get(state.partition(":")[0])
+    return f"{where}{f', {state}' if state else ''}", health
+
+
+class Links(Node):
+    """/targets/iscsi/NAME/portals"""
+
+    def __init__(self, place: Place, parent: Node, target: Target) -> None:
+        super().__init__(place, parent)
+        self.target = target
+
+    def places(self) -> Iterator[Node]:
+        states = self.context.admin.portal_states()
+        for name in self.target.portals:
+            portal = self.context.config.iscsi.portal(name)
+            said = _portal_said(portal, states.get(name, "")) if portal is not None else ("", None)
+            yield Leaf(self.place.child(name), self, *said)
+
+    def summary(self) -> _Summary:
+        found = len(self.target.portals)
+        return count(found, "portal") if found else "no portals: reached nowhere", None
+
+
+class Users(Node):
+    """/users, those of discovery, and /targets/iscsi/NAME/users"""
+
+    def __init__(self, place: Place, parent: Node, users: tuple[User, ...]) -> None:
+        super().__init__(place, parent)
+        self.users = users
+
+    def places(self) -> Iterator[Node]:
+        for user in self.users:
+            secret = "" if user.secret_file else ", no secret"
+            yield Leaf(self.place.child(user.name), self, f"{user.settings['direction']}{secret}")
+
+    def summary(self) -> _Summary:
+        return count(len(self.users), "user"), None
 
 
 # Faults that are injected on purpose.

@@ -15,6 +15,7 @@ from pyscstadmin.config import names
 from pyscstadmin.config.ports import UNKNOWN, Port, refusal
 from pyscstadmin.config.settings import DRIVERS, LUN, Value
 from pyscstadmin.config.spelling import name_key
+from pyscstadmin.sim.iscsi import Params, PortalLinks, Users
 from pyscstadmin.sim.node import (
     RO,
     RW,
@@ -55,8 +56,9 @@ class DriverDir(Node):
 
     def make(self, name: str) -> None:
         refuse(names.check_target_name(name))
-        # What a driver allows of these has one spelling to the kernel.
-        refuse(DRIVERS[self.name].name.check(name))
+        # What a driver of hardware allows of these has one spelling to the kernel.
+        if DRIVERS[self.name].ports is not None:
+            refuse(DRIVERS[self.name].name.check(name))
         self.children[name] = Target(self, name)
 
     def restore(self, name: str, data: dict[str, Any]) -> None:
@@ -86,9 +88,18 @@ class Target(Item):
         self.children = {"luns": self.luns, "groups": self.groups}
         if self.spec.hosts:
             self.children["hosts"] = self.hosts
+        self.portals, self.users = PortalLinks(self), Users(self, "users")
+        inside = {row.attribute: row for row in self.spec.settings.values() if row.at}
+        if self.spec.portals:
+            rows = {attribute.rpartition("/")[2]: row for attribute, row in inside.items()}
+            self.children["params"] = Params(self, rows, self.values)
+            self.children.update({"portals": self.portals, "users": self.users})
+        self._attributes = {**_TARGET_ATTRIBUTES, **dict.fromkeys(self.values, RW)}
+        for row in inside.values():
+            del self._attributes[row.name]
 
     def attributes(self) -> Mapping[str, Attribute]:
-        return {**_TARGET_ATTRIBUTES, **dict.fromkeys(self.values, RW)}
+        return self._attributes
 
     def show(self, name: str) -> str:
         if name == "lun_table":
@@ -168,7 +179,9 @@ class Target(Item):
     def dump(self) -> dict[str, Any]:
         """Plain data of everything."""
         fields = {name: getattr(self, name) for name in _STATE}
-        return {**fields, "values": dict(self.values), "hosts": list(self.hosts.children), **self.access()}
+        more = {"portals": self.portals.dump(), "users": self.users.dump()} if self.spec.portals else {}
+        hosts = list(self.hosts.children)
+        return {**fields, "values": dict(self.values), "hosts": hosts, **more, **self.access()}
 
     def restore(self, data: dict[str, Any]) -> None:
         """The reverse of `dump`. Nothing is published: the generation is loaded afterwards."""
@@ -177,6 +190,8 @@ class Target(Item):
         self.values.update(data["values"])
         for host in data["hosts"]:
             self.hosts.make(host)
+        self.portals.restore(self.root.portals, data.get("portals", {}))
+        self.users.restore(data.get("users", {}))
         self.luns.restore(data["luns"])
         for name, group in data["groups"].items():
             made = Group(self.groups, name)

@@ -154,7 +154,8 @@ class Item(Node):
         """rmdir, with the refusals of configfs in its order."""
         if self.pointed_at():
             raise Refused(errno.EBUSY)
-        if self.links or any(not isinstance(c, Fixed) or c.children for c in self.children.values()):
+        inside = self.children.values()
+        if self.links or any(not isinstance(c, Fixed) or c.children or c.links for c in inside):
             raise Refused(errno.ENOTEMPTY)
         assert self.parent is not None
         self.leaving()
@@ -198,6 +199,7 @@ class Top(Node):
 
     devices: Node
     targets: Node
+    portals: Node
     backings: Machine
     ports: SimPorts
     # What is in force where the tree differs from it; None: the tree is in force.

@@ -23,6 +23,7 @@ from pyscstadmin.sim.alua import AluaDir
 from pyscstadmin.sim.device import Device, HandlerDir
 from pyscstadmin.sim.faultpoints import FaultDir
 from pyscstadmin.sim.force import InForce
+from pyscstadmin.sim.iscsi import IscsiDir
 from pyscstadmin.sim.node import RO, RW, WO, Attribute, Node, Refused, Top, stored, to_bool, to_number
 from pyscstadmin.sim.ports import SimPorts
 
@@ -73,8 +74,13 @@ class Root(Top):
         self.targets = Node(self, "targets")
         self.alua = AluaDir(self, "alua")
         self.faults = FaultDir(self, "faults")
+        self.drivers = Node(self, "drivers")
+        self.iscsi = IscsiDir(self.drivers)
+        self.portals = self.iscsi.portals
+        self.drivers.children = {"iscsi": self.iscsi}
         self.children = {
             "devices": self.devices,
+            "drivers": self.drivers,
             "targets": self.targets,
             "alua": self.alua,
             "faults": self.faults,
@@ -239,6 +245,7 @@ class Root(Top):
             "devices": devices,
             "targets": targets,
             "alua": self.alua.dump(),
+            "iscsi": self.iscsi.dump(),
             "faults": self.faults.dump(),
         }
 
@@ -249,6 +256,7 @@ class Root(Top):
             assert isinstance(node, HandlerDir)
             for name, device in devices.items():
                 node.restore(name, device)
+        self.iscsi.restore(data["iscsi"])
         for path, target in data["targets"].items():
             driver = self.targets.children[path.split("/")[1]]
             assert isinstance(driver, DriverDir)

@@ -36,7 +36,7 @@ __all__ = ["SimTree"]
 
 _STORE_MAX = 4095
 _NAME_MAX = 255
-_FORMAT = 6
+_FORMAT = 7
 
 # Called before each operation with (operation, path, value); may return an errno to fail it with.
 Injector = Callable[[str, str, str | None], int | None]
@@ -272,6 +272,9 @@ class SimTree(SimView):
         device = self._device(path) if operation in ("mkdir", "write") else None
         if device is not None:
             self._became(device)
+        elif path.endswith("/secret"):
+            self._whole = True  # which does not have what was written
+            self._clean()
         else:
             self._note((operation, path, value), len(path))
         if self.top.commands:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from pyscstadmin.config.model import Config, Lun, Target
+from pyscstadmin.config.iscsi_plan import with_secrets
+from pyscstadmin.config.model import Config, Iscsi, Lun, Target
 from pyscstadmin.config.schema import dumps
 from pyscstadmin.errors import Conflict, InvalidInput, OperationError, SaveRefused
 from pyscstadmin.store.load import FILE_MAX, load_file, parse
@@ -106,7 +107,7 @@ def _ours(path: str) -> bool:
 
 def _emptied(config: Config, path: str, present: bytes | None) -> list[str]:
     """An empty configuration over one that is not."""
-    if present is None or config.devices or config.targets:
+    if present is None or config.devices or config.targets or config.iscsi != Iscsi():
         return []
     try:
         old = load_file(path)
@@ -120,7 +121,8 @@ def _check_readable(config: Config, data: bytes, path: str) -> None:
     `Conflict`.
     """
     try:
-        same = parse(data, path) == replace(config, targets=tuple(map(_with_devices, config.targets)))
+        read = with_secrets(config, parse(data, path))
+        same = read == replace(config, targets=tuple(map(_with_devices, config.targets)))
     except InvalidInput as error:
         raise Conflict(f"{path} not written, it could not be restored: {error}") from error
     if not same:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pyscstadmin.config.settings import LUN
+from pyscstadmin.config.settings import ISCSI, LUN
 from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel.cfs import Tree
 
@@ -96,10 +96,20 @@ def wipe(tree: Tree) -> None:
     for driver in tree.list("targets"):
         for name in tree.list(f"targets/{driver}"):
             _wipe_target(tree, f"targets/{driver}/{name}")
+    if "iscsi" in tree.list("drivers"):
+        _wipe_iscsi(tree)
     for handler in tree.list("devices"):
         for name in tree.list(f"devices/{handler}"):
             tree.write(f"devices/{handler}/{name}/enabled", "0")
             tree.rmdir(f"devices/{handler}/{name}")
+
+
+def _wipe_iscsi(tree: Tree) -> None:
+    for name, row in ISCSI.items():
+        tree.write(f"drivers/iscsi/{name}", row.type.to_kernel(row.default))
+    for folder in ("portals", "users"):
+        for name in tree.list(f"drivers/iscsi/{folder}"):
+            tree.rmdir(f"drivers/iscsi/{folder}/{name}")
 
 
 def _wipe_device_group(tree: Tree, path: str) -> None:
@@ -129,6 +139,11 @@ def _wipe_target(tree: Tree, path: str) -> None:
     with suppress(OperationError):
         for host in tree.list(f"{path}/hosts"):
             tree.rmdir(f"{path}/hosts/{host}")
+    if path.startswith("targets/iscsi/"):
+        for link in tree.list(f"{path}/portals"):
+            tree.unlink(f"{path}/portals/{link}")
+        for user in tree.list(f"{path}/users"):
+            tree.rmdir(f"{path}/users/{user}")
     tree.rmdir(path)
 
 

@@ -245,7 +245,7 @@ BAD = {
         ["2:2", "unknown key 'device'", "did you mean 'devices'"],
     ),
     "unknown handler": ('{"version": 1,\n\n "devices": {"fileo": {}}}', ["3:14", "did you mean 'fileio'"]),
-    "unknown driver": ('{"version": 1, "targets": {"iscsi": {}}}', ["1:28", "unknown target driver"]),
+    "unknown driver": ('{"version": 1, "targets": {"srptx": {}}}', ["1:28", "unknown target driver"]),
     "unknown setting": (
         '{"version": 1, "devices": {"fileio": {"d": {"path": "/x", "read_onyl": true}}}}',
         ["1:59", "unknown key 'read_onyl'", "did you mean 'read_only'", "devices.fileio.d"],

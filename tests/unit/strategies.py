@@ -13,12 +13,15 @@ from pyscstadmin.config.model import (
     DeviceGroup,
     Group,
     Identity,
+    Iscsi,
     Lun,
+    Portal,
     PortGroup,
     Target,
+    User,
 )
 from pyscstadmin.config.names import PORT_STATES
-from pyscstadmin.config.settings import DRIVERS, Number, Setting, Value
+from pyscstadmin.config.settings import DRIVERS, Number, Setting, Text, Value, Word
 
 MIB = 1 << 20
 NAMES = [f"d{i}" for i in range(6)]
@@ -86,7 +89,15 @@ def groups(names: list[str]) -> st.SearchStrategy[tuple[Group, ...]]:
 
 
 # What targets may be called, in one spelling or another; each driver takes those that it can.
-TARGETS = ["t1", "t2", "t3", "21:00:00:1b:32:0a:0b:0c", "0X2100001B320A0B0D", "naa.2100001b320a0b0e"]
+TARGETS = [
+    "t1",
+    "t2",
+    "t3",
+    "21:00:00:1b:32:0a:0b:0c",
+    "0X2100001B320A0B0D",
+    "naa.2100001b320a0b0e",
+    "iqn.2026-11.com.example:T",
+]
 
 
 def keys() -> st.SearchStrategy[list[tuple[str, str]]]:
@@ -101,9 +112,39 @@ def keys() -> st.SearchStrategy[list[tuple[str, str]]]:
 
 def value(row: Setting) -> st.SearchStrategy[Value]:
     """A value of a setting of a target."""
+    if row.name == "first_burst_length":  # never above max_burst_length
+        return st.just(512)
     if isinstance(row.type, Number):
         return st.sampled_from([row.default, row.type.low, row.type.high])
+    if isinstance(row.type, Word):
+        return st.sampled_from(row.type.only)
+    if isinstance(row.type, Text):
+        return st.sampled_from([row.default, *TEXTS.get(row.name, ())])
     return st.booleans()
+
+
+# What some texts of a target may be.
+TEXTS = {"alias": ("one", "für alle"), "chap_algorithms": ("md5", "sha1,md5"), "redirect": ("san:3260",)}
+PORTALS = ["p", "q"]
+
+
+def users() -> st.SearchStrategy[tuple[User, ...]]:
+    """Users without secrets; one at most is who the target proves itself as."""
+    made = st.builds(User, st.sampled_from(["u", "v"]), direction=st.just("in"))
+    own = st.builds(User, st.just("w"), direction=st.sampled_from(["in", "out"]))
+    found = st.lists(made | own, max_size=2, unique_by=lambda user: user.name)
+    return found.map(tuple)
+
+
+def iscsi() -> st.SearchStrategy[Iscsi]:
+    """All portals that targets may be reached at, with different ports, and users of discovery."""
+    port = st.sampled_from([1, 3260])
+    where = st.sampled_from(["*", "eth0", "10.0.0.1"])
+    portals = st.tuples(
+        st.builds(Portal, st.just("p"), port=port, address=where),
+        st.builds(Portal, st.just("q"), port=st.just(2)),
+    )
+    return st.builds(Iscsi, portals, users(), max_half_open=st.sampled_from([1024, 1]))
 
 
 def target(driver: str, name: str, number: int, names: list[str]) -> st.SearchStrategy[Target]:
@@ -118,6 +159,8 @@ def target(driver: str, name: str, number: int, names: list[str]) -> st.SearchSt
         flags,
         st.just(number),
         hosts=hosts if spec.hosts else st.just(()),
+        portals=st.lists(st.sampled_from(PORTALS), unique=True) if spec.portals else st.just(()),
+        users=users() if spec.portals else st.just(()),
         luns=luns(names),
         groups=groups(names),
         **own,
@@ -143,7 +186,10 @@ def configs(draw: st.DrawFn) -> Config:
     numbers = draw(st.permutations([1, 2, 3, 4]))
     targets = [draw(target(*key, numbers[i], names)) for i, key in enumerate(draw(keys()))]
     groups = draw(device_groups([found.name for found in devices], targets))
-    return Config(tuple(devices), tuple(targets), groups, buffer_limit=draw(st.sampled_from([0, MIB])))
+    wanted = any(one.portals for one in targets) or draw(flags)
+    besides = draw(iscsi()) if wanted else Iscsi()
+    limit = draw(st.sampled_from([0, MIB]))
+    return Config(tuple(devices), tuple(targets), groups, iscsi=besides, buffer_limit=limit)
 
 
 @st.composite

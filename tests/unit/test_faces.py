@@ -26,7 +26,18 @@ from pyscstadmin.cli.table import FORMS
 from pyscstadmin.cli.verbs import Form, Given
 from pyscstadmin.cli.words import quote
 from pyscstadmin.config import schema
-from pyscstadmin.config.model import Config, Device, DeviceGroup, Group, Lun, PortGroup, Target
+from pyscstadmin.config.model import (
+    Config,
+    Device,
+    DeviceGroup,
+    Group,
+    Iscsi,
+    Lun,
+    Portal,
+    PortGroup,
+    Target,
+    User,
+)
 from pyscstadmin.shell.main import Shell
 from pyscstadmin.shell.session import Session
 from pyscstadmin.sim.alua import Question
@@ -38,20 +49,27 @@ Capture = pytest.CaptureFixture[str]
 
 LOOKING = (
     "commit who pr lint get list show status explain sessions recorder ports plan schema ls save restore "
-    "help version".split()
+    "help version drain".split()
 )
 # About device groups.
 ALUA = ("alua", "tpg", "member")
+# About iSCSI.
+ISCSI = ("portal", "user")
+DISK = "iqn.2026-11.com.example:disk"
 # Made in a folder, under their names.
 NAMED = ("device", "target", "alua", "tpg", "fault")
 # Not of these: they make sense with lines before or after them only.
-ALONE = [form for form in FORMS if not form.shell]
+# A simulated tree has no session of iSCSI that could be dropped: test_logins.py.
+ALONE = [form for form in FORMS if not form.shell and form.verb != "drop"]
 
 
 def words_of(form: Form, folder: Path) -> list[str]:
     """The example of a form, with files that are there."""
     words = shlex.split(form.example)
-    return [word.replace("/srv/", f"{folder}/").replace("new.json", f"{folder}/new.json") for word in words]
+    places = {"/srv/": f"{folder}/", "/etc/scst/": f"{folder}/", "new.json": f"{folder}/new.json"}
+    for place_, instead in places.items():
+        words = [word.replace(place_, instead) for word in words]
+    return words
 
 
 def base(form: Form, folder: Path) -> Config:
@@ -72,7 +90,14 @@ def base(form: Form, folder: Path) -> Config:
     target = Target("local", "t1", off != "target", hosts=hosts, luns=own, groups=groups)
     if form.kind in ALUA:
         devices += (Device("db", "nullio", size=1 << 20),)
-    return Config(devices, () if makes == "target" else (target,), alua(form, makes))
+    targets = () if makes == "target" else (target,)
+    if form.kind in ISCSI:
+        links = () if (form.verb, form.kind) in (("add", "portal"), ("delete", "portal")) else ("lan",)
+        users = () if makes == "user" else (User("joe", secret_file=str(folder / "older.secret")),)
+        portals = () if (form.verb, form.kind) == ("create", "portal") else (Portal("lan"),)
+        targets = (*targets, Target("iscsi", DISK, portals=links if portals else (), users=users))
+        return Config(devices, targets, iscsi=Iscsi(portals))
+    return Config(devices, targets, alua(form, makes))
 
 
 def alua(form: Form, makes: str) -> tuple[DeviceGroup, ...]:
@@ -90,6 +115,10 @@ def make(form: Form, folder: Path) -> Path:
     sim = folder / "before"
     if form.verb != "create" or form.kind != "device":
         (folder / "da.img").write_bytes(bytes(1 << 20))
+    for name in ("joe", "older"):
+        secret = folder / f"{name}.secret"
+        secret.write_text(f"secret of {name}, and more")
+        secret.chmod(0o600)
     (folder / "new.json").write_text(schema.dumps(Config((Device("x", "nullio", size=512),))))
     with Admin(sim=str(sim)) as admin:
         admin.apply(base(form, folder))
@@ -135,7 +164,8 @@ def at_place(given: Given) -> list[str]:
             )
         rest = [names[-1][1], *rest] if form.verb == "create" else rest
     elif values.get("target"):
-        where = f"/targets/local/{values.pop('target').rpartition('/')[2]}"
+        driver = "iscsi" if form.kind in ISCSI else "local"
+        where = f"/targets/{driver}/{values.pop('target').rpartition('/')[2]}"
         if form.kind == "group":
             where, rest = f"{where}/groups", [values.pop("group"), *rest] if "group" in values else rest
         elif values.get("group"):

@@ -18,7 +18,7 @@ import pytest
 from pyscstadmin.admin import Admin
 from pyscstadmin.cli import render
 from pyscstadmin.config import schema
-from pyscstadmin.config.model import Config, Device, Group, Lun, Target
+from pyscstadmin.config.model import Config, Device, Group, Iscsi, Lun, Portal, Target
 from pyscstadmin.config.plan import Operation
 from pyscstadmin.errors import (
     ADVICE,
@@ -524,6 +524,9 @@ def test_missing_modules() -> None:
     del tree.top.devices.children["nullio"]
     del tree.top.targets.children["local"]
     assert modules.missing(tree, config) == {"devices/nullio": "scst_nullio", "targets/local": "scst_local"}
+    del tree.top.targets.children["iscsi"]
+    # A portal comes before the targets that are reached there.
+    assert modules.missing(tree, Config(iscsi=Iscsi([Portal("p")]))) == {"targets/iscsi": "scst_iscsi"}
 
 
 @pytest.mark.parametrize(

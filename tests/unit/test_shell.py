@@ -27,6 +27,7 @@ from pyscstadmin.shell import tree
 from pyscstadmin.shell.main import Shell
 from pyscstadmin.shell.session import Session
 
+IQN = "iqn.2026-11.com.example:disk"
 A, B = "iqn.2026-11.com.example:a", "iqn.2026-11.com.example:b"
 
 
@@ -125,7 +126,7 @@ def test_everything_is_in_the_tree(do: Callable[..., list[str]]) -> None:
     for part in ("disk1", "t1", "readers", "writers", "initiators", "hosts", A, "[host0]", "disk1, read-"):
         assert part in text
     assert f"{A} on local/t1, group readers: 0=disk1(ro)" in text
-    assert len(do("ls / depth=1")) == 6
+    assert len(do("ls / depth=1")) == 8
 
 
 @pytest.mark.usefixtures("served")
@@ -235,7 +236,12 @@ def test_explain(do: Callable[..., list[str]]) -> None:
 @pytest.mark.usefixtures("served")
 def test_every_command_of_every_place_has_help(shell: Shell, do: Callable[..., list[str]]) -> None:
     do("/targets/local/t1 map disk1 group=readers", "create alua dg disk1", "create tpg here t1 alua=dg")
-    do("create fault f1 enabled=yes")
+    do(
+        "create fault f1 enabled=yes",
+        "create portal p",
+        f"create target iscsi/{IQN}",
+        f"add portal p target={IQN}",
+    )
     todo = [tree.Root(tree.framework(shell.context))]
     seen = set()
     while todo:
@@ -247,7 +253,7 @@ def test_every_command_of_every_place_has_help(shell: Shell, do: Callable[..., l
                 assert len(text[0]) > 10, command
                 assert text[0].endswith("."), (command, text[0])
                 seen.add((type(node), command))
-    assert len({kind for kind, _ in seen}) == 22
+    assert len({kind for kind, _ in seen}) == 25
 
 
 def test_exit_code_is_that_of_the_end(do: Callable[..., list[str]], shell: Shell, image: Path) -> None:

@@ -25,6 +25,7 @@ from pyscstadmin.sim.tree import SimTree
 
 Capture = pytest.CaptureFixture[str]
 Do = Callable[..., list[str]]
+IQN = "iqn.2026-11.com.example:disk"
 A, B = "iqn.2026-11.com.example:a", "iqn.2026-11.com.example:b"
 
 
@@ -121,8 +122,15 @@ def test_what_took_the_place_of_the_file_stays(shell: Shell, admin: Admin, tmp_p
         ("create device blockio/x {path} handler=fileio", "is not of handler fileio"),
         ("create device x {path} handler=filio", "there is no handler 'filio'; there are blockio,"),
         ("list devices handler=filio", "there is no handler 'filio'"),
-        ("create target x driver=iscsi", "there is no target driver 'iscsi'; there are local,"),
+        ("create target x driver=srp", "there is no target driver 'srp'; there are iscsi, local,"),
         ("ports driver=x", "there is no target driver 'x'"),
+        ("create user u secret_file=-", "must be a file"),
+        ("create user u secret_file=secret", "must be an absolute path"),
+        ("create portal p address=10.0.0", "is none of"),
+        ("create portal p port=0", "1-65535"),
+        ("get driver local", "has no settings"),
+        ("create target iscsi/t1", "is no iSCSI name"),
+        ("drain timeout=x yes=yes", "is no number of seconds"),
     ],
 )
 def test_files_that_cannot_be_made(shell: Shell, admin: Admin, tmp_path: Path, line: str, words: str) -> None:
@@ -467,6 +475,20 @@ def test_lists(do: Do, admin: Admin, capsys: Capture) -> None:
     assert do("list hosts")[1].split() == ["local/t", A, "0"]
     do("create fault f target=t lun=3 enabled=yes")
     assert do("list faults")[1].split() == ["f", "yes", "local/t", "*", "3", "all", "busy", "0"]
+    do("create portal p address=10.0.0.1", f"create target iscsi/{IQN}", f"add portal p target={IQN}")
+    do("create user d", f"create user u target={IQN} direction=out")
+    assert do("list portals")[1].split(maxsplit=4) == [
+        "p",
+        "10.0.0.1",
+        "3260",
+        "1",
+        "waiting: for scst-iscsid",
+    ]
+    assert [line.split() for line in do("list users")[1:]] == [
+        ["-", "d", "in", "none"],
+        [f"iscsi/{IQN}", "u", "out", "none"],
+    ]
+    assert len(do(f"list users target={IQN}")) == 2
     assert admin.sim is not None
     for kind in PLURALS:
         assert main(["--sim", admin.sim, "--json", "list", kind]) == 0

@@ -197,7 +197,7 @@ def leaked_counters() -> dict[str, int]:
 
 
 def configured() -> list[str]:
-    """Objects made by users in configfs: devices, targets and what is below them, faults, what drivers have besides."""
+    """Objects made by users in configfs: devices, targets and what is below them, faults, portals, users."""
     roots = [path for pattern in ("devices/*", "targets/*", "drivers/*/*") for path in CONFIGFS.glob(pattern)]
     roots += [CONFIGFS / "alua", CONFIGFS / "faults"]
     return sorted(str(path) for root in roots if root.is_dir() for path in root.iterdir() if path.is_dir())

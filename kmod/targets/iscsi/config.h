@@ -19,6 +19,7 @@
 #define ISCSI_HOST_PORT_LEN	(ISCSI_HOST_LEN + sizeof("[]:65535") - 1)
 #define ISCSI_ALIAS_LEN		255
 #define ISCSI_ALGORITHMS_LEN	63
+#define ISCSI_SOURCE_LEN	255
 #define ISCSI_SECRET_MIN	12		/* bytes: the 96 bits of RFC 7143 9.2.1 */
 
 /* users/: of a target, or of discovery */

@@ -2,7 +2,8 @@
 /*
  * users/NAME in configfs: who proves himself by CHAP, to a target or to discovery, and what a target proves itself with.
  *
- * A secret can be written, and nobody can read it here: who logs initiators in asks iscsi_secret_get().
+ * A secret can be written, and nobody can read it here: who logs initiators in asks iscsi_secret_get().  Whether there is one, and what
+ * it was taken from if who wrote it has said so, is in `secret_from`.
  */
 #include "config.h"
 #include <linux/ctype.h>
@@ -17,6 +18,7 @@
  * @direction: enum iscsi_direction
  * @len: bytes of @secret; 0: he has none yet
  * @secret: what he proves himself with
+ * @secret_from: what it was taken from, kept for who configures; ISCSI_BY_HAND: nobody has said so; empty: there is none
  */
 struct iscsi_user {
 	struct config_item item;
@@ -25,7 +27,10 @@ struct iscsi_user {
 	u8 direction;
 	u8 len;
 	u8 secret[SCST_ISCSI_SECRET_MAX];
+	char secret_from[ISCSI_SOURCE_LEN + 1];
 };
+
+#define ISCSI_BY_HAND	"-"
 
 enum iscsi_direction {
 	ISCSI_IN,		/* the initiator proves itself */
@@ -96,7 +101,8 @@ static int iscsi_user_set_secret(struct iscsi_user *user, const u8 *secret, size
 	} else {
 		memzero_explicit(user->secret, sizeof(user->secret));
 		memcpy(user->secret, secret, len);
-		user->len = len;
+		WRITE_ONCE(user->len, len);
+		strscpy(user->secret_from, ISCSI_BY_HAND, sizeof(user->secret_from));
 	}
 	mutex_unlock(&iscsi_config_lock);
 	return ret;
@@ -115,12 +121,39 @@ static ssize_t iscsi_user_secret_store(struct config_item *item, const char *pag
 	return count;
 }
 
+/* A line of UTF-8. */
+static int iscsi_source_check(const char *text)
+{
+	for (; *text; text++)
+		if (isascii(*text) && !isprint(*text))
+			return -EINVAL;
+	return 0;
+}
+
+static ssize_t iscsi_user_secret_from_show(struct config_item *item, char *page)
+{
+	return iscsi_show_text(page, iscsi_user_of(item)->secret_from);
+}
+
+static ssize_t iscsi_user_secret_from_store(struct config_item *item, const char *page, size_t count)
+{
+	struct iscsi_user *user = iscsi_user_of(item);
+
+	if (!count || page[0] == '\n')
+		return -EINVAL;
+	if (!READ_ONCE(user->len))
+		return -ENOKEY;
+	return iscsi_store_text(page, count, iscsi_source_check, user->secret_from, sizeof(user->secret_from));
+}
+
 CONFIGFS_ATTR(iscsi_user_, direction);
+CONFIGFS_ATTR(iscsi_user_, secret_from);
 CONFIGFS_ATTR_WO(iscsi_user_, secret);
 
 static struct configfs_attribute *iscsi_user_attrs[] = {
 	&iscsi_user_attr_direction,
 	&iscsi_user_attr_secret,
+	&iscsi_user_attr_secret_from,
 	NULL,
 };
 

@@ -33,6 +33,10 @@ def objects() -> Iterator[None]:
         "alua/doc-a/target_port_groups/doc-p",
         "alua/doc-a/target_port_groups/doc-p/ports/doc-q",
         "faults/doc-x",
+        "drivers/iscsi/portals/doc-p",
+        "drivers/iscsi/users/doc-u",
+        "targets/iscsi/doc-s",
+        "targets/iscsi/doc-s/users/doc-u",
     ]
     for path in made:
         (TREE / path).mkdir()
@@ -86,6 +90,11 @@ def attributes(path: Path) -> dict[str, str]:
             "alua/doc-a/target_port_groups/doc-p/ports/doc-q",
         ),
         ("faults/NAME/", "faults/doc-x"),
+        ("drivers/iscsi/", "drivers/iscsi"),
+        ("drivers/iscsi/portals/NAME/", "drivers/iscsi/portals/doc-p"),
+        ("targets/iscsi/NAME/users/USER/", "drivers/iscsi/users/doc-u"),
+        ("targets/iscsi/NAME/users/USER/", "targets/iscsi/doc-s/users/doc-u"),
+        ("targets/iscsi/NAME/params/", "targets/iscsi/doc-s/params"),
     ],
 )
 @pytest.mark.usefixtures("objects")
@@ -114,6 +123,14 @@ def test_devices(handler: str) -> None:
     if handler == "nullio":
         expected["size"] = "rw"
     assert expected == attributes(TREE / f"devices/{handler}/doc-{handler[0]}")
+
+
+@pytest.mark.usefixtures("objects")
+def test_targets_of_iscsi() -> None:
+    """Their own attributes, beside those that all but local have."""
+    common = {"buffer_limit": "rw", "session_buffer_limit": "rw", **documented("targets/DRIVER/NAME/")}
+    own = {name: mode for name, mode in common.items() if name != "auto_rescan"}
+    assert {**own, **documented("targets/iscsi/NAME/")} == attributes(TREE / "targets/iscsi/doc-s")
 
 
 @pytest.mark.usefixtures("objects")

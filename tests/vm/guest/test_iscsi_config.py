@@ -48,7 +48,7 @@ def text(name: str, good: tuple[str, ...], bad: tuple[str, ...]) -> Row:
 
 LONG = "a" * 256
 HOSTS = ("10.0.0.1", "10.0.0.1:3260", "san.example.com", "san:1", "[fe80::1]", "[2001:db8::1]:65535")
-NO_HOSTS = ("10.0.0", "10.0.0.256", "300", "a:0", "a:65536", "a:", "a b", "fe80::1")
+NO_HOSTS: tuple[str, ...] = ("10.0.0", "10.0.0.256", "300", "a:0", "a:65536", "a:", "a b", "fe80::1")
 NO_HOSTS += ("[::g]", "[::1", "[::1]x", "[]", "[::1%eth0]", LONG)
 DIGESTS = ("none", "crc32c", "crc32c,none", "none,crc32c"), ("crc32", "", "none,none", "none, crc32c")
 
@@ -175,7 +175,8 @@ def test_attributes() -> None:
                 assert code in REFUSALS, f"{path} <- {value!r}: {errno.errorcode.get(code, code)}"
                 assert tree.read(path) == good[-1], path
             tree.write(path, default or "\n")
-    core = {"enabled", "rel_tgt_id", "buffer_limit", "session_buffer_limit", "lun_table", "secret"}
+    core = {"enabled", "rel_tgt_id", "buffer_limit", "session_buffer_limit", "lun_table"}
+    core |= {"secret", "secret_from"}
     both = {"queue_depth", "state"}
     for folder, rows in ATTRIBUTES.items():
         files = {path.name for path in (tree.ROOT / folder).iterdir() if path.is_file()} - core
@@ -267,8 +268,16 @@ def test_secrets(where: str) -> None:
     assert tree.errno_of(lambda: os.close(os.open(secret, os.O_RDONLY))) in (errno.EACCES, errno.EPERM)
     for value in ("", "x" * 11, "x" * 11 + "\n", "x" * 65):
         assert tree.errno_of(partial(tree.write, secret, value or "\n")) == RANGE, value
-    for value in ("x" * 12, "x" * 64, "x" * 64 + "\n", bytes(range(20, 40)), SECRET):
-        tree.write(secret, value)
+    source = first / "secret_from"
+    assert tree.read(source) == ""
+    assert tree.errno_of(partial(tree.write, source, "/etc/secret")) == errno.ENOKEY
+    for good in ("x" * 12, "x" * 64, "x" * 64 + "\n", bytes(range(20, 40)), SECRET):
+        tree.write(secret, good)
+        assert tree.read(source) == "-"
+        tree.write(source, "/etc/secret 1")
+        assert tree.read(source) == "/etc/secret 1"
+    for value in ("\n", "a\tb", "x" * 256):
+        assert tree.errno_of(partial(tree.write, source, value)) in REFUSALS
     same = partial(tree.write, second / "secret", f"{SECRET}\n")
     assert tree.errno_of(same) == errno.EEXIST
     tree.write(second / "secret", f"{SECRET}!")
