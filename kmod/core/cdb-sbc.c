@@ -17,8 +17,8 @@ const struct scst_opcode scst_row_format_unit = {
 	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS,
 	.dir		= DMA_TO_DEVICE,
-	.cdb_mask	= { FORMAT_UNIT, 0x3f, 0, 0, 0, CONTROL },
-	.byte1		= 0x3f,
+	.cdb_mask	= { FORMAT_UNIT, 0xff, 0, 0, 0, CONTROL },
+	.byte1		= 0xff,
 };
 
 const struct scst_opcode scst_row_read6 = {
@@ -406,4 +406,70 @@ const struct scst_opcode scst_row_verify12 = {
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= MASK_RW12(VERIFY_12),
 	.byte1		= 0xf6,
+};
+
+/* Commands of 32 bytes, with the tags that are expected (SBC-3 5.13, 5.41, 5.36, 5.47). */
+#define MASK_RW32(flags) { VARIABLE_LENGTH_CMD, CONTROL, 0, 0, 0, 0, GROUP10, 0x18, ALL2, flags, 0, ALL8, ALL8, ALL4 }
+
+static const struct scst_opcode scst_row_read32 = {
+	.name		= "READ(32)",
+	.prepare	= scst_sbc_prepare_read32,
+	.execute	= scst_sbc_read,
+	.cdb_len	= 32,
+	.format		= SCST_CDB_RW32,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_READ | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM | SCST_OP_TYPE2,
+	.dir		= DMA_FROM_DEVICE,
+	.cdb_mask	= MASK_RW32(0xfe),
+};
+
+static const struct scst_opcode scst_row_verify32 = {
+	.name		= "VERIFY(32)",
+	.prepare	= scst_sbc_prepare_verify32,
+	.execute	= scst_sbc_verify,
+	.cdb_len	= 32,
+	.format		= SCST_CDB_RW32,
+	GATES(READ, SCST_STOPS_UA | SCST_STOPS_READ | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM | SCST_OP_TYPE2,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= MASK_RW32(0xf6),
+};
+
+static const struct scst_opcode scst_row_write32 = {
+	.name		= "WRITE(32)",
+	.prepare	= scst_sbc_prepare_write32,
+	.execute	= scst_sbc_write,
+	.cdb_len	= 32,
+	.format		= SCST_CDB_RW32,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TYPE2,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= MASK_RW32(0xfe),
+};
+
+static const struct scst_opcode scst_row_write_verify32 = {
+	.name		= "WRITE AND VERIFY(32)",
+	.prepare	= scst_sbc_prepare_write_verify32,
+	.execute	= scst_sbc_write_verify,
+	.cdb_len	= 32,
+	.format		= SCST_CDB_RW32,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TYPE2,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= MASK_RW32(0xf6),
+};
+
+static const struct scst_opcode *const scst_variable[] = {
+	[READ_32]	= &scst_row_read32,
+	[VERIFY_32]	= &scst_row_verify32,
+	[WRITE_32]	= &scst_row_write32,
+	[WRITE_VERIFY_32] = &scst_row_write_verify32,
+};
+
+const struct scst_opcode scst_row_variable = {
+	.name		= "VARIABLE LENGTH",
+	.cdb_len	= 32,
+	.flags		= SCST_OP_TYPE2,
+	.sa		= scst_variable,
+	.nr_sa		= ARRAY_SIZE(scst_variable),
 };

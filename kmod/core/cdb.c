@@ -43,6 +43,7 @@ static const struct scst_op_table scst_ops_sbc = { .row = {
 	[PERSISTENT_RESERVE_OUT] = &scst_row_persistent_reserve_out,
 	[OP_THIRD_PARTY_OUT]	= &scst_row_third_party_out,
 	[OP_THIRD_PARTY_IN]	= &scst_row_third_party_in,
+	[VARIABLE_LENGTH_CMD]	= &scst_row_variable,
 	[READ_16]		= &scst_row_read16,
 	[PRE_FETCH]		= &scst_row_prefetch10,
 	[OP_PREFETCH16]		= &scst_row_prefetch16,
@@ -103,6 +104,8 @@ bool scst_op_offered(const struct scst_opcode *op, const struct scst_device *dev
 		return false;
 	if (op->flags & SCST_OP_REMOVABLE && !dev->removable)
 		return false;
+	if (op->flags & SCST_OP_TYPE2 && dev->protection != 2)
+		return false;
 	if (op->flags & SCST_OP_ALUA && !scst_alua_offered(dev, op->flags & SCST_OP_ALUA_SET))
 		return false;
 	return !(op->flags & SCST_OP_KEPT) || !(dev->handler->flags & SCST_HANDLER_FORGETS);
@@ -162,6 +165,10 @@ bool scst_cdb_prepare(struct scst_cmd *cmd)
 	case SCST_CDB_RW12:
 		cmd->lba = get_unaligned_be32(cdb + 2);
 		cmd->nblocks = get_unaligned_be32(cdb + 6);
+		break;
+	case SCST_CDB_RW32:
+		cmd->lba = get_unaligned_be64(cdb + 12);
+		cmd->nblocks = get_unaligned_be32(cdb + 28);
 		break;
 	case SCST_CDB_RW6:
 		cmd->lba = get_unaligned_be24(cdb + 1) & 0x1fffff;

@@ -99,5 +99,6 @@ extern const struct scst_opcode scst_row_read12;
 extern const struct scst_opcode scst_row_write12;
 extern const struct scst_opcode scst_row_write_verify12;
 extern const struct scst_opcode scst_row_verify12;
+extern const struct scst_opcode scst_row_variable;
 
 #endif /* SCST_CDB_H */
