@@ -87,7 +87,7 @@ def test_of_tables_an_apply_reads_one_for_each_group(place: Path, monkeypatch: p
     assert found.links == 0
     assert sum(path.endswith("_table") for path in found.opened) == 1 + 1 + GROUPS
     # Of a group: its priority, its initiators and its table.
-    assert len(found.opened) <= 3 * GROUPS + 25
+    assert len(found.opened) <= 3 * GROUPS + 26
 
 
 # Twenty-one, when each mapping was read, made and compared by itself.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The tables of commands (kmod/core/cdb-*.c): each row says what it is to reservations, and is what it says."""
+"""Tables of commands (kmod/core/cdb-*.c): each row says what it is to reservations, and is what it says."""
 
 from __future__ import annotations
 
