@@ -549,12 +549,15 @@ static void scst_cmd_out(struct scst_cmd *cmd)
 	scst_cmd_receive(cmd);
 }
 
-/* What a transport can ask for and is not done: ACA without the condition (SAM-5 8.9.5), protection information.  0: nothing. */
+/*
+ * What a transport can ask for and is not done: ACA without the condition (SAM-5 8.9.5), protection information apart from data that is in the
+ * core's memory.  0: nothing.
+ */
 static u32 scst_cmd_asks_too_much(const struct scst_cmd *cmd)
 {
 	if (cmd->attr == SCST_TASK_ACA && !test_bit(SCST_CMD_ACA, &cmd->flags))
 		return SCST_SENSE_INVALID_MESSAGE;
-	return cmd->pi_type ? SCST_SENSE_INVALID_FIELD_CDB : 0;
+	return cmd->pi_type && cmd->data.owner == SCST_DATA_NONE ? SCST_SENSE_INVALID_FIELD_CDB : 0;
 }
 
 /* For drivers that bring no memory, or whose data-out comes later. */

@@ -134,6 +134,24 @@ SCST_DEVICE_ATTR_BOOL(removable);
 SCST_DEVICE_ATTR_BOOL(stop_unit);
 SCST_DEVICE_ATTR_BOOL(thin);
 
+static ssize_t scst_device_protection_show(struct config_item *item, char *page)
+{
+	return sysfs_emit(page, "%u\n", scst_device_of(item)->protection);
+}
+
+static ssize_t scst_device_protection_store(struct config_item *item, const char *page, size_t count)
+{
+	struct scst_device *dev = scst_device_of(item);
+	u64 type;
+	int ret = scst_parse_u64(page, 3, &type) ?: scst_device_lock_settings(dev);
+
+	if (ret)
+		return ret;
+	dev->protection = type;
+	mutex_unlock(&dev->settings_lock);
+	return count;
+}
+
 static ssize_t scst_device_rotational_show(struct config_item *item, char *page)
 {
 	s8 rotational = scst_device_of(item)->rotational;
@@ -366,6 +384,7 @@ CONFIGFS_ATTR(scst_device_, space_threshold);
 CONFIGFS_ATTR(scst_device_, block_size);
 CONFIGFS_ATTR(scst_device_, rotational);
 CONFIGFS_ATTR(scst_device_, pr_file);
+CONFIGFS_ATTR(scst_device_, protection);
 
 static struct configfs_attribute scst_device_attr_size_ro = {
 	.ca_name	= "size",
@@ -732,7 +751,7 @@ static struct scst_handler_dir *scst_handler_dir_alloc(const struct scst_handler
 {
 	size_t own = scst_count_attrs(handler->attrs), nr = ARRAY_SIZE(scst_device_common_attrs);
 	size_t facts = handler->flags & SCST_HANDLER_FACTS ? ARRAY_SIZE(scst_device_facts_attrs) : 0;
-	struct scst_handler_dir *dir = kzalloc(struct_size(dir, attrs, nr + facts + own + 5), GFP_KERNEL);
+	struct scst_handler_dir *dir = kzalloc(struct_size(dir, attrs, nr + facts + own + 6), GFP_KERNEL);
 
 	if (!dir)
 		return NULL;
@@ -743,6 +762,8 @@ static struct scst_handler_dir *scst_handler_dir_alloc(const struct scst_handler
 		dir->attrs[nr++] = &scst_device_attr_write_through;
 	if (handler->flags & SCST_HANDLER_THIN)
 		dir->attrs[nr++] = &scst_device_attr_thin;
+	if (handler->flags & SCST_HANDLER_PROTECTION)
+		dir->attrs[nr++] = &scst_device_attr_protection;
 	if (handler->space)
 		dir->attrs[nr++] = &scst_device_attr_space_threshold;
 	if (facts)

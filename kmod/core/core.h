@@ -58,6 +58,7 @@ enum scst_cdb_format {
 	SCST_CDB_RW10,
 	SCST_CDB_RW12,
 	SCST_CDB_RW16,
+	SCST_CDB_RW32,
 };
 
 enum scst_op_flag {
@@ -70,6 +71,7 @@ enum scst_op_flag {
 	SCST_OP_KEPT		= 1 << 6,	/* there is no such command where what is written is not kept */
 	SCST_OP_ALUA		= 1 << 7,	/* ... unless it has target port groups */
 	SCST_OP_ALUA_SET	= 1 << 8,	/* ... whose states initiators may change */
+	SCST_OP_TYPE2		= 1 << 9,	/* ... unless its blocks have protection information of type 2 */
 };
 
 /**
@@ -126,7 +128,8 @@ int scst_cdb_find_reserved(const struct scst_opcode *op, const u8 *cdb, u8 contr
  * @op: the command's row
  * @cmd: the command; its CDB has at least op->cdb_len bytes, and its nexus decides about NACA
  *
- * Runs for every command: two overlapping words cover a CDB of any length.  No row has NACA, so that no other command pays for it.
+ * Runs for every command: two overlapping words cover a CDB of up to 16 bytes; what is between
+ * those of a longer one is left to its prepare().  No row has NACA, so that no other command pays for it.
  *
  * Return: -1 if all is well, else 8 * byte + bit of the first such bit.
  */
@@ -180,6 +183,8 @@ static inline int scst_cdb_reserved_bit(const struct scst_opcode *op, const stru
 #define SCST_SENSE_DATA_PHASE		SCST_SENSE(ABORTED_COMMAND, 0x4b, 0x00)
 #define SCST_SENSE_ECHO_OVERWRITTEN	SCST_SENSE(ABORTED_COMMAND, 0x3f, 0x0f)
 #define SCST_SENSE_GUARD_CHECK		SCST_SENSE(ABORTED_COMMAND, 0x10, 0x01)
+#define SCST_SENSE_APP_TAG_CHECK	SCST_SENSE(ABORTED_COMMAND, 0x10, 0x02)
+#define SCST_SENSE_REF_TAG_CHECK	SCST_SENSE(ABORTED_COMMAND, 0x10, 0x03)
 
 unsigned int scst_sense_build(u8 *buf, bool descriptor, u32 sense);
 void scst_cmd_sense(struct scst_cmd *cmd, u32 sense);
@@ -193,6 +198,7 @@ void scst_cmd_sense_segment(struct scst_cmd *cmd, u32 sense, u16 segment, bool o
 void scst_cmd_sense_info_add(struct scst_cmd *cmd, u64 information);
 u32 scst_cmd_sense_code(const struct scst_cmd *cmd);
 bool scst_error_is_medium(int error);
+bool scst_error_has_block(int error);
 void scst_cmd_sense_deferred(struct scst_cmd *cmd);
 void scst_cmd_refuse_opcode(struct scst_cmd *cmd);
 void scst_cmd_transfer_error(struct scst_cmd *cmd, int error);
@@ -244,9 +250,20 @@ enum scst_bytchk {
 	BYTCHK_ONE	= 3,	/* compare each with the same block */
 };
 
+/* Where a CDB has RDPROTECT and the like, DPO, FUA, BYTCHK. */
+static inline unsigned int scst_cdb_flags_at(const struct scst_cmd *cmd)
+{
+	return cmd->op->format == SCST_CDB_RW32 ? 10 : 1;
+}
+
+static inline u8 scst_cdb_flags(const struct scst_cmd *cmd)
+{
+	return cmd->op->format == SCST_CDB_RW6 ? 0 : cmd->cdb[scst_cdb_flags_at(cmd)];
+}
+
 static inline u8 scst_verify_bytchk(const struct scst_cmd *cmd)
 {
-	return cmd->cdb[1] >> 1 & 3;
+	return scst_cdb_flags(cmd) >> 1 & 3;
 }
 
 int scst_lost(struct scst_cmd *cmd);
@@ -281,8 +298,6 @@ int scst_data_get(struct scst_cmd *cmd);
 void scst_data_put(struct scst_cmd *cmd);
 int scst_account_init(struct scst_account *account, long limit);
 void scst_account_exit(struct scst_account *account);
-struct page *scst_chunk_get(unsigned int *size);
-void scst_chunk_put(struct page *page);
 
 /* --- track.c: commands that task management may have to find ------------------------------- */
 
@@ -1149,6 +1164,26 @@ void scst_same_begin(struct scst_cmd *cmd);
 bool scst_same_has_data(const struct scst_cmd *cmd);
 void scst_sweep_medium(struct scst_cmd *cmd);
 
+/* --- pi.c: protection information -------------------------------------------------------------- */
+
+/* RDPROTECT, WRPROTECT or VRPROTECT. */
+static inline u8 scst_pi_field(const struct scst_cmd *cmd)
+{
+	return scst_cdb_flags(cmd) >> 5;
+}
+
+/* Only commands of 32 bytes, those of type 2, say which application tag is expected. */
+static inline bool scst_pi_ato(const struct scst_device *dev)
+{
+	return dev->protection == 2;
+}
+
+u8 scst_pi_extended(const struct scst_device *dev);
+bool scst_pi_prepare(struct scst_cmd *cmd);
+void scst_pi_read(struct scst_cmd *cmd);
+void scst_pi_write(struct scst_cmd *cmd);
+void scst_pi_verify(struct scst_cmd *cmd);
+
 /* --- format.c: FORMAT UNIT ----------------------------------------------------------------------- */
 
 bool scst_format_prepare(struct scst_cmd *cmd);
@@ -1251,6 +1286,10 @@ void scst_mode_select(struct scst_cmd *cmd);
 bool scst_sbc_prepare_read(struct scst_cmd *cmd);
 bool scst_sbc_prepare_write(struct scst_cmd *cmd);
 bool scst_sbc_prepare_verify(struct scst_cmd *cmd);
+bool scst_sbc_prepare_read32(struct scst_cmd *cmd);
+bool scst_sbc_prepare_write32(struct scst_cmd *cmd);
+bool scst_sbc_prepare_verify32(struct scst_cmd *cmd);
+bool scst_sbc_prepare_write_verify32(struct scst_cmd *cmd);
 bool scst_sbc_prepare_write_verify(struct scst_cmd *cmd);
 bool scst_sbc_prepare_sync(struct scst_cmd *cmd);
 bool scst_sbc_prepare_capacity(struct scst_cmd *cmd);

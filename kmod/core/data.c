@@ -336,7 +336,7 @@ void scst_data_put(struct scst_cmd *cmd)
 }
 
 /**
- * scst_chunk_get() - a piece of memory for work of the core's own on a command
+ * scst_chunk_get() - a piece of memory for work of the core's or the handler's own on a command
  * @size: its size in bytes: 64 KiB if they are to be had, but at least a page
  *
  * Process context, may sleep but not for I/O of ours.  Return: a page, or NULL.
@@ -352,11 +352,13 @@ struct page *scst_chunk_get(unsigned int *size)
 		*size = PAGE_SIZE << compound_order(page);
 	return page;
 }
+EXPORT_SYMBOL_GPL(scst_chunk_get);
 
 void scst_chunk_put(struct page *page)
 {
 	scst_page_put(page);
 }
+EXPORT_SYMBOL_GPL(scst_chunk_put);
 
 /* --- the beginning and the end --------------------------------------------------------------------------------- */
 

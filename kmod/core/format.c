@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * FORMAT UNIT (SBC-3 5.3).  There is one format, so what it does is to fill the medium with zeroes, which a thin unit has by giving its space
+ * FORMAT UNIT (SBC-3 5.3).  There is one format, with the protection information that the device has or without, so what it does is to fill the medium with zeroes, which a thin unit has by giving its space
  * back.  Nothing is certified, no block is defective, none changes its length.
  *
  * It is answered when it is done; IMMED would promise an end that nobody could be told of.  It is made of pieces, as WRITE SAME is, beside which
@@ -10,11 +10,14 @@
 
 /* Byte 1 of the CDB */
 #define LONGLIST	0x20
+#define FMTPINFO	0xc0
 #define FMTDATA		0x10	/* there is a list */
 #define OF_LIST		0x2f	/* what is said about the list */
 
 #define HEADER_SHORT	4
 #define HEADER_LONG	8
+
+#define FIELD_USAGE	0x07	/* byte 0 of the list: PROTECTION FIELD USAGE */
 
 /* Byte 1 of the list */
 #define FOV		0x80	/* the next three, and IP, are meant */
@@ -29,11 +32,28 @@ static u32 scst_format_header(const struct scst_cmd *cmd)
 	return cmd->cdb[1] & LONGLIST ? HEADER_LONG : HEADER_SHORT;
 }
 
-/* Of the list there is no more than its header: its length is not in the CDB. */
+/* FMTPINFO for the protection information that the device has: types 2 and 3 differ by PROTECTION FIELD USAGE. */
+static u8 scst_format_pinfo(const struct scst_device *dev)
+{
+	switch (dev->protection) {
+	case 0:
+		return 0;
+	case 1:
+		return 0x80;
+	default:
+		return 0xc0;
+	}
+}
+
+/* Of the list there is no more than its header: its length is not in the CDB.  Another type of protection is a setting, and no command's. */
 bool scst_format_prepare(struct scst_cmd *cmd)
 {
 	u8 of_list = cmd->cdb[1] & OF_LIST;
 
+	if ((cmd->cdb[1] & FMTPINFO) != scst_format_pinfo(cmd->dev)) {
+		scst_cmd_invalid_cdb(cmd, 1, 7);
+		return false;
+	}
 	if (of_list && !(cmd->cdb[1] & FMTDATA)) {
 		scst_cmd_invalid_cdb(cmd, 1, fls(of_list) - 1);
 		return false;
@@ -46,14 +66,16 @@ bool scst_format_prepare(struct scst_cmd *cmd)
 	return false;
 }
 
-/* No protection information, no pattern, no IMMED, no defects.  Sets sense data and returns false if the list says otherwise. */
+/* No other protection information, no pattern, no IMMED, no defects.  Sets sense data and returns false if the list says otherwise. */
 static bool scst_format_check(struct scst_cmd *cmd, const u8 *list)
 {
 	u8 bad = list[1] & ~(list[1] & FOV ? FOV | DPRY | DCRT | STPF : 0);
 	bool is_long = cmd->xfer_len == HEADER_LONG;
 
-	if (list[0])
+	if (list[0] & ~FIELD_USAGE)
 		scst_cmd_invalid_list(cmd, 0, fls(list[0]) - 1);
+	else if ((list[0] & FIELD_USAGE) != (cmd->dev->protection == 3))
+		scst_cmd_invalid_list(cmd, 0, 2);
 	else if (bad)
 		scst_cmd_invalid_list(cmd, 1, fls(bad) - 1);
 	else if (is_long && list[2])

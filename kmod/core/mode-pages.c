@@ -26,6 +26,7 @@
 #define CONTROL_D_SENSE		0x04	/* byte 2 */
 #define CONTROL_REORDER		0x10	/* byte 3: commands may be reordered; QERR 00b */
 #define CONTROL_SWP		0x08	/* byte 4; byte 5: TAS 0 */
+#define CONTROL_ATO		0x80	/* byte 5 */
 #define EXTENSION_TCMOS		0x04	/* byte 4: the clock may be the host's... */
 #define EXTENSION_SCSIP		0x02	/* ... until SET TIMESTAMP, which goes before */
 #define EXTENSION_IALUAE	0x01	/* byte 4: states of target port groups change by themselves */
@@ -80,6 +81,7 @@ static void scst_mode_fixed_control(const struct scst_mode_state *state, u8 *pag
 {
 	page[2] = CONTROL_TST_PER_NEXUS | CONTROL_GLTSD;
 	page[3] = CONTROL_REORDER;
+	page[5] = state->ato ? CONTROL_ATO : 0;
 }
 
 static void scst_mode_fill_control(const struct scst_mode_values *values, u8 *page)

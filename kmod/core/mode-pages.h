@@ -30,6 +30,7 @@ struct scst_mode_state {
 	bool implicit_alua;	/* IALUAE */
 	bool dpofua;
 	bool wp;
+	bool ato;		/* application tags are the application client's */
 	bool space;		/* there are thresholds of space: page 1Ch/02h, LBPERE */
 	u32 space_threshold;	/* in threshold sets; 0: there is none */
 };

@@ -34,6 +34,7 @@ static void scst_mode_state(const struct scst_cmd *cmd, struct scst_mode_state *
 		.sense_max	= SCST_SENSE_SIZE,
 		.implicit_alua	= scst_alua_offered(dev, false),
 		.dpofua		= dev->fua,
+		.ato		= scst_pi_ato(dev),
 		.space		= scst_space_exponent(dev),
 		.space_threshold = scst_space_threshold(dev),
 		.wp		= READ_ONCE(cmd->nexus->gates) & SCST_STOPS_READ_ONLY,

@@ -129,6 +129,8 @@ static unsigned int scst_ops_group_at(const struct scst_opcode *op)
 		return 10;
 	case SCST_CDB_RW16:
 		return 14;
+	case SCST_CDB_RW32:
+		return 6;
 	default:
 		if (op->cdb_mask[0] == UNMAP)
 			return 6;
@@ -145,8 +147,7 @@ static void scst_ops_usage(const struct scst_opcode *op, u16 action, bool action
 	usage[1] &= op->byte1 ?: ~LUN2;
 	if (group)
 		usage[group] = 0;
-	if (op->cdb_len <= 16)
-		usage[op->cdb_len - 1] = control;
+	usage[scst_cdb_control_at(op->cdb_mask[0])] = control;
 	if (actions && op->cdb_len > 16)
 		put_unaligned_be16(action, usage + 8);
 	else if (actions)

@@ -31,6 +31,8 @@ static unsigned int scst_sbc_length_at(const struct scst_cmd *cmd)
 		return 7;
 	case SCST_CDB_RW12:
 		return 6;
+	case SCST_CDB_RW32:
+		return 28;
 	default:
 		return 10;
 	}
@@ -38,18 +40,30 @@ static unsigned int scst_sbc_length_at(const struct scst_cmd *cmd)
 
 /* --- READ, WRITE --------------------------------------------------------------------------- */
 
-/* Byte 1 has protection bits, or DPO or FUA on a device without: false, it is refused. */
+/*
+ * Protection bits on a device whose blocks have no such information, or DPO or FUA on a device without: false, it is refused.  With the first,
+ * too, execute() goes its way apart, where it looks which of them it was.
+ */
 static noinline bool scst_sbc_take_flags(struct scst_cmd *cmd, u8 flags)
 {
-	cmd->fua = flags & RW_FUA;
-	if (flags & RW_PROTECT)
-		scst_cmd_invalid_cdb(cmd, 1, 7);
-	else if (!cmd->dev->fua && (flags & RW_DPO))
-		scst_cmd_invalid_cdb(cmd, 1, 4);
+	cmd->fua = flags & (RW_PROTECT | RW_FUA);
+	if (flags & RW_PROTECT && !scst_pi_prepare(cmd))
+		return false;
+	if (!cmd->dev->fua && (flags & RW_DPO))
+		scst_cmd_invalid_cdb(cmd, scst_cdb_flags_at(cmd), 4);
 	else if (!cmd->dev->fua && (flags & RW_FUA))
-		scst_cmd_invalid_cdb(cmd, 1, 3);
+		scst_cmd_invalid_cdb(cmd, scst_cdb_flags_at(cmd), 3);
 	else
 		return true;
+	return false;
+}
+
+/* Where neither protection information nor anything else of it is taken.  False: it is refused. */
+static bool scst_sbc_no_protect(struct scst_cmd *cmd)
+{
+	if (!(cmd->cdb[1] & RW_PROTECT))
+		return true;
+	scst_cmd_invalid_cdb(cmd, 1, 7);
 	return false;
 }
 
@@ -114,6 +128,14 @@ bool scst_sbc_prepare_write(struct scst_cmd *cmd)
 	return scst_sbc_flags(cmd);
 }
 
+static noinline void scst_sbc_read_apart(struct scst_cmd *cmd)
+{
+	if (scst_pi_field(cmd))
+		scst_pi_read(cmd);
+	else
+		scst_read_fua(cmd);
+}
+
 /**
  * scst_sbc_read() - READ(6), (10), (12) and (16)
  * @cmd: the command
@@ -123,7 +145,7 @@ void scst_sbc_read(struct scst_cmd *cmd)
 	if (unlikely(!cmd->len))
 		scst_cmd_good(cmd);
 	else if (unlikely(cmd->fua))
-		scst_read_fua(cmd);
+		scst_sbc_read_apart(cmd);
 	else
 		scst_cmd_to_handler(cmd, SCST_ACTION_READ);
 }
@@ -138,7 +160,9 @@ static noinline void scst_sbc_write_apart(struct scst_cmd *cmd)
 {
 	if (!scst_sbc_may_write(cmd))
 		return;
-	if (cmd->fua || READ_ONCE(cmd->dev->wce_off) || cmd->dev->write_through)
+	if (scst_pi_field(cmd))
+		scst_pi_write(cmd);
+	else if (cmd->fua || READ_ONCE(cmd->dev->wce_off) || cmd->dev->write_through)
 		scst_write_stable(cmd);
 	else
 		scst_cmd_to_handler(cmd, SCST_ACTION_WRITE);
@@ -218,15 +242,17 @@ static u64 scst_verify_data(const struct scst_cmd *cmd)
 	}
 }
 
-/* VERIFY(10) and (16).  DPO is a hint and needs no support. */
+/* The last of the checks. */
+static bool scst_sbc_protect(struct scst_cmd *cmd)
+{
+	return !(scst_cdb_flags(cmd) & RW_PROTECT) || scst_pi_prepare(cmd);
+}
+
+/* VERIFY(10), (12) and (16).  DPO is a hint and needs no support. */
 bool scst_sbc_prepare_verify(struct scst_cmd *cmd)
 {
-	if (cmd->cdb[1] & RW_PROTECT) {
-		scst_cmd_invalid_cdb(cmd, 1, 7);
-		return false;
-	}
 	if (scst_verify_bytchk(cmd) == 2) {
-		scst_cmd_invalid_cdb(cmd, 1, 2);
+		scst_cmd_invalid_cdb(cmd, scst_cdb_flags_at(cmd), 2);
 		return false;
 	}
 	if (!scst_sbc_in_range(cmd, READ_ONCE(cmd->dev->geo.nblocks)))
@@ -238,19 +264,21 @@ bool scst_sbc_prepare_verify(struct scst_cmd *cmd)
 	if (cmd->xfer_len > scst_cmd_room(cmd))
 		return scst_sbc_short(cmd);
 	cmd->len = cmd->xfer_len;
-	return true;
+	return scst_sbc_protect(cmd);
 }
 
 /**
- * scst_sbc_verify() - VERIFY(10) and (16)
+ * scst_sbc_verify() - VERIFY(10), (12), (16) and (32)
  * @cmd: the command
  */
 void scst_sbc_verify(struct scst_cmd *cmd)
 {
-	if (cmd->nblocks)
-		scst_verify_begin(cmd);
-	else
+	if (!cmd->nblocks)
 		scst_cmd_good(cmd);
+	else if (scst_pi_field(cmd))
+		scst_pi_verify(cmd);
+	else
+		scst_verify_begin(cmd);
 }
 
 /* --- WRITE AND VERIFY ------------------------------------------------------------------------ */
@@ -258,12 +286,8 @@ void scst_sbc_verify(struct scst_cmd *cmd)
 /* WRITE AND VERIFY(10), (12) and (16): byte 1 is that of VERIFY. */
 bool scst_sbc_prepare_write_verify(struct scst_cmd *cmd)
 {
-	if (cmd->cdb[1] & RW_PROTECT) {
-		scst_cmd_invalid_cdb(cmd, 1, 7);
-		return false;
-	}
 	if (scst_verify_bytchk(cmd) > BYTCHK_ALL) {
-		scst_cmd_invalid_cdb(cmd, 1, 2);
+		scst_cmd_invalid_cdb(cmd, scst_cdb_flags_at(cmd), 2);
 		return false;
 	}
 	if (!scst_sbc_extent(cmd))
@@ -271,11 +295,11 @@ bool scst_sbc_prepare_write_verify(struct scst_cmd *cmd)
 	if (cmd->xfer_len > scst_cmd_room(cmd))
 		return scst_sbc_short(cmd);
 	cmd->len = cmd->xfer_len;
-	return true;
+	return scst_sbc_protect(cmd);
 }
 
 /**
- * scst_sbc_write_verify() - WRITE AND VERIFY(10), (12) and (16)
+ * scst_sbc_write_verify() - WRITE AND VERIFY(10), (12), (16) and (32)
  * @cmd: the command
  *
  * What is verified is on the medium, or the verification would say nothing about it.
@@ -287,8 +311,58 @@ void scst_sbc_write_verify(struct scst_cmd *cmd)
 		return;
 	}
 	WRITE_ONCE(cmd->nexus->wrote, true);
-	if (scst_sbc_may_write(cmd))
+	if (!scst_sbc_may_write(cmd))
+		return;
+	if (scst_pi_field(cmd))
+		scst_pi_write(cmd);
+	else
 		scst_write_verify(cmd);
+}
+
+/* --- commands of 32 bytes ---------------------------------------------------------------------- */
+
+/* They are those of units with protection of type 2 (SBC-3 5.13).  False: it is refused. */
+static bool scst_sbc_is_32(struct scst_cmd *cmd)
+{
+	int reserved = scst_cdb_find_reserved(cmd->op, cmd->cdb, scst_aca_control(cmd));
+
+	if (!scst_op_offered(cmd->op, cmd->dev))
+		scst_cmd_refuse_opcode(cmd);
+	else if (reserved >= 0)
+		scst_cmd_invalid_cdb(cmd, reserved / 8, reserved % 8);
+	else if (cmd->cdb[7] != 32 - 8)		/* ADDITIONAL CDB LENGTH */
+		scst_cmd_invalid_cdb(cmd, 7, 7);
+	else
+		return true;
+	return false;
+}
+
+bool scst_sbc_prepare_read32(struct scst_cmd *cmd)
+{
+	if (!scst_sbc_is_32(cmd) || !scst_sbc_extent(cmd))
+		return false;
+	cmd->len = min(cmd->xfer_len, scst_cmd_room(cmd));
+	return scst_sbc_take_flags(cmd, scst_cdb_flags(cmd));
+}
+
+bool scst_sbc_prepare_write32(struct scst_cmd *cmd)
+{
+	if (!scst_sbc_is_32(cmd) || !scst_sbc_extent(cmd))
+		return false;
+	if (cmd->xfer_len > scst_cmd_room(cmd))
+		return scst_sbc_short(cmd);
+	cmd->len = cmd->xfer_len;
+	return scst_sbc_take_flags(cmd, scst_cdb_flags(cmd));
+}
+
+bool scst_sbc_prepare_verify32(struct scst_cmd *cmd)
+{
+	return scst_sbc_is_32(cmd) && scst_sbc_prepare_verify(cmd);
+}
+
+bool scst_sbc_prepare_write_verify32(struct scst_cmd *cmd)
+{
+	return scst_sbc_is_32(cmd) && scst_sbc_prepare_write_verify(cmd);
 }
 
 /* --- COMPARE AND WRITE, ORWRITE ---------------------------------------------------------------- */
@@ -321,7 +395,7 @@ bool scst_sbc_prepare_caw(struct scst_cmd *cmd)
 	if (cmd->xfer_len != scst_cmd_room(cmd))
 		return scst_sbc_short(cmd);
 	cmd->len = cmd->xfer_len;
-	return scst_sbc_flags(cmd);
+	return scst_sbc_no_protect(cmd) && scst_sbc_flags(cmd);
 }
 
 /**
@@ -342,7 +416,7 @@ void scst_sbc_caw(struct scst_cmd *cmd)
 bool scst_sbc_prepare_or(struct scst_cmd *cmd)
 {
 	if (scst_op_offered(cmd->op, cmd->dev))
-		return scst_sbc_prepare_write(cmd);
+		return scst_sbc_no_protect(cmd) && scst_sbc_prepare_write(cmd);
 	scst_cmd_refuse_opcode(cmd);
 	return false;
 }
@@ -424,7 +498,7 @@ void scst_sbc_read_capacity10(struct scst_cmd *cmd)
 }
 
 /**
- * scst_sbc_read_capacity16() - READ CAPACITY(16), without protection
+ * scst_sbc_read_capacity16() - READ CAPACITY(16)
  * @cmd: the command
  */
 void scst_sbc_read_capacity16(struct scst_cmd *cmd)
@@ -434,6 +508,8 @@ void scst_sbc_read_capacity16(struct scst_cmd *cmd)
 
 	put_unaligned_be64(READ_ONCE(geo->nblocks) - 1, buf);
 	put_unaligned_be32(1U << geo->block_shift, buf + 8);
+	if (cmd->dev->protection)
+		buf[12] = (cmd->dev->protection - 1) << 1 | 0x01;	/* P_TYPE, PROT_EN */
 	buf[13] = geo->physical_exp & 0x0f;
 	put_unaligned_be16(geo->lowest_aligned & 0x3fff, buf + 14);
 	if (cmd->dev->thin)

@@ -276,6 +276,12 @@ bool scst_error_is_medium(int error)
 	return error == -EIO || error == -ENODATA;
 }
 
+/* ... and which block it is of can be found out: also what protection information says. */
+bool scst_error_has_block(int error)
+{
+	return scst_error_is_medium(error) || error == -SCST_EGUARD || error == -SCST_EREFTAG || error == -SCST_EAPPTAG;
+}
+
 static u32 scst_sense_medium_error(const struct scst_cmd *cmd)
 {
 	switch (cmd->action) {
@@ -315,8 +321,12 @@ static u32 scst_sense_of_errno(const struct scst_cmd *cmd, int error)
 		return SCST_SENSE_BECOMING_READY;
 	case -ETIMEDOUT:
 		return SCST_SENSE_TIMEOUT;
-	case -EILSEQ:		/* the block layer's "protection information" */
+	case -SCST_EGUARD:	/* also the block layer's "protection information" */
 		return SCST_SENSE_GUARD_CHECK;
+	case -SCST_EAPPTAG:
+		return SCST_SENSE_APP_TAG_CHECK;
+	case -SCST_EREFTAG:
+		return SCST_SENSE_REF_TAG_CHECK;
 	default:		/* among them EREMOTEIO, the block layer's "target error" */
 		return SCST_SENSE_TARGET_FAILURE;
 	}

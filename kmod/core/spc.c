@@ -116,6 +116,8 @@ static void scst_inquiry_standard(const struct scst_nexus *nexus, u8 *buf)
 		buf[3] |= 0x20;		/* NORMACA */
 	buf[4] = INQUIRY_LEN - 5;
 	buf[5] = nexus ? scst_inquiry_tpgs(nexus) | 0x08 : 0;	/* TPGS, 3PC */
+	if (dev && dev->protection)
+		buf[5] |= 0x01;		/* PROTECT */
 	buf[7] = 0x02;			/* CMDQUE */
 	scst_spc_pad(buf + 8, dev ? dev->id.vendor : "", 8);
 	scst_spc_pad(buf + 16, dev ? dev->id.product : "", 16);

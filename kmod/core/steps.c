@@ -225,7 +225,7 @@ static void scst_walk_failed(struct scst_cmd *cmd)
 {
 	struct scst_walk *walk = cmd->step_data;
 
-	if (!scst_error_is_medium(walk->error)) {
+	if (!scst_error_has_block(walk->error)) {
 		scst_cmd_errno(cmd, walk->error);
 		scst_walk_end(cmd);
 	} else if (walk->piece > 1U << cmd->dev->geo.block_shift) {
@@ -443,7 +443,7 @@ void scst_verify_begin(struct scst_cmd *cmd)
 /* A read has failed: which block is it?  Initiators take what is before it, and repair it alone. */
 bool scst_search_wanted(const struct scst_cmd *cmd, int error)
 {
-	return cmd->action == SCST_ACTION_READ && scst_error_is_medium(error) && cmd->pinned && !scst_cmd_aborted(cmd);
+	return cmd->action == SCST_ACTION_READ && scst_error_has_block(error) && cmd->pinned && !scst_cmd_aborted(cmd);
 }
 
 /* Any context. */

@@ -345,8 +345,13 @@ int scst_target_set_enabled(struct scst_target *tgt, bool on, u64 until)
 	return ret == -ETIMEDOUT ? -EINPROGRESS : ret;
 }
 
-/* For what may change only while no session is there. */
-static int scst_target_lock_disabled(struct scst_target *tgt)
+/**
+ * scst_target_lock_disabled() - begin to change what may change only while no session is there
+ * @tgt: the target
+ *
+ * Process context.  Return: 0: tgt->lock is held, and the caller's to release; -EBUSY: it is not disabled; -EINTR.
+ */
+int scst_target_lock_disabled(struct scst_target *tgt)
 {
 	int ret = mutex_lock_killable(&tgt->lock);
 
@@ -356,6 +361,7 @@ static int scst_target_lock_disabled(struct scst_target *tgt)
 	}
 	return ret;
 }
+EXPORT_SYMBOL_GPL(scst_target_lock_disabled);
 
 /**
  * scst_target_set_rel_id() - choose the relative target port identifier (SPC-4 3.1.120)

@@ -296,6 +296,12 @@ bool scst_same_has_data(const struct scst_cmd *cmd)
 	return cmd->cdb[0] != WRITE_SAME_16 || !(cmd->cdb[1] & 0x01);
 }
 
+/* Zeroes that are neither written nor given back would have no protection information, but for who sends none it is generated. */
+static bool scst_same_protected(const struct scst_cmd *cmd)
+{
+	return cmd->dev->protection && scst_same_has_data(cmd) && !cmd->unmap;
+}
+
 /*
  * Zeroes may be had without writing them, and may be given back if that is asked for, for then they are read from where there is
  * nothing.  Anything else is written: the block is not changed while it is, the initiator may change it.
@@ -313,7 +319,7 @@ static bool scst_same_take(struct scst_cmd *cmd, struct scst_sweep *sweep)
 	sweep->action = SCST_ACTION_ZERO;
 	cmd->unmap = cmd->cdb[1] & 0x08;
 	cmd->fua = false;
-	if (memchr_inv(p, 0, sweep->block))
+	if (memchr_inv(p, 0, sweep->block) || scst_same_protected(cmd))
 		scst_sweep_fill(sweep);
 	return true;
 }

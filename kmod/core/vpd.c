@@ -197,6 +197,7 @@ static void scst_vpd_extended_inquiry(struct scst_vpd *vpd)
 	u8 *page = vpd->body - VPD_HEADER;
 
 	scst_vpd_zero(vpd, VPD_SBC_LEN);
+	page[4] = scst_pi_extended(vpd->dev);
 	page[5] = 0x07;		/* HEADSUP, ORDSUP, SIMPSUP */
 	page[6] = READ_ONCE(vpd->dev->cache_told) ? 0x01 : 0;	/* V_SUP */
 	page[7] = 0x01;		/* LUICLR */
@@ -283,7 +284,8 @@ static void scst_vpd_block_limits(struct scst_vpd *vpd)
 	page[4] = 0x01;		/* WSNZ: no WRITE SAME of an unsaid number of blocks */
 	page[5] = scst_caw_max(vpd->dev, max_xfer);
 	put_unaligned_be16(geo->opt_granularity ?: max_t(u32, PAGE_SIZE / block, 1), page + 6);
-	put_unaligned_be32(max_xfer / block, page + 8);
+	/* Protection information may be between the blocks. */
+	put_unaligned_be32(max_xfer / (block + (vpd->dev->protection ? SCST_PI_BYTES : 0)), page + 8);
 	put_unaligned_be32(min(geo->opt_xfer, max_xfer) / block, page + 12);
 	put_unaligned_be64(SCST_SAME_BYTES / block, page + 36);
 	if (vpd->dev->thin)

@@ -5,8 +5,7 @@
  * Reads of cached pages complete in the submitter's context, or are sent from the page cache itself; everything
  * else may wait for a file system and runs on the device's own threads.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
+#include "fileio.h"
 #include <linux/backing-dev.h>
 #include <linux/bvec.h>
 #include <linux/errseq.h>
@@ -24,8 +23,6 @@
 #include <linux/statfs.h>
 #include <linux/swap.h>
 #include <linux/uio.h>
-#include "scst_handler.h"
-#include "compat.h"
 
 #define FILEIO_BLOCK_SIZE	512
 #define FILEIO_MAX_PHYSICAL	4096
@@ -33,30 +30,6 @@
 #define FILEIO_INLINE_BVECS	10
 #define FILEIO_STACK_BVECS	32
 #define FILEIO_LENT		(SCST_CMD_PRIVATE / sizeof(struct scatterlist))
-
-/**
- * struct fileio_device - a file behind a logical unit
- * @dev: the core's half
- * @path: of the file
- * @o_direct: bypass the page cache
- * @file: open while the device is active
- * @cached: what is in the page cache may be read from it without asking the file system
- * @pos_mask: bits that must be clear in position and length of direct I/O
- * @mem_mask: bits that must be clear in address and length of its segments
- * @inode: of @file, only to be compared
- * @wb_since: errors of writing back until the file was opened
- */
-struct fileio_device {
-	struct scst_device dev;
-	char *path;
-	bool o_direct;
-	bool cached;
-	unsigned int pos_mask;
-	unsigned int mem_mask;
-	struct file *file;
-	const struct inode *inode;
-	errseq_t wb_since;
-};
 
 /* Of a direct I/O, in the command's private memory. */
 struct fileio_cmd {
@@ -69,29 +42,6 @@ struct fileio_cmd {
 };
 
 static_assert(sizeof(struct fileio_cmd) <= SCST_CMD_PRIVATE);
-
-static struct fileio_device *to_fileio(struct scst_device *dev)
-{
-	return container_of(dev, struct fileio_device, dev);
-}
-
-/*
- * The initiator may be this host, and its memory may be waiting for us to write it back.  So
- * allocations must not start I/O, and the file's writes are throttled only by the state of their own
- * backing device, not by dirty pages whose cleaning depends on them.
- */
-static unsigned int fileio_enter(void)
-{
-	unsigned int flags = current->flags;
-
-	current->flags |= PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE;
-	return flags;
-}
-
-static void fileio_leave(unsigned int flags)
-{
-	current_restore_flags(flags, PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE);
-}
 
 /* --- reads from the page cache, in any context ---------------------------------------------- */
 
@@ -461,7 +411,9 @@ static bool fileio_direct(struct scst_cmd *cmd)
 
 static void fileio_rw(struct scst_cmd *cmd)
 {
-	if (!fileio_direct(cmd))
+	if (unlikely(to_fileio(cmd->dev)->pi))
+		scst_cmd_done(cmd, fileio_pi_rw(cmd));
+	else if (!fileio_direct(cmd))
 		scst_cmd_done(cmd, fileio_buffered(cmd, 0));
 }
 
@@ -469,8 +421,9 @@ static int fileio_sync(const struct scst_cmd *cmd)
 {
 	loff_t pos = cmd->pos;
 	loff_t end = cmd->range_len ? pos + cmd->range_len - 1 : LLONG_MAX;
+	struct fileio_device *fd = to_fileio(cmd->dev);
 
-	return vfs_fsync_range(to_fileio(cmd->dev)->file, pos, end, 1);
+	return fd->pi ? fileio_pi_sync(fd) : vfs_fsync_range(fd->file, pos, end, 1);
 }
 
 static int fileio_fallocate(const struct scst_cmd *cmd, int mode)
@@ -479,7 +432,7 @@ static int fileio_fallocate(const struct scst_cmd *cmd, int mode)
 }
 
 /* A hole reads as zeroes, also where it begins or ends inside a block of the file system. */
-static int fileio_clear(const struct scst_cmd *cmd)
+int fileio_clear(const struct scst_cmd *cmd)
 {
 	int ret = -EOPNOTSUPP;
 
@@ -507,6 +460,9 @@ static ssize_t fileio_copy_range(struct scst_cmd *cmd, struct scst_device *from,
 	unsigned int flags;
 	ssize_t ret;
 
+	/* It would have to be checked, or generated. */
+	if (to_fileio(from)->pi || to_fileio(cmd->dev)->pi)
+		return -EOPNOTSUPP;
 	if (file_inode(in)->i_sb != file_inode(out)->i_sb)
 		return -EOPNOTSUPP;
 	flags = fileio_enter();
@@ -520,14 +476,14 @@ static ssize_t fileio_copy_range(struct scst_cmd *cmd, struct scst_device *from,
 	return ret > 0 && ret < cmd->len ? fileio_whole_blocks(from, cmd->dev, ret) : ret;
 }
 
-static noinline int fileio_without_data(const struct scst_cmd *cmd)
+static noinline int fileio_without_data(struct scst_cmd *cmd)
 {
 	switch (cmd->action) {
 	case SCST_ACTION_SYNC:
 		return fileio_sync(cmd);
 	case SCST_ACTION_UNMAP:
 	case SCST_ACTION_ZERO:
-		return fileio_clear(cmd);
+		return to_fileio(cmd->dev)->pi ? fileio_pi_clear(cmd) : fileio_clear(cmd);
 	default:
 		return -EOPNOTSUPP;
 	}
@@ -546,11 +502,21 @@ static void fileio_execute(struct scst_cmd *cmd)
 
 /* --- backing -------------------------------------------------------------------------------- */
 
+static bool fileio_is_set(const char *path)
+{
+	return path && *path;
+}
+
 static int fileio_check(struct scst_device *dev)
 {
-	const char *path = to_fileio(dev)->path;
+	const struct fileio_device *fd = to_fileio(dev);
 
-	return path && *path ? 0 : -ENODATA;
+	if (!fileio_is_set(fd->path))
+		return -ENODATA;
+	if (!dev->protection || fileio_is_set(fd->protection_file))
+		return 0;
+	pr_warn("%s: protection is %u, but there is no protection_file\n", dev->name, dev->protection);
+	return -EINVAL;
 }
 
 /*
@@ -782,7 +748,8 @@ static int fileio_setup(struct fileio_device *fd, struct file *file)
 	ret = fileio_geometry(fd, file_inode(file), stat.size) ?: fileio_try_hole(fd, file);
 	if (ret)
 		return ret;
-	fd->cached = !fd->o_direct && fileio_cache_is_content(file);
+	/* What has protection information is checked first. */
+	fd->cached = !fd->o_direct && !fd->dev.protection && fileio_cache_is_content(file);
 	fileio_direct_alignment(fd, file, &stat);
 	fd->wb_since = errseq_sample(&file->f_mapping->wb_err);
 	return 0;
@@ -805,13 +772,22 @@ static int fileio_open(struct scst_device *dev, const struct scst_opening *openi
 		return ret;
 	}
 	fd->file = file;
+	if (dev->protection)
+		ret = fileio_pi_open(fd, opening, dev->geo.nblocks << dev->geo.block_shift);
+	if (ret) {
+		fd->file = NULL;
+		scst_fput(file);
+		return ret;
+	}
 	WRITE_ONCE(fd->inode, file_inode(file));
 	return 0;
 }
 
 static int fileio_wb_error(struct scst_device *dev, errseq_t *since)
 {
-	return errseq_check_and_advance(&to_fileio(dev)->file->f_mapping->wb_err, since);
+	int ret = errseq_check_and_advance(&to_fileio(dev)->file->f_mapping->wb_err, since);
+
+	return ret ?: fileio_pi_wb_error(to_fileio(dev));
 }
 
 /*
@@ -835,6 +811,8 @@ static int fileio_close(struct scst_device *dev)
 	might_sleep();
 	if (!dev->read_only)
 		ret = fileio_flush(fd);
+	if (fd->pi)
+		ret = fileio_pi_close(fd, !ret) ?: ret;
 	WRITE_ONCE(fd->inode, NULL);
 	scst_fput(fd->file);
 	fd->file = NULL;
@@ -918,6 +896,7 @@ static bool fileio_prefetch(struct scst_device *dev, u64 pos, u64 len)
 static void fileio_free(struct scst_device *dev)
 {
 	kfree(to_fileio(dev)->path);
+	kfree(to_fileio(dev)->protection_file);
 }
 
 /* --- attributes ----------------------------------------------------------------------------- */
@@ -938,6 +917,22 @@ static ssize_t fileio_path_store(struct config_item *item, const char *page, siz
 
 CONFIGFS_ATTR(fileio_, path);
 
+static ssize_t fileio_protection_file_show(struct config_item *item, char *page)
+{
+	struct scst_device *dev = scst_device_of(item);
+
+	return scst_device_show_path(dev, &to_fileio(dev)->protection_file, page);
+}
+
+static ssize_t fileio_protection_file_store(struct config_item *item, const char *page, size_t count)
+{
+	struct scst_device *dev = scst_device_of(item);
+
+	return scst_device_store_path(dev, &to_fileio(dev)->protection_file, page, count) ?: count;
+}
+
+CONFIGFS_ATTR(fileio_, protection_file);
+
 static ssize_t fileio_o_direct_show(struct config_item *item, char *page)
 {
 	return sysfs_emit(page, "%d\n", to_fileio(scst_device_of(item))->o_direct);
@@ -955,6 +950,7 @@ CONFIGFS_ATTR(fileio_, o_direct);
 static struct configfs_attribute *fileio_attrs[] = {
 	&fileio_attr_path,
 	&fileio_attr_o_direct,
+	&fileio_attr_protection_file,
 	NULL,
 };
 
@@ -962,7 +958,7 @@ static const struct scst_handler fileio_handler = {
 	.owner		= THIS_MODULE,
 	.name		= "fileio",
 	.device_size	= sizeof(struct fileio_device),
-	.flags		= SCST_HANDLER_FACTS | SCST_HANDLER_THIN,
+	.flags		= SCST_HANDLER_FACTS | SCST_HANDLER_THIN | SCST_HANDLER_PROTECTION,
 	.attrs		= fileio_attrs,
 	.free		= fileio_free,
 	.check		= fileio_check,

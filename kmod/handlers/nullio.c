@@ -45,14 +45,25 @@ static void nullio_read(struct scst_cmd *cmd)
 	}
 }
 
+/* None is kept: there is what zeroes have. */
+static void nullio_pi(struct scst_cmd *cmd)
+{
+	u8 shift = cmd->dev->geo.block_shift;
+
+	scst_pi_make(cmd->dev, cmd->pos >> shift, sg_virt(cmd->data.sgl), sg_virt(cmd->prot.sgl), cmd->len >> shift);
+}
+
 static void nullio_execute(struct scst_cmd *cmd)
 {
 	int error = 0;
 
-	if (cmd->action == SCST_ACTION_READ)
+	if (cmd->action == SCST_ACTION_READ) {
 		nullio_read(cmd);
-	else if (unlikely(cmd->action == SCST_ACTION_CDB))
+		if (unlikely(scst_cmd_has_pi(cmd)))
+			nullio_pi(cmd);
+	} else if (unlikely(cmd->action == SCST_ACTION_CDB)) {
 		error = -EOPNOTSUPP;
+	}
 	scst_cmd_done(cmd, error);
 }
 
@@ -127,7 +138,8 @@ static const struct scst_handler nullio_handler = {
 	.owner		= THIS_MODULE,
 	.name		= "nullio",
 	.device_size	= sizeof(struct scst_device),
-	.flags		= SCST_HANDLER_SIZE_RW | SCST_HANDLER_NO_CACHE | SCST_HANDLER_DIRECT | SCST_HANDLER_FORGETS,
+	.flags		= SCST_HANDLER_SIZE_RW | SCST_HANDLER_NO_CACHE | SCST_HANDLER_DIRECT | SCST_HANDLER_FORGETS |
+			  SCST_HANDLER_PROTECTION,
 	.check		= nullio_check,
 	.open		= nullio_open,
 	.close		= nullio_close,

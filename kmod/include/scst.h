@@ -219,7 +219,8 @@ struct scst_data {
  * @app_tag: expected logical block application tag
  * @ref_tag: expected reference tag of the first interval
  *
- * The information itself is in cmd->prot.  No device handler takes it yet: commands that ask for it are refused.
+ * The information itself is in cmd->prot, eight bytes for each interval, which is a logical block.  Where @ref_tag and @app_tag are in the
+ * CDB, or are the LBA, they are taken from there.
  */
 struct scst_pi {
 	u8 interval_shift;
@@ -276,6 +277,7 @@ enum scst_cmd_flag {
 	SCST_CMD_PAID,		/* does not wait there for what its nexus may do (any more) */
 	SCST_CMD_TRIED,		/* whether an injected fault strikes it has been asked: see fault.c */
 	SCST_CMD_STRUCK,	/* ... and its answer, or that it was aborted, is the fault's doing */
+	SCST_CMD_PI,		/* what is being done moves protection information, too: cmd->prot */
 	SCST_CMD_ASKING,	/* SET TARGET PORT GROUPS: waits for user space's consent: see alua-ask.c */
 	SCST_CMD_SINCE = 32,	/* not a flag: from here on jiffies, 32 bits of it, when the command came */
 };
@@ -313,7 +315,8 @@ enum scst_stage {
  * @data: a driver with memory of its own sets it to SCST_DATA_DRIVER, with at least @expected_len bytes; others
  *	leave it as scst_cmd_init() made it and find the core's choice here in receive_data() and
  *	send_response().  For a device handler it is where data goes to or comes from.
- * @prot: protection information, the same way
+ * @prot: protection information, the same way, of drivers that move it apart from the data and bring memory for both; for a device handler
+ *	see scst_cmd_has_pi().  Length 0: the initiator has none, and the driver nothing that makes or checks it: the core does
  * @pi_type: type of protection, 0: none, 1 to 3; without one @prot and @pi have no meaning
  * @pi: what @prot is
  *
@@ -412,6 +415,19 @@ static_assert(offsetof(struct scst_cmd, handler_private) + SCST_CMD_PRIVATE_SHAR
 static inline bool scst_cmd_aborted(const struct scst_cmd *cmd)
 {
 	return test_bit(SCST_CMD_ABORTED, &cmd->flags);
+}
+
+/**
+ * scst_cmd_has_pi() - does SCST_ACTION_READ or SCST_ACTION_WRITE move protection information, too?
+ * @cmd: a command in try_execute() or execute()
+ *
+ * For devices with dev->protection.  Any context.  Return: true: SCST_PI_BYTES of each block are moved to or from cmd->prot, as they are; both
+ * cmd->prot and cmd->data are one segment each, which nobody changes meanwhile.  False: what is written has none, and gets its own
+ * from the handler (scst_pi_make()), and what is read is held against it there (scst_pi_look()).
+ */
+static inline bool scst_cmd_has_pi(const struct scst_cmd *cmd)
+{
+	return test_bit(SCST_CMD_PI, &cmd->flags);
 }
 
 /** scst_cmd_aborted_by_other() - ... one that came by another I_T nexus?  Any context. */

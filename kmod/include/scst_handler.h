@@ -25,6 +25,7 @@ enum scst_handler_flag {
 	SCST_HANDLER_FACTS	= 1 << 3,	/* open() tells what it opens: scst_device_expects(), scst_device_found() */
 	SCST_HANDLER_THIN	= 1 << 4,	/* its devices have the setting `thin`: SCST_ACTION_UNMAP */
 	SCST_HANDLER_FORGETS	= 1 << 5,	/* what is written is not what is read: nothing may be decided by it */
+	SCST_HANDLER_PROTECTION	= 1 << 6,	/* its devices have the setting `protection`: scst_cmd_has_pi() */
 };
 
 /* Longest text of `expect` and `backing` */
@@ -79,6 +80,8 @@ struct scst_space {
  *	pieces of no more than SCST_CLEAR_MAX bytes, between which the core looks for aborts.  -EOPNOTSUPP for SCST_ACTION_ZERO
  *	means that the backing has no way of its own to do it, and the core writes zeroes instead.  Both are made stable, where
  *	that is asked for, by a SCST_ACTION_SYNC that follows.
+ *	With dev->protection see scst_cmd_has_pi(); SCST_ACTION_UNMAP and SCST_ACTION_ZERO leave information of all ones, which says that
+ *	there is none.
  * @lend: for SCST_ACTION_READ: put memory that holds the data into cmd->data as SCST_DATA_HANDLER (entries in sgl are
  *	the handler's too), or return false.  Process or softirq context.  Optional.
  * @unlend: take it back.  The context of scst_cmd_sent(); the backing may be closed by then, so that what is lent stands on
@@ -246,6 +249,7 @@ struct scst_tokens {
  * @read_only: setting: never written to
  * @write_through: setting: each write is stable before its status
  * @thin: setting: initiators may give back what they don't need any more
+ * @protection: setting: type of protection information (SBC-3 4.22) that blocks have, 1 to 3, or 0: none
  * @block_size: setting: logical block in bytes, 0: the backing's
  * @size: setting of SCST_HANDLER_SIZE_RW, bytes
  *
@@ -279,6 +283,7 @@ struct scst_device {
 	bool removable;		/* setting: the medium can be ejected */
 	bool stop_unit;		/* setting: START STOP UNIT of one initiator stops the unit for all */
 	bool thin;
+	u8 protection;
 	u16 block_size;
 	s64 clock;		/* what it is ahead of the time since boot, in ms: see timestamp.c */
 	u64 size;
@@ -364,6 +369,18 @@ int scst_device_expects(struct scst_device *dev, const char *words);
 int scst_device_found(struct scst_device *dev, const char *words);
 void scst_device_defer(struct scst_device *dev, struct scst_job *job, void (*fn)(struct scst_job *job));
 void scst_cmd_done(struct scst_cmd *cmd, int error);
+struct page *scst_chunk_get(unsigned int *size);
+void scst_chunk_put(struct page *page);
+
+/* Protection information of a block, and what scst_cmd_done() is told if it is wrong. */
+#define SCST_PI_BYTES	8
+#define SCST_PI_BLOCKS	(PAGE_SIZE / SCST_PI_BYTES)	/* no read or write with it is of more blocks: it fits into a page */
+#define SCST_EGUARD	EILSEQ
+#define SCST_EREFTAG	EBADSLT
+#define SCST_EAPPTAG	EBADRQC
+
+void scst_pi_make(const struct scst_device *dev, u64 lba, const u8 *data, u8 *pi, u32 nr);
+int scst_pi_look(const struct scst_device *dev, u64 lba, const u8 *data, const u8 *pi, u32 nr, u32 *bad);
 void scst_cmd_done_sense(struct scst_cmd *cmd, u8 status, const u8 *sense, unsigned int sense_len, u32 len);
 
 /* Attributes of a handler's own, settable while the device is disabled. */

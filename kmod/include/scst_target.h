@@ -194,6 +194,7 @@ void scst_target_get(struct scst_target *tgt);
 void scst_target_put(struct scst_target *tgt);
 void scst_target_add_group(struct scst_target *tgt, struct config_group *group);
 void scst_target_resume(struct scst_target *tgt);
+int scst_target_lock_disabled(struct scst_target *tgt);
 int scst_name_check(const char *name, size_t max, const char *more);
 void scst_item_drop(struct config_item *item);
 int scst_parse_bool(const char *page, bool *value);

@@ -37,6 +37,8 @@ PORT_STATES = (
 RECORD_KINDS = ("slow", "failed", "tmf")
 PATH_MAX = 4094
 BLOCK_SIZES = (0, 512, 1024, 2048, 4096)
+# Of T10 protection information; 0: none.
+PROTECTION_TYPES = (0, 1, 2, 3)
 SIZE_MAX = 2**63 - 1
 QUEUE_DEPTH_MAX = 65535
 IOPS_MAX = 100_000_000

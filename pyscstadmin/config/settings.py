@@ -625,13 +625,37 @@ _SPACE_THRESHOLD = Setting(
     live=True,
 )
 _O_DIRECT = Setting("o_direct", _FLAG, False, "bypass the page cache")
+_PROTECTION = Setting(
+    "protection",
+    Choice(only=names.PROTECTION_TYPES, meaning={0: "none"}),
+    0,
+    "type of T10 protection information that each block has; 0: none",
+)
+_PROTECTION_FILE = Setting(
+    "protection_file",
+    _PATH.type,
+    "",
+    "file in which protection information is kept, absolute; made if it is not there. It is of one device "
+    "and of one backing",
+)
 
 HANDLERS: dict[str, Handler] = {
     "blockio": Handler("scst_blockio", rows(_PATH, FACTS, *_COMMON, _WRITE_THROUGH, _THIN), exclusive=True),
     "fileio": Handler(
-        "scst_fileio", rows(_PATH, FACTS, *_COMMON, _WRITE_THROUGH, _THIN, _SPACE_THRESHOLD, _O_DIRECT)
+        "scst_fileio",
+        rows(
+            _PATH,
+            FACTS,
+            *_COMMON,
+            _WRITE_THROUGH,
+            _THIN,
+            _SPACE_THRESHOLD,
+            _O_DIRECT,
+            _PROTECTION,
+            _PROTECTION_FILE,
+        ),
     ),
-    "nullio": Handler("scst_nullio", rows(_SIZE, *_COMMON), backed=False),
+    "nullio": Handler("scst_nullio", rows(_SIZE, *_COMMON, _PROTECTION), backed=False),
 }
 
 _QUEUE_DEPTH = Setting(
@@ -804,6 +828,13 @@ DRIVERS: dict[str, Driver] = {
                 True,
                 "SCSI hosts of this target rescan by themselves when their LUNs change",
                 live=True,
+            ),
+            Setting(
+                "protection",
+                _FLAG,
+                False,
+                "SCSI hosts of this target exchange protection information with their devices, beside the "
+                "data (DIX); from the next login",
             ),
         ),
         hosts=True,

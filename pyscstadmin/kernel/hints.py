@@ -56,16 +56,17 @@ def _hint(tree: View, name: str, number: int) -> str:
 
 
 def _same_file(tree: View, device: Device) -> str:
-    """Whose reservations are in the same file."""
-    file = _pr_file(device)
-    for other in read.devices(tree) if file else ():
-        if other.name != device.name and other.enabled and _same(_pr_file(other), file):
-            return f"pr_file {file} is that of device {other.name} as well: give each one of its own"
+    """Whose reservations, or protection information, are in the same file."""
+    for setting in ("pr_file", "protection_file"):
+        file = _file(device, setting)
+        for other in read.devices(tree) if file else ():
+            if other.name != device.name and other.enabled and _same(_file(other, setting), file):
+                return f"{setting} {file} is that of device {other.name} as well: give each one of its own"
     return ""
 
 
-def _pr_file(device: Device) -> str:
-    return str(device.settings.get("pr_file", ""))
+def _file(device: Device, setting: str) -> str:
+    return str(device.settings.get(setting, ""))
 
 
 def _same(one: str, two: str) -> bool:
@@ -93,6 +94,8 @@ def why(device: Device, number: int, block: str = BLOCK) -> str:
         return ""
     if device.handler == "nullio":
         return _multiple(device)
+    if device.settings.get("protection") and not device.settings.get("protection_file"):
+        return "protection information is kept in a file of its own, and none is named: set protection_file"
     try:
         status = os.stat(device.path)
     except (OSError, ValueError):

@@ -205,7 +205,7 @@ class Device(Served):
             row = self.rows[name]
             value = stored(row, within(text)[0] if name == "size" else text)
             # A disk may have got another name while it was away.
-            if not row.live and (name != "path" or self.active or self.opening):
+            if not row.live and (name not in ("path", "protection_file") or self.active or self.opening):
                 self.must_be_disabled()
             self.values[name] = value
 
@@ -221,11 +221,14 @@ class Device(Served):
             raise Refused(errno.ENODATA)
         if self.values.get("size", 0) % (self.values["block_size"] or 512):
             raise Refused(errno.EINVAL)
+        if self.values.get("protection") and self.values.get("protection_file", "-") == "":
+            raise Refused(errno.EINVAL)
         if not self.root.identities.keys().isdisjoint(self.id.designators()):
             raise Refused(errno.EEXIST)
-        file = self.values.get("pr_file")
-        if file and any(other.enabled and other.values.get("pr_file") == file for other in self._all()):
-            raise Refused(errno.EBUSY)
+        for name in ("pr_file", "protection_file") if self.values.get("protection") else ("pr_file",):
+            file = self.values.get(name)
+            if file and any(other.enabled and other.values.get(name) == file for other in self._all()):
+                raise Refused(errno.EBUSY)
         self.served = self.asked = 0
         self.may_shrink = False
         self.pr.state = NOTHING

@@ -42,8 +42,10 @@ DEFAULTS = {
         "thin": "0",
         "space_threshold": "0",
         "o_direct": "0",
+        "protection": "0",
+        "protection_file": "",
     },
-    "nullio": {**COMMON, **SETTINGS},
+    "nullio": {**COMMON, **SETTINGS, "protection": "0"},
 }
 BOOLEANS = [
     (handler, name)
@@ -53,6 +55,8 @@ BOOLEANS = [
 ]
 # Can be changed while the device is enabled.
 LIVE = ("space_threshold",)
+# While the device is parked.
+MOVED = ("protection_file",)
 PATHS = ("blockio", "fileio")
 
 
@@ -441,6 +445,27 @@ def test_active_needs_enabled(tree: Tree) -> None:
             tree.write("devices/nullio/d/active", text)
 
 
+def test_protection_information_needs_a_file_of_its_own(tree: Tree, backing: Path) -> None:
+    path = file_device(tree, backing)
+    tree.write(f"{path}/enabled", "0")
+    with refused(errno.ERANGE):
+        tree.write(f"{path}/protection", "4")
+    tree.write(f"{path}/protection", "3")
+    with refused(errno.EINVAL):
+        tree.write(f"{path}/enabled", "1")
+    tree.write(f"{path}/protection_file", f"{backing}.pi")
+    tree.write(f"{path}/enabled", "1")
+    with refused(errno.EBUSY):
+        tree.write(f"{path}/protection", "0")
+    tree.mkdir("devices/fileio/other")
+    for name, text in (("path", backing), ("protection", "1"), ("protection_file", f"{backing}.pi")):
+        tree.write(f"devices/fileio/other/{name}", str(text))
+    with refused(errno.EBUSY):
+        tree.write("devices/fileio/other/enabled", "1")
+    tree.mkdir("devices/blockio/none")
+    assert "protection" not in tree.list("devices/blockio/none")
+
+
 def test_size_and_block_size_must_agree(tree: Tree) -> None:
     tree.mkdir("devices/nullio/d")
     tree.write("devices/nullio/d/size", "4608")
@@ -481,7 +506,7 @@ def test_settings_are_fixed_while_enabled(tree: Tree, handler: str) -> None:
     tree.write(f"{path}/enabled", "1")
     good = {"path": "/x", "size": "512", "block_size": "512", "vendor": "v", "naa": "3" * 16, "eui64": ""}
     good["pr_file"] = "/x.pr"
-    for name in set(DEFAULTS[handler]) - set(COMMON) - set(BACKED) - set(LIVE):
+    for name in set(DEFAULTS[handler]) - set(COMMON) - set(BACKED) - {*LIVE, *MOVED}:
         with refused(errno.EBUSY):
             tree.write(f"{path}/{name}", good.get(name, "1"))
     for name in ("vendor", "product", "revision", "serial", "naa", "eui64"):
@@ -732,6 +757,6 @@ def test_empty_writes(tree: Tree, name: str) -> None:
     tree.mkdir("devices/fileio/f")
     with refused(errno.EFAULT):
         tree.write_raw(f"devices/fileio/f/{name}", b"")
-    if name not in (*BACKED, "pr_file"):
+    if name not in (*BACKED, "pr_file", "protection_file"):
         with refused(errno.EINVAL):
             tree.write(f"devices/fileio/f/{name}", "")

@@ -36,6 +36,7 @@ def test_attributes_and_defaults(tree: Tree) -> None:
         "rel_tgt_id": "1",
         "queue_depth": "0",
         "auto_rescan": "1",
+        "protection": "0",
     }
     assert set(tree.list(T)) == {*values, "hosts", "luns", "groups"}
     assert {name: tree.read(f"{T}/{name}") for name in values} == values

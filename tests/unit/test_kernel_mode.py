@@ -47,6 +47,7 @@ class State(ctypes.Structure):
         ("implicit_alua", ctypes.c_bool),
         ("dpofua", ctypes.c_bool),
         ("wp", ctypes.c_bool),
+        ("ato", ctypes.c_bool),
         ("space", ctypes.c_bool),
         ("space_threshold", ctypes.c_uint32),
     ]
@@ -132,6 +133,7 @@ states = st.builds(
     st.booleans(),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
     st.just(0) | st.integers(0, 2**32 - 1),
 )
 requests = st.tuples(st.booleans(), st.booleans(), st.booleans())
@@ -177,6 +179,7 @@ def test_what_is_answered(kernel: Kernel, state: State, how: tuple[bool, bool, b
     shown = (state.current_values, state.changeable, state.defaults)[control].named()
     for name, (page, byte, bit) in PLACES.items():
         assert pages[page, 0][byte] >> bit & 1 == shown[name]
+    assert pages[0x0A, 0][5] == (0x80 if state.ato and control != CHANGEABLE else 0)
     assert pages[0x0A, 1][4] == (0 if control == CHANGEABLE else 6 | state.implicit_alua)
     if control == CHANGEABLE:
         bits = sum(text[2 if not page[1] else 4 :].count(0) for page, text in pages.items())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The table of commands (kmod/core/cdb.c): each row says what it is to reservations, and is what it says."""
+"""Tables of commands (kmod/core/cdb-*.c): each row says what it is to reservations, and is what it says."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ def written_out(text: str) -> str:
     return text
 
 
-TEXT = written_out((Path(__file__).resolve().parents[2] / "kmod/core/cdb.c").read_text())
-ROWS = dict(re.findall(r"^static const struct scst_opcode (op_\w+) = \{\n(.*?)^\};", TEXT, re.M | re.S))
+CORE = Path(__file__).resolve().parents[2] / "kmod/core"
+TEXT = "".join(written_out((CORE / name).read_text()) for name in ("cdb-spc.c", "cdb-sbc.c"))
+ROW = r"^(?:static )?const struct scst_opcode scst_row_(\w+) = \{\n(.*?)^\};"
+ROWS = dict(re.findall(ROW, TEXT, re.M | re.S))
 REAL = {name: row for name, row in ROWS.items() if ".execute" in row}
 
 
 def test_who_writes_tells_tokens() -> None:
-    core = (Path(__file__).resolve().parents[2] / "kmod/core/core.h").read_text()
+    core = (CORE / "core.h").read_text()
     stops = re.findall(r"^#define SCST_STOPS_WRITE\t\((.*)\)$", core, re.M)
     assert len(stops) == 1
     assert "BIT_ULL(SCST_GATE_TOKENS)" in stops[0]
@@ -56,7 +58,7 @@ def test_row_is_limited_as_what_it_does(name: str) -> None:
     """
     row = REAL[name]
     stops = set(re.findall(r"\bSCST_STOPS_(READ|WRITE)\b", row))
-    if name in ("op_extended_copy", "op_write_using_token"):
+    if name in ("extended_copy", "write_using_token"):
         assert not stops, "its parts are what reads and writes"
     elif "SCST_OP_WRITE" in row:
         assert stops == {"WRITE"}

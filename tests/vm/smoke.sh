@@ -40,7 +40,7 @@ verify() {
 	}
 }
 
-for module in configfs loop sd_mod sg ext4 crc32c_generic; do
+for module in configfs loop sd_mod sg ext4 crc32c_generic crc_t10dif; do
 	load "$module"
 done
 for module in scst scst_nullio scst_fileio scst_blockio scst_local; do

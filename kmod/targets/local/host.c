@@ -11,6 +11,7 @@
 #include <linux/module.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/t10-pi.h>
 
 #define LOCAL_MAX_LUN	0x8000	/* flat space addressing and 14 bits */
 
@@ -126,6 +127,20 @@ static int local_init_cmd_priv(struct Scsi_Host *shost, struct scsi_cmnd *scmd)
 	return 0;
 }
 
+/* Without memory for it the host would make and check it: the target does. */
+static noinline void local_take_pi(struct scst_cmd *cmd, struct scsi_cmnd *scmd)
+{
+	unsigned int nents = scsi_prot_sg_count(scmd);
+
+	cmd->pi_type = scsi_get_prot_type(scmd);
+	cmd->prot = (struct scst_data) {
+		.sgl	= nents ? scsi_prot_sglist(scmd) : NULL,
+		.nents	= nents,
+		.len	= nents ? scsi_bufflen(scmd) / scsi_prot_interval(scmd) * sizeof(struct t10_pi_tuple) : 0,
+		.owner	= SCST_DATA_DRIVER,
+	};
+}
+
 /* What is read comes first, so that scst_cmd_init() writes nothing that is written again. */
 static scsi_qc_status_t local_queuecommand(struct Scsi_Host *shost, struct scsi_cmnd *scmd)
 {
@@ -145,6 +160,8 @@ static scsi_qc_status_t local_queuecommand(struct Scsi_Host *shost, struct scsi_
 	cmd->data.nents = scsi_sg_count(scmd);
 	cmd->data.len = scsi_bufflen(scmd);
 	cmd->data.owner = SCST_DATA_DRIVER;
+	if (unlikely(scmd->prot_op))
+		local_take_pi(cmd, scmd);
 	scmd->result = SAM_STAT_GOOD;
 	/* After the target's half, for who waits for it. */
 	smp_store_release(&lc->busy, true);
@@ -356,6 +373,14 @@ static struct scsi_host_template local_template = {
 	.this_id		= -1,
 };
 
+/* The SCSI layer gives each command more memory for it, so it is not had by who does not ask for it. */
+static void local_set_protection(struct Scsi_Host *shost)
+{
+	scsi_host_set_prot(shost, SHOST_DIF_TYPE1_PROTECTION | SHOST_DIF_TYPE2_PROTECTION | SHOST_DIF_TYPE3_PROTECTION |
+				  SHOST_DIX_TYPE1_PROTECTION | SHOST_DIX_TYPE2_PROTECTION | SHOST_DIX_TYPE3_PROTECTION);
+	scsi_host_set_guard(shost, SHOST_DIX_GUARD_CRC);
+}
+
 static struct Scsi_Host *local_shost_alloc(struct local_host *host)
 {
 	struct Scsi_Host *shost = scsi_host_alloc(&local_template, sizeof(struct local_login));
@@ -370,6 +395,8 @@ static struct Scsi_Host *local_shost_alloc(struct local_host *host)
 	shost->max_cmd_len = SCST_MAX_CDB;
 	shost->nr_hw_queues = num_possible_cpus();
 	shost->can_queue = local_can_queue(num_possible_cpus());
+	if (READ_ONCE(host->lt->protection))
+		local_set_protection(shost);
 	login = local_login_of(shost);
 	login->host = host;
 	login->shost = shost;

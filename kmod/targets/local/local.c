@@ -391,8 +391,32 @@ static ssize_t local_target_auto_rescan_store(struct config_item *item, const ch
 
 CONFIGFS_ATTR(local_target_, auto_rescan);
 
+static ssize_t local_target_protection_show(struct config_item *item, char *page)
+{
+	struct scst_target *tgt = container_of(to_config_group(item), struct scst_target, group);
+
+	return sysfs_emit(page, "%d\n", local_target_of(tgt)->protection);
+}
+
+/* The SCSI layer wants to know it when a host is made. */
+static ssize_t local_target_protection_store(struct config_item *item, const char *page, size_t count)
+{
+	struct scst_target *tgt = container_of(to_config_group(item), struct scst_target, group);
+	bool value;
+	int ret = scst_parse_bool(page, &value) ?: scst_target_lock_disabled(tgt);
+
+	if (ret)
+		return ret;
+	WRITE_ONCE(local_target_of(tgt)->protection, value);
+	mutex_unlock(&tgt->lock);
+	return count;
+}
+
+CONFIGFS_ATTR(local_target_, protection);
+
 static struct configfs_attribute *local_target_attrs[] = {
 	&local_target_attr_auto_rescan,
+	&local_target_attr_protection,
 	NULL,
 };
 

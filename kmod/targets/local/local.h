@@ -26,6 +26,7 @@ struct local_target {
 	struct scst_target tgt;
 	struct config_group hosts_group;
 	bool auto_rescan;
+	bool protection;		/* initiators exchange protection information, apart from the data */
 	spinlock_t lock;		/* the rest; never held across a wait */
 	struct list_head hosts;
 	bool open;

@@ -24,8 +24,8 @@ RUN_ADMIN = f"""#!/bin/sh
 # Bytecode, which the package does not bring, is kept from one command to the next.
 PYTHONHOME=/usr PYTHONPATH=/opt PYTHONPYCACHEPREFIX=/tmp/bytecode exec {PYTHON} -m {ADMIN} "$@"
 """
-OPTIONAL = ("crc32c_generic",)
-"""Modules that older kernels need and newer ones have built in under another name (ext4 checksums)."""
+OPTIONAL = ("crc32c_generic", "crc_t10dif")
+"""Modules that older kernels need and newer ones have built in (checksums)."""
 MODULES = (
     "virtio_pci",
     "virtio_console",

@@ -74,7 +74,10 @@ WORDS = {
     "relative path",
     "format",
 }
-EMPTY = {("newline", name) for name in ("path", "pr_file", "eui64", "facts", "elsewhere", "expect")}
+EMPTY = {
+    ("newline", name)
+    for name in ("path", "pr_file", "protection_file", "eui64", "facts", "elsewhere", "expect")
+}
 # What the kernel only keeps may be anything printable.
 OPAQUE = {"facts", "expect"}
 PRINTABLE = {*WORDS, "very many digits", "high bytes"}

@@ -5,7 +5,8 @@ An initiator writes with several commands outstanding. After each SYNCHRONIZE CA
 write that is acknowledged a mark goes into the log of the disk (logwrites.py). Later the power is cut at the
 marks: what the disk has then must be, block by block, the newest content that was stable by that time, or one
 that was written since; nothing else, and nothing older. A file must have it after the file system has
-recovered. ``SCST_ROUNDS`` says how many rounds, ``SCST_SEED`` which ones; a failure names seed and mark.
+recovered, and so must its protection information, where it has any. ``SCST_ROUNDS`` says how many rounds,
+``SCST_SEED`` which ones; a failure names seed and mark.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,7 @@ from tests.vm import guest_plugin
 from tests.vm.guest import scsi, tree
 from tests.vm.guest.logwrites import SECTOR, Entry, Image, LoggedDisk
 from tests.vm.guest.scsi import Unit
+from tests.vm.guest.test_protection import NONE, information
 from tests.vm.guest_plugin import PluggedDisk
 
 SCST_MODULES = ("scst", "scst_fileio", "scst_blockio", "scst_local", "sd_mod", "sg", "dm_log_writes", "brd")
@@ -472,7 +475,26 @@ def choose_cuts(marks: list[Mark], chosen: random.Random) -> set[int]:
     return {*best.values(), len(marks) - 1, *chosen.sample(range(len(marks)), FILE_CUTS)}
 
 
-def cut_file(image: Image, log: list[Entry], record: Record, chosen: random.Random, folder: Path) -> int:
+def check_protected(file: Path, record: Record, mark: Mark) -> None:
+    """Every block can be read, and those that may have but one content are protected."""
+    made = tree.fileio("d", file, protection=1, protection_file=file.with_name("pi"))
+    with served(made) as unit:
+        data = b"".join(
+            unit.good(scsi.read10(at, 128, 0x20), 128 * (SECTOR + 8)) for at in range(0, REGION, 128)
+        )
+    for lba in range(REGION):
+        block, pi = (part := data[lba * (SECTOR + 8) : (lba + 1) * (SECTOR + 8)])[:SECTOR], part[SECTOR:]
+        allowed = record.allowed(lba, mark)
+        right = information(lba, block)
+        if len(allowed) == 1 and allowed[0] != NOTHING and any(block):
+            assert pi == right, f"{mark.why}: block {lba} is stable, and has lost its protection"
+        else:
+            assert pi in (right, NONE)
+
+
+def cut_file(
+    kind: str, image: Image, log: list[Entry], record: Record, chosen: random.Random, folder: Path
+) -> int:
     """Cut the power at some marks and at the last, and let the file system recover; returns how often."""
     wanted = {f"cut-{at}": at for at in choose_cuts(record.marks, chosen)}
     cuts = 0
@@ -483,8 +505,11 @@ def cut_file(image: Image, log: list[Entry], record: Record, chosen: random.Rand
             image.copy_to(RAM_DISK)
             with mounted(RAM_DISK, folder) as file:
                 raw = file.read_bytes()
+                mark = record.marks[wanted[entry.mark]]
+                if kind == "protected":
+                    check_protected(file, record, mark)
+                    guest_plugin.leaked_counters()
             assert len(raw) == REGION * SECTOR
-            mark = record.marks[wanted[entry.mark]]
             for lba in range(REGION):
                 record.check(lba, raw[lba * SECTOR : (lba + 1) * SECTOR], mark, entry.mark)
             cuts += 1
@@ -513,7 +538,12 @@ def work(kind: str, backing: Path, disk: LoggedDisk, record: Record, chosen: ran
         if kind == "blockio":
             made = tree.blockio("d", backing, write_through=write_through)
         else:
-            made = tree.fileio("d", backing, o_direct=kind == "direct", write_through=write_through, thin=1)
+            more = (
+                {"protection": 1, "protection_file": backing.with_name("pi")} if kind == "protected" else {}
+            )
+            made = tree.fileio(
+                "d", backing, o_direct=kind == "direct", write_through=write_through, thin=1, **more
+            )
         with served(made) as unit:
             load = Load(unit, disk, record, chosen, kind)
             if disk.cache() != "write back":
@@ -535,8 +565,13 @@ def work_on(kind: str, bench: Bench, disk: LoggedDisk, record: Record, chosen: r
             guest_plugin.leaked_counters()
 
 
-@pytest.mark.parametrize("believed", ["write back", "write through"])
-@pytest.mark.parametrize("kind", ["blockio", "buffered", "direct"])
+@pytest.mark.parametrize(
+    ("kind", "believed"),
+    [
+        *product(["blockio", "buffered", "direct"], ["write back", "write through"]),
+        ("protected", "write back"),
+    ],
+)
 def test_power_cut(bench: Bench, kind: str, believed: str) -> None:
     """SYNCHRONIZE CACHE, FUA, WCE 0 and ``write_through`` keep their word.
 
@@ -556,5 +591,5 @@ def test_power_cut(bench: Bench, kind: str, believed: str) -> None:
     if kind == "blockio":
         cuts = cut_disk(image, log, record)
     else:
-        cuts = cut_file(image, log, record, chosen, bench.folder)
+        cuts = cut_file(kind, image, log, record, chosen, bench.folder)
     print(f"{len(log)} entries, {len(record.marks)} marks, {cuts} cuts")

@@ -10,6 +10,7 @@ scst_load() {
 	load configfs
 	load loop
 	load target_core_mod
+	load crc_t10dif
 	for module in scst scst_fileio scst_blockio scst_nullio scst_qla2xxx; do
 		grep -q "^$module " /proc/modules || insmod "/extra/$module.ko" || return 1
 	done
