@@ -899,7 +899,8 @@ void scst_cmd_unblock_later(struct scst_cmd *cmd)
 /**
  * scst_data_received() - data-out asked for by receive_data() has arrived, or will not
  * @cmd: the command
- * @error: 0, or a negative errno if the transfer failed; nothing is written then
+ * @error: 0, or a negative errno if the transfer failed; nothing is written then.  -EBADMSG: it was damaged (PROTOCOL SERVICE CRC ERROR);
+ *	-EMSGSIZE: another amount came than was agreed on (NOT ENOUGH UNSOLICITED DATA)
  * @ctx: where this is called from
  *
  * Context as @ctx says, exactly once for each receive_data() that returned 0; may be called inside it.

@@ -235,6 +235,10 @@ void scst_cmd_transfer_error(struct scst_cmd *cmd, int error)
 {
 	if (error == -ENOMEM || error == -EAGAIN)
 		scst_cmd_errno(cmd, error);
+	else if (error == -EBADMSG)
+		scst_cmd_sense(cmd, SCST_SENSE_SERVICE_CRC);
+	else if (error == -EMSGSIZE)
+		scst_cmd_sense(cmd, SCST_SENSE_DATA_AMOUNT);
 	else
 		scst_cmd_sense(cmd, SCST_SENSE_DATA_PHASE);
 }

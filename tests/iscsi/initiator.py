@@ -68,7 +68,7 @@ class Task:
     read: int
     write: bytes
     lun: bytes
-    counted: bool = True  # ExpDataSN is right
+    counted: bool = True  # ExpDataSN and what is reserved are right
     data: bytearray = field(default_factory=bytearray)
     came: list[Pdu] = field(default_factory=list)
     asked: list[Pdu] = field(default_factory=list)  # R2Ts that have not been answered
@@ -100,7 +100,7 @@ class Task:
         """A Data-In PDU."""
         want(one.data_sn == self.data_sn, f"DataSN {one.data_sn}, and not {self.data_sn}")
         want(one.offset == len(self.data), f"offset {one.offset}, and not {len(self.data)}")
-        want(one.lun == bytes(8) or one.lun == self.lun, "LUN")
+        want(one.lun in (bytes(8), self.lun) or not self.counted, "LUN")
         want(not one.flags & pdu.ACK_WANTED, "A at error recovery level 0")
         self.data_sn += 1
         self.data += one.data
@@ -161,7 +161,7 @@ class Session:
         self.terms = terms or Terms()
         self.strict = True
         self.digests = False  # from the full-feature phase on
-        self.counts_r2ts = True  # the target does, in ExpDataSN
+        self.counts_r2ts = True  # the target does, in ExpDataSN, and sets no LUN in Data-In
         self.answers_nops = True
         self.answers_r2ts = True
         self.cmd_sn = 1

@@ -114,7 +114,7 @@ static void iscsi_command_more(struct iscsi_req *req)
 	if (!req->ready || req->conn->rx == req)
 		return;
 	if (req->spoilt)
-		iscsi_command_received(req, -EBADMSG);
+		iscsi_command_received(req, req->spoilt);
 	else if (iscsi_out_complete(&req->out))
 		iscsi_command_received(req, 0);
 	else if (!req->out.unsolicited && req->out.open < req->conn->bursts.open)
@@ -145,7 +145,7 @@ int iscsi_data_out(struct iscsi_conn *conn)
 		return stale ? 0 : iscsi_reject(conn, ISCSI_REASON_FIELD);
 	}
 	if (!iscsi_out_check(&req->out, head)) {
-		req->spoilt = true;
+		req->spoilt = -EMSGSIZE;
 		req->out.unsolicited = false;
 		iscsi_command_more(req);
 		return 0;

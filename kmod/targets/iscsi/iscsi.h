@@ -36,7 +36,7 @@
 #define ISCSI_PAYLOAD		(2 + SCST_SENSE_SIZE)
 #define ISCSI_HASH		64
 
-static_assert(ISCSI_PAYLOAD >= ISCSI_BHS);
+static_assert(ISCSI_BHS + ISCSI_AHS_MAX <= PAGE_SIZE);	/* a rejected header */
 
 struct iscsi_conn;
 
@@ -70,7 +70,7 @@ enum iscsi_kind {
  * @hashed: it is in conn->tasks
  * @ready: the core has asked for its data
  * @answered: there is an answer
- * @spoilt: some of its data was damaged on the way, or broke a rule
+ * @spoilt: an errno: some of its data was damaged on the way, or broke a rule
  * @last: the connection is to be closed when its answer is out
  * @index: of it in conn->reqs
  * @generation: of its target transfer tags: how often it was used
@@ -84,7 +84,7 @@ enum iscsi_kind {
  * @data_sn: number of Data-In and R2T PDUs
  * @cdb: of a command
  * @payload_len: bytes of @payload that go with it
- * @payload: data segment of the answer: sense data (cmd->sense is behind its length), or a rejected header
+ * @payload: data segment of the answer: sense data (cmd->sense is behind its length)
  * @head: of the request; of ISCSI_KIND_PLAIN: of the answer, but for its numbers
  */
 struct iscsi_req {
@@ -110,9 +110,9 @@ struct iscsi_req {
 		bool hashed;
 		bool ready;
 		bool answered;
-		bool spoilt;
 		bool last;
 		u8 payload_len;
+		int spoilt;
 		u32 cmd_sn;
 		struct iscsi_out out;
 		struct scatterlist *sg;

@@ -128,7 +128,8 @@ static int iscsi_head_request(struct iscsi_conn *conn)
 	u32 sn = get_unaligned_be32(head + ISCSI_AT_CMD_SN);
 	struct iscsi_req *req;
 
-	if (immediate && conn->immediates >= ISCSI_IMMEDIATES)
+	/* For task management there is more room (4.2.2.1). */
+	if (immediate && conn->immediates >= ISCSI_IMMEDIATES && ISCSI_OPCODE(head) != ISCSI_TMF)
 		return iscsi_reject(conn, ISCSI_REASON_IMMEDIATE);
 	if (ISCSI_OPCODE(head) == ISCSI_COMMAND && iscsi_req_find(conn, get_unaligned_be32(head + ISCSI_AT_ITT)))
 		return iscsi_reject(conn, ISCSI_REASON_TASK);
@@ -146,11 +147,12 @@ static int iscsi_head_request(struct iscsi_conn *conn)
 	req->immediate = immediate;
 	if (immediate)
 		conn->immediates++;
-	else if (now)
-		iscsi_turn(req);
 	conn->rx = req;
-	if (req->kind == ISCSI_KIND_COMMAND)
-		iscsi_command(req, now);
+	if (req->kind != ISCSI_KIND_COMMAND)
+		return 0;
+	if (now && !immediate)
+		iscsi_turn(req);
+	iscsi_command(req, now);
 	return 0;
 }
 
@@ -278,11 +280,14 @@ static void iscsi_pdu_done(struct iscsi_conn *conn)
 	if (damaged)
 		iscsi_data_damaged(conn);
 	if (req && (ISCSI_OPCODE(frame->head) == ISCSI_COMMAND || ISCSI_OPCODE(frame->head) == ISCSI_DATA_OUT)) {
-		req->spoilt |= damaged;
+		req->spoilt = req->spoilt ?: damaged ? -EBADMSG : 0;
 		iscsi_command_data(req, frame->head);
 	} else if (req && damaged) {
+		/* Its number has not come (11.17.1). */
 		iscsi_request_drop(req);
 	} else if (req && list_empty(&req->early)) {
+		if (!req->immediate)
+			iscsi_turn(req);
 		iscsi_request_begin(req);
 	}
 	iscsi_early_look(conn);

@@ -223,6 +223,9 @@ static int iscsi_adopt_check(const struct scst_iscsi_adopt *adopt)
 		return -EINVAL;
 	if (adopt->max_burst < 512 || adopt->max_burst > 0xffffff || adopt->first_burst < 512 || adopt->first_burst > 0xffffff)
 		return -EINVAL;
+	if (adopt->first_burst > adopt->max_burst || adopt->initial_r2t > 1 || adopt->immediate_data > 1 || adopt->header_digest > 1 ||
+	    adopt->data_digest > 1)
+		return -EINVAL;
 	if (!adopt->max_outstanding_r2t || adopt->max_outstanding_r2t > U16_MAX)
 		return -EINVAL;
 	if (!adopt->queue_depth || adopt->queue_depth > ISCSI_DEPTH_MAX)
@@ -358,6 +361,8 @@ static int iscsi_session_begin(struct iscsi_conn *conn, struct scst_iscsi_adopt 
 	if (!ret)
 		iscsi_conn_begin(conn, response, adopt->response_len);
 	mutex_unlock(&iscsi_conns_lock);
+	if (ret == -ENODEV && iscsi_target_exists(adopt->target))
+		return -ESHUTDOWN;
 	return ret;
 }
 

@@ -82,19 +82,26 @@ void iscsi_ping(struct iscsi_conn *conn)
  * @conn: the connection
  * @reason: enum iscsi_reason
  *
- * Return: 0, or -EAGAIN: there is no room for an answer now.
+ * Return: 0, -EAGAIN: there is no room for an answer now, or -ENOMEM: the connection ends.
  */
 int iscsi_reject(struct iscsi_conn *conn, u8 reason)
 {
 	struct iscsi_req *req = iscsi_req_get(conn);
+	void *where;
+	u32 room;
 
 	if (!req)
 		return -EAGAIN;
+	if (iscsi_req_page(req, 0, &where, &room)) {
+		iscsi_req_free(req);
+		iscsi_conn_end(conn, SCST_ISCSI_REASON_MEMORY);
+		return -ENOMEM;
+	}
 	conn->rejects++;
 	iscsi_head_make(req, ISCSI_REJECT, ISCSI_TAG_NONE);
 	req->head[ISCSI_AT_RESPONSE] = reason;
-	memcpy(req->payload, conn->frame.head, ISCSI_BHS);
-	req->payload_len = ISCSI_BHS;
+	memcpy(where, conn->frame.head, conn->frame.head_len);
+	req->paged = conn->frame.head_len;
 	iscsi_answer(req);
 	return 0;
 }

@@ -290,6 +290,19 @@ int iscsi_secret_get(const char *target, const char *user, u8 secret[SCST_ISCSI_
 	return ret;
 }
 
+/* Is there a target of this name, be it enabled or not?  Process context, may sleep. */
+bool iscsi_target_exists(const char *name)
+{
+	const struct iscsi_target_config *config;
+	bool found = false;
+
+	mutex_lock(&iscsi_config_lock);
+	list_for_each_entry(config, &iscsi_targets, entry)
+		found |= !strcmp(config->name, name);
+	mutex_unlock(&iscsi_config_lock);
+	return found;
+}
+
 /* Secrets of the target's users are found from here on. */
 void iscsi_users_publish(struct iscsi_target_config *config)
 {

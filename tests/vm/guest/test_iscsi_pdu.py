@@ -25,6 +25,7 @@ from tests.vm.guest import iscsi, scsi, tree
 from tests.vm.guest.fault import Fault
 from tests.vm.guest.iscsi import BLOCK
 from tests.vm.guest.long import more, often
+from tests.vm.guest.script import TASK_ABORTED
 
 SCST_MODULES = iscsi.MODULES
 
@@ -434,7 +435,7 @@ def test_broken_data(login: Make, what: str) -> None:
     session = login(**SMALL, **NO_UNASKED)
     write(session, bytes(8 * BLOCK))
     task, one = asked_write(session)
-    outs = session.data_out(task, one.offset, one.desired, one.ttt)
+    outs = session.data_out(task, one.offset, one.desired, one.ttt, step=768)
     change(outs)
     session.send(*outs)
     session.send(session.ping_pdu())
@@ -506,13 +507,12 @@ def test_more_unasked_than_the_first_burst(login: Make) -> None:
 
 @pytest.mark.parametrize("ttt", [0, 1, 0x12345678, 0xFFFFFFFE], ids=hex)
 def test_unknown_transfer_tag(login: Make, ttt: int) -> None:
-    """Rejected, its data passed over."""
+    """Rejected, its data passed over; one that could be of an R2T that is over may be passed over, too."""
     session = login()
     session.send(Pdu(op=Op.DATA_OUT, itt=0x99, fields={20: ttt}, data=b"x" * 1000))
-    session.send(session.ping_pdu(immediate=True))
-    for _ in range(2):
-        session.pump()
-    assert [one.byte2 for one in session.rejects] == [Reason.INVALID_FIELD], session.trace()
+    session.ping(immediate=True)
+    rejects = [one.byte2 for one in session.rejects]
+    assert rejects == [Reason.INVALID_FIELD] or (ttt < 2 and not rejects), session.trace()
     session.rejects.clear()
     alive(session)
 
@@ -830,8 +830,10 @@ def test_residual_of_writes(login: Make, wanted: int, there: int, terms: dict[st
     assert (task.flags, task.residual) == (flag, abs(wanted - there) * BLOCK), session.trace()
     asked = sum(one.desired for one in task.came if one.op == Op.R2T)
     unasked = 0 if terms else min(wanted * BLOCK, 2048)
-    assert asked == max(min(wanted, there) * BLOCK - unasked, 0)
+    # Who is to write less than the command says may be refused; then nothing is asked for, or written.
+    assert wanted < there or task.status == GOOD, session.trace()
     moved = min(wanted, there) if task.status == GOOD else 0
+    assert asked == max(moved * BLOCK - unasked, 0)
     assert read(session, 16).data == data[: moved * BLOCK] + bytes((16 - moved) * BLOCK)
 
 
@@ -912,6 +914,7 @@ def test_functions_of_level_two(login: Make) -> None:
     assert session.manage(Tmf.NEXUS_RESET) == Answered.COMPLETE
     assert not task.done
     del session.tasks[task.itt]
+    fault.enable(False)
     iscsi.hear(session)
 
 
@@ -967,8 +970,8 @@ def test_abort_in_the_middle_of_a_pdu(login: Make) -> None:
 
 
 def alive_after_reset(session: Session, task: Task) -> None:
-    assert not task.done
-    session.tasks.pop(task.itt, None)
+    """Who is reset by another is told."""
+    assert session.finish(task).status == TASK_ABORTED
     session.answers_r2ts = True
     iscsi.hear(session)
     assert write(session, blocks(8, 19)).status == GOOD
@@ -1007,7 +1010,7 @@ def test_abort_of_what_waits_for_its_turn(login: Make) -> None:
 
 
 def test_reset_of_the_lun(login: Make) -> None:
-    """Its tasks end without an answer, of all sessions; the other LUN's go on; others hear of it."""
+    """Its tasks end, the own ones without an answer; the other LUN's go on; all hear of it."""
     first, second = login(), login(isid=OTHER)
     fault = hold()
     mine = first.start(scsi.test_unit_ready())
@@ -1017,8 +1020,9 @@ def test_reset_of_the_lun(login: Make) -> None:
     assert first.manage(Tmf.LUN_RESET) == Answered.COMPLETE
     fault.enable(False)
     assert first.finish(elsewhere).status == GOOD
-    for session, task in ((first, mine), (second, others)):
-        del session.tasks[task.itt]
+    assert second.finish(others).status == TASK_ABORTED
+    del first.tasks[mine.itt]
+    for session in (first, second):
         assert (0x6, 0x29, 0x03) in iscsi.hear(session)
     alive(first)
     alive(second)

@@ -13,11 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.guest import libiscsi, lio
+from tests.iscsi.responder import Responder
+from tests.vm.guest import iscsi, libiscsi, lio, tree
 from tests.vm.guest.long import more
 
-SCST_MODULES = ()
-SYSTEMS = ("scst", "LIO")
+SCST_MODULES = iscsi.MODULES
+
+pytestmark = pytest.mark.usefixtures("clean_tree")
+
+SYSTEMS = ("scst", "LIO")  # the columns
 SIZE = 96 << 20
 TRIES = 3
 
@@ -59,10 +63,23 @@ def of_lio(file: Path) -> Iterator[str]:
         yield f"iscsi://{target.portal}/{target.name}/0"
 
 
-SERVED = {"LIO": of_lio}
+@contextmanager
+def of_scst(file: Path) -> Iterator[str]:
+    """A LUN of ours."""
+    with Responder([iscsi.NAME]):
+        target = iscsi.Target(iscsi.NAME)
+        target.make()
+        target.luns.map(0, tree.fileio("suite", file, thin=True))
+        target.enable()
+        yield f"iscsi://127.0.0.1:3260/{target.name}/0"
+        target.enable(False)
+        iscsi.wait_sessions(0)
 
 
-@pytest.mark.parametrize("system", [*more("LIO")])
+SERVED = {"LIO": of_lio, "scst": of_scst}
+
+
+@pytest.mark.parametrize("system", [*more("LIO", "scst")])
 def test_suite(system: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each test ends as the document says."""
     file = tmp_path / "disk"
