@@ -117,6 +117,7 @@ docs:
 	@$(SETUP) python
 	@$(PY) -m pyscstadmin.cli.pages settings >docs/settings.md
 	@$(PY) -m pyscstadmin.cli.pages verbs >docs/verbs.md
+	@$(PY) -m pyscstadmin.iscsi.keys >docs/iscsi-keys.md
 
 install:
 	@tests/vm/install.sh '$(INSTALL_KDIR)' '$(DESTDIR)' '$(PREFIX)'

@@ -108,7 +108,8 @@ class Server:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._pool.shutdown(wait=False)
+        # What is on its way to the kernel gets there, or not: that is not for ever.
+        await asyncio.to_thread(self._pool.shutdown)
 
     async def _connection(self, connection: socket.socket, portal: str, peer: str) -> None:
         try:

@@ -217,6 +217,17 @@ def test_other_stacks_are_read_in_one_place() -> None:
     assert not any(found.values()), found
 
 
+def test_logins_are_computed_apart_from_sockets() -> None:
+    """What is fed with bytes of strangers does no I/O."""
+    core = ("pdu", "keys", "negotiate", "chap", "login", "discovery", "names", "policy")
+    for name in core:
+        path = PACKAGE / "iscsi" / f"{name}.py"
+        found = list(impure("iscsi", f"iscsi/{path.name}", ast.parse(path.read_text(encoding="utf-8"))))
+        assert [what for _, what in found if "print()" not in what] == [], name
+    daemon = PACKAGE / "iscsi" / "daemon.py"
+    assert list(impure("iscsi", "iscsi/daemon.py", ast.parse(daemon.read_text(encoding="utf-8"))))
+
+
 def test_the_package_was_looked_at() -> None:
     """The test above is worth something: there is much to see, and it is seen."""
     seen = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")}
@@ -226,6 +237,7 @@ def test_the_package_was_looked_at() -> None:
         "cli",
         "config",
         "errors",
+        "iscsi",
         "kernel",
         "migrate",
         "shell",

@@ -1,0 +1,446 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The daemon on real sockets, with a folder for configfs and somebody in place of the kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from pyscstadmin.iscsi.daemon import Daemon
+from pyscstadmin.iscsi.device import Event, Kind
+from pyscstadmin.iscsi.login import LoggedIn, Refused, Status
+from pyscstadmin.iscsi.negotiate import text_of
+from pyscstadmin.iscsi.pdu import HEADER, LoginResponse, sizes
+from pyscstadmin.iscsi.policy import Address, Portal
+from pyscstadmin.iscsi.portals import Bind, Machine, look, machine_of, parse_messages, wanted
+from pyscstadmin.iscsi.refusals import Patience, Record, Refusals
+from pyscstadmin.iscsi.serve import PER_SOURCE, status_of
+from pyscstadmin.iscsi.source import Source
+from tests.unit.iscsi_client import DISCOVER, INITIATOR, NAMES, SECRET, TARGET, Initiator, proof
+
+
+class Fake:
+    """In place of the kernel: takes a connection, answers, and keeps it."""
+
+    def __init__(self) -> None:
+        self.near, self.far = socket.socketpair()
+        self.adopted: list[LoggedIn] = []
+        self.kept: list[socket.socket] = []
+        self.states: dict[str, str] = {}
+        self.dropped: list[int] = []
+        self.error = 0
+        self.config = False
+
+    def adopt(self, login: LoggedIn, fd: int, wait_ms: int) -> int:
+        """Or an error."""
+        if self.error:
+            raise OSError(self.error, os.strerror(self.error))
+        self.adopted.append(login)
+        self.kept.append(socket.socket(fileno=os.dup(fd)))
+        self.kept[-1].sendall(login.response)
+        return len(self.adopted)
+
+    def secret(self, target: str, user: str) -> bytes | None:
+        """One user."""
+        return SECRET if (target, user) == (TARGET, "it") else None
+
+    def portal_state(self, portal: str, state: str) -> None:
+        """Remember."""
+        self.states[portal] = state
+
+    def drop(self, tsih: int, seconds: int | None = None) -> None:
+        """Remember."""
+        self.dropped.append(tsih)
+
+    def changed(self) -> None:
+        """The configuration is another one."""
+        self.config = True
+        self.far.send(b"x")
+
+    def events(self) -> list[Event]:
+        """What `changed` said."""
+        self.near.recv(100)
+        return [Event(Kind.CONFIG)] if self.config else []
+
+    def fileno(self) -> int:
+        """To poll."""
+        return self.near.fileno()
+
+    def close(self) -> None:
+        """All of it."""
+        for one in (self.near, self.far, *self.kept):
+            one.close()
+
+
+def free_port() -> int:
+    """A port that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class World:
+    """A folder that is like configfs, and a daemon that runs on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root, self.port, self.kernel = folder / "scst", free_port(), Fake()
+        self.wires: list[Wire] = []
+        self.logins = folder / "run" / "logins.json"
+        self.portal = self.root / "drivers/iscsi/portals/here"
+        self.target = self.root / "targets/iscsi" / TARGET
+        for path in ("luns/0", "groups", "portals", "users", "params"):
+            (self.target / path).mkdir(parents=True)
+        self.portal.mkdir(parents=True)
+        (self.root / "drivers/iscsi/users").mkdir()
+        self.write(self.root / "generation", "1")
+        self.write(self.portal / "address", "127.0.0.1")
+        self.write(self.portal / "port", str(self.port))
+        self.write(self.target / "enabled", "1")
+        self.write(self.target / "lun_table", "0 0 disk")
+        (self.target / "portals/here").symlink_to(self.portal)
+        self.source = Source(str(self.root), str(folder / "class"))
+        self.daemon = Daemon(self.source, Refusals(str(self.logins)), lambda: self.kernel)
+
+    @staticmethod
+    def write(path: Path, text: str) -> None:
+        """An attribute."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+
+    def run(self, what: Callable[[], Awaitable[None]]) -> None:
+        """Do something while the daemon runs."""
+
+        async def both() -> None:
+            task = asyncio.create_task(self.daemon.run())
+            try:
+                await self.until(lambda: self.kernel.states.get("here", "") != "")
+                await asyncio.wait_for(what(), 60)
+            finally:
+                self.daemon.stop()
+                await task
+                for wire in self.wires:
+                    wire.writer.close()
+                    with suppress(OSError):
+                        await wire.writer.wait_closed()
+
+        asyncio.run(both())
+
+    @staticmethod
+    async def until(condition: Callable[[], bool]) -> None:
+        """Wait for something that comes."""
+        for _ in range(6000):
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("it does not come")
+
+    async def connect(self) -> Wire:
+        """One more initiator."""
+        self.wires.append(Wire(*await asyncio.open_connection("127.0.0.1", self.port)))
+        return self.wires[-1]
+
+
+class Wire:
+    """An initiator on a socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.login = Initiator()
+
+    async def say(
+        self, pairs: list[tuple[str, str]], after: int | None = None, more: bytes = b""
+    ) -> LoginResponse:
+        """A login request, and bytes behind it; returns the answer."""
+        self.writer.write(self.login.request(text_of(pairs), after).build() + more)
+        return await self.hear()
+
+    async def hear(self) -> LoginResponse:
+        """An answer."""
+        header = await self.reader.readexactly(HEADER)
+        size = sizes(header)
+        data = await self.reader.readexactly(size.rest)
+        answer = LoginResponse.parse(header, data[: size.data])
+        if answer.transit:
+            self.login.stage = answer.next
+        return answer
+
+    async def over(self) -> bool:
+        """Whether it is closed."""
+        try:
+            return await self.reader.read(1) == b""
+        except ConnectionError:
+            return True
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A daemon that does not run yet."""
+    return World(tmp_path)
+
+
+def test_login_and_what_comes_early_is_the_kernels(world: World) -> None:
+    async def what() -> None:
+        wire = await world.connect()
+        await wire.say(NAMES, 1)
+        answer = await wire.say([("MaxRecvDataSegmentLength", "8192")], 3, b"early bytes")
+        assert (answer.status, answer.transit, answer.next) == (0, True, 3)
+        await world.until(lambda: len(world.kernel.kept) == 1)
+        world.kernel.kept[0].setblocking(True)
+        assert await asyncio.to_thread(world.kernel.kept[0].recv, 100) == b"early bytes"
+        assert world.kernel.adopted[0].initiator == INITIATOR
+        assert world.kernel.states == {"here": "listening"}
+
+    world.run(what)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (errno.EAGAIN, 0x0301),
+        (errno.ESHUTDOWN, 0x0301),
+        (errno.ENOMEM, 0x0302),
+        (errno.ENOSPC, 0x0302),
+        (errno.EBUSY, 0x0300),
+        (errno.EPROTONOSUPPORT, 0x0300),
+        (errno.ENODEV, 0x0301),
+    ],
+)
+def test_i48_i85_the_kernel_does_not_take_it(world: World, number: int, status: int) -> None:
+    async def what() -> None:
+        world.kernel.error = number
+        wire = await world.connect()
+        answer = await wire.say(NAMES, 3)
+        assert (answer.status, answer.transit) == (status, False)
+        assert await wire.over()
+
+    world.run(what)
+    (record,) = json.loads(world.logins.read_text())
+    assert record["status"] == f"{status:04X}"
+    assert record["reason"] == os.strerror(number)
+
+
+def test_enodev_of_a_target_that_is_gone() -> None:
+    assert status_of(OSError(errno.ENODEV, "")) is Status.NOT_FOUND
+
+
+def test_u15_refusals_have_their_reasons(world: World) -> None:
+    world.write(world.target / "auth", "chap")
+    world.write(world.target / "users/it/direction", "in")
+
+    async def what() -> None:
+        for user, secret in (("it", b"something else!"), ("him", SECRET)):
+            wire = await world.connect()
+            await wire.say([*NAMES, ("AuthMethod", "CHAP")])
+            asked = await wire.say([("CHAP_A", "5")])
+            text = dict(pair.split("=", 1) for pair in asked.data.decode().split("\0") if pair)
+            assert (await wire.say(proof(text, user, secret), 1)).status == 0x0201
+        right = await world.connect()
+        await right.say([*NAMES, ("AuthMethod", "CHAP")])
+        asked = await right.say([("CHAP_A", "8")])
+        text = dict(pair.split("=", 1) for pair in asked.data.decode().split("\0") if pair)
+        assert (await right.say(proof(text), 3)).status == 0
+        await world.until(world.logins.exists)
+
+    world.run(what)
+    wrong, unknown = [Record(**record) for record in json.loads(world.logins.read_text())]
+    assert (wrong.user, wrong.reason, wrong.peer) == ("it", "wrong secret of user 'it'", "127.0.0.1")
+    assert (unknown.user, unknown.reason) == ("him", "unknown user 'him'")
+    assert world.logins.stat().st_mode & 0o777 == 0o600
+    assert SECRET.decode() not in world.logins.read_text()
+
+
+def test_i49_half_open_logins(world: World) -> None:
+    async def what() -> None:
+        wires = [await world.connect() for _ in range(PER_SOURCE)]
+        await asyncio.sleep(0.1)
+        assert await (await world.connect()).over()
+        wires[0].writer.close()
+        await wires[0].writer.wait_closed()
+        for _ in range(100):
+            wire = await world.connect()
+            try:
+                answer = await wire.say(NAMES, 3)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                await asyncio.sleep(0.05)
+                continue
+            assert answer.status == 0
+            return
+        raise AssertionError("nobody gets in")
+
+    world.run(what)
+
+
+def test_i49_login_timer(world: World) -> None:
+    world.write(world.root / "drivers/iscsi/login_timeout", "1")
+
+    async def what() -> None:
+        wire = await world.connect()
+        await wire.say(NAMES)
+        assert await wire.over()
+
+    world.run(what)
+    (record,) = json.loads(world.logins.read_text())
+    assert record["reason"] == "not finished within 1 s"
+    assert record["initiator"] == INITIATOR
+
+
+def test_i90_discovery(world: World) -> None:
+    from pyscstadmin.iscsi.pdu import LogoutRequest, TextRequest, TextResponse
+
+    async def what() -> None:
+        wire = await world.connect()
+        assert (await wire.say(DISCOVER, 3)).status == 0
+        wire.writer.write(TextRequest(True, False, 1, 0xFFFFFFFF, 5, 0, data=b"SendTargets=All\0").build())
+        header = await wire.reader.readexactly(HEADER)
+        data = await wire.reader.readexactly(sizes(header).rest)
+        found = TextResponse.parse(header, data[: sizes(header).data])
+        assert found.data.decode() == f"TargetName={TARGET}\0TargetAddress=127.0.0.1:{world.port},1\0"
+        wire.writer.write(LogoutRequest(0, 2, 0, 6, 0).build())
+        await wire.reader.readexactly(HEADER)
+        assert await wire.over()
+
+    world.run(what)
+
+
+def test_changes_are_followed(world: World) -> None:
+    """What the kernel announces, and who may see what, which it does not."""
+
+    async def what() -> None:
+        world.write(world.target / "lun_table", "")
+        world.write(world.root / "generation", "2")
+        assert (await (await world.connect()).say(NAMES, 3)).status == 0x0203
+        world.write(world.target / "lun_table", "0 0 disk")
+        world.write(world.root / "generation", "3")
+        assert (await (await world.connect()).say(NAMES, 3)).status == 0
+        world.write(world.portal / "address", "192.0.2.77")
+        world.kernel.changed()
+        await world.until(lambda: world.kernel.states["here"].startswith("waiting"))
+        assert world.kernel.states["here"] == "waiting: no interface has address 192.0.2.77"
+        with pytest.raises(ConnectionRefusedError):
+            await world.connect()
+
+    world.run(what)
+
+
+def test_a_port_that_somebody_has(world: World) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        world.write(world.portal / "port", str(other.getsockname()[1]))
+
+        async def what() -> None:
+            assert world.kernel.states["here"].startswith("failed: 127.0.0.1:")
+            other.close()
+            await world.until(lambda: world.kernel.states["here"] == "listening")
+
+        world.run(what)
+
+
+def test_sessions_of_an_address_that_has_left(world: World, tmp_path: Path) -> None:
+    session = tmp_path / "class/session.1"
+    values = {"target": f"iscsi/{TARGET}", "initiator": INITIATOR, "iscsi/portal": "here", "iscsi/cid": "0"}
+    values |= {"iscsi/tsih": "9", "iscsi/isid": "0x00023d000001", "iscsi/local": "10.0.0.5:3260"}
+    for name, value in values.items():
+        world.write(session / name, value)
+    before = Machine({"eth0": 2}, (Address(ip_address("10.0.0.5"), "eth0"),))
+    (seat,) = world.source.lives()
+    assert (seat.live.tsih, seat.portal, seat.local) == (9, "here", "10.0.0.5")
+    world.source.device = world.kernel
+    world.daemon._left(world.source.read(), "", before, before)
+    assert world.kernel.dropped == []
+    world.daemon._left(world.source.read(), "", before, Machine({"eth0": 2}, ()))
+    assert world.kernel.dropped == [9]
+    world.kernel.close()
+
+
+# Where to listen.
+
+
+def machine(*texts: str) -> Machine:
+    """Addresses, `10.0.0.5%eth0`."""
+    found = [Address(ip_address(ip), zone) for ip, _, zone in (text.partition("%") for text in texts)]
+    return Machine({"lo": 1, "eth0": 2, "eth1": 3}, tuple(found))
+
+
+def test_u11_portals_follow_addresses() -> None:
+    here = {"": machine("127.0.0.1%lo", "10.0.0.5%eth0", "fe80::5%eth0", "fe80::5%eth1")}
+    portals = [
+        Portal("all"),
+        Portal("link", "fe80::5%eth1", 1),
+        Portal("nic", "eth0", 2),
+        Portal("nowhere", "10.9.9.9"),
+        Portal("other", "eth7"),
+        Portal("plain", "10.0.0.5", 3),
+        Portal("silent", "eth1", 5, netns="away"),
+        Portal("twin", "10.0.0.5", 3),
+    ]
+    plans = wanted(portals, {**here, "away": None})
+    assert [str(bind) for bind in plans["all"].binds] == ["0.0.0.0:3260", "[::]:3260"]
+    assert plans["all"].addresses == here[""].addresses
+    assert plans["link"].binds == (Bind("", ip_address("fe80::5"), 1, 3),)
+    assert [bind.device for bind in plans["nic"].binds] == ["eth0", "eth0"]
+    assert {address.interface for address in plans["nic"].addresses} == {"eth0"}
+    assert plans["plain"].binds == (Bind("", ip_address("10.0.0.5"), 3),)
+    assert {name: plan.waiting for name, plan in plans.items() if plan.waiting} == {
+        "nowhere": "no interface has address 10.9.9.9",
+        "other": "there is no interface eth7",
+        "silent": "network namespace away is not there",
+        "twin": "portal plain has the same address and port",
+    }
+
+
+def test_rtnetlink_answers() -> None:
+    def attribute(kind: int, value: bytes) -> bytes:
+        return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+    link = struct.pack("=BxHiII", 0, 1, 2, 0, 0) + attribute(3, b"eth0\0")
+    four = struct.pack("=BBBBI", 2, 24, 0, 0, 2) + attribute(1, bytes(4)) + attribute(2, b"\x0a\0\0\5")
+    tentative = struct.pack("=BBBBI", 10, 64, 0x40, 0, 2) + attribute(1, bytes(15) + b"\1")
+    found = machine_of([link], [four, tentative, b""])
+    assert found == Machine({"eth0": 2}, (Address(ip_address("10.0.0.5"), "eth0"),))
+    message = struct.pack("=IHHII", 16 + len(four), 20, 0, 0, 0) + four
+    assert list(parse_messages(message * 2 + b"\xff" * 7)) == [(20, four)] * 2
+    assert list(parse_messages(struct.pack("=IHHII", 4, 20, 0, 0, 0))) == []
+
+
+def test_this_machine_has_itself() -> None:
+    found = look()
+    assert found is not None
+    assert found.has("127.0.0.1") == [Address(ip_address("127.0.0.1"), "lo")]
+    assert look("there-is-no-such-namespace") is None
+
+
+# Refusals.
+
+
+def test_refusals_are_kept_over_a_restart(tmp_path: Path) -> None:
+    path = str(tmp_path / "new" / "logins.json")
+    refusals = Refusals(path, lambda: 5.0)
+    for number in range(300):
+        refusals.note("here", "10.0.0.7", Refused(Status.NOT_FOUND, f"no {number}"))
+    refusals.save()
+    again = Refusals(path)
+    assert [record.reason for record in again.records] == [f"no {number}" for number in range(44, 300)]
+    Path(path).write_text("{")
+    assert Refusals(path).records == []
+
+
+def test_i69_guessing_takes_longer_each_time() -> None:
+    now = [0.0]
+    patience = Patience(lambda: now[0])
+    assert [patience.delay("a") for _ in range(7)] == [0.25, 0.5, 1, 2, 4, 4, 4]
+    assert patience.delay("b") == 0.25
+    patience.success("a")
+    assert patience.delay("a") == 0.25
+    now[0] = 61
+    assert patience.delay("b") == 0.25
