@@ -60,7 +60,7 @@ def section(title: str) -> str:
 
 def documented(title: str) -> dict[str, str]:
     """Attribute -> mode, of the section's table; of targets, those that driver local has."""
-    rows = re.findall(r"^\| `([a-z_]+)` \| (ro|rw|wo)\b( \| all but local)?", section(title), re.M)
+    rows = re.findall(r"^\| `([a-z0-9_]+)` \| (ro|rw|wo)\b( \| all but local)?", section(title), re.M)
     return {name: mode for name, mode, others in rows if not others}
 
 

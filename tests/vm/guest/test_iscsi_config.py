@@ -7,8 +7,8 @@ import collections
 import errno
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +16,8 @@ import pytest
 
 from tests.vm import guest_plugin
 from tests.vm.guest import tree
-from tests.vm.guest.patience import SLOW
-from tests.vm.guest.test_unload_race import delete_module, load_module, racers
+from tests.vm.guest.patience import SLOW, children
+from tests.vm.guest.test_unload_race import delete_module, load_module, make_and_remove
 
 SCST_MODULES = ("scst", "scst_iscsi")
 
@@ -362,23 +362,39 @@ def only_links(name: str) -> tuple[Callable[[], None], Callable[[], None]]:
     return partial(path.symlink_to, PORTALS / name), path.unlink
 
 
-def test_unload_race() -> None:
+def race(make: Callable[[], None], remove: Callable[[], None], stop: Path) -> None:
+    """Again and again until somebody has enough."""
+    while not stop.exists():
+        make_and_remove(make, remove, time.monotonic() + 0.1)
+
+
+@contextmanager
+def racing(stop: Path, *pairs: tuple[Callable[[], None], Callable[[], None]]) -> Iterator[None]:
+    """A process for each pair, as long as the body lasts."""
+    with children() as start:
+        running = [start(f"racer {number}", partial(race, *pair, stop)) for number, pair in enumerate(pairs)]
+        yield
+        stop.touch()
+        for racer in running:
+            assert racer.wait(20 * SLOW) == "done"
+    tree.wait_for("all is gone", wiped)
+
+
+def test_unload_race(tmp_path: Path) -> None:
     """mkdir, rmdir and symlink while the module comes and goes: errors that say so, nothing left."""
-    end = time.monotonic() + RACE_SECONDS
     seen: collections.Counter[str] = collections.Counter()
-    with racers([link_pair("a"), portal_pair("a"), only_links("a"), link_pair("b")], end) as running:
-        while time.monotonic() < end:
+    pairs = link_pair("a"), portal_pair("a"), only_links("a"), link_pair("b")
+    with racing(tmp_path / "stop", *pairs):
+        enough, limit = time.monotonic() + RACE_SECONDS, time.monotonic() + 20 * RACE_SECONDS
+        while time.monotonic() < enough or (not seen["insmod 0"] and time.monotonic() < limit):
             code = delete_module("scst_iscsi")
             seen[f"rmmod {errno.errorcode.get(code, code)}"] += 1
             if code == 0:
                 code = load_module("scst_iscsi")
                 seen[f"insmod {errno.errorcode.get(code, code)}"] += 1
-        for racer in running:
-            assert racer.wait(20 * SLOW) == "done"
     print(dict(seen))
     assert seen["insmod 0"] > 0, f"it was never unloaded: {dict(seen)}"
     assert set(seen) <= {"rmmod 0", "rmmod EAGAIN", "rmmod EBUSY", "rmmod EWOULDBLOCK", "insmod 0"}
-    tree.wait_for("all is gone", wiped)
 
 
 def wiped() -> bool:
@@ -387,15 +403,12 @@ def wiped() -> bool:
     return not guest_plugin.configured() and not any(tree.objects().values())
 
 
-def test_links_to_what_comes_and_goes() -> None:
+def test_links_to_what_comes_and_goes(tmp_path: Path) -> None:
     """Portals, targets and links at once: each link that was made has both its ends."""
-    end = time.monotonic() + RACE_SECONDS
-    pairs = [portal_pair("a"), only_links("a"), only_links("a"), link_pair("a")]
-    with racers(pairs, end) as running:
+    pairs = portal_pair("a"), only_links("a"), only_links("a"), link_pair("a")
+    with racing(tmp_path / "stop", *pairs):
+        end = time.monotonic() + RACE_SECONDS
         while time.monotonic() < end:
             with suppress(OSError):
                 there = [os.readlink(path) for path in TARGETS.glob("*/portals/*")]
                 assert all(path.endswith("portals/a") for path in there)
-        for racer in running:
-            assert racer.wait(20 * SLOW) == "done"
-    tree.wait_for("all is gone", wiped)
