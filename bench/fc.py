@@ -49,6 +49,7 @@ PATTERNS = {
 IDLE = 255
 """The phase of the plugin in which nobody asks for anything."""
 APPEND = "nohz=off schedstats=enable"
+"""As many clock ticks when the machine is idle as otherwise; wake-ups are counted."""
 INBOX = "qla2xxx"
 OWN = {OURS: ("scst",), LIO: ("target_core", "tcm_")}
 """How the names of a system's own modules begin."""
