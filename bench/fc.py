@@ -4,11 +4,14 @@
 Emulated boards on both ends (tests/hba). The target's side is a machine of its own, with one CPU and two
 boards: one served by ours, one by LIO's tcm_qla2xxx, each with a null device and a file. An initiator in
 another machine uses them in turn. A plugin of the emulator counts what the target's machine executes, by
-module; what it does by itself when nobody asks for anything is measured, too, and subtracted.
+module; what it does by itself when nobody asks for anything is measured, too, and subtracted. That is so much
+in a second, whatever else it does: its clock ticks when it is idle, too.
 
 Both use the in-box driver to talk to the board, and much of what a command costs is there, and in
 interrupts: the emulator has one for nearly every completion, where a real board collects them. So what each
-target's own modules execute is counted apart.
+target's own modules execute is counted apart. And it gives each command to a thread, so that between two
+commands there is a switch to it and one to the idle task, whoever the target is: threads that are woken are
+counted beside context switches.
 """
 
 from __future__ import annotations
@@ -45,6 +48,8 @@ PATTERNS = {
 """Each with so many I/Os."""
 IDLE = 255
 """The phase of the plugin in which nobody asks for anything."""
+APPEND = "nohz=off schedstats=enable"
+"""As many clock ticks when the machine is idle as otherwise; wake-ups are counted."""
 INBOX = "qla2xxx"
 OWN = {OURS: ("scst",), LIO: ("target_core", "tcm_")}
 """How the names of a system's own modules begin."""
@@ -103,8 +108,24 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """Context switches, and threads that were woken."""
+
+    switches: float
+    wakeups: float
+
+    def since(self, before: Spent) -> Spent:
+        """What came after."""
+        return Spent(self.switches - before.switches, self.wakeups - before.wakeups)
+
+    def per(self, seconds: float) -> Spent:
+        """In one of so many seconds."""
+        return Spent(self.switches / seconds, self.wakeups / seconds)
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
-    """What was done while the plugin counted a phase; *switches*: of the target's machine."""
+    """What was done while the plugin counted a phase; *spent*: by the target's machine."""
 
     phase: int
     disk: Disk
@@ -112,7 +133,7 @@ class Window:
     round: int
     ios: int
     seconds: float
-    switches: int
+    spent: Spent
 
 
 def measure() -> list[Sample]:
@@ -153,7 +174,7 @@ class Bench:
         initiator = lab.board("2432")
         self.boards = {OURS: lab.board("2432"), LIO: lab.board("2432")}
         plugin = counts.arguments(counts.PLUGIN, folder / counts.COUNTS, "instructions")
-        self.server = lab.boot(lab.bed.endpoints[1:], memory=768, more=plugin)
+        self.server = lab.boot(lab.bed.endpoints[1:], memory=768, append=APPEND, more=plugin)
         self.client = lab.boot(lab.bed.endpoints[:1], memory=384)
         self.server.run(self._serve(), timeout=600)
         self.client.run("load sd_mod; load sg; load qla2xxx")
@@ -177,7 +198,7 @@ class Bench:
             for system, chip in self.boards.items()
             for lun, backend in enumerate(BACKENDS)
         ]
-        idle_seconds, idle_switches = self._idle()
+        idle_seconds, idle_spent = self._idle()
         windows = list(self._windows(disks))
         modules = Modules(self.server)
         found = self._counted(modules)
@@ -185,7 +206,7 @@ class Bench:
         own_rate = {module: count / idle_seconds for module, count in found[IDLE].items()}
         (self.folder / "modules.json").write_text(json.dumps({str(w): found[w.phase] for w in windows}))
         for window in windows:
-            yield from values(window, found[window.phase], rate, own_rate, idle_switches / idle_seconds)
+            yield from values(window, found[window.phase], rate, own_rate, idle_spent.per(idle_seconds))
 
     def _attach(self, chip: Chip, lun: int) -> str:
         text = self.client.run(ATTACH.format(wwpn=f"{chip.settings.wwpn:016x}", lun=lun), timeout=200)
@@ -205,34 +226,36 @@ class Bench:
 
     def _window(self, phase: int, disk: Disk, pattern: Pattern, turn: int, ios: int) -> Window:
         script = FIO.format(disk=disk.node, access=pattern.access, block=pattern.block, mib=FILE_MIB, ios=ios)
-        switches, started = self._switches(), self.lab.loop.now()
+        before, started = self._spent(), self.lab.loop.now()
         self._phase(phase)
         output = self.client.run(script, timeout=600)
         self._phase(0)
-        seconds, switches = self.lab.loop.now() - started, self._switches() - switches
+        seconds, spent = self.lab.loop.now() - started, self._spent().since(before)
         job = json.loads(output[output.index("{") :])["jobs"][0]
         done = job["read"]["total_ios"] + job["write"]["total_ios"]
         if done != ios:
             raise RuntimeError(f"fio did {done} I/Os instead of {ios}")
-        return Window(phase, disk, pattern, turn, ios, seconds, switches)
+        return Window(phase, disk, pattern, turn, ios, seconds, spent)
 
-    def _idle(self) -> tuple[float, int]:
-        """Nobody asks for anything: seconds, and context switches meanwhile."""
+    def _idle(self) -> tuple[float, Spent]:
+        """Nobody asks for anything: seconds, and what is spent meanwhile."""
         self.lab.loop.run_for(2)
-        switches, started = self._switches(), self.lab.loop.now()
+        before, started = self._spent(), self.lab.loop.now()
         self._phase(IDLE)
         self.lab.loop.run_for(IDLE_SECONDS)
         self._phase(0)
         seconds = self.lab.loop.now() - started
-        return seconds, self._switches() - switches
+        return seconds, self._spent().since(before)
 
     def _phase(self, phase: int) -> None:
         with (self.folder / counts.COUNTS).open("r+b") as file:
             file.write(bytes([phase]))
 
-    def _switches(self) -> int:
-        """Context switches of the target's machine since it was started."""
-        return int(self.server.run("grep ^ctxt /proc/stat").split()[1])
+    def _spent(self) -> Spent:
+        """By the target's machine since it was started."""
+        words = self.server.run("grep ^ctxt /proc/stat; grep ^cpu0 /proc/schedstat").split()
+        # Behind "cpu0": calls of sched_yield(), 0, of schedule(), those that found nothing, try_to_wake_up().
+        return Spent(int(words[1]), int(words[7]))
 
     def _counted(self, modules: Modules) -> dict[int, Counter[str]]:
         """Instructions by phase and module."""
@@ -263,7 +286,7 @@ class Modules:
 
 
 def values(
-    window: Window, found: Counter[str], rate: float, module_rates: dict[str, float], switch_rate: float
+    window: Window, found: Counter[str], rate: float, module_rates: dict[str, float], idle: Spent
 ) -> Iterator[Sample]:
     """The figures of a window, per I/O, without what the machine does by itself in that time."""
 
@@ -278,7 +301,8 @@ def values(
         "instructions": sum(found.values()) - rate * window.seconds,
         "own_instructions": own(OWN[window.disk.system]),
         "inbox_instructions": own((INBOX,)),
-        "switches": window.switches - switch_rate * window.seconds,
+        "switches": window.spent.switches - idle.switches * window.seconds,
+        "wakeups": window.spent.wakeups - idle.wakeups * window.seconds,
     }
     for metric, value in figures.items():
         yield Sample(

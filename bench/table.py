@@ -234,7 +234,8 @@ def fibre_channel(book: Book) -> list[str]:
         "instructions": "**Fibre Channel, instructions per I/O on the target's side** (all of its machine)",
         "own_instructions": "**Of these, in the target's own modules** (of them the emulator hides nothing)",
         "inbox_instructions": "**Of these, in the in-box driver of the board**, which both use",
-        "switches": "**Context switches per I/O on the target's side**",
+        "wakeups": "**Threads woken per I/O on the target's side**",
+        "switches": "**Context switches per I/O on the target's side** (to a thread and back to idle)",
     }
     return [text for metric, title in titles.items() for text in (title, compared(book, "fc", metric))]
 

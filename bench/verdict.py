@@ -29,9 +29,9 @@ LINE_LIMITS = {"null": 0.05, "blk": 0.05, FAR: 2.0}
 SWITCH_LIMIT = 0.1
 # Speed as a multiple of LIO's: in every cell, and of null reads at queue depth 1.
 SPEED_LIMIT, SPEED_LIMIT_SINGLE = 1.0, 2.0
-# Fibre Channel, the target's side: instructions as a part of LIO's, by pattern; context switches per I/O.
+# Fibre Channel, the target's side: instructions as a part of LIO's, by pattern; threads woken per I/O.
 FC_LIMITS = {"randread 4k qd1 j1": 0.7, "read 256k qd1 j1": 0.8}
-FC_SWITCH_LIMITS = {"randread 4k qd1 j1": 1.0, "randwrite 4k qd1 j1": 2.0}
+FC_WAKEUP_LIMITS = {"randread 4k qd1 j1": 1.0, "randwrite 4k qd1 j1": 2.0}
 FC_BACKENDS = ("null", "file")
 # Seconds for 1,000 mappings through `Admin`; five times as many may take GROWTH times as long.
 CONTROL_LIMITS = {"create_s": 1.5, "no_change_s": 0.5, "one_lun_s": 0.2, "clear_s": 1.5}
@@ -135,9 +135,9 @@ def fibre_channel(medians: Medians) -> Iterator[Requirement]:
         for pattern, limit in FC_LIMITS.items():
             value = medians.get("fc", backend, pattern, "instructions", f"{OURS}/lio")
             yield Requirement("fc", f"instructions per I/O / lio's, {backend}, {pattern}", limit, value)
-        for pattern, limit in FC_SWITCH_LIMITS.items():
-            value = medians.get("fc", backend, pattern, "switches")
-            yield Requirement("fc", f"switches per I/O, {backend}, {pattern}", limit, value)
+        for pattern, limit in FC_WAKEUP_LIMITS.items():
+            value = medians.get("fc", backend, pattern, "wakeups")
+            yield Requirement("fc", f"threads woken per I/O, {backend}, {pattern}", limit, value)
 
 
 def control(medians: Medians) -> Iterator[Requirement]:

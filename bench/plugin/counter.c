@@ -2,7 +2,8 @@
 /*
  * Counts, inside QEMU's emulator, what a virtual machine does: a plugin, see qemu.h.
  *
- *	what=instructions	instructions executed, by address
+ *	what=instructions	instructions executed, by the address of the block that they are in: it ends at every jump, so it
+ *				is of one function
  *	what=lines		cache lines that had to come from another CPU, by the address of the instruction
  *
  * out=FILE is the result, mib=N the size of physical memory.  Byte 0 of FILE is the phase: the machine itself writes it
@@ -20,14 +21,19 @@
 #include <unistd.h>
 #include "qemu.h"
 
-#define SLOTS		(1u << 20)
+#ifndef SLOT_BITS
+#define SLOT_BITS	20
+#endif
+#define SLOTS		(1u << SLOT_BITS)
+/* The more of them are in use, the longer is every search, and the machine with it stands still: the last ones stay free. */
+#define MAX_USED	(SLOTS / 8 * 7)
 #define LINE_SHIFT	6
 #define PHASE_SHIFT	56	/* of a slot's address, and of a line's holders */
 #define LOW_MASK	((1ull << PHASE_SHIFT) - 1)
 #define MAX_CPUS	PHASE_SHIFT
 #define USER		1	/* the address that stands for all of user space */
 
-/* What an instruction did in a phase: executions, or lines that it read or took away. */
+/* What a block or an instruction did in a phase: instructions executed, or lines that it read or took away. */
 struct slot {
 	_Atomic uint64_t address;	/* the lower 56 bits, and the phase; 0: free */
 	_Atomic uint64_t reads;
@@ -44,19 +50,26 @@ struct result {
 };
 
 static struct result *result;
+static _Atomic uint32_t nr_used;	/* slots */
 static _Atomic uint64_t *holders;	/* by line: a bit per CPU, and the phase they belong to */
 static uint64_t nr_lines;
 
 /* The slot of an address, or NULL: the table is full. */
 static struct slot *find(uint64_t address)
 {
-	uint32_t at = (address * 0x9e3779b97f4a7c15ull) >> 44, i;
+	uint32_t at = (address * 0x9e3779b97f4a7c15ull) >> (64 - SLOT_BITS);
 
-	for (i = 0; i < SLOTS; i++, at = (at + 1) % SLOTS) {
+	for (;; at = (at + 1) % SLOTS) {
 		uint64_t found = atomic_load(&result->slots[at].address);
 
-		if (!found && atomic_compare_exchange_strong(&result->slots[at].address, &found, address))
-			return &result->slots[at];
+		if (!found) {
+			if (atomic_load(&nr_used) >= MAX_USED)
+				break;
+			if (atomic_compare_exchange_strong(&result->slots[at].address, &found, address)) {
+				atomic_fetch_add(&nr_used, 1);
+				return &result->slots[at];
+			}
+		}
 		if (found == address)
 			return &result->slots[at];
 	}
@@ -72,35 +85,29 @@ static uint64_t key(uint64_t pc, uint64_t phase)
 /* --- instructions --------------------------------------------------------------------------------------- */
 
 struct block {
-	size_t nr;
-	uint64_t pc[];
+	uint64_t pc;
+	size_t nr;	/* instructions */
 };
 
 static void block_runs(unsigned int cpu, void *data)
 {
 	const struct block *block = data;
 	uint64_t phase = atomic_load_explicit(&result->phase, memory_order_relaxed);
-	size_t i;
+	struct slot *slot = phase ? find(key(block->pc, phase)) : NULL;
 
-	for (i = 0; phase && i < block->nr; i++) {
-		struct slot *slot = find(key(block->pc[i], phase));
-
-		if (slot)
-			atomic_fetch_add(&slot->reads, 1);
-	}
+	if (slot)
+		atomic_fetch_add(&slot->reads, block->nr);
 }
 
 /* Kept until the machine ends: QEMU does not tell when it drops a translation. */
 static void count_block(struct qemu_plugin_tb *tb)
 {
-	size_t nr = qemu_plugin_tb_n_insns(tb), i;
-	struct block *block = malloc(sizeof(*block) + nr * sizeof(block->pc[0]));
+	struct block *block = malloc(sizeof(*block));
 
 	if (!block)
 		abort();
-	block->nr = nr;
-	for (i = 0; i < nr; i++)
-		block->pc[i] = qemu_plugin_insn_vaddr(qemu_plugin_tb_get_insn(tb, i));
+	block->pc = qemu_plugin_insn_vaddr(qemu_plugin_tb_get_insn(tb, 0));
+	block->nr = qemu_plugin_tb_n_insns(tb);
 	qemu_plugin_register_vcpu_tb_exec_cb(tb, block_runs, QEMU_PLUGIN_CB_NO_REGS, block);
 }
 

@@ -29,6 +29,8 @@ GUEST = HERE.parent / "vm/guest"
 # The factor by which such a kernel is slower than the tests' limits allow for.
 SLOW = 8
 SECONDS = 5400
+# What stands still for so long hangs. For less, a busy host may not have run the machine's processors.
+STALLS = "rcupdate.rcu_cpu_stall_timeout=300 workqueue.watchdog_thresh=300"
 SHARES = 5
 GUESTS = 2  # machines that the tests of tests/vm/guest are dealt out to
 LAST = LEAKS  # what all tests before it have leaked
@@ -51,6 +53,7 @@ def part(kind: str, name: str, files: Sequence[Path], share: Share | None = None
         "test",
         f"--out={out}",
         f"--timeout={SECONDS}",
+        f"--append={STALLS}",
         f"--env=SCST_SLOW={SLOW}",
         *(f"--env={key}={os.environ[key]}" for key in PASSED_ON if key in os.environ),
         *((f"--env=SCST_SHARE={share}",) if share else ()),

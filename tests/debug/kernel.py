@@ -17,6 +17,7 @@ import argparse
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -32,6 +33,10 @@ KEPT = 4
 ARCHIVE = "kernel.tar.zst"
 # Nothing of the machine that builds goes into the kernel.
 NAMES = ("KBUILD_BUILD_USER=scst", "KBUILD_BUILD_HOST=debug", "KBUILD_BUILD_TIMESTAMP=1970-01-01")
+# The driver of Fibre Channel boards; the file of it that sees all its structures and defines what it exports.
+BOARDS = "drivers/scsi/qla2xxx"
+BOARDS_TYPES = f"{BOARDS}/qla_target.o"
+NO_TYPES = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, 0, 0, 0)  # BTF: a header, and nothing behind it
 # Of the build tree, what kbuild reads when it makes modules outside the tree.
 WANTED_NAMES = ("Makefile*", "Kconfig*", "Kbuild*", "*.include")
 WANTED_FOLDERS = ("include", "scripts", "arch/x86/include", "tools/objtool/objtool")
@@ -160,8 +165,24 @@ def compile_kernel(what: Recipe, work: Path) -> Path:
     for name in ("build", "source"):
         (modules / name).unlink(missing_ok=True)
     copy_files(tree, modules / "build", build_files(tree))
+    describe_boards(tree, modules, log)
     log.unlink()
     return root
+
+
+def describe_boards(tree: Path, modules: Path, log: Path) -> None:
+    """Put the types of the boards' driver into its module: scst_qla2xxx is made from them.
+
+    The compiler describes those of one file. A kernel that is described as a whole takes debug information of
+    all its files, and several times as long to build.
+    """
+    make(tree, log, "KCFLAGS=-gbtf", BOARDS_TYPES)
+    types = tree / "boards.btf"
+    section = ("--only-section=.BTF", "--set-section-flags", ".BTF=alloc")
+    output_of("objcopy", "-O", "binary", *section, str(tree / BOARDS_TYPES), str(types))
+    module = modules / "kernel" / BOARDS / "qla2xxx.ko"
+    output_of("objcopy", "--add-section", f".BTF={types}", str(module))
+    (modules / "build/vmlinux.btf").write_bytes(NO_TYPES)
 
 
 def build_files(tree: Path) -> set[Path]:

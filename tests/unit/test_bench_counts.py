@@ -22,17 +22,17 @@ ffffffff81000180 d data
 ffffffffc0000000 t third	[scst]
 """
 
-# Stands for QEMU: keeps the callbacks, and has translation blocks of one instruction.
+# Stands for QEMU: keeps the callbacks, and has translation blocks of so many instructions.
 QEMU = """
 #include "qemu.h"
 static qemu_plugin_tb_cb translated; static qemu_plugin_exec_cb exec; static qemu_plugin_mem_cb mem;
-static void *exec_data, *mem_data; static uint64_t pc;
+static void *exec_data, *mem_data; static uint64_t pc; static size_t nr = 1;
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, qemu_plugin_tb_cb fn) { translated = fn; }
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, qemu_plugin_exec_cb fn,
 	enum qemu_plugin_cb_flags flags, void *data) { exec = fn; exec_data = data; }
 void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn, qemu_plugin_mem_cb fn,
 	enum qemu_plugin_cb_flags flags, enum qemu_plugin_mem_rw which, void *data) { mem = fn; mem_data = data; }
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb) { return 1; }
+size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb) { return nr; }
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i)
 { return (void *)&pc; }
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn) { return pc; }
@@ -43,7 +43,8 @@ bool qemu_plugin_hwaddr_is_io(const struct qemu_plugin_hwaddr *hwaddr) { return 
 uint64_t qemu_plugin_hwaddr_phys_addr(const struct qemu_plugin_hwaddr *hwaddr)
 { return (uint64_t)hwaddr - 1; }
 #define PUBLIC __attribute__((visibility("default")))
-PUBLIC void run(unsigned int cpu, uint64_t at) { pc = at; translated(0, (void *)&pc); exec(cpu, exec_data); }
+PUBLIC void run(unsigned int cpu, uint64_t at, size_t instructions)
+{ pc = at; nr = instructions; translated(0, (void *)&pc); exec(cpu, exec_data); }
 PUBLIC void touch(unsigned int cpu, uint64_t at, uint64_t address, bool store)
 { pc = at; translated(0, (void *)&pc); mem(cpu, store, address, mem_data); }
 """
@@ -54,10 +55,14 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The plugin and the stand-in in one library."""
     if shutil.which("gcc") is None:
         pytest.skip("gcc is not installed")
-    folder = tmp_path_factory.mktemp("plugin")
+    return compiled(tmp_path_factory.mktemp("plugin"))
+
+
+def compiled(folder: Path, *words: str) -> Path:
+    """The same, in a folder, with more words for the compiler."""
     (folder / "stand_in.c").write_text(QEMU + '#include "counter.c"\n')
-    words = ["gcc", *counts.CFLAGS, f"-I{SOURCES[0].parent}", "-o", "lib.so", "stand_in.c"]
-    subprocess.run(words, cwd=folder, check=True)
+    command = ["gcc", *counts.CFLAGS, *words, f"-I{SOURCES[0].parent}", "-o", "lib.so", "stand_in.c"]
+    subprocess.run(command, cwd=folder, check=True)
     return folder / "lib.so"
 
 
@@ -77,10 +82,10 @@ class Machine:
         self._folder = folder
         return folder
 
-    def run(self, phase: int, cpu: int, pc: int) -> None:
-        """Execute an instruction."""
+    def run(self, phase: int, cpu: int, pc: int, instructions: int = 1) -> None:
+        """Execute a block."""
         with self._switch.counting(phase):
-            self._plugin.run(cpu, ctypes.c_uint64(pc))
+            self._plugin.run(cpu, ctypes.c_uint64(pc), ctypes.c_size_t(instructions))
 
     def touch(self, phase: int, *accesses: tuple[int, int, bool], pc: int = KERNEL) -> None:
         """Access memory: CPU, address, and whether it is a store."""
@@ -114,6 +119,25 @@ def test_instructions_are_counted_by_phase_and_address(library: Path, tmp_path: 
         Count(2, 0, 2, 0, 0),  # all of user space
         Count(2, KERNEL, 1, 0, 0),
     ]
+
+
+def test_a_block_is_counted_where_it_begins(library: Path, tmp_path: Path) -> None:
+    machine = Machine(library, tmp_path, "instructions")
+    machine.run(1, 0, KERNEL, instructions=5)
+    machine.run(1, 0, KERNEL, instructions=5)
+    assert machine.counts() == [Count(1, KERNEL, 10, 0, 0)]
+
+
+def test_a_full_table_is_told(library: Path, tmp_path: Path) -> None:
+    machine = Machine(compiled(tmp_path, "-DSLOT_BITS=4"), tmp_path, "instructions")
+    for number in range(14):
+        machine.run(1, 0, KERNEL + 4 * number)
+    assert len(machine.counts()) == 14
+    machine.run(1, 0, KERNEL)  # has its slot
+    machine.run(2, 0, KERNEL)
+    machine.run(3, 0, KERNEL)
+    with pytest.raises(ValueError, match="2 counts are missing"):
+        machine.counts()
 
 
 def test_nothing_is_counted_without_a_phase(lines: Machine) -> None:

@@ -17,7 +17,7 @@ from bench.samples import Result, Sample, aggregate, dumps, loads, machine_sampl
 from bench.verdict import (
     CONTROL_LIMITS,
     FC_LIMITS,
-    FC_SWITCH_LIMITS,
+    FC_WAKEUP_LIMITS,
     INSTRUCTION_LIMITS,
     LARGE_LIMITS,
     LINE_LIMITS,
@@ -84,7 +84,8 @@ def fc_samples() -> list[Sample]:
             ("instructions", 9_000.0),
             ("own_instructions", 2_000.0),
             ("inbox_instructions", 4_000.0),
-            ("switches", 0.9),
+            ("switches", 2.0),
+            ("wakeups", 0.9),
         )
     ]
 
@@ -165,25 +166,26 @@ def test_fibre_channel_too_dear(backend: str) -> None:
         place = (fc.BENCH, backend, pattern, "instructions", "scst/lio")
         assert missed(spoil(*place, limit)) == []
         assert len(missed(spoil(*place, limit + 0.01))) == 1
-    for pattern, limit in FC_SWITCH_LIMITS.items():
-        place = (fc.BENCH, backend, pattern, "switches", "scst")
+    for pattern, limit in FC_WAKEUP_LIMITS.items():
+        place = (fc.BENCH, backend, pattern, "wakeups", "scst")
         assert missed(spoil(*place, limit)) == []
         assert len(missed(spoil(*place, limit + 0.01))) == 1
 
 
 def test_fibre_channel_without_what_the_machine_does_by_itself() -> None:
     disk = fc.Disk("lio", "null", "/dev/sda")
-    window = fc.Window(1, disk, SINGLE, 2, 100, 2.0, 170)
+    window = fc.Window(1, disk, SINGLE, 2, 100, 2.0, fc.Spent(170, 90))
     found = Counter(
         {"kernel": 6_000, "tcm_qla2xxx": 900, "target_core_mod": 1_100, "qla2xxx": 4_200, "scst": 9}
     )
     idle = {"kernel": 400.0, "qla2xxx": 100.0}
-    samples = list(fc.values(window, found, sum(idle.values()), idle, 10.0))
+    samples = list(fc.values(window, found, sum(idle.values()), idle, fc.Spent(10.0, 5.0)))
     assert {sample.metric: sample.value for sample in samples} == {
         "instructions": (12_209 - 1_000) / 100,
         "own_instructions": 20.0,
         "inbox_instructions": 40.0,
         "switches": 1.5,
+        "wakeups": 0.8,
     }
     assert {(s.bench, s.backend, s.pattern, s.system, s.round) for s in samples} == {
         (fc.BENCH, "null", str(SINGLE), "lio", 2)

@@ -204,17 +204,23 @@ def header(types: Btf, build_id: bytes, release: str) -> Iterator[str]:
     yield "#endif /* QLA2XXX_LAYOUT_H */"
 
 
-# Where a kernel describes its types, and where its modules are; {0}: release, {1}: build folder.
+# Where a kernel describes its types, and where its modules are; {0}: release, {1}: build folder. A kernel
+# that is not installed has its modules beside that.
 KERNELS = (
     "{1}/vmlinux",
+    "{1}/vmlinux.btf",
     "/boot/vmlinuz-{0}",
     "/usr/lib/modules/{0}/vmlinuz",
     "/usr/lib/debug/boot/vmlinux-{0}",
 )
-MODULES = tuple(
-    f"/lib/modules/{{0}}/{folder}/qla2xxx.ko{suffix}"
-    for folder in ("kernel/drivers/scsi/qla2xxx", "updates", "updates/dkms")
-    for suffix in ("", ".xz", ".zst", ".gz")
+INBOX = "kernel/drivers/scsi/qla2xxx"
+MODULES = (
+    *(
+        f"/lib/modules/{{0}}/{folder}/qla2xxx.ko{suffix}"
+        for folder in (INBOX, "updates", "updates/dkms")
+        for suffix in ("", ".xz", ".zst", ".gz")
+    ),
+    f"{{1}}/../{INBOX}/qla2xxx.ko",
 )
 
 

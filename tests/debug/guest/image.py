@@ -13,8 +13,8 @@ from tests.vm.guest.patience import SLOW
 SETTLE = 10.0 * SLOW
 QUIET = 0.15 * SLOW
 # What differs each time: numbers that go up, random identities, SCSI hosts; what was asked for last, also in
-# vain, and why that failed.
-VARYING = {"generation", "settled", "serial", "naa", "unsettled", "host", "wanted", "error"}
+# vain, and why that failed; and the table that repeats all this of all devices, in the order of their making.
+VARYING = {"generation", "settled", "serial", "naa", "unsettled", "host", "wanted", "error", "device_table"}
 
 
 def of_folder(folder: Path) -> dict[str, str]:

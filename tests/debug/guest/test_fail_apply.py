@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pyscstadmin.admin import Admin
 from tests.debug.guest import faults, turns
 from tests.vm.guest import tool
+from tests.vm.guest.patience import SLOW
 from tests.vm.guest_plugin import PluggedDisk
 
 SCST_MODULES = ("scst", "scst_nullio", "scst_fileio", "scst_blockio", "scst_local", "sd_mod", "sg")
@@ -35,6 +37,12 @@ def document(devices: dict[str, dict[str, Any]], **targets: dict[str, Any]) -> d
             number += 1
             device["id"] = {"serial": f"S{number}", "naa": f"{0x3000000000000000 + number:x}"}
     return {"version": 1, "devices": devices, "targets": {"local": targets}}
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path that does not answer in time proves nothing: here it is slow for want of a processor."""
+    monkeypatch.setattr(Admin, "__init__", partialmethod(Admin.__init__, patience=3.0 * SLOW))
 
 
 @pytest.fixture

@@ -390,6 +390,15 @@ def test_administration_in_the_ram_disk(tmp_path: Path, monkeypatch: pytest.Monk
     assert "_ctypes_test" not in listing
 
 
+def test_a_kernel_that_is_not_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, kernel = fake_root(tmp_path)
+    monkeypatch.setattr(packages, "KERNEL_ROOT", str(kernel.root))
+    cache = Cache(tmp_path / "nothing in it")
+    assert cache.kernel("6.1") == kernel
+    with pytest.raises(SetupError, match=r"no kernel 6\.12"):
+        cache.kernel("6.12")
+
+
 def test_folders_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tools, kernel = fake_root(tmp_path)
     monkeypatch.setenv("SCST_CACHE", str(tmp_path))

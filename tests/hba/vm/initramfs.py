@@ -24,8 +24,9 @@ RUN_ADMIN = f"""#!/bin/sh
 # Bytecode, which the package does not bring, is kept from one command to the next.
 PYTHONHOME=/usr PYTHONPATH=/opt PYTHONPYCACHEPREFIX=/tmp/bytecode exec {PYTHON} -m {ADMIN} "$@"
 """
-OPTIONAL = ("crc32c_generic", "crc_t10dif")
-"""Modules that older kernels need and newer ones have built in (checksums)."""
+OPTIONAL = ("crc32c_generic", "crc_t10dif", "tcm_qla2xxx", "target_core_file")
+"""Modules that older kernels need and newer ones have built in (checksums), and LIO's target, which a debug kernel
+has not got."""
 MODULES = (
     "virtio_pci",
     "virtio_console",
@@ -33,8 +34,6 @@ MODULES = (
     "sd_mod",
     "sg",
     "ext4",
-    "tcm_qla2xxx",
-    "target_core_file",
     "configfs",
     "loop",
 )

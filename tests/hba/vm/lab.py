@@ -19,7 +19,7 @@ from ..loop import Loop
 from ..trace import PcapTrace, TextTrace
 from . import initramfs
 from .machine import Machine, Place
-from .packages import Kernel, SetupError, Tools
+from .packages import KERNEL_ROOT, Kernel, SetupError, Tools
 
 TARGET_WWPN = 0x5006016000000001
 DISK_SIZE = 64 << 20
@@ -112,6 +112,8 @@ class Lab:
         ``more`` words for QEMU, and another archive of ``files`` for the guest's root.
         """
         boards = self.bed.endpoints if endpoints is None else endpoints
+        if KERNEL_ROOT:
+            memory *= 2  # checkers want as much again
         machine = Machine(
             self.loop,
             self.tools,
@@ -149,7 +151,7 @@ def build_own(kernel: Kernel, scenarios: Sequence[str]) -> None:
     """Build the project's modules if a scenario needs them and the kernel's headers are installed."""
     if not any(name.startswith(OURS) for name in scenarios):
         return
-    if Path("/lib/modules", kernel.release, "build").exists():
+    if any((top / "lib/modules" / kernel.release / "build").exists() for top in (Path("/"), kernel.root)):
         subprocess.run([sys.executable, "-m", "tests.vm", "build", "--tested"], cwd=REPO, check=True)
     elif not own_modules(kernel):
         raise SetupError(

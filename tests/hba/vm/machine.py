@@ -23,13 +23,16 @@ from typing import Protocol
 from ..loop import Loop
 from .packages import Kernel, Tools
 
+SLOW = float(os.environ.get("SCST_SLOW", "1"))
+"""The factor by which the guest is slower than all times here allow for."""
 BOOT_TIMEOUT = 120.0
 RUN_TIMEOUT = 120.0
 BAD_LOG = re.compile(
     r"WARNING: |BUG: |Oops|general protection|Kernel panic|possible circular locking|KASAN|refcount_t|"
-    r"hung_task|blocked for more than|Call Trace|list_del corruption|unable to handle"
+    r"hung_task|blocked for more than|Call Trace|list_del corruption|unable to handle|UBSAN: |"
+    r"turning off the locking correctness validator|new suspected memory leaks"
 )
-PRELUDE = ". /lib.sh\n"
+PRELUDE = f"SLOW={SLOW:.0f}\n. /lib.sh\n"
 
 
 class Place(Protocol):
@@ -136,6 +139,7 @@ class Machine:
 
     def wait_ready(self, timeout: float = BOOT_TIMEOUT) -> None:
         """Wait for the shell; GuestError with the end of the console if it does not come."""
+        timeout *= SLOW
         if not self.loop.run_until(lambda: self.ready or not self.alive, timeout) or not self.ready:
             raise GuestError(f"the guest did not start within {timeout:g} s\n{self._last_words()}")
 
@@ -162,6 +166,7 @@ class Machine:
 
     def finish(self, job: Job, timeout: float = RUN_TIMEOUT) -> str:
         """Wait for a script; its output.  GuestError if it fails or takes too long."""
+        timeout *= SLOW
         ended = self.loop.run_until(lambda: job.done or not self.alive, timeout)
         if not ended or not job.done:
             raise GuestError(f"no end within {timeout:g} s of:\n{job.script}\n{self._last_words()}")

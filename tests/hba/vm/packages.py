@@ -18,6 +18,9 @@ from pathlib import Path
 SERIES = ("6.1", "6.12", "7.3")
 """Kernel series the tests know, oldest first."""
 
+KERNEL_ROOT = os.environ.get("SCST_KERNEL_ROOT", "")
+"""A kernel that is not packaged, as a debug kernel; see tests/vm/kmodbuild.py."""
+
 TOOL_PACKAGES = ("qemu-system-x86", "busybox-static", "fio", "e2fsprogs", "sg3-utils", "libc-bin")
 MIRROR = "http://deb.debian.org/debian"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -246,7 +249,12 @@ class Cache:
         return Tools(target)
 
     def kernel(self, series: str) -> Kernel:
-        """The newest packaged kernel of a series such as ``6.12``; SetupError if there is none."""
+        """The newest packaged kernel of a series such as ``6.12``, or that of ``$SCST_KERNEL_ROOT``.
+
+        SetupError if there is none.
+        """
+        if KERNEL_ROOT:
+            return given_kernel(Path(KERNEL_ROOT), series)
         target = self.root / f"kernel-{series}"
         if not target.is_dir():
             self._fetch_kernel(series, target)
@@ -270,6 +278,14 @@ class Cache:
         _run(["depmod", "-b", str(work), release])
         work.rename(target)
         shutil.rmtree(folder)
+
+
+def given_kernel(root: Path, series: str) -> Kernel:
+    """One that is not packaged, as a debug kernel; SetupError if it is not of that series."""
+    releases = [path.name for path in (root / "lib/modules").glob(f"{series}.*") if _is_complete(path)]
+    if not releases:
+        raise SetupError(f"there is no kernel {series} in {root}")
+    return Kernel(series, releases[0], root)
 
 
 def _is_complete(modules: Path) -> bool:

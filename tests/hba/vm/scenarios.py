@@ -75,6 +75,8 @@ def log_is_clean(machine: Machine) -> None:
     """No kernel warning may have been caused."""
     bad = machine.bad_lines()
     check(not bad, "kernel log: " + "; ".join(bad[:5]))
+    # A kernel that has it.
+    machine.run("[ ! -e /proc/lockdep_stats ] || grep 'debug_locks: *1' /proc/lockdep_stats")
 
 
 def attach_and_verify(lab: Lab, model: str, **settings: str) -> tuple[Machine, Chip, ScriptedTarget, str]:

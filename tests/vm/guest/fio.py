@@ -16,6 +16,7 @@ from types import TracebackType
 from tests.vm.guest import tree
 
 BEGUN = 20 * 512
+PATIENCE = 120 * tree.SLOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Fio:
 
     def _wait(self) -> None:
         try:
-            tree.wait_for("fio's I/O", lambda: moved(self._process.pid) > BEGUN or not self.running, 120)
+            tree.wait_for("fio's I/O", lambda: moved(self._process.pid) > BEGUN or not self.running, PATIENCE)
         except AssertionError:
             self._process.kill()
             raise
@@ -87,7 +88,7 @@ class Fio:
         os.kill(self._process.pid, signal.SIGINT)
         return self.finish()
 
-    def finish(self, seconds: float = 120) -> Result:
+    def finish(self, seconds: float = PATIENCE) -> Result:
         """Wait for its end and judge it."""
         self._process.wait(timeout=seconds)
         text = self._messages.read_text()

@@ -27,6 +27,7 @@ SCST_MODULES = ("scst", "scst_nullio", "scst_fileio", "scst_blockio", "scst_loca
 pytestmark = pytest.mark.usefixtures("clean_tree")
 
 RACE_SECONDS = float(os.environ.get("SCST_RACE_SECONDS", "6"))
+HUNG = RACE_SECONDS + 60 * tree.SLOW
 REFUSALS = {errno.EINVAL, errno.ERANGE, errno.ENAMETOOLONG, errno.EBUSY, errno.ESTALE}
 
 RUBBISH: dict[str, bytes] = {
@@ -490,9 +491,9 @@ def test_everybody_at_once(tmp_path: Path) -> None:
     calm.enable()
     access = (churn_access, churn_access, churn_alua)
     works = (churn_devices, *access, churn_targets, churn_commits, churn_io)
-    with Fio(tmp_path, host.disk(0), runtime=int(RACE_SECONDS) + 120) as load:
+    with Fio(tmp_path, host.disk(0), runtime=int(RACE_SECONDS + 120 * tree.SLOW)) as load:
         pids = [child(work, seed, tmp_path, RACE_SECONDS) for seed, work in enumerate(works)]
-        ends = [wait_child(pid, RACE_SECONDS + 60) for pid in pids]
+        ends = [wait_child(pid, HUNG) for pid in pids]
         load.stop()
     assert ends == [0] * len(pids), "a process died or hung"
     assert host.view() == "0 calm rw\n"
@@ -527,4 +528,4 @@ def test_link_to_what_is_being_removed(tmp_path: Path) -> None:
         quietly((lun / "device").unlink)
 
     pids = [child(work, seed, tmp_path, RACE_SECONDS) for seed, work in enumerate((come_and_go, link, link))]
-    assert [wait_child(pid, RACE_SECONDS + 60) for pid in pids] == [0, 0, 0], "a process died or hung"
+    assert [wait_child(pid, HUNG) for pid in pids] == [0, 0, 0], "a process died or hung"

@@ -434,7 +434,9 @@ def test_within_a_file_system(rig: Rig) -> None:
 
 @pytest.fixture
 def xfs(tmp_path: Path) -> Iterator[Path]:
-    """A file system whose files can share blocks."""
+    """A file system whose files can share blocks. The debug kernels have none: it compiles for minutes."""
+    if subprocess.run(["modprobe", "-q", "xfs"], check=False).returncode:
+        pytest.skip("this kernel has no XFS")
     image, mount = tmp_path / "image", tmp_path / "mount"
     mount.mkdir()
     with image.open("wb") as file:

@@ -32,7 +32,7 @@ SCST_MODULES = ("scst", "scst_nullio", "scst_fileio", "scst_blockio", "scst_loca
 pytestmark = pytest.mark.usefixtures("clean_tree")
 
 SECONDS = float(os.environ.get("SCST_LOAD_SECONDS", "7"))
-STALL = 100.0  # ms
+STALL = 100.0 * tree.SLOW  # ms
 PROBE_PAUSE = 0.001
 
 

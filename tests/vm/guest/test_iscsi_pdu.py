@@ -1160,6 +1160,7 @@ def test_logout_with_tasks(login: Make) -> None:
     assert not task.done
 
 
+@pytest.mark.xfail(strict=True, reason="Text is rejected: there is no parser of texts in the kernel")
 def test_text(login: Make) -> None:
     """A session may ask for its own target's addresses, and declare what it takes (RFC 7143 13)."""
     session = login()

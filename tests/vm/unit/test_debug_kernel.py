@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import itertools
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -109,6 +112,36 @@ def test_only_what_modules_are_made_with_is_kept(build_tree: Path, tmp_path: Pat
     assert {str(name) for name in names} == everything - gone
     kernel.copy_files(build_tree, tmp_path / "copy", names)
     assert (tmp_path / "copy/scripts/mod/modpost").read_text() == "scripts/mod/modpost"
+
+
+def test_the_board_drivers_types_are_in_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where kmod/targets/qla2xxx looks for them: beside the build folder; the kernel itself has none."""
+    tree, modules = tmp_path / "tree", tmp_path / "modules"
+    module = modules / "kernel" / kernel.BOARDS / "qla2xxx.ko"
+    for folder in (module.parent, modules / "build", (tree / kernel.BOARDS_TYPES).parent):
+        folder.mkdir(parents=True)
+
+    def compiled(target: Path, *words: str) -> None:
+        source = "struct board { char first; int second; } board;"
+        command = ["gcc", "-c", *words, "-x", "c", "-", "-o", str(target)]
+        subprocess.run(command, input=source, text=True, check=True)
+
+    def make(tree: Path, _log: Path, flags: str, target: str) -> None:
+        compiled(tree / target, flags.removeprefix("KCFLAGS="))
+
+    compiled(module)
+    monkeypatch.setattr(kernel, "make", make)
+    kernel.describe_boards(tree, modules, tmp_path / "log")
+    monkeypatch.syspath_prepend(machine.REPO / "kmod/targets/qla2xxx")
+    btf, layout = (importlib.import_module(name) for name in ("btf", "layout"))
+    for name in ("btf", "layout"):
+        del sys.modules[name]
+    build = str(modules / "build")
+    base, own = (layout.first(paths, "no-such-release", build) for paths in (layout.KERNELS, layout.MODULES))
+    assert Path(own).samefile(module)
+    types = btf.of_module(Path(own), btf.of_kernel(Path(base)))
+    found = types.types[types.find(btf.STRUCT, "board")]
+    assert [(member.name, member.bit) for member in found.members] == [("first", 0), ("second", 32)]
 
 
 def test_a_kernel_in_the_cache_is_not_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ load() {
 	done <"/modules/$name.order"
 }
 
-# wait_for SECONDS COMMAND...: until the command succeeds; fails with a message when the time is over
+# wait_for SECONDS COMMAND...: until the command succeeds; fails with a message when the time is over, which is longer in a slow machine
 wait_for() {
-	local end=$(($(cut -d. -f1 /proc/uptime) + $1))
+	local end=$(($(cut -d. -f1 /proc/uptime) + $1 * ${SLOW:-1}))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		if [ "$(cut -d. -f1 /proc/uptime)" -ge "$end" ]; then
