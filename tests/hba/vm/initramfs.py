@@ -25,7 +25,7 @@ RUN_ADMIN = f"""#!/bin/sh
 PYTHONHOME=/usr PYTHONPATH=/opt PYTHONPYCACHEPREFIX=/tmp/bytecode exec {PYTHON} -m {ADMIN} "$@"
 """
 OPTIONAL = ("crc32c_generic", "crc_t10dif", "tcm_qla2xxx", "target_core_file")
-"""Modules that newer kernels have built in (checksums), and LIO's target, which a debug kernel has not got."""
+"""Modules that newer kernels have built in (checksums), and LIO's target, which debug kernels lack."""
 MODULES = (
     "virtio_pci",
     "virtio_console",
