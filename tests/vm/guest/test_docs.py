@@ -129,7 +129,7 @@ def test_devices(handler: str) -> None:
 def test_targets_of_iscsi() -> None:
     """Their own attributes, beside those that all but local have."""
     common = {"buffer_limit": "rw", "session_buffer_limit": "rw", **documented("targets/DRIVER/NAME/")}
-    own = {name: mode for name, mode in common.items() if name != "auto_rescan"}
+    own = {name: mode for name, mode in common.items() if name not in ("auto_rescan", "protection")}
     assert {**own, **documented("targets/iscsi/NAME/")} == attributes(TREE / "targets/iscsi/doc-s")
 
 

@@ -138,7 +138,7 @@ def logged_in(served: Served, initiators: Two, lets_in: Callable[[], Any]) -> It
 
 def serial(disk: Path) -> str:
     """By which a device is known."""
-    return command("sg_inq", "--page=0x80", "--raw", str(disk))[4:].strip()
+    return Path("/sys/block", disk.name, "device/vpd_pg80").read_bytes()[4:].decode().strip()
 
 
 def test_example(

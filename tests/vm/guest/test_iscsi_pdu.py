@@ -180,7 +180,7 @@ def test_data_of_several_commands(login: Make) -> None:
 @pytest.mark.parametrize("length", [512, 8192, *more(516, 1000, 65536, 0xFFFFFF)])
 def test_data_in_is_cut(login: Make, length: int, digests: dict[str, int]) -> None:
     """By what the initiator takes in a PDU, and into bursts; iPXE takes 8192."""
-    session = login(max_xmit=length, max_burst=16384, **digests)
+    session = login(max_xmit=length, max_burst=16384, first_burst=16384, **digests)
     data = blocks(80, 2)
     write(session, data)
     for count in (1, 16, 17, 33, 80):
