@@ -64,6 +64,11 @@ INJECTED_PATTERNS = (
     r"kobject_add_internal failed .*error: -12\b",
 )
 
+# A report of the kernel about itself, from here to the end of its trace: Linux's initiator ends a session
+# in a queue for when memory is short, and waits there for one that is not.
+FOREIGN = re.compile(r"workqueue: WQ_MEM_RECLAIM iscsi_ctrl_\S+:__iscsi_unbind_session .* is flushing ")
+END_OF_REPORT = "---[ end trace "
+
 _FAULT = re.compile("|".join(f"(?:{pattern})" for pattern in FAULT_PATTERNS))
 _HARMLESS = re.compile("|".join(f"(?:{pattern})" for pattern in HARMLESS_PATTERNS))
 _INJECTED = re.compile("|".join(f"(?:{pattern})" for pattern in INJECTED_PATTERNS))
@@ -94,11 +99,12 @@ def is_fault(line: str, injecting: bool = False) -> bool:
 
 def find_faults(lines: Iterable[str]) -> list[Fault]:
     """All faults in a log, in order."""
-    faults, injecting = [], False
+    faults, injecting, foreign = [], False, False
     for number, line in enumerate(lines, 1):
+        foreign = (foreign and END_OF_REPORT not in line) or FOREIGN.search(line) is not None
         if any(mark in line for mark in INJECTION):
             injecting = INJECTION[0] in line
-        elif is_fault(line, injecting):
+        elif not foreign and is_fault(line, injecting):
             faults.append(Fault(number, line.rstrip("\n")))
     return faults
 

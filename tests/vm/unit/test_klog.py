@@ -116,3 +116,18 @@ def test_stacks_say_where_the_cpus_were() -> None:
         fault,
         "CPU 0: silence < multi_cpu_stop < ret_from_fork",
     ]
+
+
+def test_initiators_own_report_is_none_of_ours() -> None:
+    """To its end and no further, and no other queue's."""
+    queue = "iscsi_ctrl_1:10:__iscsi_unbind_session [scsi_transport_iscsi]"
+    report = [
+        "<4>[94.443148] ------------[ cut here ]------------",
+        f"<4>[94.443432] workqueue: WQ_MEM_RECLAIM {queue} is flushing !WQ_MEM_RECLAIM pm:pm_runtime_work",
+        "<4>[94.444481] WARNING: CPU: 0 PID: 170 at kernel/workqueue.c:2631 check_flush_dependency+0x11c",
+        "<4>[94.453537] Call Trace:",
+        "<4>[94.457647] ---[ end trace 0000000000000000 ]---",
+    ]
+    assert not klog.find_faults(report)
+    assert len(klog.find_faults([line.replace(queue, "scst_iscsi") for line in report])) == 2
+    assert [fault.number for fault in klog.find_faults([*report, report[2]])] == [6]
