@@ -100,10 +100,10 @@ class Adopter:
 
     def __init__(self, target: str, patience: float = PATIENCE, family: int = socket.AF_INET) -> None:
         self.target, self.patience = target, patience
-        self.file = os.open(NODE, os.O_RDWR | os.O_CLOEXEC)
         self.listener = socket.create_server(
             ("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family
         )
+        self.file = os.open(NODE, os.O_RDWR | os.O_CLOEXEC)
         self.sessions: list[Session] = []
 
     def __enter__(self) -> Adopter:
