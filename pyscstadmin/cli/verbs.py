@@ -206,9 +206,9 @@ def _assign(form: Form, place: Place, values: list[str], given: dict[str, str]) 
     elif form.rest is None and rest:
         raise WrongUsage(f"{rest[0]!r} is one parameter too many for `{form.title}`")
     _none_empty(form, {**texts, **settings})
+    repeated = tuple(_parsed(form.rest, one) for one in rest) if form.rest is not None else ()
     parsed = {name: _parsed(known[name], text) for name, text in texts.items()}
     parsed |= {name: _parsed(known[name], text) if text else "" for name, text in fixed.items()}
-    repeated = tuple(_parsed(form.rest, one) for one in rest) if form.rest is not None else ()
     made = Given(form, place, parsed, repeated, settings)
     _needed(made)
     return made
