@@ -5,7 +5,7 @@
  * Nobody else writes to their blocks from before the first is read until the last is written (turn.c).  As other commands of
  * several actions they go from action to action by cmd->step(), and no thread waits.
  */
-#include "core.h"
+#include "commands.h"
 #include <linux/sched/mm.h>
 
 /**

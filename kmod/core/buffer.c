@@ -6,7 +6,7 @@
  * Neither has anything to do with the medium, or with the backing.  A piece of memory is there once it was written to; until then it is zeroes.
  * Resets touch none of it; a device that is disabled has forgotten, as at a loss of power.
  */
-#include "core.h"
+#include "commands.h"
 
 #define PIECE		SZ_4K
 #define DATA_LEN	SZ_64K

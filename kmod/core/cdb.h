@@ -10,7 +10,7 @@
 #ifndef SCST_CDB_H
 #define SCST_CDB_H
 
-#include "core.h"
+#include "commands.h"
 
 /* CONTROL: vendor specific, and FLAG and LINK, obsolete; NACA is looked at where another bit is set: scst_cdb_find_reserved() */
 #define CONTROL		0xc3

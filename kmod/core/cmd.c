@@ -7,7 +7,7 @@
  * One direction.  Every stage may finish the command early with a status; it is released exactly once.  What may change the medium, or
  * has data or a response that the driver may hold, is visible to task management before the gates are looked at (track.c).
  */
-#include "core.h"
+#include "commands.h"
 #include "trace.h"
 #include <linux/indirect_call_wrapper.h>
 #include <linux/sched/mm.h>

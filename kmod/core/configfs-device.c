@@ -2,7 +2,7 @@
 /*
  * devices/HANDLER/NAME in configfs.  User interface only: states and lifetimes are in device.c.
  */
-#include "core.h"
+#include "commands.h"
 #include <linux/ctype.h>
 #include <linux/random.h>
 

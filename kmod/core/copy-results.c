@@ -6,6 +6,7 @@
  * A copy with a list identifier has a record with its session, for as long as it runs and, if that was asked for, until it is told.  There are no more than
  * SCST_COPY_RECORDS that are over: the oldest goes.  A reset of the unit ends them, too.
  */
+#include "commands.h"
 #include "copy.h"
 
 #define SCST_COPY_RECORDS	32

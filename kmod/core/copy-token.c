@@ -12,6 +12,7 @@
  *
  * Zeroes have a token that everybody knows.  They are not copied: the handler makes them, if it can.
  */
+#include "commands.h"
 #include "copy.h"
 #include <linux/random.h>
 

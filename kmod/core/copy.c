@@ -7,6 +7,7 @@
  *
  * A copy is an object of its own, and its command is answered when nothing of it is on its way any more.
  */
+#include "commands.h"
 #include "copy.h"
 
 static_assert((u32)SCST_COPY_LIST_LENGTH == SCST_SENSE_LIST_LENGTH);

@@ -5,7 +5,7 @@
 #ifndef SCST_COPY_H
 #define SCST_COPY_H
 
-#include "core.h"
+#include "commands.h"
 #include "copy-parse.h"
 #include "copy-token-parse.h"
 

@@ -19,7 +19,7 @@
  * Who holds dev->kref: the configfs item, each published LUN, each nexus, a killed active_ref, jobs, queued work.
  * It is freed by work: the last reference may go where nobody may wait, or in one of the device's own threads.
  */
-#include "core.h"
+#include "commands.h"
 #include "trace.h"
 #include <linux/completion.h>
 #include <linux/cred.h>

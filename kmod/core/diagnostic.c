@@ -3,7 +3,7 @@
  * SEND DIAGNOSTIC and RECEIVE DIAGNOSTIC RESULTS (SPC-4 6.42, 6.21): the default self-test, and the page that says that there are no other
  * pages.  So what was sent last decides nothing, and whoever asks for its results gets that page.
  */
-#include "core.h"
+#include "commands.h"
 
 #define SELF_TEST_CODE	0xe0
 #define PF		0x10	/* the list is a page of the standard */

@@ -6,7 +6,7 @@
  * It is answered when it is done; IMMED would promise an end that nobody could be told of.  It is made of pieces, as WRITE SAME is, beside which
  * other commands go on; aborted, or stopped by who takes the right to write, it leaves what is not done as it was.
  */
-#include "core.h"
+#include "commands.h"
 
 /* Byte 1 of the CDB */
 #define LONGLIST	0x20

@@ -5,7 +5,7 @@
  * It is kept where reservations outlive a loss of power (pr_file), in the same record, and changed in the same line.  A device without such a
  * file has room for none: it says so, and refuses whatever is longer than nothing.
  */
-#include "core.h"
+#include "commands.h"
 
 #define TYPE_AT		10	/* in both CDBs, in bits 7-1 */
 #define TYPE_SUPPORTED	0x7f	/* of a report: what kinds there are */

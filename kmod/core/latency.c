@@ -7,7 +7,7 @@
  * part of it.  Switched off nobody has memory for it, and commands pass a nop; on, they read the clock twice and count in one of
  * a few stripes, so that CPUs seldom meet.
  */
-#include "core.h"
+#include "commands.h"
 #include <linux/bitops.h>
 #include <linux/ktime.h>
 #include <linux/log2.h>

@@ -3,7 +3,7 @@
  * LOG SENSE (SPC-4 6.8, 7.3): which pages there are; how much space thin devices have; and that no informational exception is pending,
  * for none is looked for (mode page 1Ch, DEXCPT).  Nothing is counted here that initiators could read, and nothing of theirs is kept, so there is no LOG SELECT.
  */
-#include "core.h"
+#include "commands.h"
 
 #define HEADER		4
 #define LOG_MAX		32	/* of the longest page */

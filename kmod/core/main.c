@@ -2,7 +2,7 @@
 /*
  * scst.ko: module init and exit.
  */
-#include "core.h"
+#include "commands.h"
 
 static void scst_workqueues_destroy(void)
 {

@@ -5,7 +5,7 @@
  * What they are built from are single bytes of the device that commands read without a lock; two MODE SELECTs at a time are
  * serialised by nothing, the later one wins bit by bit.
  */
-#include "core.h"
+#include "commands.h"
 #include "mode-pages.h"
 
 /* Room for a few repeated pages; what is longer repeats beyond reason. */

@@ -9,7 +9,7 @@
  *
  * The initiator has the information behind each block (520 bytes for one of 512), or the transport moves it apart (cmd->prot).
  */
-#include "core.h"
+#include "commands.h"
 #include "pi-check.h"
 #include <linux/crc-t10dif.h>
 #include <linux/sched/mm.h>

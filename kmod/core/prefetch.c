@@ -2,7 +2,7 @@
 /*
  * What initiators ask of a medium besides its data: to have it at hand (PRE-FETCH), and what is broken (READ DEFECT DATA).
  */
-#include "core.h"
+#include "commands.h"
 #include <linux/sched/mm.h>
 
 /* --- PRE-FETCH --------------------------------------------------------------------------------- */

@@ -7,7 +7,7 @@
  *
  * What is stopped or ejected, and who prevents removal, is decided in one hold of nexus_lock together with the gates.
  */
-#include "core.h"
+#include "commands.h"
 
 /* The CDB asks for what the unit doesn't have. */
 bool scst_medium_prepare_start_stop(struct scst_cmd *cmd)

@@ -5,7 +5,7 @@
  *
  * The answer is written straight into the command's buffer, which needs no memory however long it is.
  */
-#include "core.h"
+#include "commands.h"
 
 #define RCTD		0x80	/* RETURN COMMANDS TIMEOUT DESCRIPTOR */
 #define OPTIONS		0x07	/* REPORTING OPTIONS */

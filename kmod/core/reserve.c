@@ -8,7 +8,7 @@
  *
  * A device is reserved by RESERVE until RELEASE, a reset of the logical unit, or the end of the I_T nexus.
  */
-#include "core.h"
+#include "commands.h"
 
 const struct scst_pr scst_pr_nothing = { .holder = SCST_PR_NOBODY };
 

@@ -5,7 +5,7 @@
  * The backing is looked at on the device's own threads, where it may hang; who asked waits for a request, as for the states
  * (device.c).
  */
-#include "core.h"
+#include "commands.h"
 
 /* A look at the capacity of an open backing. */
 struct scst_resize {

@@ -3,7 +3,7 @@
  * Commands of block devices (SBC-3).  What their CDBs ask for is checked against what is known of the device, which is
  * known while it is parked, too; the block length never changes while somebody sees it.
  */
-#include "core.h"
+#include "commands.h"
 
 #define RW_PROTECT		0xe0	/* byte 1: RDPROTECT, WRPROTECT, VRPROTECT */
 #define RW_DPO			0x10

@@ -7,7 +7,7 @@
  *
  * All sessions, from login until they are freed, are in a table by number: who reads what is in flight looks there.
  */
-#include "core.h"
+#include "commands.h"
 #include "trace.h"
 #include <linux/xarray.h>
 

@@ -7,7 +7,7 @@
  * where it may hang, and looks again a second after it has got its answer.  Counts are in threshold sets: groups of blocks that are
  * larger than what the backing gives, and few enough for the 32 bits of a count.
  */
-#include "core.h"
+#include "commands.h"
 #include "mode-pages.h"
 
 #define SPACE_LOOK		HZ

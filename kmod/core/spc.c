@@ -4,7 +4,7 @@
  *
  * All but the first are answered for absent logical units too: cmd->dev may be NULL.
  */
-#include "core.h"
+#include "commands.h"
 
 #define INQUIRY_LEN		74
 #define INQUIRY_NO_LUN		0x7f	/* qualifier 3, type 1Fh: there can be no unit here */

@@ -5,7 +5,7 @@
  * They may be long, so they are done piece by piece, each an action of the device handler; nobody waits between them, and an abort
  * ends the command with the piece that is being done.  What has to be done between two pieces is done on the device's own threads.
  */
-#include "core.h"
+#include "commands.h"
 #include "unmap.h"
 #include <linux/sched/mm.h>
 

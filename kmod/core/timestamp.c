@@ -6,7 +6,7 @@
  * jump when somebody sets the host's: what was set goes before (mode page 0Ah/01h, TCMOS and SCSIP).  Neither resets nor the
  * loss of a nexus touch it; a device that was disabled has forgotten, as at a loss of power.
  */
-#include "core.h"
+#include "commands.h"
 
 #define STAMP_LEN	12	/* of the report and of the list */
 #define STAMP_AT	4	/* TIMESTAMP: milliseconds since 1970, in both */

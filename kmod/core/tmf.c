@@ -17,7 +17,7 @@
  * An awaited command that the driver holds is recalled: its abort() is called from a work item, without a lock, because the driver
  * calls scst_cmd_sent() under its own.  The command is kept from its release meanwhile.
  */
-#include "core.h"
+#include "commands.h"
 #include "trace.h"
 
 static DEFINE_SPINLOCK(scst_wait_lock);

@@ -21,6 +21,7 @@
  * A token ends as well when nobody has used it for as long as was asked for, an hour after it was made, and when the unit gets
  * another size or its medium goes.  It is remembered for a while why.
  */
+#include "commands.h"
 #include "copy.h"
 
 #define TOKENS		128	/* of a device */

@@ -13,7 +13,7 @@
  * Who finds a command whose end he wants to know of leaves a bit in its slot, which it can't leave as if nothing were: a flag of the
  * command alone could be set between its looking at it and its leaving.
  */
-#include "core.h"
+#include "commands.h"
 #include <linux/log2.h>
 #include <linux/mm.h>
 

@@ -39,7 +39,7 @@
  *
  * turn_lock is inside scst_wait_lock and the slots' bits (an abort takes who waits out of the line), outside the locks of threads.
  */
-#include "core.h"
+#include "commands.h"
 
 /* May both be at the medium together? */
 static bool scst_turn_excludes(const struct scst_turn *a, const struct scst_turn *b)

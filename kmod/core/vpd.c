@@ -4,7 +4,7 @@
  *
  * Each builder writes the body of its page, behind the four bytes of header.
  */
-#include "core.h"
+#include "commands.h"
 
 #define VPD_HEADER		4
 #define VPD_SBC_LEN		60	/* pages B0h and B1h */

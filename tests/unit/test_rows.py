@@ -25,7 +25,7 @@ REAL = {name: row for name, row in ROWS.items() if ".execute" in row}
 
 
 def test_who_writes_tells_tokens() -> None:
-    core = (CORE / "core.h").read_text()
+    core = (CORE / "gate.h").read_text()
     stops = re.findall(r"^#define SCST_STOPS_WRITE\t\((.*)\)$", core, re.M)
     assert len(stops) == 1
     assert "BIT_ULL(SCST_GATE_TOKENS)" in stops[0]
