@@ -6,18 +6,19 @@ The command line, the shell, help, completion, the man page and docs/verbs.md ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
 from pyscstadmin.cli import (
     access,
-    alua,
-    faultpoints,
     files,
+    forms_alua,
+    forms_faults,
+    forms_iscsi,
     moving,
     objects,
-    portals,
+    params,
     ports,
     ranges,
     recorder,
@@ -26,17 +27,11 @@ from pyscstadmin.cli import (
 from pyscstadmin.cli.places import KINDS, Place
 from pyscstadmin.cli.verbs import Form, Param, flag
 from pyscstadmin.config import names
-from pyscstadmin.config.faultpoints import FAULT
 from pyscstadmin.config.names import RECORD_KINDS
 from pyscstadmin.config.settings import (
-    DEVICE_GROUP,
-    DRIVERS,
     GROUP,
     HANDLERS,
-    ISCSI,
-    ISCSI_USER,
     LUN,
-    PORTAL,
     ROOT,
     Number,
     Setting,
@@ -64,39 +59,13 @@ def _lun_number(text: str) -> int:
     return int(text)
 
 
-def _question(text: str) -> int:
-    value = names.parse_number(text)
-    if value is None or value < 0:
-        raise ValueError(f"{text!r} is no number of a question; `list alua` shows it")
-    return value
-
-
-def _drain_seconds(text: str) -> int:
-    value = names.parse_number(text)
-    if value is None or not 0 <= value <= 3600:
-        raise ValueError(f"{text!r} is no number of seconds, 0-3600")
-    return value
-
-
 def _size(text: str) -> int:
     return int(_BYTES.parse(text))
-
-
-def _one_of(what: str, table: Collection[str]) -> Callable[[str], str]:
-    """Takes the names of a table."""
-
-    def parse(text: str) -> str:
-        if text not in table:
-            raise ValueError(f"there is no {what} {text!r}; there are {', '.join(table)}")
-        return text
-
-    return parse
 
 
 # Parameters that many have.
 
 _DEVICE = Param("device", "name of the device", source="device", needed=True)
-_TARGET = Param("target", "DRIVER/NAME, or NAME where one driver only has it", source="target", needed=True)
 _GROUP = Param("group", "name of the group", source="group", needed=True)
 _LUNS = Param("lun", "number, or several: 0-99 or 0,5,7", ranges.numbers, source="lun", needed=True)
 _LUN = Param("lun", "number of the LUN", _lun_number, source="lun", needed=True)
@@ -107,24 +76,15 @@ _INITIATOR = Param(
     needed=True,
 )
 _HOST = Param("host", "initiator name under which a SCSI host logs in", source="initiator", needed=True)
-_IN_TARGET = replace(_TARGET, help="the target it belongs to: DRIVER/NAME, or NAME")
 _IN_GROUP = replace(_GROUP, help="the group it belongs to")
 _OF_GROUP = replace(_GROUP, help="a group; left out: initiators that no group claims", needed=False)
-_ONE_TARGET = replace(_TARGET, help="of this target only", needed=False)
 _ONE_GROUP = replace(_GROUP, help="of this group only", needed=False)
 _HANDLER = Param(
     "handler",
     "how it is served: " + ", ".join(HANDLERS),
-    _one_of("handler", HANDLERS),
+    params.one_of("handler", HANDLERS),
     source="handler",
     choices=tuple(HANDLERS),
-)
-_DRIVER = Param(
-    "driver",
-    "target driver: " + ", ".join(DRIVERS),
-    _one_of("target driver", DRIVERS),
-    source="driver",
-    choices=tuple(DRIVERS),
 )
 _FILE = Param("file", "configuration file; - is the standard input", source="file", needed=True)
 _ACCEPT = Param(
@@ -135,7 +95,6 @@ _ACCEPT = Param(
     source="rule",
     several=True,
 )
-_YES = flag("yes", "do not ask", also=("confirm",))
 _NEW = Param("new", "the new name", needed=True)
 _READ_ONLY = flag(
     "read_only", "initiators cannot write through this LUN; left out: a LUN that is there stays as it is"
@@ -144,10 +103,9 @@ _REPLACE = flag("replace", "take the number from another device, in one step for
 _KIND_OF_RECORD = Param(
     "kind",
     "of this kind only: " + ", ".join(RECORD_KINDS),
-    _one_of("kind", dict.fromkeys(RECORD_KINDS)),
+    params.one_of("kind", dict.fromkeys(RECORD_KINDS)),
     choices=RECORD_KINDS,
 )
-_SETTING = Param("setting", "name of a setting", source="setting")
 
 _NAMES = """An initiator is an exact name, or a pattern with * and ?; a leading ! inverts. An exact name
 anywhere wins over all patterns; among groups whose patterns match, the lowest priority wins."""
@@ -187,8 +145,8 @@ preallocate=yes; a file that is there is never touched.""",
         "target",
         objects.create_target,
         "Make a target and open it to initiators. They see nothing before you map something to them.",
-        (_TARGET,),
-        named=(_DRIVER,),
+        (params.TARGET,),
+        named=(params.DRIVER,),
         table=objects.all_target_rows,
         more="""For driver local the name is yours to choose. A target of qla2xxx is called as its port is, by
 the WWPN in any spelling (`ports` has them); it may be made before the board is there.""",
@@ -202,7 +160,7 @@ the WWPN in any spelling (`ports` has them); it may be made before the board is 
         "Make a group of initiators: all of them see the LUNs that are mapped to the group.",
         (_GROUP,),
         replace(_INITIATOR, needed=False),
-        (_IN_TARGET,),
+        (params.IN_TARGET,),
         table=lambda: GROUP,
         more=_NAMES,
         example="create group backup iqn.2026-11.com.example:b1 target=t1",
@@ -213,7 +171,7 @@ the WWPN in any spelling (`ports` has them); it may be made before the board is 
         access.create_lun,
         "Make a device a LUN, under a number that is given.",
         (_LUNS,),
-        named=(_DEVICE, _IN_TARGET, _OF_GROUP, _READ_ONLY, _REPLACE),
+        named=(_DEVICE, params.IN_TARGET, _OF_GROUP, _READ_ONLY, _REPLACE),
         more="`map` does the same, and finds a number.",
         example="create lun 5 device=da target=t1 group=backup",
     ),
@@ -224,7 +182,7 @@ the WWPN in any spelling (`ports` has them); it may be made before the board is 
             objects.add_initiators,
             "Add initiators to a group: all of them, or none.",
             rest=_INITIATOR,
-            named=(_IN_TARGET, _IN_GROUP),
+            named=(params.IN_TARGET, _IN_GROUP),
             more=_NAMES,
             example=f"{verb} initiator iqn.2026-11.com.example:b2 target=t1 group=backup",
         )
@@ -237,7 +195,7 @@ the WWPN in any spelling (`ports` has them); it may be made before the board is 
             objects.add_hosts,
             "Make SCSI hosts on this machine that log in to the target under these names.",
             rest=_HOST,
-            named=(_IN_TARGET,),
+            named=(params.IN_TARGET,),
             more="""Each appears as a SCSI host with the disks that its name may see. Useful to try rights
 out, and to use the target from the same machine.""",
             example=f"{verb} host iqn.2026-11.com.example:here target=t1",
@@ -261,8 +219,8 @@ _DELETE = (
         "target",
         objects.delete_target,
         "Remove a target with its groups and LUNs; its sessions end. Devices stay.",
-        (_TARGET,),
-        named=(_YES,),
+        (params.TARGET,),
+        named=(params.YES,),
         more="If initiators are logged in, it asks.",
         removes=True,
         example="delete target t1 yes=yes",
@@ -273,7 +231,7 @@ _DELETE = (
         objects.delete_group,
         "Remove a group; its initiators see what is left for them (`explain` says what).",
         (_GROUP,),
-        named=(_IN_TARGET,),
+        named=(params.IN_TARGET,),
         removes=True,
         example="delete group backup target=t1",
     ),
@@ -283,7 +241,7 @@ _DELETE = (
         access.unmap,
         "Take LUNs away (as `unmap`).",
         (_LUNS,),
-        named=(_IN_TARGET, _OF_GROUP),
+        named=(params.IN_TARGET, _OF_GROUP),
         removes=True,
         example="delete lun 5 target=t1 group=backup",
     ),
@@ -294,7 +252,7 @@ _DELETE = (
             objects.remove_initiators,
             "Remove initiators from a group: all that are given, or none.",
             rest=_INITIATOR,
-            named=(_IN_TARGET, _IN_GROUP),
+            named=(params.IN_TARGET, _IN_GROUP),
             removes=True,
             example=f"{verb} initiator iqn.2026-11.com.example:b2 target=t1 group=backup",
         )
@@ -307,7 +265,7 @@ _DELETE = (
             objects.remove_hosts,
             "Remove SCSI hosts of this machine: all that are given, or none.",
             rest=_HOST,
-            named=(_IN_TARGET,),
+            named=(params.IN_TARGET,),
             removes=True,
             example=f"{verb} host iqn.2026-11.com.example:here target=t1",
         )
@@ -315,7 +273,6 @@ _DELETE = (
     ),
 )
 
-_SET_MORE = "`get` lists the settings. All that are given are changed, or none."
 _SET = (
     Form(
         "set",
@@ -323,7 +280,7 @@ _SET = (
         objects.set_root,
         "Change settings of the whole.",
         table=lambda: ROOT,
-        more=_SET_MORE,
+        more=params.SET_MORE,
         example="set buffer_limit=64M",
     ),
     Form(
@@ -333,7 +290,7 @@ _SET = (
         "Change settings of a device.",
         (_DEVICE,),
         table=objects.all_device_rows,
-        more=_SET_MORE + " Most need that its LUNs are taken away for a moment; `get` says which.",
+        more=params.SET_MORE + " Most need that its LUNs are taken away for a moment; `get` says which.",
         example="set device da o_direct=yes",
     ),
     Form(
@@ -341,10 +298,10 @@ _SET = (
         "target",
         objects.set_target,
         "Change settings of a target.",
-        (_TARGET,),
-        named=(replace(_YES, help="do not ask, where sessions end by it"),),
+        (params.TARGET,),
+        named=(replace(params.YES, help="do not ask, where sessions end by it"),),
         table=objects.all_target_rows,
-        more=_SET_MORE,
+        more=params.SET_MORE,
         example="set target t1 queue_depth=64",
     ),
     Form(
@@ -353,9 +310,9 @@ _SET = (
         objects.set_group,
         "Change settings of a group.",
         (_GROUP,),
-        named=(_IN_TARGET,),
+        named=(params.IN_TARGET,),
         table=lambda: GROUP,
-        more=_SET_MORE,
+        more=params.SET_MORE,
         example="set group backup priority=10 target=t1",
     ),
     Form(
@@ -364,23 +321,21 @@ _SET = (
         objects.set_lun,
         "Change settings of LUNs.",
         (_LUNS,),
-        named=(_IN_TARGET, _OF_GROUP),
+        named=(params.IN_TARGET, _OF_GROUP),
         table=lambda: {"device": _DEVICE_OF_LUN, **LUN},
-        more=_SET_MORE,
+        more=params.SET_MORE,
         example="set lun 5 read_only=yes target=t1 group=backup",
     ),
 )
 
-_GET_MORE = """Without names: all settings and states, each with its value, default, unit and what it means;
-`ro` is what the kernel tells. With names: these, as they would be typed."""
 _GET = (
     Form(
         "get",
         "",
         objects.get_root,
         "Show settings of the whole.",
-        rest=_SETTING,
-        more=_GET_MORE,
+        rest=params.SETTING,
+        more=params.GET_MORE,
         example="get buffer_limit",
     ),
     Form(
@@ -389,8 +344,8 @@ _GET = (
         objects.get_device,
         "Show settings and states of a device.",
         (_DEVICE,),
-        _SETTING,
-        more=_GET_MORE,
+        params.SETTING,
+        more=params.GET_MORE,
         example="get device da size state",
     ),
     Form(
@@ -398,9 +353,9 @@ _GET = (
         "target",
         objects.get_target,
         "Show settings and states of a target.",
-        (_TARGET,),
-        _SETTING,
-        more=_GET_MORE,
+        (params.TARGET,),
+        params.SETTING,
+        more=params.GET_MORE,
         example="get target t1",
     ),
     Form(
@@ -409,9 +364,9 @@ _GET = (
         objects.get_group,
         "Show settings of a group.",
         (_GROUP,),
-        _SETTING,
-        (_IN_TARGET,),
-        more=_GET_MORE,
+        params.SETTING,
+        (params.IN_TARGET,),
+        more=params.GET_MORE,
         example="get group backup target=t1",
     ),
     Form(
@@ -420,45 +375,38 @@ _GET = (
         objects.get_lun,
         "Show settings and state of a LUN.",
         (_LUN,),
-        _SETTING,
-        (_IN_TARGET, _OF_GROUP),
+        params.SETTING,
+        (params.IN_TARGET, _OF_GROUP),
         table=lambda: {"device": _DEVICE_OF_LUN},
-        more=_GET_MORE,
+        more=params.GET_MORE,
         example="get lun 5 target=t1 group=backup",
     ),
 )
 
 
-def _list(kind: str, text: str, *named: Param, example: str = "") -> Form:
-    plural = KINDS[kind]
-    return Form(
-        "list", kind, access.list_kind, text, named=named, also=(plural,), example=example or f"list {plural}"
-    )
-
-
 _LIST = (
-    _list("handler", "List the ways to serve something, and how many devices use them."),
-    _list("device", "List devices with state, size, path, and how many LUNs they are.", _HANDLER),
-    _list("driver", "List target drivers, and how many targets they have."),
-    _list("target", "List targets with their state.", _DRIVER),
-    _list("group", "List groups of initiators.", _ONE_TARGET, example="list groups target=t1"),
-    _list(
+    params.listing("handler", "List the ways to serve something, and how many devices use them."),
+    params.listing("device", "List devices with state, size, path, and how many LUNs they are.", _HANDLER),
+    params.listing("driver", "List target drivers, and how many targets they have."),
+    params.listing("target", "List targets with their state.", params.DRIVER),
+    params.listing("group", "List groups of initiators.", params.ONE_TARGET, example="list groups target=t1"),
+    params.listing(
         "lun",
         "List LUNs: all, or those of a target, a group or a device.",
-        _ONE_TARGET,
+        params.ONE_TARGET,
         _ONE_GROUP,
         replace(_DEVICE, help="that are this device", needed=False),
         example="list luns device=da",
     ),
-    _list(
+    params.listing(
         "initiator",
         "List the names and patterns of groups.",
-        _ONE_TARGET,
+        params.ONE_TARGET,
         _ONE_GROUP,
         example="list initiators target=t1 group=backup",
     ),
-    _list("host", "List SCSI hosts of this machine.", _ONE_TARGET),
-    _list("session", "List who is logged in.", _ONE_TARGET),
+    params.listing("host", "List SCSI hosts of this machine.", params.ONE_TARGET),
+    params.listing("session", "List who is logged in.", params.ONE_TARGET),
 )
 
 _CHANGE = (
@@ -469,7 +417,7 @@ _CHANGE = (
         "Move initiators from one group to another, in one step: at no moment are they in none.",
         rest=_INITIATOR,
         named=(
-            _IN_TARGET,
+            params.IN_TARGET,
             Param("to", "the group they are to be in", source="group", needed=True),
             Param("from", "the group they are in; left out: it is found", source="group"),
         ),
@@ -481,7 +429,7 @@ _CHANGE = (
         objects.rename_device,
         "Give a device another name. Initiators do not know the old one and will not know the new one.",
         (_DEVICE, _NEW),
-        named=(_YES,),
+        named=(params.YES,),
         more="""It keeps its identity (serial, naa and so on), so that it stays the same disk. But the
 kernel has to make it anew: if it is a LUN, that goes away for a moment, and commands that run then fail; so
 it asks.""",
@@ -493,7 +441,7 @@ it asks.""",
         objects.rename_group,
         "Give a group another name, in one step: its initiators go on with the same LUNs.",
         (_GROUP, _NEW),
-        named=(_IN_TARGET,),
+        named=(params.IN_TARGET,),
         example="rename group backup tapes target=t1",
     ),
     Form(
@@ -509,7 +457,7 @@ it asks.""",
         "target",
         objects.enable_target,
         "Open a target to initiators.",
-        (_TARGET,),
+        (params.TARGET,),
         example="enable target t1",
     ),
     Form(
@@ -526,8 +474,8 @@ it asks.""",
         "target",
         objects.disable_target,
         "Close a target; its sessions end.",
-        (_TARGET,),
-        named=(_YES,),
+        (params.TARGET,),
+        named=(params.YES,),
         more="If initiators are logged in, it asks.",
         removes=True,
         example="disable target t1 yes=yes",
@@ -581,7 +529,7 @@ the backing is opened anew, all of it is served.""",
         "Make a device a LUN for the initiators of a group.",
         (
             _DEVICE,
-            _TARGET,
+            params.TARGET,
             _OF_GROUP,
             replace(_LUNS, help="number, or several: 0-99; left out: the first free", needed=False),
         ),
@@ -596,7 +544,7 @@ the backing is opened anew, all of it is served.""",
         "Take LUNs away from the initiators of a group.",
         (
             Param("lun", "number, range of numbers, or name of the device", source="lun", needed=True),
-            _TARGET,
+            params.TARGET,
             _OF_GROUP,
         ),
         removes=True,
@@ -610,7 +558,7 @@ _CLEAR = (
         "",
         files.clear,
         "Remove everything; all sessions end. What was saved stays saved.",
-        named=(_YES,),
+        named=(params.YES,),
         removes=True,
         example="clear yes=yes",
     ),
@@ -619,8 +567,8 @@ _CLEAR = (
         "target",
         objects.clear_target,
         "Remove all LUNs, groups and hosts of a target.",
-        (_TARGET,),
-        named=(_YES,),
+        (params.TARGET,),
+        named=(params.YES,),
         removes=True,
         example="clear target t1 yes=yes",
     ),
@@ -630,7 +578,7 @@ _CLEAR = (
         objects.clear_group,
         "Remove all LUNs and initiators of a group.",
         (_GROUP,),
-        named=(_IN_TARGET, _YES),
+        named=(params.IN_TARGET, params.YES),
         removes=True,
         example="clear group backup target=t1 yes=yes",
     ),
@@ -639,7 +587,7 @@ _CLEAR = (
         "lun",
         objects.clear_luns,
         "Remove all LUNs of a group, or a target's own.",
-        named=(_IN_TARGET, _OF_GROUP, _YES),
+        named=(params.IN_TARGET, _OF_GROUP, params.YES),
         removes=True,
         example="clear luns target=t1 yes=yes",
     ),
@@ -648,7 +596,7 @@ _CLEAR = (
         "initiator",
         objects.clear_initiators,
         "Remove all initiators of a group.",
-        named=(_IN_TARGET, _IN_GROUP, _YES),
+        named=(params.IN_TARGET, _IN_GROUP, params.YES),
         removes=True,
         example="clear initiators target=t1 group=backup yes=yes",
     ),
@@ -657,7 +605,7 @@ _CLEAR = (
         "host",
         objects.clear_hosts,
         "Remove all hosts of a target.",
-        named=(_IN_TARGET, _YES),
+        named=(params.IN_TARGET, params.YES),
         removes=True,
         example="clear hosts target=t1 yes=yes",
     ),
@@ -679,7 +627,9 @@ _WHOLE = (
         "Say what an initiator sees on a target, and why.",
         (
             replace(_INITIATOR, help="exact name"),
-            replace(_TARGET, help="DRIVER/NAME, or NAME; left out: the only one there is", needed=False),
+            replace(
+                params.TARGET, help="DRIVER/NAME, or NAME; left out: the only one there is", needed=False
+            ),
         ),
         named=(replace(_FILE, help="a configuration file instead of the present state", needed=False),),
         example="explain iqn.2026-11.com.example:b1 target=t1",
@@ -714,7 +664,7 @@ see `sessions`.""",
         "",
         ports.ports,
         "Show the hardware ports that can be targets, what each is used for, and what is in the way.",
-        named=(_DRIVER, _ONE_TARGET),
+        named=(params.DRIVER, params.ONE_TARGET),
         more="""Also targets whose port is not there. With each goes what to do about it. It works before the
 module is loaded, too.""",
         absent=True,
@@ -757,7 +707,7 @@ module is loaded, too.""",
             Param(
                 "what",
                 "what to do: " + ", ".join(reservations.ACTS),
-                _one_of("way", dict.fromkeys(reservations.ACTS)),
+                params.one_of("way", dict.fromkeys(reservations.ACTS)),
                 "|".join(reservations.ACTS),
                 choices=reservations.ACTS,
                 needed=True,
@@ -765,7 +715,7 @@ module is loaded, too.""",
             _DEVICE,
             replace(_FILE, help="of export and import: a document as of `pr show --json`", needed=False),
         ),
-        named=(_YES,),
+        named=(params.YES,),
         more="""`clear` ends all registrations, whoever made them, if nothing has changed since it looked; the
 initiators are told. `import` needs a device that is disabled and has a pr_file; it has what was imported once
 it is enabled, and what it had is gone.""",
@@ -780,7 +730,7 @@ it is enabled, and what it had is gone.""",
         "Make the configuration what a file says: all of it, or nothing.",
         (_FILE,),
         more="What the file does not have is removed. " + _ASKS,
-        named=(_ACCEPT, _YES),
+        named=(_ACCEPT, params.YES),
         removes=True,
         absent=True,
         example="apply new.json yes=yes",
@@ -803,7 +753,7 @@ configuration, unless forced.""",
         "Apply all of a file that can be applied, and say what was left out.",
         (replace(_FILE, help="default: the file that `save` writes", needed=False),),
         more="What the file does not have is removed. " + _ASKS,
-        named=(_ACCEPT, _YES),
+        named=(_ACCEPT, params.YES),
         removes=True,
         absent=True,
         example="restore",
@@ -906,397 +856,6 @@ _MOVING = (
     ),
 )
 
-# Device groups and their target port groups.
-
-_ALUA = Param("alua", "name of the device group", source="alua", needed=True)
-_IN_ALUA = replace(_ALUA, help="the device group it belongs to")
-_TPG = Param("tpg", "name of the target port group", source="tpg", needed=True)
-_ONE_ALUA = replace(_ALUA, help="of this device group only", needed=False)
-_OF_TPG = replace(_TPG, help="a target port group, whose members are ports; left out: devices", needed=False)
-_MEMBERS = Param(
-    "member",
-    "a device; with tpg= a target, or the relative target port identifier of a port of another host",
-    source="member",
-    needed=True,
-)
-_DEVICES_IN = replace(_MEMBERS, help="devices", source="device", needed=False)
-_PORTS = replace(
-    _MEMBERS,
-    help="targets, and relative target port identifiers of ports of other hosts",
-    source="target",
-    needed=False,
-)
-_ALUA_MORE = """The devices of a device group have the same target port groups: by which ports they are
-reached, and in which state these are (SPC: asymmetric logical unit access). A device is in one device group
-at most."""
-_TPG_MORE = """Initiators are told the state of each group, and use the ports of the best one. Ports of
-another host that serves the same devices are given by their numbers, on both hosts, so that both tell the
-same."""
-
-_ALUA_FORMS = (
-    Form(
-        "create",
-        "alua",
-        alua.create_alua,
-        "Make a device group (ALUA), with devices.",
-        (_ALUA,),
-        _DEVICES_IN,
-        table=lambda: DEVICE_GROUP,
-        more=_ALUA_MORE,
-        example="create alua dg da db explicit=yes",
-    ),
-    Form(
-        "create",
-        "tpg",
-        alua.create_tpg,
-        "Make a target port group of a device group, with ports.",
-        (_TPG,),
-        _PORTS,
-        (_IN_ALUA,),
-        table=lambda: alua.PORT_ROWS,
-        more=_TPG_MORE,
-        example="create tpg here local/t1 alua=dg",
-    ),
-    Form(
-        "add",
-        "member",
-        alua.add_members,
-        "Put devices into a device group, or ports into a target port group: all of them, or none.",
-        rest=_MEMBERS,
-        named=(_IN_ALUA, _OF_TPG),
-        more=_ALUA_MORE,
-        example="add member db alua=dg",
-    ),
-    Form(
-        "delete",
-        "alua",
-        alua.delete_alua,
-        "Remove a device group with its target port groups. Devices and targets stay.",
-        (_ALUA,),
-        removes=True,
-        example="delete alua dg",
-    ),
-    Form(
-        "delete",
-        "tpg",
-        alua.delete_tpg,
-        "Remove a target port group. Its targets stay, and nobody says their state any more.",
-        (_TPG,),
-        named=(_IN_ALUA,),
-        removes=True,
-        example="delete tpg here alua=dg",
-    ),
-    Form(
-        "remove",
-        "member",
-        alua.remove_members,
-        "Take devices out of a device group, or ports out of a target port group: all, or none.",
-        rest=_MEMBERS,
-        named=(_IN_ALUA, _OF_TPG),
-        removes=True,
-        example="remove member db alua=dg",
-    ),
-    Form(
-        "set",
-        "alua",
-        alua.set_alua,
-        "Change settings of a device group.",
-        (_ALUA,),
-        table=lambda: DEVICE_GROUP,
-        more=_SET_MORE,
-        example="set alua dg transition_time=30",
-    ),
-    Form(
-        "set",
-        "tpg",
-        alua.set_tpg,
-        "Change the state and settings of a target port group.",
-        (_TPG,),
-        named=(_IN_ALUA,),
-        table=lambda: alua.PORT_ROWS,
-        more="""The initiators that see a device of the group are told that a state has changed, and ask
-which. Writes that were admitted before a state that takes none are waited for, as long as for revoked
-access.""",
-        example="set tpg here state=standby alua=dg",
-    ),
-    Form(
-        "get",
-        "alua",
-        alua.get_alua,
-        "Show settings of a device group.",
-        (_ALUA,),
-        _SETTING,
-        more=_GET_MORE,
-        example="get alua dg",
-    ),
-    Form(
-        "get",
-        "tpg",
-        alua.get_tpg,
-        "Show the state and settings of a target port group.",
-        (_TPG,),
-        _SETTING,
-        (_IN_ALUA,),
-        more=_GET_MORE,
-        example="get tpg here state alua=dg",
-    ),
-    Form(
-        "answer",
-        "alua",
-        alua.answer,
-        "Answer what an initiator asks for by SET TARGET PORT GROUPS: accept it, which does it, or refuse.",
-        (
-            _ALUA,
-            Param("question", "its number, as `list alua` and the uevent say it", _question, needed=True),
-            Param(
-                "how",
-                "how to answer: accept, or refuse",
-                _one_of("answer", alua.ANSWERS),
-                "accept|refuse",
-                needed=True,
-                choices=alua.ANSWERS,
-            ),
-        ),
-        more="""Device groups with ask_ms ask. The initiator's command waits meanwhile, and fails when nobody
-answers in time. An answer to another question than the open one does nothing, with exit code 1.""",
-        example="answer dg 1 accept",
-        silent=True,
-    ),
-    _list("alua", "List device groups, with the number of an open question and the states it is about."),
-    _list(
-        "tpg",
-        "List target port groups with their states and ports.",
-        _ONE_ALUA,
-        example="list tpgs alua=dg",
-    ),
-    _list(
-        "member",
-        "List the devices of device groups, and the ports of their target port groups.",
-        _ONE_ALUA,
-        replace(_TPG, help="ports of this target port group only", needed=False),
-        example="list members alua=dg",
-    ),
-)
-
-# Faults that are injected on purpose.
-
-_FAULT = Param("fault", "name of the fault", source="fault", needed=True)
-_FAULT_MORE = """Faults are for tests of those who use this target: a cluster, multipath, a hypervisor. They
-are no part of the configuration: `save` does not write them, `restore` and `clear` leave them, and they are
-gone when the module is. What they have done is told as such by `sessions --commands`, `recorder` and trace
-points. * is any target, group or LUN; - is the group of those that no group claims."""
-
-_FAULT_FORMS = (
-    Form(
-        "create",
-        "fault",
-        faultpoints.create_fault,
-        "Inject a fault on purpose: drop, delay or refuse commands of some initiators.",
-        (_FAULT,),
-        table=lambda: FAULT,
-        more=_FAULT_MORE + " Without enabled=yes it does nothing yet.",
-        example="create fault f1 target=t1 group=backup action=sense commands=reads enabled=yes",
-    ),
-    Form(
-        "delete",
-        "fault",
-        faultpoints.delete_fault,
-        "End a fault and remove it. Commands that it holds go on as if there had been none.",
-        (_FAULT,),
-        removes=True,
-        example="delete fault f1",
-    ),
-    Form(
-        "set",
-        "fault",
-        faultpoints.set_fault,
-        "Change settings of a fault, bring it into force (enabled=yes) or end it (enabled=no).",
-        (_FAULT,),
-        table=lambda: FAULT,
-        more=_SET_MORE
-        + " One in force is off for a moment, and begins anew: with its seed, and with no hits.",
-        example="set fault f1 enabled=no",
-    ),
-    Form(
-        "get",
-        "fault",
-        faultpoints.get_fault,
-        "Show settings of a fault, and how many commands it has struck.",
-        (_FAULT,),
-        _SETTING,
-        more=_GET_MORE,
-        example="get fault f1 hits",
-    ),
-    _list("fault", "List faults that are injected, or can be."),
-)
-
-# iSCSI: portals and users.
-
-_PORTAL = Param("portal", "name of the portal", source="portal", needed=True)
-_USER = Param("user", "name of the user, as initiators say it (CHAP_N)", source="user", needed=True)
-_OF_TARGET = replace(_TARGET, help="the target whose user it is; left out: one of discovery", needed=False)
-_PORTAL_MORE = """A portal is where initiators reach targets: an address and a port, or an interface, or all
-addresses. A target is reached at the portals that it was given by `add portal`, and nowhere without one. What
-is not there yet is waited for: the state says so."""
-_USER_MORE = """The secret is in a file that only its owner can read (mode 0600), or is a systemd credential
-(secret_file=credential:NAME). It is read when it is given, and at each apply if the file has changed since.
-It is never shown, and no part of what `save` writes: that has the name of the file. direction=in: initiators
-prove themselves so; out: the target proves itself so to them, as one user only, with another secret."""
-
-_ISCSI_FORMS = (
-    Form(
-        "create",
-        "portal",
-        portals.create_portal,
-        "Make an iSCSI portal: an address and a port at which initiators reach targets.",
-        (_PORTAL,),
-        table=lambda: PORTAL,
-        more=_PORTAL_MORE,
-        example="create portal lan address=10.0.0.1",
-    ),
-    Form(
-        "create",
-        "user",
-        portals.create_user,
-        "Make a user who proves himself by CHAP, of a target or of discovery.",
-        (_USER,),
-        named=(_OF_TARGET,),
-        table=lambda: ISCSI_USER,
-        more=_USER_MORE + " It asks for nothing by itself: `set target T auth=chap` does.",
-        example="create user joe target=iqn.2026-11.com.example:disk secret_file=/etc/scst/joe.secret",
-    ),
-    Form(
-        "add",
-        "portal",
-        portals.add_links,
-        "Let a target be reached at portals: all of them, or none.",
-        rest=_PORTAL,
-        named=(_IN_TARGET,),
-        more=_PORTAL_MORE,
-        example="add portal lan target=iqn.2026-11.com.example:disk",
-    ),
-    Form(
-        "delete",
-        "portal",
-        portals.delete_portal,
-        "Remove a portal at which no target is reached.",
-        (_PORTAL,),
-        removes=True,
-        example="delete portal lan",
-    ),
-    Form(
-        "delete",
-        "user",
-        portals.delete_user,
-        "Remove a user of a target or of discovery. Who is logged in stays so.",
-        (_USER,),
-        named=(_OF_TARGET,),
-        removes=True,
-        example="delete user joe target=iqn.2026-11.com.example:disk",
-    ),
-    Form(
-        "remove",
-        "portal",
-        portals.remove_links,
-        "Let a target not be reached at portals any more; sessions by them end. All of them, or none.",
-        rest=_PORTAL,
-        named=(_IN_TARGET,),
-        removes=True,
-        example="remove portal lan target=iqn.2026-11.com.example:disk",
-    ),
-    Form(
-        "set",
-        "driver",
-        portals.set_driver,
-        "Change settings of a target driver that all its targets share; iscsi has some.",
-        (replace(_DRIVER, needed=True),),
-        table=lambda: ISCSI,
-        more=_SET_MORE,
-        example="set driver iscsi login_timeout=30",
-    ),
-    Form(
-        "set",
-        "portal",
-        portals.set_portal,
-        "Change settings of a portal.",
-        (_PORTAL,),
-        table=lambda: PORTAL,
-        more="Sessions by this portal end when its address, port or network namespace changes.",
-        example="set portal lan address=eth0",
-    ),
-    Form(
-        "set",
-        "user",
-        portals.set_user,
-        "Change the direction or the secret of a user. Who is logged in stays so.",
-        (_USER,),
-        named=(_OF_TARGET,),
-        table=lambda: ISCSI_USER,
-        more=_USER_MORE,
-        example="set user joe target=iqn.2026-11.com.example:disk secret_file=/etc/scst/joe.secret",
-    ),
-    Form(
-        "get",
-        "driver",
-        portals.get_driver,
-        "Show settings of a target driver that all its targets share; iscsi has some.",
-        (replace(_DRIVER, needed=True),),
-        _SETTING,
-        more=_GET_MORE,
-        example="get driver iscsi",
-    ),
-    Form(
-        "get",
-        "portal",
-        portals.get_portal,
-        "Show settings of a portal, and whether it is listened at.",
-        (_PORTAL,),
-        _SETTING,
-        more=_GET_MORE,
-        example="get portal lan state",
-    ),
-    Form(
-        "get",
-        "user",
-        portals.get_user,
-        "Show settings of a user, and where the secret was taken from; never the secret.",
-        (_USER,),
-        _SETTING,
-        (_OF_TARGET,),
-        more=_GET_MORE + " secret_file - is a secret that somebody wrote by hand.",
-        example="get user joe target=iqn.2026-11.com.example:disk",
-    ),
-    Form(
-        "drop",
-        "session",
-        portals.drop_session,
-        "End an iSCSI session at once. Its initiator may log in again.",
-        (Param("session", "name of the session, as `sessions` says it", source="session", needed=True),),
-        named=(_YES,),
-        silent=True,
-        removes=True,
-        example="drop session.1 yes=yes",
-    ),
-    Form(
-        "drain",
-        "",
-        portals.drain,
-        "Ask iSCSI initiators to log out, wait, and drop the sessions of those that have not.",
-        named=(
-            _ONE_TARGET,
-            replace(_PORTAL, help="by this portal only", needed=False),
-            Param("timeout", "seconds that they have; left out: 30", _drain_seconds),
-            _YES,
-        ),
-        more="""Exit code 3: some had to be dropped. Who logs in meanwhile is not asked: disable the target,
-or take it from the portal, to keep initiators out.""",
-        removes=True,
-        example="drain timeout=5 yes=yes",
-    ),
-    _list("portal", "List iSCSI portals, with their states.", _ONE_TARGET, example="list portals"),
-    _list("user", "List users of iSCSI targets and of discovery.", _ONE_TARGET, example="list users"),
-)
-
 FORMS: tuple[Form, ...] = (
     *_CREATE,
     *_DELETE,
@@ -1307,9 +866,9 @@ FORMS: tuple[Form, ...] = (
     *_CLEAR,
     *_WHOLE,
     *_MOVING,
-    *_ALUA_FORMS,
-    *_FAULT_FORMS,
-    *_ISCSI_FORMS,
+    *forms_alua.FORMS,
+    *forms_faults.FORMS,
+    *forms_iscsi.FORMS,
 )
 VERBS: Mapping[str, tuple[Form, ...]] = {
     verb: tuple(form for form in FORMS if form.verb == verb) for verb in dict.fromkeys(f.verb for f in FORMS)
