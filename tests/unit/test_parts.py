@@ -215,7 +215,7 @@ def test_creating_loads_the_core_module(tmp_path: Path, monkeypatch: pytest.Monk
     def modprobe(names: Iterator[str], where: str) -> None:
         loaded.extend(names)
 
-    monkeypatch.setattr("pyscstadmin.admin.ROOT", root)
+    monkeypatch.setattr("pyscstadmin.admin.provision.ROOT", root)
     monkeypatch.setattr(modules, "modprobe", modprobe)
     with Admin(root, state_dir=str(tmp_path)) as admin:
         with pytest.raises(NotPresent):

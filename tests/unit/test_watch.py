@@ -244,7 +244,7 @@ def test_waits_of_one_round_add_up(
             yield say
 
     before_reopen(admin, monkeypatch, waited.append)
-    monkeypatch.setattr("pyscstadmin.admin.locked", slow)
+    monkeypatch.setattr("pyscstadmin.admin.provision.locked", slow)
     start = time.monotonic()
     watcher.look()
     assert time.monotonic() - start < 1.6
@@ -387,7 +387,7 @@ def test_lost_device_is_parked_and_opened_in_one_hold_of_the_lock(
             yield say
 
     monkeypatch.setattr(tree, "ask", noting)
-    monkeypatch.setattr("pyscstadmin.admin.locked", once)
+    monkeypatch.setattr("pyscstadmin.admin.provision.locked", once)
     watcher.look()
     assert written == [("devices/fileio/da/active", "reopen")]
     assert states(watcher) == {"da": "active"}

@@ -22,16 +22,16 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from pyscstadmin.admin.sight import Key, Sight, simulated_tree
 from pyscstadmin.config import edits, reservations
-from pyscstadmin.config.draft import Draft, LunSet, near, no_single
+from pyscstadmin.config.draft import Draft, LunSet, near
 from pyscstadmin.config.edits import Edit, Needs
 from pyscstadmin.config.faultpoints import FAULT, FaultPoint
 from pyscstadmin.config.identity import asked
 from pyscstadmin.config.layout import CLASS_ROOT, ROOT, device_dir, group_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.plan import Operation, Plan, Write, between, plan, settle, staged_into_force
-from pyscstadmin.config.ports import PortUse, uses
-from pyscstadmin.config.settings import DRIVERS, HANDLERS, Values
+from pyscstadmin.config.settings import HANDLERS, Values
 from pyscstadmin.config.valid import (
     check_call,
     check_config,
@@ -39,14 +39,11 @@ from pyscstadmin.config.valid import (
     check_each,
     check_fault,
     check_group,
-    check_initiators,
     check_is,
     check_lun,
     check_path,
     check_seconds,
     check_size,
-    check_target,
-    is_target,
 )
 from pyscstadmin.errors import (
     ApplyFailed,
@@ -63,13 +60,13 @@ from pyscstadmin.kernel import modules, parts, prove, read, waiting
 from pyscstadmin.kernel.apply import Failure, Outcome, Progress, execute, failures
 from pyscstadmin.kernel.asking import Patience, arrived
 from pyscstadmin.kernel.backing import Machine
-from pyscstadmin.kernel.cfs import RealTree, Tree
+from pyscstadmin.kernel.cfs import Tree
 from pyscstadmin.kernel.faultpoints import change_fault, make_fault, read_faults, remove_fault
 from pyscstadmin.kernel.lock import locked
 from pyscstadmin.kernel.opening import MOMENT, Asked, Openings, Rebound, Resized, write_all
 from pyscstadmin.kernel.prove import Proof, Was
-from pyscstadmin.kernel.read import RootState, Snapshot, Standing, Use, Who
-from pyscstadmin.kernel.running import Running, read_running, settled_generation, wait_settled
+from pyscstadmin.kernel.read import RootState, Snapshot, Use, Who
+from pyscstadmin.kernel.running import settled_generation, wait_settled
 from pyscstadmin.kernel.secrets import stamped
 from pyscstadmin.kernel.stops import Stops, deferred
 from pyscstadmin.store.note import read_note, write_note
@@ -77,28 +74,20 @@ from pyscstadmin.store.note import read_note, write_note
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from pyscstadmin.config.acl import Decision
     from pyscstadmin.config.lint import Remark
     from pyscstadmin.config.losses import Losses
     from pyscstadmin.config.reservations import Reservations
-    from pyscstadmin.kernel.inflight import Command
     from pyscstadmin.kernel.logins import IscsiSession
     from pyscstadmin.kernel.newfile import NewFile
-    from pyscstadmin.kernel.recorder import Record
-    from pyscstadmin.kernel.sessions import Session
-    from pyscstadmin.sim.tree import SimTree
 
 __all__ = ["Admin", "Rebound", "Resized", "Use", "Who"]
 
-DEFAULT_FILE = "/etc/scst/scst.json"
 STATE_DIR = "/run/scst"
 
 _NOTHING_THERE = (Was.ABSENT, Was.SILENT)
 
-Key = tuple[str, str]
 
-
-class Admin:
+class Admin(Sight):
     """Administration of one control plane.
 
     `root`: the configfs tree. `sim`: a directory that holds a simulated tree instead. `state_dir`: where the
@@ -128,36 +117,24 @@ class Admin:
         backings: Machine | None = None,
         patience: float = 3.0,
     ) -> None:
-        places = {"root": root, "sim": sim, "class_root": class_root, "state_dir": state_dir}
-        for name, path in places.items():
-            if path is not None:
-                check_path(name, path)
+        super().__init__(root, sim, tree, class_root, backings, patience)
+        if state_dir is not None:
+            check_path("state_dir", state_dir)
         check_seconds("lock_timeout", lock_timeout)
         check_seconds("settle", settle)
-        check_seconds("patience", patience)
-        self.root = root
-        self.sim = sim
-        self.class_root = class_root
         self.state_dir = state_dir or sim or STATE_DIR
         self.lock_timeout = lock_timeout
         self.settle = settle
         self.fence = fence
         self.stops = stops
-        self.patience = patience
         self._patience = Patience(patience)
         self._deliver: Callable[[], None] | None = None
-        self.backings = backings if backings is not None else Machine()
         self._openings = Openings(
             lambda: self.tree, lambda: self.backings, lambda: self._patience, self._stopped
         )
-        self._tree: Tree | None = tree
-        # The last configuration read or applied. Its access part is used again while the generation says that
-        # it is still in force; devices and targets have no such number and are read each time.
-        self._known: Snapshot | None = None
         # LUNs of targets and groups where numbers were chosen, as of a generation.
         self._sets: dict[tuple[Key, str], LunSet] = {}
         self._sets_at = 0
-        self._locked = False
         self._absent: Mapping[str, OperationError] = {}
 
     def __enter__(self) -> Self:
@@ -171,52 +148,13 @@ class Admin:
     def close(self) -> None:
         """Let go of the tree; the next call opens it again."""
         self._openings.release(every=True)
-        if self._tree is not None:
-            self._tree.close()
-            self._tree = None
-        self._known = None
-
-    @property
-    def default_file(self) -> str:
-        """Where configurations are saved when no file is given."""
-        return DEFAULT_FILE if self.sim is None else os.path.join(self.sim, "scst.json")
+        super().close()
 
     # Looking.
 
-    @property
-    def tree(self) -> Tree:
-        """The tree, opened if need be, and known to be the present one. Raises `NotPresent`."""
-        if self._tree is None:
-            self._tree = self._open()
-            self._forget()
-        elif not self._locked and self._tree.refresh():
-            self._forget()
-        return self._tree
-
     def _forget(self) -> None:
-        self._known = None
+        super()._forget()
         self._sets.clear()
-
-    def _open(self) -> Tree:
-        if self.sim is None:
-            return RealTree(self.root)
-        from pyscstadmin.sim.tree import SimTree
-
-        return SimTree(self.sim, backings=self.backings)
-
-    def snapshot(self) -> Snapshot:
-        """The configuration with its generation and the states of devices and targets."""
-        return self._snapshot()
-
-    def _snapshot(self, parts: read.Asked | None = None) -> Snapshot:
-        """The same; with `parts`, as far as a plan compares it. What is kept of it is the access."""
-        found = read.snapshot(self.tree, self._known, parts)
-        self._known = found if found.root.settled else None
-        return found
-
-    def config(self) -> Config:
-        """The configuration the tree shows."""
-        return self.snapshot().config
 
     def plan(self, wanted: Config, *, accept: Iterable[str] = ()) -> Plan:
         """What `apply` would do, with what it would refuse or warn of. Changes nothing."""
@@ -225,136 +163,6 @@ class Admin:
         shot = self.snapshot()
         steps = plan(shot.config, stamped(wanted), settled=shot.root.settled)
         return replace(steps, remarks=remarks)
-
-    def lint(self, config: Config | None = None, *, accept: Iterable[str] = ()) -> tuple[Remark, ...]:
-        """What is hardly meant in a configuration, by default the present one, errors first; without what
-        the rules in `accept` say. Raises `InvalidInput` for a rule that there is not.
-        """
-        from pyscstadmin.config.lint import lint
-        from pyscstadmin.kernel.uses import Looking
-
-        if config is not None:
-            check_is(Config, config, "configuration")
-        with Looking(self.patience) as looking:
-            return lint(self.config() if config is None else config, looking.look, accept)
-
-    def running(self) -> list[Running]:
-        """Whose commands run that were admitted under access which has been revoked since."""
-        tree = self.tree
-        simulated = _simulated(tree)
-        return simulated.running() if simulated is not None else read_running(self.class_root)
-
-    def standing(self, names: Iterable[str]) -> dict[str, Standing]:
-        """How these devices are doing; those that are not there are left out."""
-        found = {}
-        for name in check_each("names", names, check_device):
-            standing = read.standing(self.tree, name)
-            if standing is not None:
-                found[name] = standing
-        return found
-
-    def sessions(self) -> list[Session]:
-        """The sessions that exist now."""
-        from pyscstadmin.kernel.sessions import read_sessions
-
-        tree = self.tree
-        simulated = _simulated(tree)
-        return simulated.sessions() if simulated is not None else read_sessions(self.class_root)
-
-    def who(self, name: str) -> Who:
-        """Which LUNs a device is, and whose sessions see it now."""
-        device, standing = self._device(name), read.standing(self.tree, name)
-        if standing is None:
-            raise Conflict(f"there is no device {name}")
-        seen: dict[tuple[str, str, int], list[str]] = {}
-        for session in self.sessions():
-            for lun in session.luns:
-                if lun.device == name:
-                    seen.setdefault((session.target, session.group, lun.number), []).append(session.initiator)
-        uses = []
-        for target in self.config().targets:
-            for group, luns in target.lun_sets():
-                for mapped in (lun for lun in luns if lun.device == name):
-                    place = (f"{target.driver}/{target.name}", group, mapped.number)
-                    uses.append(Use(*place, mapped.read_only, tuple(sorted(seen.get(place, ())))))
-        return Who(device, standing, tuple(uses))
-
-    def ports(self) -> tuple[PortUse, ...]:
-        """The hardware ports that can be targets, each with its target, and the targets whose port is not
-        there. Without a control plane: the ports.
-        """
-        from pyscstadmin.kernel.ports import Places, read_ports
-
-        tree: Tree | None = None
-        try:
-            tree = self.tree
-        except NotPresent:
-            if self.sim is not None:
-                raise
-        simulated = _simulated(tree) if tree is not None else None
-        if simulated is not None:
-            found = simulated.ports()
-        else:
-            classes, configfs = os.path.dirname(self.class_root), os.path.dirname(self.root)
-            found = read_ports(Places(classes, lio=f"{configfs}/target"))
-        loaded = tree.list("targets") if tree is not None else []
-        return uses(found, read.port_targets(tree, loaded) if tree is not None else {}, loaded)
-
-    def commands(self) -> list[Command]:
-        """The commands in flight now, the oldest first. Raises `OperationError`: debugfs is not there."""
-        from pyscstadmin.kernel.inflight import read_commands
-
-        simulated = _simulated(self.tree)
-        return simulated.in_flight() if simulated is not None else read_commands()
-
-    def records(self) -> list[Record]:
-        """What was slow and what failed, the newest last. Raises `OperationError`: debugfs is not there."""
-        from pyscstadmin.kernel.recorder import read_records
-
-        return read_records() if _simulated(self.tree) is None else []
-
-    def explain(self, target: str, initiator: str) -> Decision:
-        """What an initiator sees on a target, and why: by what the tree shows (see `settled`). A LUN without
-        device is not seen.
-        """
-        from pyscstadmin.config.acl import decide
-
-        check_initiators(initiator)
-        key = self.target_key(target)
-        found = read.target(self.tree, *key)
-        if found is None:
-            raise Conflict(f"there is no target {target}")
-        decision = decide(found, initiator)
-        return replace(decision, luns=tuple(lun for lun in decision.luns if lun.device))
-
-    def port_states(self, target: str, devices: Iterable[str]) -> dict[str, str]:
-        """ALUA states of devices for those who reach them by a target (`DRIVER/NAME`), where there is one."""
-        from pyscstadmin.config.alua import states_of
-        from pyscstadmin.kernel.alua import device_groups
-
-        check_target(target)
-        wanted = check_each("devices", devices, check_device)
-        return states_of(list(device_groups(self.tree, read.other_link)), target, wanted)
-
-    def questions(self) -> dict[str, str]:
-        """What initiators ask for by SET TARGET PORT GROUPS, by device group: what `question` says of an open
-        one (number, milliseconds left, target, initiator, device, wanted states), parted by blanks.
-        """
-        from pyscstadmin.kernel.alua import questions
-
-        return questions(self.tree)
-
-    def iscsi_sessions(self, target: str = "", portal: str = "") -> list[IscsiSession]:
-        """The iSCSI sessions, of a target (DRIVER/NAME) or by a portal; a simulated tree has none."""
-        from pyscstadmin.kernel.logins import read_iscsi_sessions
-
-        if self.sim is not None:
-            return []
-        return [
-            one
-            for one in read_iscsi_sessions(self.class_root)
-            if target in ("", one.target) and portal in ("", one.values.get("portal"))
-        ]
 
     def drop_session(self, name: str) -> None:
         """End an iSCSI session at once, by its name (session.N). Raises `Conflict`."""
@@ -376,12 +184,6 @@ class Admin:
             raise InvalidInput("seconds", [Problem(f"must be 0-{SECONDS_MAX}")])
         return drain(self.iscsi_sessions(target, portal), seconds, self.iscsi_sessions)
 
-    def portal_states(self) -> dict[str, str]:
-        """What the login daemon says of each iSCSI portal, by name."""
-        from pyscstadmin.kernel.iscsi import portal_states
-
-        return portal_states(self.tree)
-
     def answer(self, group: str, number: int, accept: bool) -> None:
         """Answer the question of a device group; what is accepted is in force on return. One of another
         number is left alone: ESTALE. The lock of all writers is not waited for: this is no change of what is
@@ -393,46 +195,11 @@ class Admin:
         if group not in self.tree.list("alua"):
             raise Conflict(f"there is no device group {group}")
         path = f"alua/{group}/{'accept' if accept else 'refuse'}"
-        if _simulated(self.tree) is None:
+        if simulated_tree(self.tree) is None:
             self.tree.write(path, str(number))
             return
         with self._writing() as tree:
             tree.write(path, str(number))
-
-    def settled(self) -> bool:
-        """Whether what the tree shows is in force, with nothing staged."""
-        return read.root_state(self.tree).settled
-
-    def target_key(self, target: str) -> Key:
-        """(driver, name) of a target given as `DRIVER/NAME` or `NAME`. Raises `Conflict` if there is none."""
-        check_target(target)
-        driver, slash, name = target.partition("/")
-        candidates = [(driver, name)] if slash else [(known, target) for known in DRIVERS]
-        possible = [(of, DRIVERS[of].name.canonical(one)) for of, one in candidates if is_target(of, one)]
-        found = [key for key in possible if self._exists(f"{target_dir(*key)}/state")]
-        return found[0] if len(found) == 1 else no_single(target, len(found), self.target_names())
-
-    def handler(self, device: str) -> str:
-        """The handler of a device. Raises `Conflict` if there is none of that name."""
-        return self._handler(device)[0]
-
-    def device_names(self) -> list[str]:
-        """The names of all devices."""
-        return self._names(None)
-
-    def target_names(self) -> list[str]:
-        """All targets, with their drivers."""
-        tree = self.tree
-        return [
-            f"{driver}/{name}" for driver in tree.list("targets") for name in tree.list(f"targets/{driver}")
-        ]
-
-    def _exists(self, attribute: str) -> bool:
-        try:
-            self.tree.read(attribute)
-        except OperationError:
-            return False
-        return True
 
     # Whole configurations.
 
@@ -1103,7 +870,7 @@ class Admin:
             return outcome
         if self.settle <= 0:
             return replace(outcome, settled=None)
-        pollable = "" if _simulated(self.tree) is not None else f"{self.class_root}/core/settled"
+        pollable = "" if simulated_tree(self.tree) is not None else f"{self.class_root}/core/settled"
         over = wait_settled(
             lambda: settled_generation(self.tree), outcome.generation, self.settle, pollable, self._stopped
         )
@@ -1171,13 +938,6 @@ class Admin:
         self._note_luns(edit.needs, draft, root, outcome)
         return outcome
 
-    def _names(self, key: Key | None) -> list[str]:
-        """The names of the groups of a target, or of all devices."""
-        tree = self.tree
-        if key is not None:
-            return tree.list(f"{target_dir(*key)}/groups")
-        return [name for handler in tree.list("devices") for name in tree.list(f"devices/{handler}")]
-
     def _note_luns(self, needs: Needs, draft: Draft, root: RootState, outcome: Outcome) -> None:
         """Keep what is remembered of LUNs as it is now."""
         if self._sets_at != root.generation:
@@ -1189,19 +949,6 @@ class Admin:
             elif needs.whole or group in (*needs.groups, *needs.luns):
                 del self._sets[key, group]
         self._sets_at = outcome.generation
-
-    def _handler(self, name: str) -> tuple[str, str]:
-        check_device(name)
-        found = read.find_handler(self.tree, name)
-        if found is None:
-            raise Conflict(f"there is no device {name}{near(name, self._names(None))}")
-        return found
-
-    def _device(self, name: str) -> Device:
-        self._handler(name)
-        found = read.device(self.tree, name)
-        assert found is not None
-        return found
 
     # The note about what went wrong, which `save` heeds.
 
@@ -1294,14 +1041,6 @@ def _remarks(device: Device, patience: float) -> tuple[Remark, ...]:
 
     with Looking(patience) as looking:
         return lint_device(device, looking.look)
-
-
-def _simulated(tree: Tree) -> SimTree | None:
-    """The tree, if it is a simulated one."""
-    import sys
-
-    module = sys.modules.get("pyscstadmin.sim.tree")
-    return tree if module is not None and isinstance(tree, module.SimTree) else None
 
 
 def _must_be_settled(root: RootState) -> None:
