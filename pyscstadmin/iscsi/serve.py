@@ -115,6 +115,7 @@ class Server:
         try:
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _outlive_address(connection)
             policy = self._source.fresh()
             came = _came(connection, policy, portal, peer)
             try:
@@ -271,6 +272,14 @@ def _reset(connection: socket.socket) -> None:
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
+
+
+def _outlive_address(connection: socket.socket) -> None:
+    """When its address leaves this machine the connection is reset, see `daemon`. The kernel sends that for
+    sockets only that may have any address. Without the right to that (CAP_NET_RAW) the peer finds out later.
+    """
+    with suppress(OSError):
+        connection.setsockopt(socket.SOL_IP, socket.IP_TRANSPARENT, 1)
 
 
 def _came(connection: socket.socket, policy: Policy, portal: str, peer: str) -> Connection:

@@ -77,6 +77,7 @@ def add_job_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, metavar="DIR", help="results (default: build/vm/<time>)")
     command.add_argument("--env", type=setting, action="append", default=[], metavar="NAME=VALUE")
     command.add_argument("--no-build", action="store_true", help="do not build or offer the modules")
+    command.add_argument("--built", action="store_true", help="take the modules that lie in build/kmod")
     command.add_argument("--quiet", action="store_true", help="do not show the job's output")
 
 
@@ -125,6 +126,11 @@ def build_layer(options: argparse.Namespace, release: str) -> Path:
         layer, output = kmodbuild.build(kdir, source, base)
     sys.stderr.write(output)
     return layer
+
+
+def layer(options: argparse.Namespace, release: str) -> Path:
+    """What is put over the machine's root: modules built now, or before, elsewhere."""
+    return kmodbuild.indexed(release) if options.built else build_layer(options, release)
 
 
 def new_out(options: argparse.Namespace) -> Path:
@@ -188,7 +194,7 @@ def judge(result: machine.Result) -> int:
 def run_job(options: argparse.Namespace) -> int:
     """Build, run, judge."""
     what = machine_of(options)
-    layers = () if options.no_build else (str(build_layer(options, what.release).relative_to(machine.REPO)),)
+    layers = () if options.no_build else (str(layer(options, what.release).relative_to(machine.REPO)),)
     out = new_out(options)
     result = machine.run(what, job_of(options, layers), out, fresh=options.fresh, echo=not options.quiet)
     return judge(result)

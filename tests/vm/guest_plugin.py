@@ -204,17 +204,18 @@ def configured() -> list[str]:
 
 
 def wipe() -> None:
-    """Remove everything from configfs, children first, so that one bad file does not spoil the next."""
-    for folder, names, files in os.walk(CONFIGFS, topdown=False):
-        for name in (*names, *files):
-            path = Path(folder, name)
-            try:
-                if path.is_symlink():
-                    path.unlink()
-                elif path.is_dir():
-                    path.rmdir()
-            except OSError:
-                continue  # a folder the kernel owns
+    """Remove everything from configfs, children first, so that one bad file does not spoil the next.
+
+    Links go before all else: what they lead to is in use as long, and each kernel lists folders in an order
+    of its own.
+    """
+    for remove in (Path.unlink, Path.rmdir):
+        for folder, names, files in os.walk(CONFIGFS, topdown=False):
+            for name in (*names, *files):
+                path = Path(folder, name)
+                if path.is_symlink() == (remove is Path.unlink):
+                    with contextlib.suppress(OSError):  # a file, or a folder that the kernel owns
+                        remove(path)
 
 
 def unload() -> list[str]:

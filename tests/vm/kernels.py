@@ -6,15 +6,19 @@ own package sources are neither used nor changed. The build runs in there with c
 its own, so that nothing stays mounted; objtool and gcc need /proc. What the driver for QLogic boards needs to
 know of the kernel's own one is read outside. The modules run in the virtual machine of the emulated HBA
 (tests/hba), without an HBA; smoke.sh says what they do there. They are left in build/kmod, for scenarios of
-tests/hba. Environment: SCST_CACHE, and SCST_DEBIAN_MIRROR (default http://deb.debian.org/debian).
+tests/hba, and for GUEST: tests of this folder that are run with them in the machine it is made for.
+Arguments: series (6.12, 7.3) instead of all; --test=TEST: these tests only, and nothing else.
+Environment: SCST_CACHE, and SCST_DEBIAN_MIRROR (default http://deb.debian.org/debian).
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +33,8 @@ HBA = (sys.executable, str(machine.REPO / "tests/hba/run.py"))
 SMOKE = machine.REPO / "tests/vm/smoke.sh"
 LAYOUT = machine.REPO / "kmod/targets/qla2xxx/layout.py"
 LAYOUT_FILE = "qla2xxx-layout.h"
+# What depends on the kernel's network: the socket's callbacks, and pages that are lent to it.
+GUEST = ("tests/vm/guest/test_iscsi_kernels.py",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +160,27 @@ def smoke(series: Series, root: Path) -> bool:
     return subprocess.run(boot, check=False).returncode == 0
 
 
+def kernel_root(kernel: Kernel) -> Path:
+    """A folder with the kernel where tests/vm looks for one that is not installed."""
+    root = machine.REPO / "build/kernels" / kernel.release
+    links = {f"boot/vmlinuz-{kernel.release}": kernel.image, f"lib/modules/{kernel.release}": kernel.modules}
+    for name, target in links.items():
+        link = root / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+    return root
+
+
+def tested(kernel: Kernel, tests: Sequence[str]) -> bool:
+    """Run tests of the guest with the modules that are kept; whether all went well."""
+    out = machine.REPO / "build/vm" / f"kernel-{kernel.release}"
+    argv = [sys.executable, "-m", "tests.vm", "test", "--built", f"--kernel={kernel.release}"]
+    argv += ["--timeout=1800", f"--out={out}", "--", *tests]
+    environment = os.environ | {"SCST_KERNEL_ROOT": str(kernel_root(kernel))}
+    return subprocess.run(argv, env=environment, cwd=machine.REPO, check=False).returncode == 0
+
+
 def booted(series: Series, root: Path, release: str) -> Kernel:
     """The kernel that tests/hba boots. Raises BuildError when it is not the one of the headers."""
     kernel = Cache(cache_root()).kernel(series.kernel)
@@ -164,27 +191,36 @@ def booted(series: Series, root: Path, release: str) -> Kernel:
     return kernel
 
 
-def built_and_used(series: Series) -> bool:
-    """Whether the modules are built without a warning, and work. Raises BuildError when they are not built.
+def built_and_used(series: Series, tests: Sequence[str]) -> bool:
+    """Whether the modules are built without a warning, and work: with all of it, or with some tests. Raises
+    BuildError when they are not built.
 
     The folder is everybody's on this machine: who builds has it alone.
     """
     root = unpacked(series)
     release = headers(root)
+    kernel = booted(series, root, release)
     with machine.locked(root.with_suffix(".lock")):
-        output = check(root, release, booted(series, root, release))
+        output = check(root, release, kernel)
         how = "" if sparse_serves(root, release) else " (without sparse: it is too old for these headers)"
         print(f"kernel {release}: {output or 'no warnings'}{how}", flush=True)
         keep(root, release)
-        return not output and smoke(series, root)
+        used = bool(tests) or smoke(series, root)
+    return not output and used and tested(kernel, tests or GUEST)
 
 
 def main() -> int:
-    """Entry point: all series; exit status 1 when one of them complains."""
+    """Entry point; exit status 1 when a series complains."""
+    parser = argparse.ArgumentParser(prog="python -m tests.vm.kernels", description="See the module's text.")
+    parser.add_argument("series", nargs="*", metavar="series", help="default: all")
+    parser.add_argument("--test", action="append", default=[], help="run this only")
+    options = parser.parse_args()
     bad = 0
     for series in SERIES:
+        if options.series and series.kernel not in options.series:
+            continue
         try:
-            bad += not built_and_used(series)
+            bad += not built_and_used(series, options.test)
         except kmodbuild.BuildError as error:
             print(f"kernel {series.name}: {error}", flush=True)
             bad += 1

@@ -170,7 +170,7 @@ def check(kdir: Path, source: Source = TESTED, base: Path | None = None) -> str:
 
 
 def install(modules: list[Path], release: str, layer: Path) -> None:
-    """Lay the modules out in *layer*; a new module index only when names or dependencies changed."""
+    """Lay the modules out in *layer*."""
     target = layer / "usr/lib/modules" / release / "updates"
     target.mkdir(parents=True, exist_ok=True)
     for old in target.glob("*.ko"):
@@ -178,6 +178,22 @@ def install(modules: list[Path], release: str, layer: Path) -> None:
             old.unlink()
     for module in modules:
         copy_if_newer(module, target / module.name)
+    make_index(modules, release, layer)
+
+
+def indexed(release: str) -> Path:
+    """The layer of modules that were laid out before, by who builds for another kernel."""
+    layer = REPO / "build/kmod" / release / "layer"
+    modules = sorted((layer / "usr/lib/modules" / release / "updates").glob("*.ko"))
+    if not modules:
+        raise BuildError(f"{layer}: no modules of {release}")
+    make_index(modules, release, layer)
+    return layer
+
+
+def make_index(modules: list[Path], release: str, layer: Path) -> None:
+    """A new module index, only when names or dependencies changed."""
+    target = layer / "usr/lib/modules" / release / "updates"
     if str(KERNEL_ROOT) != "/":
         show_own_modules(release, target.parent)
     stamp = layer.parent / "index.stamp"

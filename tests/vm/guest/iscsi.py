@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.iscsi import adopter as handover
 from tests.iscsi.adopter import Adopter
 from tests.iscsi.initiator import Session
 from tests.vm.guest import scsi, tree
@@ -48,6 +52,15 @@ def wait_sessions(count: int, name: str = NAME) -> list[Path]:
 def value(folder: Path, name: str) -> str:
     """What a session shows of iSCSI."""
     return tree.read(folder / "iscsi" / name)
+
+
+def drop(tsih: int, how: int = handover.DROP_NOW, seconds: int = 0) -> None:
+    """End a session, at once, or have it ended. Raises OSError."""
+    file = os.open(handover.NODE, os.O_RDWR)
+    try:
+        fcntl.ioctl(file, handover.DROP, handover.Drop(ctypes.sizeof(handover.Drop), how, tsih, seconds))
+    finally:
+        os.close(file)
 
 
 def hear(session: Session, lun: int = 0) -> list[tuple[int, int, int]]:

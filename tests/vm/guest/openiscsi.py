@@ -172,6 +172,14 @@ class Login(tree.Host):
         """LOGGED_IN, FAILED, FREE."""
         return self.get("state")
 
+    @property
+    def up(self) -> bool:
+        """Is it logged in?"""
+        try:
+            return self.state == "LOGGED_IN"
+        except (OSError, LookupError):
+            return False  # it is not there at the moment
+
     def by_path(self, lun: int) -> Path:
         """The name that udev gives the disk."""
         return Path("/dev/disk/by-path", f"ip-{self.portal}-iscsi-{self.target}-lun-{lun}")

@@ -3,13 +3,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import fcntl
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.iscsi import adopter as handover
 from tests.iscsi.responder import Responder
 from tests.vm.guest import iscsi, openiscsi, scsi, tree
 from tests.vm.guest.fio import Fio
+from tests.vm.guest.iscsid import by_daemon, portal
 from tests.vm.guest.openiscsi import Initiator, Login
 from tests.vm.guest.scsi import Unit
 from tests.vm.guest_plugin import command
@@ -35,46 +30,8 @@ PATIENCE = 60 * tree.SLOW
 MIB = 16
 LOAD: dict[str, Any] = {"rw": "randwrite", "verify": "crc32c", "size": "4m", "runtime": 600}
 DIGESTS = {f"node.conn[0].iscsi.{name}Digest": "CRC32C" for name in ("Header", "Data")}
-DAEMON = "pyscstadmin.iscsi.daemon"
 Two = tuple[Initiator, Initiator]
 In = tuple[Login, Login, Any]
-
-
-class Daemon:
-    """scst-iscsid."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen([sys.executable, "-m", DAEMON])
-
-    def __enter__(self) -> Daemon:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        self.process.wait(PATIENCE)
-
-    def kill(self) -> None:
-        """It has no chance to do anything about it."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(PATIENCE)
-
-
-def portal(target: iscsi.Target) -> None:
-    """The target is reachable at 127.0.0.1."""
-    folder = tree.ROOT / "drivers/iscsi/portals/p"
-    if not folder.exists():
-        folder.mkdir()
-        tree.write(folder / "address", "127.0.0.1")
-    (target.path / "portals/p").symlink_to(folder)
-
-
-@contextmanager
-def by_daemon() -> Iterator[Daemon]:
-    """The daemon lets in."""
-    with Daemon() as daemon:
-        state = tree.ROOT / "drivers/iscsi/portals/p/state"
-        tree.wait_for("a portal", lambda: tree.read(state) == "listening", PATIENCE)
-        yield daemon
 
 
 @contextmanager
@@ -228,7 +185,7 @@ def test_session_is_cut(served: Served, logged_in: In, tmp_path: Path, how: str)
         for _ in range(3):
             (folder,) = [folder for folder in iscsi.sessions() if "test:a" in tree.read(folder / "initiator")]
             if how == "drop":
-                drop(int(iscsi.value(folder, "tsih")))
+                iscsi.drop(int(iscsi.value(folder, "tsih")))
             else:
                 served.target.enable(False)
                 iscsi.wait_sessions(0)
@@ -237,14 +194,6 @@ def test_session_is_cut(served: Served, logged_in: In, tmp_path: Path, how: str)
             iscsi.wait_sessions(2)
             tree.wait_for("login", lambda: a.state == "LOGGED_IN", PATIENCE)
         load.stop()
-
-
-def drop(tsih: int) -> None:
-    """At once."""
-
-    file = os.open(handover.NODE, os.O_RDWR)
-    fcntl.ioctl(file, handover.DROP, handover.Drop(ctypes.sizeof(handover.Drop), handover.DROP_NOW, tsih, 0))
-    os.close(file)
 
 
 def test_daemon_is_killed(served: Served, initiators: Two, tmp_path: Path) -> None:

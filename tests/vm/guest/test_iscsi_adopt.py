@@ -63,6 +63,13 @@ def a_file(stack: ExitStack, adopter: Adopter) -> int:
     return stack.enter_context(open("/etc/passwd", "rb")).fileno()
 
 
+def pipe(stack: ExitStack, adopter: Adopter) -> int:
+    ours, theirs = os.pipe()
+    stack.callback(os.close, ours)
+    stack.callback(os.close, theirs)
+    return theirs
+
+
 def a_socket(*kind: int) -> Callable[[ExitStack, Adopter], int]:
     def make(stack: ExitStack, adopter: Adopter) -> int:
         return stack.enter_context(socket.socket(*kind)).fileno()
@@ -106,6 +113,7 @@ def taken(stack: ExitStack, adopter: Adopter) -> int:
 WRONG: list[tuple[Callable[[ExitStack, Adopter], int], int]] = [
     (closed, errno.EBADF),
     (a_file, errno.ENOTSOCK),
+    (pipe, errno.ENOTSOCK),
     (a_socket(socket.AF_INET, socket.SOCK_DGRAM), errno.EPROTONOSUPPORT),
     (a_socket(socket.AF_INET6, socket.SOCK_DGRAM), errno.EPROTONOSUPPORT),
     (a_socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP), errno.EPROTONOSUPPORT),
@@ -117,7 +125,7 @@ WRONG: list[tuple[Callable[[ExitStack, Adopter], int], int]] = [
     (tls, errno.EPROTONOSUPPORT),
     (taken, errno.EBUSY),
 ]
-IDS = "closed file udp udp6 raw netlink unix new listening shut tls taken".split()
+IDS = "closed file pipe udp udp6 raw netlink unix new listening shut tls taken".split()
 
 
 @pytest.mark.parametrize(("make", "wanted"), WRONG, ids=IDS)
