@@ -11,6 +11,7 @@ static const struct scst_target_driver iscsi_driver = {
 	.owner		= THIS_MODULE,
 	.name		= "iscsi",
 	.protocol	= SCST_PROTOCOL_ISCSI,
+	.tells_overrun	= true,
 	.target_size	= sizeof(struct iscsi_target),
 	.target_attrs	= iscsi_target_attrs,
 	.session_groups	= iscsi_session_groups,
