@@ -700,6 +700,7 @@ void scst_view_switch(struct scst_session *sess, bool fence);
 void scst_view_discard(struct scst_session *sess);
 void scst_view_drop(struct scst_session *sess);
 void scst_session_leave(struct scst_session *sess);
+void scst_session_tell_luns(struct scst_session *sess);
 void scst_nexus_begin_writing(struct scst_nexus *nexus, void *unused);
 
 /* --- lunset.c, commit.c: wanted access, its publication ------------------------------------------ */

@@ -488,8 +488,7 @@ out:
 /* An initiator that is idle learns of a unit attention only if its driver goes and looks.  Under the device's nexus_lock. */
 void scst_device_tell_driver(struct scst_nexus *nexus, void *unused)
 {
-	if (nexus->sess->driver->luns_changed)
-		nexus->sess->driver->luns_changed(nexus->sess);
+	scst_session_tell_luns(nexus->sess);
 }
 
 /* Who looked while the device was parked may have found no use for the LUN. */

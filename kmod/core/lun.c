@@ -467,8 +467,7 @@ void scst_view_switch(struct scst_session *sess, bool fence)
 	if (!sess->luns_differ)
 		return;
 	scst_ua_luns_changed(sess, view);
-	if (sess->driver->luns_changed)
-		sess->driver->luns_changed(sess);
+	scst_session_tell_luns(sess);
 }
 
 /*

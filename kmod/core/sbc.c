@@ -117,15 +117,32 @@ static noinline bool scst_sbc_short(struct scst_cmd *cmd)
 	return false;
 }
 
+/*
+ * ... unless the initiator is told what of it was not (RFC 7143 11.4.5; the first of the choices that FCP-4 has): then whole blocks of what comes are
+ * written, and nothing behind them.  A part of a block would need the rest of it from somewhere: refused all the same, which is another of them.
+ */
+static noinline bool scst_sbc_write_part(struct scst_cmd *cmd)
+{
+	u8 shift = cmd->dev->geo.block_shift;
+
+	if (!cmd->sess->tgt->driver->tells_overrun || cmd->dir != cmd->op->dir || cmd->expected_len & (BIT(shift) - 1))
+		return scst_sbc_short(cmd);
+	cmd->len = cmd->expected_len;
+	cmd->nblocks = cmd->len >> shift;
+	return true;
+}
+
+/* How much of a WRITE is written, whose extent is fine. */
+static __always_inline bool scst_sbc_write_len(struct scst_cmd *cmd)
+{
+	cmd->len = cmd->xfer_len;
+	return likely(cmd->xfer_len <= scst_cmd_room(cmd)) || scst_sbc_write_part(cmd);
+}
+
 /* WRITE(6), (10), (12) and (16) */
 bool scst_sbc_prepare_write(struct scst_cmd *cmd)
 {
-	if (!scst_sbc_extent(cmd))
-		return false;
-	if (unlikely(cmd->xfer_len > scst_cmd_room(cmd)))
-		return scst_sbc_short(cmd);
-	cmd->len = cmd->xfer_len;
-	return scst_sbc_flags(cmd);
+	return scst_sbc_extent(cmd) && scst_sbc_write_len(cmd) && scst_sbc_flags(cmd);
 }
 
 static noinline void scst_sbc_read_apart(struct scst_cmd *cmd)
@@ -290,12 +307,7 @@ bool scst_sbc_prepare_write_verify(struct scst_cmd *cmd)
 		scst_cmd_invalid_cdb(cmd, scst_cdb_flags_at(cmd), 2);
 		return false;
 	}
-	if (!scst_sbc_extent(cmd))
-		return false;
-	if (cmd->xfer_len > scst_cmd_room(cmd))
-		return scst_sbc_short(cmd);
-	cmd->len = cmd->xfer_len;
-	return scst_sbc_protect(cmd);
+	return scst_sbc_extent(cmd) && scst_sbc_write_len(cmd) && scst_sbc_protect(cmd);
 }
 
 /**
@@ -347,12 +359,7 @@ bool scst_sbc_prepare_read32(struct scst_cmd *cmd)
 
 bool scst_sbc_prepare_write32(struct scst_cmd *cmd)
 {
-	if (!scst_sbc_is_32(cmd) || !scst_sbc_extent(cmd))
-		return false;
-	if (cmd->xfer_len > scst_cmd_room(cmd))
-		return scst_sbc_short(cmd);
-	cmd->len = cmd->xfer_len;
-	return scst_sbc_take_flags(cmd, scst_cdb_flags(cmd));
+	return scst_sbc_is_32(cmd) && scst_sbc_extent(cmd) && scst_sbc_write_len(cmd) && scst_sbc_take_flags(cmd, scst_cdb_flags(cmd));
 }
 
 bool scst_sbc_prepare_verify32(struct scst_cmd *cmd)
@@ -415,10 +422,17 @@ void scst_sbc_caw(struct scst_cmd *cmd)
 /* ORWRITE(16) */
 bool scst_sbc_prepare_or(struct scst_cmd *cmd)
 {
-	if (scst_op_offered(cmd->op, cmd->dev))
-		return scst_sbc_no_protect(cmd) && scst_sbc_prepare_write(cmd);
-	scst_cmd_refuse_opcode(cmd);
-	return false;
+	if (!scst_op_offered(cmd->op, cmd->dev)) {
+		scst_cmd_refuse_opcode(cmd);
+		return false;
+	}
+	if (!scst_sbc_no_protect(cmd) || !scst_sbc_extent(cmd))
+		return false;
+	/* All of it, or nothing. */
+	if (cmd->xfer_len > scst_cmd_room(cmd))
+		return scst_sbc_short(cmd);
+	cmd->len = cmd->xfer_len;
+	return scst_sbc_flags(cmd);
 }
 
 /**

@@ -145,6 +145,24 @@ static struct scst_session *scst_session_alloc(struct scst_target *tgt, const ch
 	return sess;
 }
 
+/* Its driver learns that its LUNs are others now.  Any context. */
+void scst_session_tell_luns(struct scst_session *sess)
+{
+	if (!sess->driver->luns_changed)
+		return;
+	rcu_read_lock();
+	if (!READ_ONCE(sess->silent))
+		sess->driver->luns_changed(sess);
+	rcu_read_unlock();
+}
+
+/* The driver does not get it: from here on its driver_data is not looked at. */
+static void scst_session_silence(struct scst_session *sess)
+{
+	WRITE_ONCE(sess->silent, true);
+	synchronize_rcu();
+}
+
 /* Its TransportID in the form in which two of the same port are equal, if it is of a form that is known. */
 static void scst_session_identify(struct scst_session *sess, const struct scst_transport_id *id)
 {
@@ -187,7 +205,7 @@ struct scst_session *scst_session_register(struct scst_target *tgt, const char *
 	ret = scst_session_attach(sess);
 	if (ret) {
 		/* It is held by each nexus that was made for it, until a grace period after the nexus was given up. */
-		sess->silent = true;
+		scst_session_silence(sess);
 		percpu_ref_kill(&sess->ref);
 		return ERR_PTR(ret);
 	}
@@ -195,7 +213,7 @@ struct scst_session *scst_session_register(struct scst_target *tgt, const char *
 	xa_store(&scst_sessions, sess->id, sess, GFP_KERNEL);
 	ret = scst_sysfs_add_session(sess);
 	if (ret) {
-		sess->silent = true;
+		scst_session_silence(sess);
 		scst_session_close(sess);
 		return ERR_PTR(ret);
 	}

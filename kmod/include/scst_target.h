@@ -31,6 +31,8 @@ struct scst_view;
  * @owner: THIS_MODULE
  * @name: directory under targets/ in configfs
  * @protocol: enum scst_protocol
+ * @tells_overrun: initiators are told of a residual overrun (scst_cmd_residual() < 0) with status GOOD, too: a WRITE whose data-out is shorter
+ *	than its CDB says is carried out as far as it has whole blocks; without, it is refused
  * @needs_port: a target needs a port of its name (scst_port_register()); without one it is parked
  * @target_size: size of the driver's own target structure, which begins with struct scst_target
  * @target_attrs: NULL-terminated attributes of its targets, or NULL
@@ -75,6 +77,7 @@ struct scst_target_driver {
 	struct module *owner;
 	const char *name;
 	enum scst_protocol protocol;
+	bool tells_overrun;
 	bool needs_port;
 	size_t target_size;
 	struct configfs_attribute **target_attrs;

@@ -858,6 +858,13 @@ ISCSI = rows(
     Setting("max_connections", Number(1, 65535), 4096, "connections at a time", live=True),
     Setting("max_half_open", Number(1, 65535), 1024, "connections that are logging in at a time", live=True),
     Setting("login_timeout", Number(1, 3600, "seconds"), 15, "seconds that a login may take", live=True),
+    Setting(
+        "memory_limit",
+        Number(1 << 20, (1 << 32) - 1, "bytes"),
+        256 << 20,
+        "bytes of memory for data that comes before its command wants it; at the limit sessions are not read",
+        live=True,
+    ),
 )
 PORTAL = rows(
     Setting(

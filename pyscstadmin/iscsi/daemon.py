@@ -27,11 +27,14 @@ from pyscstadmin.iscsi.portals import Bind, Machine, Netlink, Plan, listen, look
 from pyscstadmin.iscsi.refusals import FILE, Refusals
 from pyscstadmin.iscsi.serve import Server
 from pyscstadmin.iscsi.source import Source
+from pyscstadmin.iscsi.text import Sessions
 
 __all__ = ["Daemon", "main"]
 
 # Seconds: between looks while something is missing, and in quiet times; until several changes are one.
 RETRY, QUIET, TOGETHER = 1.0, 30.0, 0.05
+# Texts of sessions that are answered before others have a turn.
+TEXTS = 32
 
 _log = logging.getLogger("scst-iscsid")
 
@@ -100,6 +103,7 @@ class Daemon:
         self._open_device = open_device
         self._server = Server(source, refusals)
         self._listeners = Listeners(self._server)
+        self._texts = Sessions(source.send_targets)
         self._netlinks: dict[str, Netlink] = {}
         self._machines: dict[str, Machine | None] = {}
         self._states: dict[str, str] = {}
@@ -190,6 +194,7 @@ class Daemon:
         self._states.clear()
         self._stale = True
         asyncio.get_running_loop().add_reader(device.fileno(), self._hear, device)
+        self._answer(device)
 
     def _hear(self, device: Device) -> None:
         try:
@@ -202,8 +207,30 @@ class Daemon:
         for event in events:
             if event.kind == Kind.GONE:
                 _log.info("session %d is gone: %s", event.tsih, _reason(event.reason))
+                self._texts.forget(event.tsih)
+            if event.lost:
+                self._texts.forget_all()
             if event.kind == Kind.CONFIG or event.lost:
                 self._changed()
+        if any(event.kind == Kind.TEXT or event.lost for event in events):
+            self._answer(device)
+
+    def _answer(self, device: Device, after: int = 0) -> None:
+        """Answer the texts that wait, behind the one of that number."""
+        for _ in range(TEXTS):
+            if device is not self._source.device:
+                return
+            try:
+                asked = device.text(after)
+            except OSError as error:
+                _log.warning("%s: %s", kernel.DEVICE, error.strerror)
+                return
+            if asked is None:
+                return
+            after = asked.number
+            with suppress(OSError):  # it does not wait any more
+                device.answer(after, self._texts.answer(asked))
+        asyncio.get_running_loop().call_soon(self._answer, device, after)
 
     def _let_go(self) -> None:
         device, self._source.device = self._source.device, None

@@ -12,13 +12,17 @@ from enum import IntEnum
 from typing import Protocol
 
 from pyscstadmin.iscsi.login import LoggedIn
+from pyscstadmin.iscsi.pdu import TextRequest
+from pyscstadmin.iscsi.text import Asked, Said
 
 __all__ = ["DEVICE", "Device", "Event", "Kernel", "Kind", "Reason"]
 
 DEVICE = "/dev/scst-iscsi"
 
 _NAME, _PORTAL, _STATE, _SECRET = 224, 64, 128, 64
+_TEXT = 8192
 _EVENTS = 64
+_FINAL, _CONTINUE = 0x80, 0x40
 
 
 class Kind(IntEnum):
@@ -26,6 +30,7 @@ class Kind(IntEnum):
 
     CONFIG = 1
     GONE = 2
+    TEXT = 3
 
 
 class Reason(IntEnum):
@@ -127,6 +132,40 @@ class EventStruct(ctypes.Structure):
     )
 
 
+class TextStruct(ctypes.Structure):
+    """struct scst_iscsi_text."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("tsih", ctypes.c_uint16),
+        ("flags", ctypes.c_uint8),
+        ("reserved", ctypes.c_uint8),
+        ("number", ctypes.c_uint64),
+        ("data", ctypes.c_uint64),
+        ("len", ctypes.c_uint32),
+        ("tag", ctypes.c_uint32),
+        ("transfer_tag", ctypes.c_uint32),
+        ("max_xmit", ctypes.c_uint32),
+    )
+
+
+class TextAnswerStruct(ctypes.Structure):
+    """struct scst_iscsi_text_answer."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("flags", ctypes.c_uint8),
+        ("reject", ctypes.c_uint8),
+        ("reserved", ctypes.c_uint16),
+        ("number", ctypes.c_uint64),
+        ("data", ctypes.c_uint64),
+        ("len", ctypes.c_uint32),
+        ("transfer_tag", ctypes.c_uint32),
+        ("max_xmit", ctypes.c_uint32),
+        ("reserved2", ctypes.c_uint32),
+    )
+
+
 _WRITE, _READ = 1, 2
 
 
@@ -138,6 +177,8 @@ ADOPT = _number(_READ | _WRITE, 0x40, AdoptStruct)
 SECRET = _number(_READ | _WRITE, 0x41, SecretStruct)
 PORTAL = _number(_WRITE, 0x42, PortalStateStruct)
 DROP = _number(_WRITE, 0x43, DropStruct)
+TEXT = _number(_READ | _WRITE, 0x44, TextStruct)
+TEXT_ANSWER = _number(_WRITE, 0x45, TextAnswerStruct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +205,12 @@ class Device(Protocol):
 
     def drop(self, tsih: int, seconds: int | None = None) -> None:
         """End a session: at once, or the initiator is asked to and has so many seconds."""
+
+    def text(self, after: int) -> Asked | None:
+        """The next text of a session that waits for an answer, behind the one of that number."""
+
+    def answer(self, number: int, said: Said) -> None:
+        """Answer it."""
 
     def events(self) -> list[Event]:
         """What has happened since the last call."""
@@ -218,6 +265,37 @@ class Kernel:
     def drop(self, tsih: int, seconds: int | None = None) -> None:
         """End a session."""
         self._ioctl(DROP, DropStruct(how=int(seconds is not None), tsih=tsih, seconds=seconds or 0))
+
+    def text(self, after: int) -> Asked | None:
+        """The next text; None also where the kernel's part knows of none yet."""
+        room = ctypes.create_string_buffer(_TEXT)
+        found = TextStruct(number=after, data=ctypes.addressof(room), len=_TEXT)
+        try:
+            self._ioctl(TEXT, found)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTTY):
+                raise
+            return None
+        flags, data = found.flags, room.raw[: found.len]
+        request = TextRequest(
+            bool(flags & _FINAL), bool(flags & _CONTINUE), found.tag, found.transfer_tag, 0, 0, data=data
+        )
+        return Asked(found.number, found.tsih, request, found.max_xmit)
+
+    def answer(self, number: int, said: Said) -> None:
+        """Answer it."""
+        data = ctypes.create_string_buffer(said.data, len(said.data))
+        flags = said.final * _FINAL | said.more * _CONTINUE
+        answer = TextAnswerStruct(
+            flags=flags,
+            reject=said.reject,
+            number=number,
+            data=ctypes.addressof(data),
+            len=len(said.data),
+            transfer_tag=said.transfer_tag,
+            max_xmit=said.max_xmit,
+        )
+        self._ioctl(TEXT_ANSWER, answer)
 
     def events(self) -> list[Event]:
         """What has happened."""

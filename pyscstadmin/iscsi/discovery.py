@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from pyscstadmin.iscsi import names
-from pyscstadmin.iscsi.keys import KEYS
 from pyscstadmin.iscsi.login import Discovery
-from pyscstadmin.iscsi.negotiate import TEXT_MAX, BadText, Pair, integer, pairs_of, text_of
+from pyscstadmin.iscsi.negotiate import BadText, Pair
 from pyscstadmin.iscsi.pdu import (
     HEADER,
-    NO_TAG,
     LogoutRequest,
     LogoutResponse,
     Malformed,
@@ -28,14 +26,14 @@ from pyscstadmin.iscsi.pdu import (
     sizes,
 )
 from pyscstadmin.iscsi.policy import Address, Connection, Policy, Portal, Target
+from pyscstadmin.iscsi.text import PROTOCOL_ERROR, Texts
 
-__all__ = ["Answer", "Session", "addresses"]
+__all__ = ["Answer", "Session", "addresses", "own_targets"]
 
 # The commands that an initiator may send ahead, and the longest of them.
 WINDOW = 8
 PDU_MAX = 8192
 
-_PROTOCOL_ERROR, _INVALID_FIELD = 0x04, 0x09
 _CLOSE_SESSION, _CLOSE_CONNECTION = 0, 1
 
 
@@ -90,6 +88,22 @@ def addresses(target: Target, policy: Policy, connection: Connection) -> list[st
     return list(found)
 
 
+def own_targets(
+    policy: Policy, initiator: str, name: str, connection: Connection, value: str
+) -> Iterator[Pair]:
+    """What SendTargets says in a session with the target of that name: it is all there is to be told of there
+    (RFC 7143 appendix C).
+    """
+    if value and names.canonical(value) != name:
+        yield "SendTargets", "Reject"
+        return
+    yield "TargetName", name
+    for target in policy.visible(initiator, connection.portal):
+        if target.port[0] == name:
+            here = addresses(target, policy, connection)
+            yield from (("TargetAddress", f"{address},{target.port[1]}") for address in here)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Bytes to send; `over`: the connection is closed then, and why."""
@@ -107,12 +121,7 @@ class Session:
         self._login = login
         self._stat_sn = login.stat_sn
         self._exp_cmd_sn = login.exp_cmd_sn
-        self._max_xmit = login.max_xmit
-        self._text = b""
-        self._out = b""
-        self._tag = NO_TAG
-        self._transfer_tag = NO_TAG
-        self._tags = 0
+        self._texts = Texts(login.max_xmit, self._targets)
 
     def feed(self, header: bytes, data: bytes) -> Answer:
         """The next PDU, its data without padding. Of one longer than `PDU_MAX` the header is enough."""
@@ -123,7 +132,7 @@ class Session:
             return Answer(b"", f"{size.data} bytes of data")
         code = opcode(header)
         if code not in (Opcode.TEXT, Opcode.LOGOUT) or size.additional:
-            return self._reject(header, _PROTOCOL_ERROR)
+            return self._reject(header, PROTOCOL_ERROR)
         if not self._in_turn(header):
             return Answer()
         try:
@@ -131,7 +140,7 @@ class Session:
                 return self._on_text(header, TextRequest.parse(header, data))
             return self._on_logout(LogoutRequest.parse(header, data))
         except (Malformed, BadText) as error:
-            rejected = self._reject(header, _PROTOCOL_ERROR)
+            rejected = self._reject(header, PROTOCOL_ERROR)
             return Answer(rejected.send, str(error))
 
     def _in_turn(self, header: bytes) -> bool:
@@ -155,60 +164,12 @@ class Session:
     # Text.
 
     def _on_text(self, header: bytes, request: TextRequest) -> Answer:
-        if request.final and request.more:
-            raise BadText("bits F and C in one request")
-        if request.transfer_tag == NO_TAG:
-            self._text = self._out = b""
-        elif (request.tag, request.transfer_tag) != (self._tag, self._transfer_tag):
-            return self._reject(header, _INVALID_FIELD)
-        self._tag = request.tag
-        if self._out:
-            if request.data:
-                raise BadText("text while the rest of an answer is awaited")
-            return self._text_answer(request)
-        self._text += request.data
-        if len(self._text) > TEXT_MAX:
-            raise BadText(f"more than {TEXT_MAX} bytes of text")
-        if request.more:
-            return self._text_answer(request)
-        text, self._text = self._text, b""
-        self._out = text_of(self._said(pairs_of(text)))
-        return self._text_answer(request)
-
-    def _text_answer(self, request: TextRequest) -> Answer:
-        chunk, self._out = self._out[: self._max_xmit], self._out[self._max_xmit :]
-        more = bool(self._out)
-        final = request.final and not more
-        self._transfer_tag = NO_TAG if final else self._new_tag()
-        numbers = self._numbers()
-        answer = TextResponse(final, more, request.tag, self._transfer_tag, *numbers, request.lun, chunk)
+        said = self._texts.feed(request)
+        if said.reject:
+            return self._reject(header, said.reject)
+        tags = request.tag, said.transfer_tag
+        answer = TextResponse(said.final, said.more, *tags, *self._numbers(), request.lun, said.data)
         return Answer(answer.build())
-
-    def _new_tag(self) -> int:
-        self._tags = (self._tags + 1) % NO_TAG
-        return self._tags
-
-    def _said(self, pairs: list[Pair]) -> Iterator[Pair]:
-        seen = set()
-        for name, value in pairs:
-            if name in seen:
-                raise BadText(f"{name} for the second time")
-            seen.add(name)
-            yield from self._one(name, value)
-
-    def _one(self, name: str, value: str) -> Iterator[Pair]:
-        if name == "SendTargets":
-            yield from self._targets(value)
-        elif name == "MaxRecvDataSegmentLength":
-            size = integer(value)
-            key = KEYS[name]
-            if size is None or not key.low <= size <= key.high:
-                raise BadText(f"{name}={value[:64]!a}")
-            self._max_xmit = size
-        elif name not in KEYS or name.startswith("X"):
-            yield name, "NotUnderstood"
-        elif name != "InitiatorAlias":
-            yield name, "Reject"
 
     def _targets(self, value: str) -> Iterator[Pair]:
         wanted = names.canonical(value)

@@ -160,7 +160,7 @@ _TABLE = (
     _number(
         "MaxConnections", "13.2", 1, 65535, 1, Rule.MIN, session=True, answer="1: several paths are sessions"
     ),
-    _said("SendTargets", "13.3", Kind.TEXT, Stage.FULL, "I", "the targets, in discovery sessions"),
+    _said("SendTargets", "13.3", Kind.TEXT, Stage.FULL, "I", "the targets; in a session with one, that one"),
     _said(
         "TargetName", "13.4", Kind.NAME, Stage.LEADING, "I", "0203h if there is none such for the initiator"
     ),

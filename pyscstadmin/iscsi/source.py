@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from pyscstadmin.config import model
@@ -19,7 +20,21 @@ from pyscstadmin.config.layout import CLASS_ROOT, ROOT
 from pyscstadmin.config.names import PRIORITY_DEFAULT
 from pyscstadmin.errors import NotPresent, OperationError, ScstError
 from pyscstadmin.iscsi.device import Device
-from pyscstadmin.iscsi.policy import ALGORITHMS, Address, Live, Params, Policy, Portal, Target, User, access
+from pyscstadmin.iscsi.discovery import own_targets
+from pyscstadmin.iscsi.names import port_of
+from pyscstadmin.iscsi.policy import (
+    ALGORITHMS,
+    Address,
+    Connection,
+    Live,
+    Params,
+    Policy,
+    Portal,
+    Target,
+    User,
+    access,
+)
+from pyscstadmin.iscsi.text import SendTargets
 from pyscstadmin.kernel.cfs import RealTree, View
 from pyscstadmin.kernel.read import luns, optional
 
@@ -144,11 +159,12 @@ def read_policy(tree: View) -> Policy:
 
 
 class Seat(NamedTuple):
-    """A session, the portal it has come by, and the address it has here: `10.0.0.5`."""
+    """A session, the portal it has come by, and the address and port it has here: `10.0.0.5`, 3260."""
 
     live: Live
     portal: str
     local: str
+    port: int = 0
 
 
 def _seat(path: str) -> Seat:
@@ -161,8 +177,8 @@ def _seat(path: str) -> Seat:
         raise FileNotFoundError(path)
     isid = bytes.fromhex(value("iscsi/isid").removeprefix("0x"))
     live = Live(int(value("iscsi/tsih"), 0), target, value("initiator"), isid, int(value("iscsi/cid"), 0))
-    local = value("iscsi/local").rpartition(":")[0].strip("[]")
-    return Seat(live, value("iscsi/portal"), local)
+    local, _, port = value("iscsi/local").rpartition(":")
+    return Seat(live, value("iscsi/portal"), local.strip("[]"), int(port))
 
 
 def lives(root: str = CLASS_ROOT) -> list[Seat]:
@@ -219,6 +235,15 @@ class Source:
     def lives(self) -> list[Seat]:
         """As `lives`."""
         return lives(self._class_root)
+
+    def send_targets(self, tsih: int) -> SendTargets | None:
+        """What SendTargets is answered with in that session, None if there is none."""
+        seat = next((seat for seat in self.lives() if seat.live.tsih == tsih), None)
+        if seat is None:
+            return None
+        came = Connection(seat.portal, Address(ip_address(seat.local)), seat.port)
+        name = port_of(seat.live.target)[0]
+        return lambda value: own_targets(self.fresh(), seat.live.initiator, name, came, value)
 
     def count(self) -> int:
         """How many sessions there are, of any driver."""

@@ -45,10 +45,11 @@ class Targets:
         self._seen.add((fabric, wwn))
         driver = self._driver(fabric)
         if driver is None:
-            text = (
-                f"scst has no target driver for the fabric {fabric[:40]!r}; to try things, --as-local makes "
-            )
-            self._account.note(target.path, Verdict.LOST, f"{text}a target of driver local of it", whole=True)
+            why = f"scst has no target driver for the fabric {fabric[:40]!r}"
+            if fabric in DRIVERS:
+                why = f"portals and logins of targets of {fabric} are not taken over; make them by hand"
+            text = f"{why}; to try things, --as-local makes a target of driver local of it"
+            self._account.note(target.path, Verdict.LOST, text, whole=True)
         elif not target.objects("tpgs"):
             self._account.note(
                 target.path, Verdict.SAME, "it has no portal group, and serves nobody", whole=True

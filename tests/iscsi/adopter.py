@@ -24,7 +24,8 @@ from tests.iscsi.pdu import FINAL, Op, Pdu
 NODE = Path("/dev/scst-iscsi")
 NAME, PORTAL, STATE, SECRET_MAX = 224, 64, 128, 64
 EVENT = struct.Struct("=IIQHHI")
-EVENT_CONFIG, EVENT_GONE = 1, 2
+EVENT_CONFIG, EVENT_GONE, EVENT_TEXT = 1, 2, 3
+TEXT_MAX = 8192
 REASONS = (
     "none", "logout", "peer", "reinstated", "protocol", "digest", "silent", "stuck", "disabled", "dropped",
     "reset", "memory",
@@ -80,12 +81,48 @@ class Drop(ctypes.Structure):
     )
 
 
+class Text(ctypes.Structure):
+    """struct scst_iscsi_text."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("tsih", ctypes.c_uint16),
+        ("flags", ctypes.c_uint8),
+        ("reserved", ctypes.c_uint8),
+        ("number", ctypes.c_uint64),
+        ("data", ctypes.c_uint64),
+        ("len", ctypes.c_uint32),
+        ("tag", ctypes.c_uint32),
+        ("transfer_tag", ctypes.c_uint32),
+        ("max_xmit", ctypes.c_uint32),
+    )
+
+
+class TextAnswer(ctypes.Structure):
+    """struct scst_iscsi_text_answer."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("flags", ctypes.c_uint8),
+        ("reject", ctypes.c_uint8),
+        ("reserved", ctypes.c_uint16),
+        ("number", ctypes.c_uint64),
+        ("data", ctypes.c_uint64),
+        ("len", ctypes.c_uint32),
+        ("transfer_tag", ctypes.c_uint32),
+        ("max_xmit", ctypes.c_uint32),
+        ("reserved2", ctypes.c_uint32),
+    )
+
+
 def iowr(number: int, size: int) -> int:
     """The number of an ioctl that reads and writes."""
     return 3 << 30 | size << 16 | ord("I") << 8 | number
 
 
 ADOPT = iowr(0x40, ctypes.sizeof(Adopt))
+TEXT = iowr(0x44, ctypes.sizeof(Text))
+TEXT_ANSWER = 1 << 30 | ctypes.sizeof(TextAnswer) << 16 | ord("I") << 8 | 0x45
 DROP = 1 << 30 | ctypes.sizeof(Drop) << 16 | ord("I") << 8 | 0x43
 
 
@@ -119,6 +156,29 @@ class Adopter:
             session.close()
         self.listener.close()
         os.close(self.file)
+
+    def text(self, after: int = 0, room: int = TEXT_MAX) -> tuple[Text, bytes] | None:
+        """The next text that waits for an answer; None: none does."""
+        data = ctypes.create_string_buffer(TEXT_MAX)
+        found = Text(size=ctypes.sizeof(Text), number=after, data=ctypes.addressof(data), len=room)
+        try:
+            fcntl.ioctl(self.file, TEXT, found)
+        except FileNotFoundError:
+            return None
+        return found, data.raw[: found.len]
+
+    def answer(self, text: Text, data: bytes = b"", **more: Any) -> None:
+        """Answer it."""
+        kept = ctypes.create_string_buffer(data, len(data))
+        usual: dict[str, Any] = {
+            "size": ctypes.sizeof(TextAnswer),
+            "flags": FINAL,
+            "number": text.number,
+            "data": ctypes.addressof(kept),
+            "len": len(data),
+            "transfer_tag": pdu.NONE,
+        }
+        fcntl.ioctl(self.file, TEXT_ANSWER, TextAnswer(**usual | more))
 
     def connect(self) -> tuple[socket.socket, socket.socket]:
         """Both ends of a connection, the initiator's first."""

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyscstadmin.iscsi.discovery import Session, addresses
+from pyscstadmin.iscsi.discovery import Session, addresses, own_targets
 from pyscstadmin.iscsi.login import Discovery
 from pyscstadmin.iscsi.negotiate import pairs_of
 from pyscstadmin.iscsi.pdu import (
@@ -23,6 +25,7 @@ from pyscstadmin.iscsi.pdu import (
     opcode,
 )
 from pyscstadmin.iscsi.policy import Address, Connection, Policy, Portal
+from pyscstadmin.iscsi.text import Asked, Said, Sessions
 from tests.unit.iscsi_client import INITIATOR, TARGET, access, came, policy, split, target
 
 
@@ -91,6 +94,46 @@ def test_a_new_length_holds_at_once() -> None:
     many = policy(*(target(f"{TARGET}{number}") for number in range(50)))
     _, pdus = ask(session(many), b"MaxRecvDataSegmentLength=512\0SendTargets=All\0")
     assert len(pdus) > 4
+
+
+def normal() -> Sessions:
+    """Sessions that are the kernel's: TSIH 1."""
+    own = partial(own_targets, policy(target()), INITIATOR, TARGET, came())
+    return Sessions(lambda tsih: own if tsih == 1 else None)
+
+
+def of_session(found: Sessions, text: bytes, max_xmit: int = 8192, **more: Any) -> Said:
+    """What is said to a text of that session."""
+    fields = {"final": True, "more": False, "tag": 7, "transfer_tag": NO_TAG, **more}
+    request = TextRequest(cmd_sn=0, exp_stat_sn=0, data=text, **fields)
+    return found.answer(Asked(1, 1, request, max_xmit))
+
+
+def test_i45_text_of_a_session_in_pieces() -> None:
+    """What it declares holds for the answer; who forgets, or is another program by then, rejects the rest."""
+    found = normal()
+    text = b"MaxRecvDataSegmentLength=512\0" + b"".join(b"X-%d=1\0" % number for number in range(100))
+    first = of_session(found, text)
+    assert (first.final, first.more, len(first.data), first.max_xmit) == (False, True, 512, 512)
+    second = of_session(found, b"", transfer_tag=first.transfer_tag)
+    assert (second.more, second.max_xmit) == (True, 0)
+    found.forget(1)
+    assert of_session(found, b"", transfer_tag=second.transfer_tag) == Said(reject=0x09)
+    begun = of_session(found, b"SendTar", final=False, more=True)
+    assert (begun.final, begun.more, begun.data) == (False, False, b"")
+    assert b"TargetName=" in of_session(found, b"gets=\0", transfer_tag=begun.transfer_tag).data
+
+
+def test_i42_text_of_a_session_is_bounded() -> None:
+    found = normal()
+    said = of_session(found, b"X-a=" + b"1" * 8000, final=False, more=True)
+    assert of_session(found, b"1" * 200, transfer_tag=said.transfer_tag).reject == 0x04
+    assert of_session(found, b"1" * 200, transfer_tag=said.transfer_tag).reject == 0x09
+    most = of_session(
+        found,
+        b"MaxRecvDataSegmentLength=16777215\0" + b"".join(b"X-%d=1\0" % number for number in range(500)),
+    )
+    assert (len(most.data), most.more) == (8192, True)
 
 
 @pytest.mark.parametrize("code", [0x00, 0x01, 0x02, 0x05, 0x07, 0x10, 0x3F, 0x20])

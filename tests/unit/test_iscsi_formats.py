@@ -166,12 +166,16 @@ STRUCTS = {
     "scst_iscsi_portal_state": device.PortalStateStruct,
     "scst_iscsi_drop": device.DropStruct,
     "scst_iscsi_event": device.EventStruct,
+    "scst_iscsi_text": device.TextStruct,
+    "scst_iscsi_text_answer": device.TextAnswerStruct,
 }
 NUMBERS = {
     "SCST_ISCSI_ADOPT": device.ADOPT,
     "SCST_ISCSI_SECRET": device.SECRET,
     "SCST_ISCSI_PORTAL": device.PORTAL,
     "SCST_ISCSI_DROP": device.DROP,
+    "SCST_ISCSI_TEXT": device.TEXT,
+    "SCST_ISCSI_TEXT_ANSWER": device.TEXT_ANSWER,
 }
 
 

@@ -143,6 +143,7 @@ def test_structures_are_the_kernels() -> None:
     assert (adopter.Adopt.isid.offset, adopter.Adopt.response.offset) == (520, 584)
     assert (adopter.EVENT.size, ctypes.sizeof(adopter.Drop)) == (24, 12)
     assert (adopter.ADOPT, adopter.DROP) == (0xC2584940, 0x400C4943)
+    assert (adopter.TEXT, adopter.TEXT_ANSWER) == (0xC0284944, 0x40284945)
 
 
 # --- a target of a few lines ---

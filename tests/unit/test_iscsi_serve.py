@@ -20,12 +20,13 @@ from pyscstadmin.iscsi.daemon import Daemon
 from pyscstadmin.iscsi.device import Event, Kind
 from pyscstadmin.iscsi.login import LoggedIn, Refused, Status
 from pyscstadmin.iscsi.negotiate import text_of
-from pyscstadmin.iscsi.pdu import HEADER, LoginResponse, sizes
+from pyscstadmin.iscsi.pdu import HEADER, NO_TAG, LoginResponse, TextRequest, sizes
 from pyscstadmin.iscsi.policy import Address, Portal
 from pyscstadmin.iscsi.portals import Bind, Machine, look, machine_of, parse_messages, wanted
 from pyscstadmin.iscsi.refusals import Patience, Record, Refusals
 from pyscstadmin.iscsi.serve import PER_SOURCE, status_of
 from pyscstadmin.iscsi.source import Source
+from pyscstadmin.iscsi.text import Asked, Said
 from tests.unit.iscsi_client import DISCOVER, INITIATOR, NAMES, SECRET, TARGET, Initiator, proof
 
 
@@ -40,6 +41,8 @@ class Fake:
         self.dropped: list[int] = []
         self.error = 0
         self.config = False
+        self.asked: list[Asked] = []
+        self.said: dict[int, Said] = {}
 
     def adopt(self, login: LoggedIn, fd: int, wait_ms: int) -> int:
         """Or an error."""
@@ -62,15 +65,24 @@ class Fake:
         """Remember."""
         self.dropped.append(tsih)
 
+    def text(self, after: int) -> Asked | None:
+        """Of those that a test has put there."""
+        return next((one for one in self.asked if one.number > after), None)
+
+    def answer(self, number: int, said: Said) -> None:
+        """Remember."""
+        self.said[number] = said
+        self.asked = [one for one in self.asked if one.number != number]
+
     def changed(self) -> None:
         """The configuration is another one."""
         self.config = True
         self.far.send(b"x")
 
     def events(self) -> list[Event]:
-        """What `changed` said."""
+        """What `changed` said, and whether there are texts."""
         self.near.recv(100)
-        return [Event(Kind.CONFIG)] if self.config else []
+        return [Event(Kind.CONFIG)] * self.config + [Event(Kind.TEXT)] * bool(self.asked)
 
     def fileno(self) -> int:
         """To poll."""
@@ -346,21 +358,59 @@ def test_a_port_that_somebody_has(world: World) -> None:
         world.run(what)
 
 
-def test_sessions_of_an_address_that_has_left(world: World, tmp_path: Path) -> None:
-    session = tmp_path / "class/session.1"
+def a_session(world: World, folder: Path, local: str) -> None:
+    """One that the kernel shows: TSIH 9."""
+    session = folder / "class/session.1"
     values = {"target": f"iscsi/{TARGET}", "initiator": INITIATOR, "iscsi/portal": "here", "iscsi/cid": "0"}
-    values |= {"iscsi/tsih": "9", "iscsi/isid": "0x00023d000001", "iscsi/local": "10.0.0.5:3260"}
+    values |= {"iscsi/tsih": "9", "iscsi/isid": "0x00023d000001", "iscsi/local": local}
     for name, value in values.items():
         world.write(session / name, value)
+
+
+def test_sessions_of_an_address_that_has_left(world: World, tmp_path: Path) -> None:
+    a_session(world, tmp_path, "10.0.0.5:3260")
     before = Machine({"eth0": 2}, (Address(ip_address("10.0.0.5"), "eth0"),))
     (seat,) = world.source.lives()
-    assert (seat.live.tsih, seat.portal, seat.local) == (9, "here", "10.0.0.5")
+    assert (seat.live.tsih, seat.portal, seat.local, seat.port) == (9, "here", "10.0.0.5", 3260)
     world.source.device = world.kernel
     world.daemon._left(world.source.read(), "", before, before)
     assert world.kernel.dropped == []
     world.daemon._left(world.source.read(), "", before, Machine({"eth0": 2}, ()))
     assert world.kernel.dropped == [9]
     world.kernel.close()
+
+
+def asked(number: int, tsih: int, text: bytes, transfer_tag: int = NO_TAG) -> Asked:
+    """A text that the kernel has."""
+    return Asked(number, tsih, TextRequest(True, False, 7, transfer_tag, 0, 0, data=text), 8192)
+
+
+def test_i52_texts_of_sessions(world: World, tmp_path: Path) -> None:
+    """Those that were there before, and those that come; the session's own target only."""
+    a_session(world, tmp_path, f"127.0.0.1:{world.port}")
+    own = f"TargetName={TARGET}\0TargetAddress=127.0.0.1:{world.port},1\0".encode()
+    world.kernel.asked = [asked(1, 9, b"SendTargets=\0")]
+
+    async def what() -> None:
+        await world.until(lambda: 1 in world.kernel.said)
+        others = (
+            b"SendTargets=All\0",
+            f"SendTargets={TARGET}\0".encode(),
+            b"X-a=1\0HeaderDigest=None\0",
+            b"bad",
+        )
+        world.kernel.asked += [asked(number, 9, text) for number, text in enumerate(others, 2)]
+        world.kernel.asked += [asked(6, 10, b"SendTargets=\0"), asked(7, 9, b"", 5)]
+        world.kernel.far.send(b"x")
+        await world.until(lambda: 7 in world.kernel.said)
+
+    world.run(what)
+    said = world.kernel.said
+    assert said[1] == Said(data=own)
+    assert said[2].data == b"SendTargets=Reject\0"
+    assert said[3].data == own
+    assert said[4].data == b"X-a=NotUnderstood\0HeaderDigest=Reject\0"
+    assert [said[number].reject for number in (5, 6, 7)] == [0x04, 0x09, 0x09]
 
 
 # Where to listen.

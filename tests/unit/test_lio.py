@@ -52,6 +52,7 @@ PORTAL = "no network portals"
 NOT_IMPORTED = "was not imported"
 TOO_HIGH = "up to 16383"
 NO_DRIVER = "no target driver"
+BY_HAND = "portals and logins of targets of iscsi are not taken over"
 
 LOST: dict[str, dict[str, str]] = {
     "alua": {
@@ -97,7 +98,7 @@ LOST: dict[str, dict[str, str]] = {
         f"{T}.portals[1]": PORTAL,
     },
     "iscsi-demo-mode": {f"{T}.portals[0]": PORTAL, "targets[1].tpgs[0].portals[0]": PORTAL},
-    "iscsi-no-driver": {"targets[0]": NO_DRIVER},
+    "iscsi-no-driver": {"targets[0]": BY_HAND},
     "iscsi-portal-groups": {f"{T}.portals[0]": PORTAL},
     "kernel-6.17": {"storage_objects[0].exclusive": "does not share"},
     "loopback": {},

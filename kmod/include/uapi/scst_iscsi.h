@@ -15,6 +15,7 @@
 #define SCST_ISCSI_PORTAL_NAME	64
 #define SCST_ISCSI_STATE	128
 #define SCST_ISCSI_SECRET_MAX	64
+#define SCST_ISCSI_TEXT_SIZE	8192	/* bytes of a Text Request, and of an answer, at most */
 
 /**
  * struct scst_iscsi_adopt - a connection whose login is over but for the last answer
@@ -127,9 +128,70 @@ struct scst_iscsi_drop {
 	__u16 seconds;
 };
 
+#define SCST_ISCSI_TEXT_FINAL		0x80	/* F */
+#define SCST_ISCSI_TEXT_CONTINUE	0x40	/* C */
+
+/**
+ * struct scst_iscsi_text - a Text Request of a session, which waits for an answer
+ * @size: of this structure
+ * @tsih: out: the session
+ * @flags: out: SCST_ISCSI_TEXT_*
+ * @reserved: 0
+ * @number: in: that of the last one the caller has seen, 0: none; out: of this one, which came later
+ * @data: address of memory for the text
+ * @len: in: bytes there, SCST_ISCSI_TEXT_SIZE is always enough; out: bytes of the text
+ * @tag: out: Initiator Task Tag
+ * @transfer_tag: out: Target Transfer Tag
+ * @max_xmit: out: bytes that the initiator takes in a PDU
+ *
+ * A session has one at a time, which waits until it is answered, or rejected for want of an answer (reason 0Ah) after ten seconds; it may be fetched
+ * as often as one likes, by whom one likes.  A program that begins to read events asks once by itself.  ENOENT: none waits behind @number.
+ */
+struct scst_iscsi_text {
+	__u32 size;
+	__u16 tsih;
+	__u8 flags;
+	__u8 reserved;
+	__u64 number;
+	__u64 data;
+	__u32 len;
+	__u32 tag;
+	__u32 transfer_tag;
+	__u32 max_xmit;
+};
+
+/**
+ * struct scst_iscsi_text_answer - the answer to a Text Request
+ * @size: of this structure
+ * @flags: SCST_ISCSI_TEXT_*; FINAL only if the request had it, and not with CONTINUE
+ * @reject: 0, or why it is rejected (RFC 7143 11.17.1); then nothing of what follows matters
+ * @reserved: 0
+ * @number: of the text
+ * @data: address of the answer
+ * @len: bytes of it, not more than fit into a PDU
+ * @transfer_tag: Target Transfer Tag: ffffffffh if and only if FINAL is set
+ * @max_xmit: bytes that the initiator takes in a PDU from now on; 0: as before
+ * @reserved2: 0
+ *
+ * ESTALE: the text does not wait any more.  EINVAL: that would be no answer to it.
+ */
+struct scst_iscsi_text_answer {
+	__u32 size;
+	__u8 flags;
+	__u8 reject;
+	__u16 reserved;
+	__u64 number;
+	__u64 data;
+	__u32 len;
+	__u32 transfer_tag;
+	__u32 max_xmit;
+	__u32 reserved2;
+};
+
 enum scst_iscsi_event_type {
 	SCST_ISCSI_EVENT_CONFIG = 1,	/* something is different in drivers/iscsi or targets/iscsi; the first a reader gets */
 	SCST_ISCSI_EVENT_GONE,		/* a session's connection is over */
+	SCST_ISCSI_EVENT_TEXT,		/* a text waits, or several: SCST_ISCSI_TEXT */
 };
 
 enum scst_iscsi_reason {
@@ -153,7 +215,7 @@ enum scst_iscsi_reason {
  * @size: of this structure
  * @type: enum scst_iscsi_event_type
  * @number: counts events of this reader
- * @tsih: GONE: the session
+ * @tsih: GONE: the session; TEXT: one of the sessions
  * @reason: GONE: enum scst_iscsi_reason
  * @lost: events before this one that the reader was too late for
  */
@@ -170,5 +232,7 @@ struct scst_iscsi_event {
 #define SCST_ISCSI_SECRET	_IOWR('I', 0x41, struct scst_iscsi_secret)
 #define SCST_ISCSI_PORTAL	_IOW('I', 0x42, struct scst_iscsi_portal_state)
 #define SCST_ISCSI_DROP		_IOW('I', 0x43, struct scst_iscsi_drop)
+#define SCST_ISCSI_TEXT		_IOWR('I', 0x44, struct scst_iscsi_text)
+#define SCST_ISCSI_TEXT_ANSWER	_IOW('I', 0x45, struct scst_iscsi_text_answer)
 
 #endif /* _UAPI_SCST_ISCSI_H */

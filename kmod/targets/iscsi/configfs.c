@@ -168,22 +168,31 @@ static struct {
 	u32 max_connections;
 	u32 max_half_open;
 	u32 login_timeout;		/* seconds */
+	u32 memory_limit;		/* bytes; in the kernel: see room.c */
 } iscsi_limits = {
 	.max_connections	= 4096,
 	.max_half_open		= 1024,
 	.login_timeout		= 15,
+	.memory_limit		= SZ_256M,
 };
+
+u32 iscsi_memory_limit(void)
+{
+	return READ_ONCE(iscsi_limits.memory_limit);
+}
 
 #define iscsi_limits_of(item)	(&iscsi_limits)
 
 ISCSI_NUMBER(iscsi_driver_, iscsi_limits_of, max_connections, 1, 65535);
 ISCSI_NUMBER(iscsi_driver_, iscsi_limits_of, max_half_open, 1, 65535);
 ISCSI_NUMBER(iscsi_driver_, iscsi_limits_of, login_timeout, 1, 3600);
+ISCSI_NUMBER(iscsi_driver_, iscsi_limits_of, memory_limit, SZ_1M, U32_MAX);
 
 static struct configfs_attribute *iscsi_driver_attrs[] = {
 	&iscsi_driver_attr_max_connections,
 	&iscsi_driver_attr_max_half_open,
 	&iscsi_driver_attr_login_timeout,
+	&iscsi_driver_attr_memory_limit,
 	NULL,
 };
 

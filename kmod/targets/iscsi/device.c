@@ -41,7 +41,7 @@ static void iscsi_event_add(struct iscsi_reader *reader, const struct scst_iscsi
 	struct scst_iscsi_event *last = iscsi_event_last(reader);
 
 	/* Whoever looks once sees it all. */
-	if (last && event->type == SCST_ISCSI_EVENT_CONFIG && last->type == SCST_ISCSI_EVENT_CONFIG)
+	if (last && event->type != SCST_ISCSI_EVENT_GONE && last->type == event->type)
 		return;
 	if (reader->nr == EVENTS) {
 		reader->first = (reader->first + 1) % EVENTS;
@@ -79,6 +79,14 @@ void iscsi_event_gone(u16 tsih, enum scst_iscsi_reason reason)
 		.type = SCST_ISCSI_EVENT_GONE,
 		.tsih = tsih,
 		.reason = reason,
+	});
+}
+
+/* A text waits.  Any context. */
+void iscsi_event_text(u16 tsih)
+{
+	iscsi_event(&(struct scst_iscsi_event){
+		.size = sizeof(struct scst_iscsi_event), .type = SCST_ISCSI_EVENT_TEXT, .tsih = tsih,
 	});
 }
 
@@ -217,6 +225,48 @@ static int iscsi_ioctl_portal(void __user *arg)
 	return iscsi_portal_set_state(portal.portal, portal.state);
 }
 
+static int iscsi_ioctl_text(void __user *arg)
+{
+	struct scst_iscsi_text text;
+	u32 theirs;
+	u8 *data;
+	int ret = iscsi_copy_in(&text, sizeof(text), arg, &theirs);
+
+	if (ret)
+		return ret;
+	data = kmalloc(SCST_ISCSI_TEXT_SIZE, GFP_KERNEL);
+	if (!data)
+		return -ENOMEM;
+	text.len = min_t(u32, text.len, SCST_ISCSI_TEXT_SIZE);
+	ret = iscsi_texts_next(&text, data);
+	if (!ret && copy_to_user(u64_to_user_ptr(text.data), data, text.len))
+		ret = -EFAULT;
+	kfree(data);
+	return ret ?: iscsi_copy_out(arg, theirs, &text, sizeof(text));
+}
+
+static int iscsi_ioctl_text_answer(void __user *arg)
+{
+	struct scst_iscsi_text_answer answer;
+	u32 theirs;
+	u8 *data;
+	int ret = iscsi_copy_in(&answer, sizeof(answer), arg, &theirs);
+
+	if (ret)
+		return ret;
+	if (answer.flags & ~(SCST_ISCSI_TEXT_FINAL | SCST_ISCSI_TEXT_CONTINUE) || !answer.number ||
+	    (answer.max_xmit && (answer.max_xmit < 512 || answer.max_xmit > 0xffffff)))
+		return -EINVAL;
+	if (answer.len > SCST_ISCSI_TEXT_SIZE)
+		return -EMSGSIZE;
+	data = memdup_user(u64_to_user_ptr(answer.data), answer.len);
+	if (IS_ERR(data))
+		return PTR_ERR(data);
+	ret = iscsi_texts_answer(&answer, data);
+	kfree(data);
+	return ret;
+}
+
 static long iscsi_device_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	void __user *user = (void __user *)arg;
@@ -230,6 +280,10 @@ static long iscsi_device_ioctl(struct file *file, unsigned int cmd, unsigned lon
 		return iscsi_ioctl_portal(user);
 	case SCST_ISCSI_DROP:
 		return iscsi_ioctl_drop(user);
+	case SCST_ISCSI_TEXT:
+		return iscsi_ioctl_text(user);
+	case SCST_ISCSI_TEXT_ANSWER:
+		return iscsi_ioctl_text_answer(user);
 	default:
 		return -ENOTTY;
 	}

@@ -9,7 +9,7 @@
  * then the work item does it.
  *
  * Files: pdu (what is on the wire; pure), conn (the socket, and who may touch it), rx (what comes), cmd (commands and their data), task (other
- * requests), tx (what goes), session (from login to logout), device (/dev/scst-iscsi), events (for who reads it), show (sysfs).
+ * requests), text (those that are answered in user space), room (memory for data that comes too early), tx (what goes), session (from login to logout), device (/dev/scst-iscsi), show (sysfs).
  */
 #ifndef SCST_ISCSI_H
 #define SCST_ISCSI_H
@@ -37,6 +37,8 @@
 #define ISCSI_HASH		64
 
 static_assert(ISCSI_BHS + ISCSI_AHS_MAX <= PAGE_SIZE);	/* a rejected header */
+static_assert(ISCSI_BHS <= ISCSI_PAYLOAD);
+static_assert(ISCSI_TEXT_MAX == SCST_ISCSI_TEXT_SIZE);
 
 struct iscsi_conn;
 
@@ -174,6 +176,7 @@ enum iscsi_conn_bit {
 	ISCSI_CONN_PEER_GONE,	/* while it is not live: the peer has closed */
 	ISCSI_CONN_STARVED,	/* there was no request, or no memory: nothing is received until there is */
 	ISCSI_CONN_NEWS,	/* its LUNs have changed */
+	ISCSI_CONN_NO_ROOM,	/* there is no room for data that nobody wants yet: see room.c */
 };
 
 /**
@@ -217,6 +220,9 @@ struct iscsi_conn {
 	u32 immediates;		/* of the initiator, open, that are not */
 	u32 max_xmit;
 	u32 ping;		/* target transfer tag of the last NOP-In */
+	struct iscsi_req *text;	/* waits for an answer: see text.c */
+	unsigned long text_since;
+	u64 text_number;	/* 0: none waits; read at any time */
 	struct iscsi_rules rules;
 	struct iscsi_bursts bursts;
 	struct list_head tx_list;
@@ -240,6 +246,12 @@ struct iscsi_conn {
 	u64 rejects;
 	u64 window_full;
 	u64 stale;		/* Data-Out that was too late */
+	u64 memory_full;	/* how often it was not read for want of room */
+
+	struct delayed_work room;
+	unsigned long room_since;	/* jiffies: since when there is none */
+	u32 kept;		/* bytes of memory for data that nobody wanted yet */
+	bool no_room;
 
 	struct delayed_work tick;
 	u32 nop_interval;	/* seconds */
@@ -309,6 +321,8 @@ void iscsi_release(struct scst_cmd *cmd);
 void iscsi_abort(struct scst_cmd *cmd);
 
 /* task.c */
+void iscsi_answer(struct iscsi_req *req);
+void iscsi_head_make(struct iscsi_req *req, u8 opcode, u32 itt);
 void iscsi_request_begin(struct iscsi_req *req);
 void iscsi_request_drop(struct iscsi_req *req);
 int iscsi_reject(struct iscsi_conn *conn, u8 reason);
@@ -317,6 +331,20 @@ void iscsi_tmf_answer(struct iscsi_req *req);
 void iscsi_ping(struct iscsi_conn *conn);
 void iscsi_ask_for_logout(struct iscsi_conn *conn, u16 seconds);
 void iscsi_tell_luns(struct iscsi_conn *conn);
+
+/* room.c */
+int iscsi_room_init(void);
+void iscsi_room_exit(void);
+void iscsi_room_prepare(struct iscsi_conn *conn);
+void iscsi_room_charge(struct iscsi_conn *conn, long bytes);
+bool iscsi_room(void);
+int iscsi_room_lacks(struct iscsi_conn *conn);
+
+/* text.c */
+void iscsi_text(struct iscsi_req *req);
+void iscsi_text_tick(struct iscsi_conn *conn);
+int iscsi_text_get(struct iscsi_conn *conn, struct scst_iscsi_text *text, u8 *data);
+int iscsi_text_answer(struct iscsi_conn *conn, const struct scst_iscsi_text_answer *answer, const u8 *data);
 
 /* req.c */
 int iscsi_reqs_init(void);
@@ -341,6 +369,8 @@ void iscsi_tx_drop(struct iscsi_conn *conn);
 /* session.c */
 int iscsi_adopt(struct scst_iscsi_adopt *adopt, u8 *response);
 int iscsi_drop(const struct scst_iscsi_drop *drop);
+int iscsi_texts_next(struct scst_iscsi_text *text, u8 *data);
+int iscsi_texts_answer(const struct scst_iscsi_text_answer *answer, const u8 *data);
 void iscsi_conn_end(struct iscsi_conn *conn, enum scst_iscsi_reason reason);
 void iscsi_session_gone(struct scst_session *sess);
 void iscsi_luns_changed(struct scst_session *sess);
@@ -355,5 +385,6 @@ extern const struct attribute_group *iscsi_session_groups[];
 int iscsi_device_init(void);
 void iscsi_device_exit(void);
 void iscsi_event_gone(u16 tsih, enum scst_iscsi_reason reason);
+void iscsi_event_text(u16 tsih);
 
 #endif /* SCST_ISCSI_H */

@@ -11,6 +11,7 @@ static const struct scst_target_driver iscsi_driver = {
 	.owner		= THIS_MODULE,
 	.name		= "iscsi",
 	.protocol	= SCST_PROTOCOL_ISCSI,
+	.tells_overrun	= true,
 	.target_size	= sizeof(struct iscsi_target),
 	.target_attrs	= iscsi_target_attrs,
 	.session_groups	= iscsi_session_groups,
@@ -30,10 +31,13 @@ static const struct scst_target_driver iscsi_driver = {
 
 static int __init iscsi_module_init(void)
 {
-	int ret = iscsi_reqs_init();
+	int ret = iscsi_room_init();
 
 	if (ret)
 		return ret;
+	ret = iscsi_reqs_init();
+	if (ret)
+		goto out_room;
 	ret = -ENOMEM;
 	iscsi_wq = alloc_workqueue("scst_iscsi", WQ_MEM_RECLAIM | WQ_HIGHPRI | SCST_WQ_PERCPU, 0);
 	if (!iscsi_wq)
@@ -50,6 +54,8 @@ out_wq:
 	destroy_workqueue(iscsi_wq);
 out_reqs:
 	iscsi_reqs_exit();
+out_room:
+	iscsi_room_exit();
 	return ret;
 }
 
@@ -61,6 +67,7 @@ static void __exit iscsi_module_exit(void)
 	rcu_barrier();
 	destroy_workqueue(iscsi_wq);
 	iscsi_reqs_exit();
+	iscsi_room_exit();
 }
 
 module_init(iscsi_module_init);

@@ -119,6 +119,14 @@ static int iscsi_command_check(const u8 *head, const struct iscsi_rules *rules)
 	return iscsi_unsolicited_check(head, rules);
 }
 
+/* More than each side must be able to take is not taken (6.2). */
+static int iscsi_text_check(const u8 *head)
+{
+	if (get_unaligned_be32(head + ISCSI_AT_ITT) == ISCSI_TAG_NONE)
+		return ISCSI_REASON_FIELD;
+	return iscsi_data_len(head) <= ISCSI_TEXT_MAX ? ISCSI_FINE : ISCSI_REASON_PROTOCOL;
+}
+
 /**
  * iscsi_pdu_check() - is it one that an initiator may send in the full-feature phase?
  * @head: its header segments, whole
@@ -133,6 +141,8 @@ int iscsi_pdu_check(const u8 *head, const struct iscsi_rules *rules)
 	switch (ISCSI_OPCODE(head)) {
 	case ISCSI_COMMAND:
 		return iscsi_command_check(head, rules);
+	case ISCSI_TEXT:
+		return iscsi_text_check(head);
 	case ISCSI_DATA_OUT:
 	case ISCSI_NOP_OUT:
 	case ISCSI_TMF:

@@ -11,6 +11,7 @@
 #define ISCSI_BHS		48
 #define ISCSI_AHS_MAX		(255 * 4)
 #define ISCSI_DIGEST		4
+#define ISCSI_TEXT_MAX		8192	/* of a Text Request, or its answer */
 #define ISCSI_CDB		16	/* bytes of it in the basic header segment */
 #define ISCSI_CDB_MAX		32	/* the longest that is carried out */
 
@@ -145,6 +146,7 @@ enum iscsi_reason {
 	ISCSI_REASON_IMMEDIATE	= 0x06,	/* too many */
 	ISCSI_REASON_TASK	= 0x07,	/* in progress */
 	ISCSI_REASON_FIELD	= 0x09,
+	ISCSI_REASON_LONG	= 0x0a,	/* nothing to go on with it */
 };
 
 /* Serial numbers (RFC 1982). */

@@ -176,6 +176,7 @@ int iscsi_req_page(struct iscsi_req *req, u32 at, void **where, u32 *room)
 		if (!page)
 			return -ENOMEM;
 		list_add_tail(&page->lru, &req->pages);
+		iscsi_room_charge(req->conn, PAGE_SIZE);
 	} else {
 		page = list_last_entry(&req->pages, struct page, lru);
 	}
@@ -187,11 +188,15 @@ int iscsi_req_page(struct iscsi_req *req, u32 at, void **where, u32 *room)
 void iscsi_req_unpage(struct iscsi_req *req)
 {
 	struct page *page, *next;
+	long bytes = 0;
 
 	list_for_each_entry_safe(page, next, &req->pages, lru) {
 		list_del(&page->lru);
 		put_page(page);
+		bytes += PAGE_SIZE;
 	}
+	if (bytes)
+		iscsi_room_charge(req->conn, -bytes);
 	req->paged = 0;
 }
 

@@ -179,22 +179,33 @@ static int iscsi_head_done(struct iscsi_conn *conn)
 
 /* --- data ------------------------------------------------------------------------------------------ */
 
-/* Where the next bytes of data go; NULL: they are dropped. */
+/* Nobody wants it yet. */
+static int iscsi_data_keep(struct iscsi_conn *conn, struct iscsi_req *req, void **where, u32 *room)
+{
+	u32 left = *room;
+
+	if (!(req->paged % PAGE_SIZE) && !iscsi_room())
+		return iscsi_room_lacks(conn);
+	if (!iscsi_req_page(req, req->paged, where, room)) {
+		conn->no_room = false;
+		return 0;
+	}
+	*where = NULL;
+	*room = left;
+	return iscsi_room_lacks(conn);
+}
+
+/* Where the next bytes of data go; NULL: they are dropped.  Return: 0, or an errno, -EAGAIN: nowhere yet. */
 static int iscsi_data_room(struct iscsi_conn *conn, void **where, u32 *room)
 {
 	struct iscsi_req *req = conn->rx;
 
 	*where = NULL;
 	*room = conn->frame.left;
-	if (!req)
+	if (!req || req->spoilt)
 		return 0;
-	if (!req->ready) {
-		int ret = iscsi_req_page(req, req->paged, where, room);
-
-		if (ret)
-			iscsi_conn_end(conn, SCST_ISCSI_REASON_MEMORY);
-		return ret;
-	}
+	if (!req->ready)
+		return iscsi_data_keep(conn, req, where, room);
 	if (!req->sg)
 		return 0;
 	*where = sg_virt(req->sg) + req->sg_at;
@@ -207,7 +218,7 @@ static void iscsi_data_put(struct iscsi_conn *conn, u32 n)
 {
 	struct iscsi_req *req = conn->rx;
 
-	if (!req)
+	if (!req || req->spoilt)
 		return;
 	if (!req->ready) {
 		req->paged += n;
@@ -383,13 +394,14 @@ bool iscsi_rx(struct iscsi_conn *conn)
 
 	conn->rx_until = conn->pdus_in + RX_PDUS;
 	clear_bit(ISCSI_CONN_STARVED, &conn->state);
+	clear_bit(ISCSI_CONN_NO_ROOM, &conn->state);
 	if (tcp_read_sock(conn->socket->sk, &desc, iscsi_rx_skb) > 0) {
 		conn->heard = jiffies;
 		conn->pinged = false;
 	}
 	/* Of the last PDU nothing may be left to come. */
 	iscsi_rx_parts(conn);
-	if (iscsi_over(conn))
+	if (iscsi_over(conn) || test_bit(ISCSI_CONN_NO_ROOM, &conn->state))
 		return false;
 	/* One may have been freed by somebody who did not see that it is waited for. */
 	if (test_bit(ISCSI_CONN_STARVED, &conn->state))

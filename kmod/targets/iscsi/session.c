@@ -92,6 +92,7 @@ static void iscsi_conn_free_work(struct work_struct *work)
 
 	cancel_delayed_work_sync(&conn->tick);
 	cancel_delayed_work_sync(&conn->drop);
+	cancel_delayed_work_sync(&conn->room);
 	cancel_work_sync(&conn->work);
 	sockfd_put(conn->socket);
 	iscsi_conn_put(conn);
@@ -134,12 +135,16 @@ static void iscsi_tick(struct work_struct *work)
 	struct iscsi_conn *conn = container_of(to_delayed_work(work), struct iscsi_conn, tick);
 
 	iscsi_conn_lock(conn);
+	/* Who is not read may have said something. */
+	if (test_bit(ISCSI_CONN_NO_ROOM, &conn->state))
+		conn->heard = conn->early_since = jiffies;
 	if (iscsi_is_sending(conn) && iscsi_late(conn->moved, conn->send_timeout))
 		iscsi_conn_end(conn, SCST_ISCSI_REASON_STUCK);
 	else if (conn->pinged && iscsi_late(conn->heard, conn->nop_interval + conn->nop_timeout) && conn->nop_timeout)
 		iscsi_conn_end(conn, SCST_ISCSI_REASON_SILENT);
 	else if (!conn->pinged && iscsi_late(conn->heard, conn->nop_interval))
 		iscsi_ping(conn);
+	iscsi_text_tick(conn);
 	if (!list_empty(&conn->early) && iscsi_late(conn->early_since, conn->nop_timeout))
 		iscsi_conn_end(conn, SCST_ISCSI_REASON_PROTOCOL);
 	iscsi_conn_unlock(conn);
@@ -188,6 +193,7 @@ static struct iscsi_conn *iscsi_conn_alloc(const struct scst_iscsi_adopt *adopt)
 	INIT_RCU_WORK(&conn->free_work, iscsi_conn_free_work);
 	INIT_DEFERRABLE_WORK(&conn->tick, iscsi_tick);
 	INIT_DELAYED_WORK(&conn->drop, iscsi_drop_work);
+	iscsi_room_prepare(conn);
 	return conn;
 }
 
@@ -429,6 +435,74 @@ int iscsi_drop(const struct scst_iscsi_drop *drop)
 	list_for_each_entry(conn, &iscsi_conns, entry)
 		if (conn->tsih == drop->tsih && !iscsi_over(conn))
 			ret = iscsi_conn_drop(conn, drop);
+	mutex_unlock(&iscsi_conns_lock);
+	return ret;
+}
+
+/* --- texts ------------------------------------------------------------------------------------------ */
+
+/* The one that has waited longest of those behind that number. */
+static struct iscsi_conn *iscsi_texts_find(u64 number)
+{
+	struct iscsi_conn *conn, *found = NULL;
+	u64 least = U64_MAX, this;
+
+	list_for_each_entry(conn, &iscsi_conns, entry) {
+		this = READ_ONCE(conn->text_number);
+		if (this > number && this < least) {
+			least = this;
+			found = conn;
+		}
+	}
+	return found;
+}
+
+/**
+ * iscsi_texts_next() - the next text of any session that waits for an answer
+ * @text: behind which number it is to be, and the room there is; all of it is set
+ * @data: so much room
+ *
+ * Process context.  Return: 0, -ENOENT: there is none, -EMSGSIZE.
+ */
+int iscsi_texts_next(struct scst_iscsi_text *text, u8 *data)
+{
+	struct iscsi_conn *conn;
+	int ret = -ENOENT;
+
+	mutex_lock(&iscsi_conns_lock);
+	for (;;) {
+		conn = iscsi_texts_find(text->number);
+		if (!conn)
+			break;
+		text->number = READ_ONCE(conn->text_number) ?: text->number;
+		ret = iscsi_text_get(conn, text, data);
+		if (ret != -ESTALE)
+			break;
+		ret = -ENOENT;
+	}
+	mutex_unlock(&iscsi_conns_lock);
+	return ret;
+}
+
+/**
+ * iscsi_texts_answer() - answer a text
+ * @answer: which, and with what
+ * @data: @answer->len bytes
+ *
+ * Process context.  Return: 0, -ESTALE: it does not wait any more, -EINVAL: that would be no answer to it.
+ */
+int iscsi_texts_answer(const struct scst_iscsi_text_answer *answer, const u8 *data)
+{
+	struct iscsi_conn *conn;
+	int ret = -ESTALE;
+
+	mutex_lock(&iscsi_conns_lock);
+	list_for_each_entry(conn, &iscsi_conns, entry) {
+		if (READ_ONCE(conn->text_number) != answer->number)
+			continue;
+		ret = iscsi_text_answer(conn, answer, data);
+		break;
+	}
 	mutex_unlock(&iscsi_conns_lock);
 	return ret;
 }

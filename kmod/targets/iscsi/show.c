@@ -47,6 +47,8 @@ ISCSI_SHOW(data_digest_errors, "%llu", READ_ONCE(conn->data_digest_errors));
 ISCSI_SHOW(rejects, "%llu", READ_ONCE(conn->rejects));
 ISCSI_SHOW(window_full, "%llu", READ_ONCE(conn->window_full));
 ISCSI_SHOW(stale_data, "%llu", READ_ONCE(conn->stale));
+ISCSI_SHOW(memory_full, "%llu", READ_ONCE(conn->memory_full));
+ISCSI_SHOW(early_data, "%u", READ_ONCE(conn->kept));
 
 static ssize_t iscsi_address_show(struct device *dev, char *page, bool peer)
 {
@@ -102,6 +104,8 @@ static struct attribute *iscsi_session_attrs[] = {
 	&dev_attr_rejects.attr,
 	&dev_attr_window_full.attr,
 	&dev_attr_stale_data.attr,
+	&dev_attr_memory_full.attr,
+	&dev_attr_early_data.attr,
 	NULL,
 };
 

@@ -13,7 +13,7 @@
 #define ISCSI_SENSE_FIXED	18
 
 /* The answer goes out; its numbers are put in then. */
-static void iscsi_answer(struct iscsi_req *req)
+void iscsi_answer(struct iscsi_req *req)
 {
 	req->kind = ISCSI_KIND_PLAIN;
 	req->answered = true;
@@ -21,7 +21,7 @@ static void iscsi_answer(struct iscsi_req *req)
 }
 
 /* A header of the target's in the place of the request's, whose tag it keeps. */
-static void iscsi_head_make(struct iscsi_req *req, u8 opcode, u32 itt)
+void iscsi_head_make(struct iscsi_req *req, u8 opcode, u32 itt)
 {
 	memset(req->head, 0, ISCSI_BHS);
 	req->head[0] = opcode;
@@ -264,6 +264,9 @@ void iscsi_request_begin(struct iscsi_req *req)
 		break;
 	case ISCSI_LOGOUT:
 		iscsi_logout(req);
+		break;
+	case ISCSI_TEXT:
+		iscsi_text(req);
 		break;
 	default:
 		/* iscsi_pdu_check() lets no others through. */

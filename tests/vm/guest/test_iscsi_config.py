@@ -57,6 +57,7 @@ ATTRIBUTES: dict[str, tuple[Row, ...]] = {
         number("max_connections", 4096, 1, 65535),
         number("max_half_open", 1024, 1, 65535),
         number("login_timeout", 15, 1, 3600),
+        number("memory_limit", 256 << 20, 1 << 20, (1 << 32) - 1),
     ),
     "drivers/iscsi/portals/p": (
         (

@@ -10,7 +10,11 @@ from __future__ import annotations
 import random
 import socket
 import struct
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,7 @@ BAD_LUN, BAD_OPCODE, BAD_FIELD = (0x5, 0x25, 0), (0x5, 0x20, 0), (0x5, 0x24, 0)
 # RFC 7143 11.4.7.2: of an unexpected amount of data, and of a data digest.
 AMOUNT, UNEXPECTED, CRC = (0xB, 0x0C, 0x0D), (0xB, 0x0C, 0x0C), (0xB, 0x47, 0x05)
 ABORTED = 0xB
+BUSY, TASK_SET_FULL = 0x08, 0x28
 SMALL = {"max_xmit": 1024, "max_recv": 1024, "max_burst": 4096, "first_burst": 2048}
 DIGESTS = {"header_digest": 1, "data_digest": 1}
 NO_UNASKED = {"initial_r2t": 1, "immediate_data": 0}
@@ -819,22 +824,46 @@ def test_residual_of_reads(login: Make, wanted: int, there: int) -> None:
 
 
 @pytest.mark.parametrize("terms", [{}, NO_UNASKED], ids=["unasked", "asked"])
-@pytest.mark.parametrize(("wanted", "there"), [(2, 1), (16, 3), (1, 2), (3, 16)])
+@pytest.mark.parametrize(("wanted", "there"), [(2, 1), (16, 3), (1, 2), (3, 16), (0, 2)])
 def test_residual_of_writes(login: Make, wanted: int, there: int, terms: dict[str, int]) -> None:
-    """Likewise; nothing is asked for that is not used."""
+    """Likewise; nothing is asked for that is not used, and the medium has as many blocks as came."""
     session = login(**SMALL, **terms)
     write(session, bytes(16 * BLOCK))
     data = blocks(wanted, 17)
-    task = session.command(scsi.write10(0, there), write=data)
+    task, one = session.command_pdu(scsi.write10(0, there), write=data)
+    one.flags |= pdu.WRITE
+    session.finish(session.begin(task, one, *session.unsolicited(task, one)))
     flag = pdu.UNDERFLOW if wanted > there else pdu.OVERFLOW
     assert (task.flags, task.residual) == (flag, abs(wanted - there) * BLOCK), session.trace()
     asked = sum(one.desired for one in task.came if one.op == Op.R2T)
     unasked = 0 if terms else min(wanted * BLOCK, 2048)
-    # Who is to write less than the command says may be refused; then nothing is asked for, or written.
-    assert wanted < there or task.status == GOOD, session.trace()
-    moved = min(wanted, there) if task.status == GOOD else 0
+    assert task.status == GOOD, session.trace()
+    moved = min(wanted, there)
     assert asked == max(moved * BLOCK - unasked, 0)
     assert read(session, 16).data == data[: moved * BLOCK] + bytes((16 - moved) * BLOCK)
+
+
+SHORT: dict[str, tuple[bytes, int]] = {
+    "part of a block": (scsi.write10(0, 1), 200),
+    "a block and a part": (scsi.write10(0, 4), 700),
+    "verified in part": (scsi.write_verify10(0, 2), 700),
+    "compared": (scsi.verify10(0, 2, 1), 512),
+    "compare and write": (scsi.compare_and_write(0, 1), 512),
+    "or": (scsi.orwrite16(0, 2), 512),
+}
+
+
+@pytest.mark.parametrize("what", SHORT)
+def test_short_data_that_is_refused(login: Make, what: str) -> None:
+    """Part of a block, or of what is all or nothing: nothing is asked for, or written; what lacks is told."""
+    session = login(**SMALL, **NO_UNASKED)
+    cdb, length = SHORT[what]
+    write(session, bytes(4 * BLOCK))
+    task = session.command(cdb, write=b"\xee" * length)
+    assert (task.status, task.key[0]) == (CHECK_CONDITION, 0x5), session.trace()
+    assert task.kinds == [Op.RESPONSE]
+    assert task.flags == pdu.OVERFLOW
+    assert read(session, 4).data == bytes(4 * BLOCK)
 
 
 def test_residual_of_inquiry(login: Make) -> None:
@@ -1160,15 +1189,256 @@ def test_logout_with_tasks(login: Make) -> None:
     assert not task.done
 
 
-@pytest.mark.xfail(strict=True, reason="Text is rejected: there is no parser of texts in the kernel")
-def test_text(login: Make) -> None:
-    """A session may ask for its own target's addresses, and declare what it takes (RFC 7143 13)."""
+# --- text: answered by whoever has the device open ---
+
+
+def ask(session: Session, text: bytes, ttt: int = NONE, **more: Any) -> Pdu:
+    """Send a text."""
+    one = session.request(Op.TEXT, data=text, fields={20: ttt}, **more)
+    session.send(one)
+    return one
+
+
+def waiting(adopter: Adopter, after: int = 0) -> tuple[handover.Text, bytes]:
+    """The text that the kernel has."""
+    tree.wait_for("a text", lambda: adopter.text(after) is not None)
+    found = adopter.text(after)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("digests", [{}, DIGESTS], ids=["plain", "digests"])
+@pytest.mark.parametrize("size", [0, 1, 13, 4096, 5000, 8192])
+def test_text(adopter: Adopter, login: Make, size: int, digests: dict[str, int]) -> None:
+    """It is somebody's who is told, to the byte; so is the answer. Commands go on meanwhile."""
+    session = login(**digests)
+    sent, back = random.Random(size).randbytes(size), random.Random(size + 1).randbytes(size)
+    with handover.events() as told:
+        one = ask(session, sent)
+        text, data = waiting(adopter)
+        assert handover.EVENT_TEXT in [kind for kind, *_ in told.read()]
+    assert data == sent
+    assert (text.flags, text.tag, text.transfer_tag, text.max_xmit) == (FINAL, one.itt, NONE, 262144)
+    assert read(session, 1).status == GOOD
+    adopter.answer(text, back)
+    answer = session.wait(one)
+    assert (answer.op, answer.flags, answer.ttt, answer.data) == (Op.TEXT_RESPONSE, FINAL, NONE, back)
+    assert adopter.text() is None
+    alive(session)
+
+
+def test_text_in_pieces(adopter: Adopter, login: Make) -> None:
+    """The bits and the tag are those of who answers, as far as they are an answer at all."""
     session = login()
-    session.send(one := session.request(Op.TEXT, data=b"SendTargets=\0", fields={20: NONE}))
-    while not session.others.get(one.itt) and not session.rejects:
+    one = ask(session, b"SendTar", flags=pdu.CONTINUES)
+    text, _ = waiting(adopter)
+    assert (text.flags, text.transfer_tag) == (pdu.CONTINUES, NONE)
+    wrong: list[dict[str, Any]] = [
+        {},  # final, though the request is not
+        {"flags": 0},  # without a tag
+        {"flags": FINAL | pdu.CONTINUES, "transfer_tag": 5},
+        {"flags": 1, "transfer_tag": 5},
+        {"flags": 0, "transfer_tag": 5, "max_xmit": 511},
+        {"flags": 0, "transfer_tag": 5, "number": 0},
+    ]
+    for fields in wrong:
+        with pytest.raises(OSError, match="Invalid argument"):
+            adopter.answer(text, **fields)
+    with pytest.raises(OSError, match="too long"):
+        adopter.answer(text, bytes(8193), flags=0, transfer_tag=5)
+    adopter.answer(text, flags=0, transfer_tag=5)
+    answer = session.wait(one)
+    assert (answer.flags, answer.ttt, answer.data) == (0, 5, b"")
+    with pytest.raises(OSError, match="Stale"):
+        adopter.answer(text)
+    two = ask(session, b"gets=\0", 5)
+    text, data = waiting(adopter, text.number)
+    assert (data, text.flags, text.transfer_tag) == (b"gets=\0", FINAL, 5)
+    adopter.answer(text, b"TargetName=x\0")
+    assert session.wait(two).data == b"TargetName=x\0"
+    alive(session)
+
+
+def test_text_changes_what_the_initiator_takes(adopter: Adopter, login: Make) -> None:
+    """From that answer on."""
+    session = login(max_xmit=512)
+    write(session, blocks(8))
+    one = ask(session, b"MaxRecvDataSegmentLength=2048\0")
+    text, _ = waiting(adopter)
+    with pytest.raises(OSError, match="Invalid argument"):
+        adopter.answer(text, bytes(513))
+    adopter.answer(text, bytes(600), max_xmit=2048)
+    session.terms = replace(session.terms, max_recv=2048)
+    assert len(session.wait(one).data) == 600
+    task = read(session, 8)
+    assert task.data == blocks(8)
+    assert [len(one.data) for one in task.came] == [2048, 2048]
+
+
+def test_one_text_at_a_time(adopter: Adopter, login: Make) -> None:
+    """The second is rejected, whole; each session has one."""
+    session, other = login(), login(isid=OTHER)
+    one, elsewhere = ask(session, b"first"), ask(other, b"other")
+    first, _ = waiting(adopter)
+    second, _ = waiting(adopter, first.number)
+    assert first.tsih != second.tsih
+    two = ask(session, b"second")
+    assert session.wait_reject(Reason.PROTOCOL).data == two.header()
+    adopter.answer(first, b"1")
+    adopter.answer(second, b"2")
+    assert session.wait(one).data + other.wait(elsewhere).data in (b"12", b"21")
+    alive(session)
+    alive(other)
+
+
+@pytest.mark.parametrize("immediate", [False, *more(True)])
+def test_text_that_nobody_answers(login: Make, immediate: bool) -> None:
+    """Rejected after a while; a window of one is not closed by it, and the session goes on."""
+    session = login(queue_depth=1)
+    one = ask(session, b"SendTargets=\0", immediate=immediate)
+    while not session.rejects:
+        assert read(session, 1).status == GOOD
+        time.sleep(0.2)
+    assert session.wait_reject(Reason.NO_RESOURCES).data == one.header()
+    alive(session)
+
+
+@pytest.mark.parametrize("length", [8193, 65536])
+def test_text_that_is_too_long(adopter: Adopter, login: Make, length: int) -> None:
+    session = login()
+    one = ask(session, bytes(length))
+    session.cmd_sn = one.cmd_sn
+    session.wait_reject(Reason.PROTOCOL)
+    assert adopter.text() is None
+    alive(session)
+
+
+def test_text_is_rejected_by_who_answers(adopter: Adopter, login: Make) -> None:
+    session = login()
+    one = ask(session, b"what is it")
+    text, _ = waiting(adopter)
+    with pytest.raises(OSError, match="too long"):
+        adopter.text(0, 9)
+    adopter.answer(text, reject=Reason.INVALID_FIELD)
+    assert session.wait_reject(Reason.INVALID_FIELD).data == one.header()
+    alive(session)
+
+
+@pytest.mark.parametrize("how", ["logout", "close"])
+def test_session_ends_with_a_text(adopter: Adopter, login: Make, how: str) -> None:
+    """Nothing of it stays, and an answer has come too late."""
+    session = login()
+    ask(session, b"SendTargets=\0")
+    text, _ = waiting(adopter)
+    if how == "logout":
+        assert session.logout() == 0
+    session.close()
+    iscsi.wait_sessions(0)
+    assert adopter.text() is None
+    with pytest.raises(OSError, match="Stale"):
+        adopter.answer(text)
+
+
+# --- memory for data that nobody wants yet ---
+
+LIMIT = tree.ROOT / "drivers/iscsi/memory_limit"
+EAGER = {"max_recv": 65536, "max_burst": 65536, "first_burst": 65536, "queue_depth": 64}
+# The account is added up where it is nearly used up; each session may be about to take a page.
+SLACK = 1 << 16
+
+
+@pytest.fixture
+def memory_limit() -> Iterator[int]:
+    """As little as may be."""
+    before = tree.read(LIMIT)
+    tree.write(LIMIT, str(1 << 20))
+    yield 1 << 20
+    tree.write(LIMIT, before)
+
+
+def early_data() -> list[int]:
+    """Of each session, in bytes."""
+    found = []
+    for folder in iscsi.sessions():
+        with suppress(OSError):  # it has gone
+            found.append(int(iscsi.value(folder, "early_data")))
+    return found
+
+
+def test_early_data_is_given_back(login: Make) -> None:
+    """With a command, with its session; far from the limit all of it is taken."""
+    session, other = login(**EAGER), login(isid=OTHER, **EAGER)
+    fault = hold("writes")
+    tasks = [one.start(scsi.write10(0, 128), write=blocks(128)) for one in (session, other) for _ in range(4)]
+    wait_hits(fault, len(tasks))
+    for one in (session, other):
+        one.ping()
+    assert early_data() == [4 << 16, 4 << 16]
+    other.close()
+    iscsi.wait_sessions(1)
+    fault.enable(False)
+    for task in tasks[:4]:
+        assert session.finish(task).status == GOOD
+    assert early_data() == [0]
+    assert [iscsi.value(folder, "memory_full") for folder in iscsi.sessions()] == ["0"]
+
+
+def test_memory_limit(login: Make, memory_limit: int) -> None:
+    """Several sessions, a back end that does not go on: no more is taken, others go on, nobody is dropped."""
+    sessions = [login(isid=bytes([0x40, 0, 0, 0, 1, number]), **EAGER) for number in range(4)]
+    bystander = login(isid=OTHER)
+    fault = hold("writes", lun=0)
+    tasks: dict[int, list[Task]] = {number: [] for number in range(4)}
+
+    def push(number: int) -> None:
+        for lba in range(0, 16 * 128, 128):
+            one = sessions[number].start(scsi.write10(lba, 128), write=blocks(128, number))
+            tasks[number].append(one)
+
+    threads = [threading.Thread(target=push, args=(number,), daemon=True) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    most = 0
+    while any(thread.is_alive() for thread in threads) or fault.hits < 64:
+        most = max(most, sum(early_data()))
+        assert bystander.command(scsi.read10(0, 1), lun=1, read=512).status == GOOD
+        assert len(iscsi.sessions()) == 5
+        time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+    assert memory_limit // 2 < most <= memory_limit + SLACK, most
+    full = [int(iscsi.value(folder, "memory_full")) for folder in iscsi.sessions()]
+    assert sum(count > 0 for count in full) > 1, full
+    fault.enable(False)
+    ended = [session.finish(task).status for number, session in enumerate(sessions) for task in tasks[number]]
+    assert set(ended) <= {GOOD, BUSY, TASK_SET_FULL}
+    assert {GOOD} < set(ended), "some had room, and some had none"
+    assert early_data() == [0] * 5
+    for session in sessions:
+        alive(session)
+        assert write(session, blocks(128, 9)).status == GOOD
+
+
+def test_order_behind_the_memory_limit(login: Make, memory_limit: int) -> None:
+    """What would make room is behind what is not read: it goes on all the same."""
+    session = login(**EAGER, initial_r2t=1)
+    first, one = session.command_pdu(scsi.write10(0, 128), write=blocks(128, 1), immediate_data=0)
+    session.answers_r2ts = False
+    session.begin(first, one)
+    while not first.asked:
         session.pump()
-    assert not session.rejects, "Text is rejected in the full-feature phase"
-    assert b"TargetName=" in session.wait(one).data
+    asked = first.asked.pop(0)
+    later = [
+        session.start(scsi.write10(128, 128), write=blocks(128, 2), attr=pdu.ORDERED)
+        for _ in range(memory_limit // 65536 + 4)
+    ]
+    session.send(*session.data_out(first, asked.offset, asked.desired, asked.ttt))
+    assert session.finish(first).status == GOOD
+    ended = [session.finish(task).status for task in later]
+    assert GOOD in ended
+    assert set(ended) & {BUSY, TASK_SET_FULL}
+    assert read(session, 128).data == blocks(128, 1)
+    alive(session)
 
 
 # --- news ---
