@@ -2,7 +2,8 @@
 """Access patterns, and the cells that are measured.
 
 Backends: ``null`` keeps no data, ``file`` is in the page cache, ``blk`` is a null_blk device, which
-completes on the CPU that submits, and ``far`` a disk whose interrupts come on another CPU.
+completes on the CPU that submits, and ``far`` a disk whose interrupts come on another CPU. ``digest`` is
+``null`` over iSCSI with header and data digest.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from dataclasses import dataclass
 
 BACKENDS = ("null", "file", "blk")
 FAR = "far"
+DIGEST = "digest"
+# The bench in which a target and its initiator are on one machine, with TCP between them.
+ISCSI = "iscsi"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,12 @@ INSTRUCTIONS = (
     *(Pattern(access, 4096, depth) for depth in (1, 32) for access in ("randread", "randwrite")),
     Pattern("read", 256 << 10, 1),
 )
+# Over iSCSI, by backend: what its figures are compared with is that of ``null``.
+OVER_ISCSI = {
+    "null": INSTRUCTIONS,
+    "file": tuple(pattern for pattern in INSTRUCTIONS if pattern.depth == 1),
+    DIGEST: tuple(pattern for pattern in INSTRUCTIONS if pattern.depth == 1),
+}
 THROUGHPUT = (
     *(
         Pattern(access, 4096, *load)
@@ -60,8 +70,13 @@ def speed(pattern: Pattern) -> tuple[str, str]:
     return ("mb_s", "MB/s") if pattern.block >= LARGE else ("iops", "I/Os per second")
 
 
-def floor(backend: str) -> tuple[str, str]:
-    """The system, and its backend, below which no target can go: the SCSI path alone, or the device alone."""
+def floor(backend: str, bench: str = "") -> tuple[str, str]:
+    """The system, and its backend, below which no target can go: the SCSI path alone, or the device alone.
+
+    Over iSCSI it is a reference only: NVMe over TCP, with Linux's target.
+    """
+    if bench == ISCSI:
+        return ("nvmet", "null")
     if backend == FAR:
         return ("virtio", FAR)
     return ("null_blk", "blk") if backend == "blk" else ("scsi_debug", "null")

@@ -4,7 +4,8 @@
 ``python -m bench.profile scst-null scst-blk --minus scsi_debug-null --pattern 'read 256k qd1 j1'``
 
 Every instruction of a VM is counted by a plugin of the emulator, so the figures are exact. Cells:
-``scst-null``, ``lio-blk``, ``scsi_debug-null``, ``null_blk-blk`` ...
+``scst-null``, ``lio-blk``, ``scsi_debug-null``, ``null_blk-blk`` ...; with ``--iscsi`` ``scst-null``,
+``lio-file``, ``scst-digest``, ``nvmet-null`` ..., with both ends of a connection.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ from pathlib import Path
 
 from bench import counts
 from bench.counts import Symbol
-from bench.pattern import BACKENDS, Pattern
+from bench.pattern import BACKENDS, ISCSI, OVER_ISCSI, Pattern
 from bench.table import markdown
-from bench.vm import Part, PartFailed, run
+from bench.vm import NETWORKED, Part, PartFailed, run
 
 CELLS = (
     *(f"{system}-{b}" for system in ("scst", "lio") for b in BACKENDS),
     "scsi_debug-null",
     "null_blk-blk",
 )
+ISCSI_CELLS = (*(f"{system}-{b}" for system in ("scst", "lio") for b in OVER_ISCSI), "nvmet-null")
+EVERY_CELL = tuple(dict.fromkeys((*CELLS, *ISCSI_CELLS)))
 SECONDS = 7200
 IOS = "ios.json"
 
@@ -69,8 +72,11 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench.profile", description="Show where instructions go."
     )
-    parser.add_argument("cells", nargs="+", choices=CELLS, metavar="cell", help=", ".join(CELLS))
-    parser.add_argument("--minus", choices=CELLS, metavar="CELL", help="show the differences to this cell")
+    parser.add_argument("cells", nargs="+", choices=EVERY_CELL, metavar="cell", help=", ".join(EVERY_CELL))
+    parser.add_argument(
+        "--minus", choices=EVERY_CELL, metavar="CELL", help="show the differences to this cell"
+    )
+    parser.add_argument("--iscsi", action="store_true", help="cells over iSCSI")
     parser.add_argument(
         "--pattern",
         type=Pattern.parse,
@@ -79,6 +85,17 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--top", type=int, default=40, metavar="N")
     return parser
+
+
+def asked(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options; the cells are there."""
+    top = parser()
+    options = top.parse_args(arguments)
+    there = ISCSI_CELLS if options.iscsi else CELLS
+    for cell in (*options.cells, options.minus or there[0]):
+        if cell not in there:
+            top.error(f"{cell}: only these are there: {', '.join(there)}")
+    return options
 
 
 def found_in(out: Path) -> dict[str, dict[Symbol, float]]:
@@ -103,12 +120,18 @@ def show(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Exit status 3: the VM failed, or this QEMU takes no plugins."""
-    options = parser().parse_args(arguments)
+    options = asked(arguments)
     cells = dict.fromkeys([*options.cells, *([options.minus] if options.minus else [])])
     patterns = [str(pattern) for pattern in options.pattern or [Pattern("randread", 4096, 1)]]
-    words = (",".join(patterns), *cells)
+    words = (ISCSI if options.iscsi else "instructions", ",".join(patterns), *cells)
     part = Part(
-        "profile", "bench.guest.profiling", words, icount=True, seconds=SECONDS, counted="instructions"
+        "profile",
+        "bench.guest.profiling",
+        words,
+        icount=True,
+        seconds=SECONDS,
+        counted="instructions",
+        append=NETWORKED if options.iscsi else "",
     )
     try:
         out = run(part)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.pattern import floor
+from bench.pattern import ISCSI, floor
 
 OURS = "scst"
 SAMPLES = "samples.jsonl"
@@ -25,6 +25,7 @@ COMPARED = {
     "multiqueue": SPEEDS,
     "sharing": ("lines",),
     "fc": ("instructions", "own_instructions"),
+    ISCSI: ("instructions",),
 }
 
 Cell = tuple[str, str, str, str]
@@ -92,7 +93,7 @@ def ratios(cell: Cell, cells: Mapping[Cell, Mapping[str, Mapping[int, float]]]) 
     ours = cells[cell].get(OURS)
     if ours is None or metric not in COMPARED.get(bench, ()):
         return
-    system, other = floor(backend)
+    system, other = floor(backend, bench)
     bases = {
         "lio": cells[cell].get("lio", {}),
         system: cells.get((bench, other, pattern, metric), {}).get(system, {}),

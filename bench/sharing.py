@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Cache lines that move between CPUs per I/O, by function: what decides on many cores.
 
-``python -m bench.sharing scst-far lio-far --cpus 4`` counts these cells only, and shows the functions.
+``python -m bench.sharing scst-far lio-far --cpus 4`` counts these cells only, and shows the functions;
+``python -m bench.sharing --iscsi`` counts over iSCSI, with a session for each CPU that stays there: what
+moves then is shared by sessions.
 
 A plugin of the emulator counts them (``bench/plugin``). A line that a function of the target's own modules
 has to fetch, or to take away, from another CPU is one of its own; the rest is the kernel's. ``null`` and
@@ -16,14 +18,14 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bench import counts
 from bench.counts import Symbol
-from bench.pattern import FAR, Pattern
+from bench.pattern import FAR, ISCSI, Pattern
 from bench.samples import Sample, machine_sample
-from bench.vm import Part, PartFailed, run
+from bench.vm import NETWORKED, Part, PartFailed, run
 
 CPUS = (2, 4, 8)
 # What is required is required of this many.
@@ -35,7 +37,7 @@ SECONDS = 3600
 # Modules that are a system's own, by how their names begin.
 OWN = {
     "scst": ("scst",),
-    "lio": ("target_core", "tcm_loop"),
+    "lio": ("target_core", "tcm_loop", "iscsi_target_mod"),
     "scsi_debug": ("scsi_debug",),
     "null_blk": ("null_blk",),
     "virtio": ("virtio",),
@@ -80,14 +82,19 @@ def machine(cpus: int, cells: Sequence[str] = ()) -> Part:
 
 def parts() -> list[Part]:
     """What is run: a machine for each number of CPUs."""
-    return [machine(cpus) for cpus in CPUS]
+    return [*(machine(cpus) for cpus in CPUS), over_iscsi(JUDGED_CPUS)]
+
+
+def over_iscsi(cpus: int) -> Part:
+    """A machine of that many CPUs in which all is counted over iSCSI."""
+    return replace(machine(cpus, (ISCSI,)), name="sharing-iscsi", append=NETWORKED)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """What was counted as a phase of the plugin: so many I/Os of a system, in a window of its cell.
 
-    *kernel*: the release that it ran on. *round* counts the cell's windows.
+    *kernel*: the release that it ran on. *round* counts the cell's windows. *transport*: ``iscsi``, or none.
     """
 
     phase: int
@@ -98,16 +105,17 @@ class Window:
     cpus: int
     round: int
     ios: int
+    transport: str = ""
 
     @property
     def pattern(self) -> str:
         """The pattern, for the results."""
-        return pattern(self.access, self.cpus)
+        return pattern(self.access, self.cpus, self.transport)
 
 
-def pattern(access: str, cpus: int) -> str:
+def pattern(access: str, cpus: int, transport: str = "") -> str:
     """What results call an access from that many CPUs."""
-    return f"{access} 4k qd{DEPTH}, {cpus} CPUs"
+    return f"{access} 4k qd{DEPTH}, {cpus} CPUs{' over ' if transport else ''}{transport}"
 
 
 def dumps(windows: list[Window]) -> str:
@@ -153,21 +161,32 @@ def samples(folder: Path) -> list[Sample]:
     return [*machines, *(sample for window in windows for sample in lines(window, moved[window.phase]))]
 
 
+def cell(text: str) -> str:
+    """A cell that there is."""
+    if text not in CELLS:
+        raise argparse.ArgumentTypeError(f"{text}: only these are there: {', '.join(CELLS)}")
+    return text
+
+
 def parser() -> argparse.ArgumentParser:
     """The options, see the module's description."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.sharing", description="Show where cache lines move between CPUs."
     )
-    parser.add_argument("cells", nargs="+", choices=CELLS, metavar="cell", help=", ".join(CELLS))
+    parser.add_argument("cells", nargs="*", type=cell, metavar="cell", help=", ".join(CELLS))
+    parser.add_argument("--iscsi", action="store_true", help="all cells over iSCSI, instead of such")
     parser.add_argument("--cpus", type=int, default=JUDGED_CPUS, help="default: %(default)s")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Exit status 3: the VM failed, or this QEMU takes no plugins."""
-    options = parser().parse_args(arguments)
+    top = parser()
+    options = top.parse_args(arguments)
+    if options.iscsi == bool(options.cells):
+        top.error("either cells, or --iscsi")
     try:
-        out = run(machine(options.cpus, options.cells))
+        out = run(over_iscsi(options.cpus) if options.iscsi else machine(options.cpus, options.cells))
     except (PartFailed, counts.NoPlugins) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 3

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.pattern import BACKENDS, FAR, Pattern, floor, speed
+from bench.pattern import BACKENDS, DIGEST, FAR, ISCSI, Pattern, floor, speed
 from bench.samples import OURS, Result
 from bench.scale import Scale
 from bench.verdict import Requirement
@@ -83,7 +83,7 @@ class Book:
 
     def trio(self, bench: str, backend: str, pattern: str, metric: str) -> list[Result | None]:
         """Ours, LIO's and the floor's."""
-        system, other = floor(backend)
+        system, other = floor(backend, bench)
         return [
             self.get(bench, backend, pattern, metric),
             self.get(bench, backend, pattern, metric, "lio"),
@@ -92,7 +92,7 @@ class Book:
 
     def ratio(self, bench: str, backend: str, pattern: str, metric: str) -> list[Result | None]:
         """Ours to LIO's and to the floor's."""
-        systems = (f"{OURS}/lio", f"{OURS}/{floor(backend)[0]}")
+        systems = (f"{OURS}/lio", f"{OURS}/{floor(backend, bench)[0]}")
         return [self.get(bench, backend, pattern, metric, system) for system in systems]
 
 
@@ -223,6 +223,8 @@ def report(results: Sequence[Result]) -> str:
         sections += [queues, speeds(book, "multiqueue")]
     if book.cells("fc", "instructions"):
         sections += fibre_channel(book)
+    if book.cells(ISCSI, "instructions"):
+        sections += over_iscsi(book)
     if any(result.bench == "control" for result in results):
         sections += [managed, control(book)]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -240,8 +242,18 @@ def fibre_channel(book: Book) -> list[str]:
     return [text for metric, title in titles.items() for text in (title, compared(book, "fc", metric))]
 
 
+def over_iscsi(book: Book) -> list[str]:
+    """Tables of iSCSI with both ends on one machine."""
+    counted = (
+        "**iSCSI over loopback, instructions per I/O of fio** (both ends; floor: NVMe over TCP on null_blk)"
+    )
+    switched = "**iSCSI over loopback, context switches per I/O of fio** (both ends)"
+    return [counted, compared(book, ISCSI, "instructions"), switched, compared(book, ISCSI, "switches")]
+
+
 SUMMARY = (
     *(("instructions", "instructions", "instructions per I/O", pattern) for pattern in INSTRUCTIONS_SHOWN),
+    *((ISCSI, "instructions", "iSCSI, both ends: instructions", pattern) for pattern in INSTRUCTIONS_SHOWN),
     *(("sharing", "own_lines", "cache lines moved per I/O", pattern) for pattern in SHARING_SHOWN),
     *(("throughput", *speed(Pattern.parse(pattern)), pattern) for pattern in THROUGHPUT_SHOWN),
     *(("throughput", "switches", "context switches per I/O", pattern) for pattern in THROUGHPUT_SHOWN[:1]),
@@ -255,7 +267,7 @@ def summary(results: Sequence[Result]) -> str:
     rows = [
         row
         for bench, metric, title, pattern in SUMMARY
-        for backend in (*BACKENDS, FAR)
+        for backend in (*BACKENDS, FAR, DIGEST)
         if (row := summary_row(book, (bench, backend, pattern, metric), title))
     ]
     for scale in SUMMARY_SCALES:

@@ -11,7 +11,18 @@ from dataclasses import dataclass
 
 from bench import sharing
 from bench.baseline import bound, comparable, is_ratio, worse
-from bench.pattern import BACKENDS, FAR, INSTRUCTIONS, LARGE, THROUGHPUT, Pattern, floor, speed
+from bench.pattern import (
+    BACKENDS,
+    DIGEST,
+    FAR,
+    INSTRUCTIONS,
+    ISCSI,
+    LARGE,
+    THROUGHPUT,
+    Pattern,
+    floor,
+    speed,
+)
 from bench.samples import OURS, Result
 
 # Instructions per 4k I/O at queue depth 1, by backend and access: at most this.
@@ -33,6 +44,19 @@ SPEED_LIMIT, SPEED_LIMIT_SINGLE = 1.0, 2.0
 FC_LIMITS = {"randread 4k qd1 j1": 0.7, "read 256k qd1 j1": 0.8}
 FC_WAKEUP_LIMITS = {"randread 4k qd1 j1": 1.0, "randwrite 4k qd1 j1": 2.0}
 FC_BACKENDS = ("null", "file")
+# iSCSI with both ends on one machine, null device: instructions, and as a part of LIO's, by pattern.
+ISCSI_LIMITS = {"randread 4k qd1 j1": 45_000.0, "read 256k qd1 j1": 250_000.0}
+ISCSI_RATIOS = {
+    "randread 4k qd1 j1": 0.60,
+    "randread 4k qd32 j1": 0.60,
+    "randwrite 4k qd1 j1": 0.62,
+    "randwrite 4k qd32 j1": 0.62,
+    "read 256k qd1 j1": 0.30,
+}
+# ... of a read from the page cache beyond null's; context switches of a read, all of them the initiator's.
+ISCSI_READ, ISCSI_FILE_LIMIT, ISCSI_SWITCH_LIMIT = "randread 4k qd1 j1", 3_000.0, 3.05
+# ... with both digests, as a multiple of what it is without.
+ISCSI_DIGEST_LIMIT, ISCSI_DIGEST_PATTERNS = 1.15, ("randread 4k qd1 j1", "randwrite 4k qd1 j1")
 # Seconds for 1,000 mappings through `Admin`; five times as many may take GROWTH times as long.
 CONTROL_LIMITS = {"create_s": 1.5, "no_change_s": 0.5, "one_lun_s": 0.2, "clear_s": 1.5}
 CONTROL_SCALE, CONTROL_SCALE_LARGE, GROWTH = "100x10", "100x50", 6.0
@@ -76,7 +100,8 @@ def requirements(results: Sequence[Result]) -> list[Requirement]:
     """Everything that is required, with the values found."""
     medians = Medians(results)
     costs = (*instructions(medians), *large(medians), *lines(medians))
-    return [*costs, *switches(medians), *speeds(medians), *control(medians), *fibre_channel(medians)]
+    rates = (*switches(medians), *speeds(medians), *control(medians))
+    return [*costs, *rates, *fibre_channel(medians), *iscsi(medians)]
 
 
 def instructions(medians: Medians) -> Iterator[Requirement]:
@@ -102,6 +127,11 @@ def lines(medians: Medians) -> Iterator[Requirement]:
             pattern = sharing.pattern(access.access, sharing.JUDGED_CPUS)
             value = medians.get("sharing", backend, pattern, "own_lines")
             yield Requirement("sharing", f"own cache lines moved per I/O, {backend}, {pattern}", limit, value)
+    for access in sharing.PATTERNS:
+        pattern = sharing.pattern(access.access, sharing.JUDGED_CPUS, ISCSI)
+        value = medians.get("sharing", "null", pattern, "own_lines")
+        what = f"own cache lines moved per I/O, null, {pattern}"
+        yield Requirement("sharing", what, LINE_LIMITS["null"], value)
 
 
 def switches(medians: Medians) -> Iterator[Requirement]:
@@ -138,6 +168,40 @@ def fibre_channel(medians: Medians) -> Iterator[Requirement]:
         for pattern, limit in FC_WAKEUP_LIMITS.items():
             value = medians.get("fc", backend, pattern, "wakeups")
             yield Requirement("fc", f"threads woken per I/O, {backend}, {pattern}", limit, value)
+
+
+def beyond(value: float | None, base: float | None) -> float | None:
+    """The difference of two values, where both were measured."""
+    return None if value is None or base is None else value - base
+
+
+def multiple(value: float | None, base: float | None) -> float | None:
+    """The quotient of two values, where both were measured."""
+    return None if value is None or not base else value / base
+
+
+def iscsi(medians: Medians) -> Iterator[Requirement]:
+    """Cost of commands over iSCSI, initiator included, beside LIO; of files, of digests; context switches."""
+
+    def found(backend: str, pattern: str, metric: str = "instructions", system: str = OURS) -> float | None:
+        return medians.get(ISCSI, backend, pattern, metric, system)
+
+    for pattern, limit in ISCSI_LIMITS.items():
+        yield Requirement(
+            ISCSI, f"iscsi: instructions per I/O, null, {pattern}", limit, found("null", pattern)
+        )
+    for pattern, limit in ISCSI_RATIOS.items():
+        value = found("null", pattern, system=f"{OURS}/lio")
+        yield Requirement(ISCSI, f"iscsi: instructions per I/O / lio's, null, {pattern}", limit, value)
+    value = beyond(found("file", ISCSI_READ), found("null", ISCSI_READ))
+    what = f"iscsi: instructions per I/O beyond null's, file, {ISCSI_READ}"
+    yield Requirement(ISCSI, what, ISCSI_FILE_LIMIT, value)
+    value = found("null", ISCSI_READ, "switches")
+    yield Requirement(ISCSI, f"iscsi: switches per I/O, null, {ISCSI_READ}", ISCSI_SWITCH_LIMIT, value)
+    for pattern in ISCSI_DIGEST_PATTERNS:
+        value = multiple(found(DIGEST, pattern), found("null", pattern))
+        what = f"iscsi: instructions per I/O / those without digests, {pattern}"
+        yield Requirement(ISCSI, what, ISCSI_DIGEST_LIMIT, value)
 
 
 def control(medians: Medians) -> Iterator[Requirement]:

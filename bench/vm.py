@@ -20,6 +20,9 @@ REPO = Path(__file__).resolve().parents[1]
 GUEST_SECONDS = 1_000_000
 # Physical memory ends below this.
 MEMORY_MIB = 8192
+# For the kernel. The machine's own words mean that there shall be no security module, but where AppArmor is
+# told to stay away SELinux comes in its stead, which looks at each packet: what Debian has is AppArmor.
+NETWORKED = "apparmor=1"
 
 
 class PartFailed(RuntimeError):
@@ -31,8 +34,8 @@ class Part:
     """A program of the package in a VM of its own; *seconds* bounds it, in the host's time.
 
     *icount*: one CPU, and a nanosecond of the guest is one instruction. *counted*: what a plugin of the
-    emulator counts, see `bench.counts`. *qemu*: more words for QEMU. *read*: makes samples of what the run
-    has left.
+    emulator counts, see `bench.counts`. *qemu*: more words for QEMU; *append*: for the kernel. *read*: makes
+    samples of what the run has left.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Part:
     cpus: int = 2
     counted: str = ""
     qemu: tuple[str, ...] = ()
+    append: str = ""
     read: Callable[[Path], list[Sample]] = read_samples
 
 
@@ -61,7 +65,7 @@ def command(part: Part, out: Path) -> list[str]:
         "run",
         *mode,
         "--append",
-        "nowatchdog",
+        f"nowatchdog {part.append}".strip(),
         "--timeout",
         str(GUEST_SECONDS),
         "--out",

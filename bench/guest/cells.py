@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Measures all cells of all systems in this VM: ``python -m bench.guest.cells instructions``,
-or ``throughput``, or ``multiqueue`` (throughput of null, tcm_loop with a hardware queue per CPU).
+or ``iscsi`` (instructions over iSCSI), or ``throughput``, or ``multiqueue`` (throughput of null, tcm_loop
+with a hardware queue per CPU).
 
 Writes samples to ``/out/samples.jsonl`` and a line per cell to standard output.
 """
@@ -13,25 +14,27 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from bench.guest import systems
+from bench.guest import iscsi, systems
 from bench.guest.record import Recorder, other_load
 from bench.guest.systems import Disk
 from bench.guest.window import Reading, Section, Shape, measured, rates, tick_us
 from bench.hostload import QUIET
-from bench.pattern import INSTRUCTIONS, THROUGHPUT, Pattern
+from bench.pattern import INSTRUCTIONS, ISCSI, OVER_ISCSI, THROUGHPUT, Pattern
 from bench.samples import Sample, machine_sample
 
 TRIES = 3
-# What is kept where instructions are counted.
+# What is kept where instructions are counted: in these.
+COUNTING = ("instructions", ISCSI)
 COUNTED = ("instructions", "switches", "requests")
 # Undisturbed is 0 idle time where instructions are counted, and a quiet host elsewhere.
 SHAPES = {
     "instructions": Shape(count=3, settle=0.05, seconds=0.08, slack=0.1, size_mib=64),
+    ISCSI: Shape(count=3, settle=0.05, seconds=0.15, slack=0.1, size_mib=64),
     "throughput": Shape(count=1, settle=0.2, seconds=0.8, slack=0.3, size_mib=256),
     "multiqueue": Shape(count=1, settle=0.2, seconds=0.8, slack=0.3, size_mib=256),
 }
@@ -57,7 +60,7 @@ class Meter:
 
     def __init__(self, bench: str, budget: float) -> None:
         self.bench = bench
-        self.counting = bench == "instructions"
+        self.counting = bench in COUNTING
         self.shape = SHAPES[bench]
         self._budget = budget
 
@@ -116,12 +119,28 @@ def samples(cell: Cell, meter: Meter, turn: int) -> Iterator[Sample]:
                 yield Sample(meter.bench, disk.backend, str(cell.pattern), metric, disk.system, number, value)
 
 
+def patterns(bench: str, backend: str) -> tuple[Pattern, ...]:
+    """What is done to a backend."""
+    if bench == ISCSI:
+        return OVER_ISCSI[backend]
+    return INSTRUCTIONS if bench in COUNTING else THROUGHPUT
+
+
+def disks_of(bench: str, size_mib: int) -> AbstractContextManager[list[Disk]]:
+    """What is measured, set up."""
+    if bench == ISCSI:
+        return iscsi.served(size_mib)
+    if bench == "multiqueue":
+        disks = systems.setup(size_mib, os.cpu_count())
+        return nullcontext([disk for disk in disks if disk.backend == "null"])
+    return nullcontext(systems.setup(size_mib))
+
+
 def sweep(recorder: Recorder, disks: Sequence[Disk], meter: Meter, turn: int) -> None:
     """Measure every cell; every other turn with the systems in reverse, so that drift cancels."""
-    patterns = INSTRUCTIONS if meter.counting else THROUGHPUT
     for backend in dict.fromkeys(disk.backend for disk in disks):
         order = [disk for disk in disks if disk.backend == backend][:: 1 if turn % 2 == 0 else -1]
-        cells = [Cell(pattern, order, {}) for pattern in patterns]
+        cells = [Cell(pattern, order, {}) for pattern in patterns(meter.bench, backend)]
         meter.measure(cells)
         for cell in cells:
             for sample in samples(cell, meter, turn):
@@ -147,17 +166,12 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     meter = Meter(options.bench, options.retries)
     recorder = Recorder()
-    if options.bench == "multiqueue":
-        disks = [
-            disk for disk in systems.setup(meter.shape.size_mib, os.cpu_count()) if disk.backend == "null"
-        ]
-    else:
-        disks = systems.setup(meter.shape.size_mib)
-    recorder.add(machine_sample(options.bench, os.uname().release, os.cpu_count() or 1))
-    if options.bench == "throughput":
-        note_setup(recorder, disks)
-    for turn in range(options.rounds):
-        sweep(recorder, disks, meter, turn)
+    with disks_of(options.bench, meter.shape.size_mib) as disks:
+        recorder.add(machine_sample(options.bench, os.uname().release, os.cpu_count() or 1))
+        if options.bench == "throughput":
+            note_setup(recorder, disks)
+        for turn in range(options.rounds):
+            sweep(recorder, disks, meter, turn)
     return 0
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Has the instructions of I/Os counted by address, in the instruction-counting VM, for `bench.profile`.
 
-``python -m bench.guest.profiling PATTERN,... CELL...``. Leaves in /out the number of I/Os of each pattern
-and cell, in the order of the plugin's phases (from 1 on), and the kernel's symbols.
+``python -m bench.guest.profiling instructions|iscsi PATTERN,... CELL...``. Leaves in /out the number of I/Os
+of each pattern and cell, in the order of the plugin's phases (from 1 on), and the kernel's symbols.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from itertools import product
 
 from bench.guest import systems
-from bench.guest.cells import SHAPES
+from bench.guest.cells import SHAPES, disks_of
 from bench.guest.counted import Plugin
 from bench.guest.record import OUT
 from bench.guest.window import FIRST_IOS, Section, moved_bytes, running, wait_started
@@ -39,15 +39,16 @@ def profile(plugin: Plugin, phase: int, disk: systems.Disk, pattern: Pattern) ->
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point."""
-    patterns, wanted = map(Pattern.parse, arguments[0].split(",")), arguments[1:]
-    disks = {f"{disk.system}-{disk.backend}": disk for disk in systems.setup(SHAPES["instructions"].size_mib)}
-    plugin = Plugin()
-    plugin.note_symbols()
+    bench, patterns, wanted = arguments[0], map(Pattern.parse, arguments[1].split(",")), arguments[2:]
     found = {}
-    for phase, (pattern, cell) in enumerate(product(patterns, wanted), 1):
-        name = f"{cell}, {pattern}"
-        found[name] = profile(plugin, phase, disks[cell], pattern)
-        print(f"{name}: {found[name]} I/Os", flush=True)
+    with disks_of(bench, SHAPES[bench].size_mib) as there:
+        disks = {f"{disk.system}-{disk.backend}": disk for disk in there}
+        plugin = Plugin()
+        plugin.note_symbols()
+        for phase, (pattern, cell) in enumerate(product(patterns, wanted), 1):
+            name = f"{cell}, {pattern}"
+            found[name] = profile(plugin, phase, disks[cell], pattern)
+            print(f"{name}: {found[name]} I/Os", flush=True)
     (OUT / IOS).write_text(json.dumps(found))
     return 0
 

@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Has the cache lines counted that move between this VM's CPUs, for `bench.sharing`.
 
-``python -m bench.guest.sharing [CELL...]``
+``python -m bench.guest.sharing [CELL...]``, or ``iscsi`` for all cells over iSCSI.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.guest import systems
+from bench.guest import iscsi, systems
 from bench.guest.counted import Plugin
 from bench.guest.record import OUT
 from bench.guest.systems import Disk
 from bench.guest.window import Section, moved_bytes, running, wait_started
-from bench.pattern import FAR, Pattern
+from bench.pattern import FAR, ISCSI, Pattern
 from bench.sharing import BACKENDS, PATTERNS, WINDOWS, Window, dumps
 
 SIZE_MIB = 64
@@ -52,37 +52,58 @@ def keep_where_it_ended(disk: Disk) -> None:
     systems.write(Path("/sys/block", disk.name, "queue/rq_affinity"), "0")
 
 
-class Counter:
-    """Counts cells, and notes what was counted in which phase."""
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A disk, and the CPUs that submit to it."""
 
-    def __init__(self) -> None:
+    disk: Disk
+    cpus: tuple[int, ...]
+
+
+def moved(loads: Sequence[Load]) -> int:
+    """Bytes that the disks have moved."""
+    return sum(moved_bytes(load.disk.name) for load in loads)
+
+
+class Counter:
+    """Counts cells, and notes what was counted in which phase; *transport*: what windows say of theirs."""
+
+    def __init__(self, transport: str = "") -> None:
         self.windows: list[Window] = []
+        self._transport = transport
         self._plugin = Plugin()
         self._plugin.note_symbols()
 
-    def count(self, disk: Disk, pattern: Pattern) -> None:
-        """All windows of a cell."""
-        cpus = submitters(disk)
-        section, before = Section(disk.name, replace(pattern, jobs=len(cpus))), moved_bytes(disk.name)
-        with running([section], MOST_SECONDS, SIZE_MIB, cpus) as fio:
-            wait_started(fio, disk.name, before + WARM_UP * len(cpus) * pattern.block)
+    def count(self, loads: Sequence[Load], pattern: Pattern) -> None:
+        """All windows of a cell: of disks of one system and backend."""
+        with ExitStack() as stack:
+            for load in loads:
+                before, jobs = moved_bytes(load.disk.name), len(load.cpus)
+                section = Section(load.disk.name, replace(pattern, jobs=jobs))
+                fio = stack.enter_context(running([section], MOST_SECONDS, SIZE_MIB, load.cpus))
+                wait_started(fio, load.disk.name, before + WARM_UP * jobs * pattern.block)
             for number in range(ROUNDS):
-                self._window(disk, section.pattern, number, fio)
+                self._window(loads, pattern, number)
 
-    def _window(self, disk: Disk, pattern: Pattern, number: int, fio: subprocess.Popen[str]) -> None:
-        phase = len(self.windows) + 1
+    def _window(self, loads: Sequence[Load], pattern: Pattern, number: int) -> None:
+        phase, jobs = len(self.windows) + 1, sum(len(load.cpus) for load in loads)
+        disk, end = loads[0].disk, time.monotonic() + MOST_SECONDS
         with self._plugin.counting(phase):
-            begin = moved_bytes(disk.name)
-            while (moved := moved_bytes(disk.name) - begin) < COUNTED * pattern.jobs * pattern.block:
-                if fio.poll() is not None:
-                    raise RuntimeError(f"fio ended on {disk.name}: {fio.communicate()[0][-500:]}")
+            begin = moved(loads)
+            while (done := moved(loads) - begin) < COUNTED * jobs * pattern.block:
+                if time.monotonic() > end:
+                    raise RuntimeError(f"nothing moves on {disk.name}")
                 time.sleep(POLL_SECONDS)
         where = (disk.backend, pattern.access, disk.system, os.uname().release, os.cpu_count() or 1)
-        self.windows.append(Window(phase, *where, number, moved // pattern.block))
+        self.windows.append(Window(phase, *where, number, done // pattern.block, self._transport))
+
+    def say(self, disk: Disk) -> None:
+        """That a disk's cells are counted."""
+        print(f"{disk.system}, {disk.backend}: {self.windows[-1].ios} I/Os in the last window", flush=True)
 
 
-def main(cells: Sequence[str]) -> int:
-    """Entry point. *cells*: ``scst-far`` and the like; none: all."""
+def local(cells: Sequence[str]) -> Counter:
+    """What is submitted and served in one place."""
     disks = [disk for disk in systems.setup(SIZE_MIB, far=True) if disk.backend in BACKENDS]
     if cells:
         disks = [disk for disk in disks if f"{disk.system}-{disk.backend}" in cells]
@@ -92,8 +113,26 @@ def main(cells: Sequence[str]) -> int:
     counter = Counter()
     for disk in disks:
         for pattern in PATTERNS:
-            counter.count(disk, pattern)
-        print(f"{disk.system}, {disk.backend}: {counter.windows[-1].ios} I/Os in the last window", flush=True)
+            counter.count([Load(disk, tuple(submitters(disk)))], pattern)
+        counter.say(disk)
+    return counter
+
+
+def over_iscsi() -> Counter:
+    """A session for each CPU, which stays there."""
+    every = tuple(range(os.cpu_count() or 1))
+    with iscsi.served_by_cpu(every) as found:
+        counter = Counter(ISCSI)
+        for disks in found.values():
+            for pattern in PATTERNS:
+                counter.count([Load(disk, (cpu,)) for disk, cpu in zip(disks, every, strict=True)], pattern)
+            counter.say(disks[0])
+    return counter
+
+
+def main(cells: Sequence[str]) -> int:
+    """Entry point. *cells*: ``scst-far`` and the like; none: all."""
+    counter = over_iscsi() if ISCSI in cells else local(cells)
     (OUT / WINDOWS).write_text(dumps(counter.windows))
     return 0
 

@@ -15,6 +15,7 @@ from bench.counts import HEADER, SLOT, Symbol
 from bench.pattern import FAR, floor
 from bench.samples import Sample
 from bench.sharing import Window
+from bench.vm import Part, PartFailed
 
 WINDOW = Window(1, "null", "randread", "scst", "6.1", 4, 0, 100)
 MOVED = Counter({Symbol("scst_x", "scst"): 3, Symbol("y", "scst_local"): 2, Symbol("schedule"): 95})
@@ -29,6 +30,8 @@ MOVED = Counter({Symbol("scst_x", "scst"): 3, Symbol("y", "scst_local"): 2, Symb
         ("scst", "", False),
         ("lio", "target_core_iblock", True),
         ("lio", "tcm_loop", True),
+        ("lio", "iscsi_target_mod", True),
+        ("scst", "scst_iscsi", True),
         ("lio", "scsi_mod", False),
         ("virtio", "virtio_ring", True),
         ("null_blk", "scst", False),
@@ -86,7 +89,7 @@ def test_samples_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_machine_for_each_number_of_cpus() -> None:
     parts = sharing.parts()
-    assert [part.cpus for part in parts] == list(sharing.CPUS)
+    assert [part.cpus for part in parts] == [*sharing.CPUS, sharing.JUDGED_CPUS]
     assert sharing.JUDGED_CPUS in sharing.CPUS
     assert {part.counted for part in parts} == {"lines"}
     serials = [word for word in parts[0].qemu if "serial=" in word]
@@ -97,10 +100,27 @@ def test_a_machine_for_each_number_of_cpus() -> None:
 def test_some_cells_only(capsys: pytest.CaptureFixture[str]) -> None:
     part = sharing.machine(4, ("scst-far", "lio-far"))
     assert (part.arguments, part.cpus, part.counted) == (("scst-far", "lio-far"), 4, "lines")
-    assert all(not part.arguments for part in sharing.parts())
+    assert [part.arguments for part in sharing.parts() if part.arguments] == [("iscsi",)]
     with pytest.raises(SystemExit):
         sharing.main(["scst-nothing"])
     assert "null_blk-blk" in capsys.readouterr().err
+
+
+def test_over_iscsi(monkeypatch: pytest.MonkeyPatch) -> None:
+    run: list[Part] = []
+
+    def fail(part: Part) -> Path:
+        run.append(part)
+        raise PartFailed("enough")
+
+    monkeypatch.setattr(sharing, "run", fail)
+    assert sharing.main(["--iscsi", "--cpus", "2"]) == 3
+    assert sharing.main(["scst-null"]) == 3
+    for nothing in ([], ["scst-null", "--iscsi"]):
+        with pytest.raises(SystemExit):
+            sharing.main(nothing)
+    assert [(part.arguments, part.cpus) for part in run] == [(("iscsi",), 2), (("scst-null",), 4)]
+    assert replace(WINDOW, transport="iscsi").pattern == "randread 4k qd8, 4 CPUs over iscsi"
 
 
 def test_cells_are_what_is_measured() -> None:
