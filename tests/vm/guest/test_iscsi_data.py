@@ -260,6 +260,24 @@ def test_unknown_transfer_tag(login: Make, ttt: int) -> None:
     alive(session)
 
 
+def test_tags_of_two_commands(login: Make) -> None:
+    """Whose data it is cannot be told: it is rejected, and neither command has it."""
+    session = login(**SMALL, **NO_UNASKED)
+    first, one = asked_write(session, 2)
+    second = session.start(scsi.write10(8, 2), write=blocks(2, 11))
+    while not second.asked:
+        session.pump()
+    (wrong,) = session.data_out(first, one.offset, one.desired, second.asked[0].ttt)
+    session.send(wrong)
+    assert session.wait_reject(Reason.INVALID_FIELD).data == wrong.header()
+    for task, asked in ((second, second.asked.pop()), (first, one)):
+        session.send(*session.data_out(task, asked.offset, asked.desired, asked.ttt))
+        assert session.finish(task).status == GOOD
+    assert read(session, 2).data == blocks(2, 10)
+    assert read(session, 2, 8).data == blocks(2, 11)
+    alive(session)
+
+
 def test_data_for_nobody(login: Make) -> None:
     """What nobody has asked for, and what nobody asks for any more."""
     session = login(**SMALL, **NO_UNASKED)

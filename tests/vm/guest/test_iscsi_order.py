@@ -10,11 +10,11 @@ import pytest
 from tests.iscsi import adopter as handover
 from tests.iscsi import pdu
 from tests.iscsi.initiator import GOOD, Task
-from tests.iscsi.pdu import Answered, Reason, Tmf
+from tests.iscsi.pdu import Answered, Op, Reason, Tmf
 from tests.vm.guest import iscsi, scsi
 from tests.vm.guest.full_phase import SMALL, Make, alive, blocks, ended, hold, read, wait_hits, write
 from tests.vm.guest.iscsi import BLOCK
-from tests.vm.guest.long import often
+from tests.vm.guest.long import more, often
 
 SCST_MODULES = iscsi.MODULES
 
@@ -64,7 +64,19 @@ def test_outside_of_the_window(login: Make, away: int) -> None:
     assert not task.done
 
 
-@pytest.mark.parametrize("depth", [1, 4])
+@pytest.mark.parametrize("number", [0, 1, 0x7FFFFFFF, 0xFFFFFFFF], ids=hex)
+def test_exp_stat_sn_is_no_matter(login: Make, number: int) -> None:
+    """Nothing is kept for who has not heard it (error recovery level 0), so what he says of it is ignored."""
+    session = login()
+    for made in (session.ping_pdu(b"x"), session.command_pdu(scsi.test_unit_ready())[1]):
+        made.fields[28] = number
+        if made.op == Op.COMMAND:
+            session.tasks[made.itt] = Task(made.itt, 0, b"", made.lun)
+        session.send(made)
+    alive(session)
+
+
+@pytest.mark.parametrize("depth", [1, 4, *more(1024)])
 def test_window_closes(login: Make, depth: int) -> None:
     """It is as wide as commands may be in flight, and opens again."""
     session = login(queue_depth=depth)

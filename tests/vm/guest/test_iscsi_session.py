@@ -10,13 +10,15 @@ import pytest
 
 from tests.iscsi import adopter as handover
 from tests.iscsi.adopter import EVENT_GONE, Adopter
-from tests.iscsi.initiator import GOOD
+from tests.iscsi.initiator import GOOD, Session, Task
 from tests.iscsi.pdu import NONE, Op
 from tests.vm.guest import iscsi, scsi, tree
-from tests.vm.guest.full_phase import Make, alive, ended, hold, wait_hits
+from tests.vm.guest.full_phase import OTHER, Make, alive, ended, hold, wait_hits
 from tests.vm.guest.iscsi import BLOCK
 
 SCST_MODULES = iscsi.MODULES
+
+RESERVATION_CONFLICT = 0x18
 
 # --- NOP, text, logout ---
 
@@ -75,8 +77,8 @@ def test_initiator_that_takes_nothing(login: Make) -> None:
     with handover.events() as told:
         session = login(send_timeout=1)
         session.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        for _ in range(30):
-            session.start(scsi.read10(0, 2048), read=2048 * BLOCK)
+        # At once: a slow machine may need as long for them one by one as the target waits.
+        session.send(*(session.command_pdu(scsi.read10(0, 2048), read=2048 * BLOCK)[1] for _ in range(30)))
         iscsi.wait_sessions(0)
         assert [why for kind, _, why in told.read() if kind == EVENT_GONE] == ["stuck"]
 
@@ -156,6 +158,38 @@ def test_next_session_hears_of_the_loss(adopter: Adopter, login: Make, peaceful:
     heard = iscsi.hear(adopter.login())
     assert all(key[:2] == (0x6, 0x29) for key in heard), heard
     assert peaceful or heard
+
+
+def reserve(session: Session, action: int, old: int, new: int, kind: int = 0) -> Task:
+    """PERSISTENT RESERVE OUT."""
+    cdb = struct.pack(">BBBxxIB", 0x5F, action, kind, 24, 0)
+    return session.command(cdb, write=struct.pack(">QQ8x", old, new))
+
+
+def test_reservation_is_the_ports(adopter: Adopter, login: Make) -> None:
+    """Of a name and an ISID: it outlives the connection, and is no other's of the same name."""
+    holder, other = login(), login(isid=OTHER)
+    assert reserve(holder, 0, 0, 0x77).status == GOOD
+    assert reserve(holder, 1, 0x77, 0, kind=3).status == GOOD
+    holder.close()
+    iscsi.wait_sessions(1)
+    assert other.command(scsi.write10(0, 1), write=bytes(512)).status == RESERVATION_CONFLICT
+    again = login()
+    assert again.command(scsi.write10(0, 1), write=bytes(512)).status == GOOD
+    assert reserve(again, 0, 0x77, 0).status == GOOD
+    iscsi.hear(other)
+    assert other.command(scsi.write10(0, 1), write=bytes(512)).status == GOOD
+
+
+def test_reserve_ends_with_the_connection(login: Make) -> None:
+    """RESERVE(6) does."""
+    holder, other = login(), login(isid=OTHER)
+    assert holder.command(bytes([0x16, 0, 0, 0, 0, 0])).status == GOOD
+    assert other.command(scsi.read10(0, 1), read=512).status == RESERVATION_CONFLICT
+    holder.close()
+    iscsi.wait_sessions(1)
+    iscsi.hear(other)
+    assert other.command(scsi.read10(0, 1), read=512).status == GOOD
 
 
 def test_names(login: Make) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.iscsi.initiator import GOOD, Session, Task
-from tests.iscsi.pdu import Answered, Tmf
+from tests.iscsi.pdu import Answered, Op, Tmf
 from tests.vm.guest import iscsi, scsi
 from tests.vm.guest.full_phase import (
     NO_UNASKED,
@@ -68,6 +68,41 @@ def test_functions_of_level_two(login: Make) -> None:
     del session.tasks[task.itt]
     fault.enable(False)
     iscsi.hear(session)
+
+
+@pytest.mark.parametrize("op", [Op.TMF, Op.LOGOUT], ids=str)
+def test_data_with_what_has_none(login: Make, op: Op) -> None:
+    """It is passed over, and does not come back: the initiator may not take as much."""
+    session = login(max_xmit=512)
+    one = session.tmf_pdu(Tmf.LUN_RESET, lun=1) if op == Op.TMF else session.request(op, True)
+    one.data = b"x" * 2000
+    session.send(one)
+    answer = session.wait(one)
+    assert (answer.byte2, answer.data) == (0, b"")
+
+
+def test_answers_come_before_a_function_s(login: Make) -> None:
+    """Of commands that had ended before; behind it none comes (RFC 7143 4.2.2.3)."""
+    session = login(queue_depth=64)
+    tasks = [session.start(scsi.read10(0, 8), read=8 * BLOCK) for _ in range(40)]
+    assert session.manage(Tmf.LUN_RESET) == Answered.COMPLETE
+    for task in tasks:
+        session.tasks.pop(task.itt, None)
+    assert iscsi.hear(session)
+    alive(session)
+
+
+def test_abort_of_what_is_being_sent(login: Make) -> None:
+    """The socket holds no more of it. Behind the answer to the abort comes none of it."""
+    session = login()
+    tasks = [session.start(scsi.read10(0, 2048), read=2048 * BLOCK) for _ in range(16)]
+    one = session.tmf_pdu(Tmf.ABORT_TASK, task=tasks[-1], ref_cmd_sn=session.cmd_sn - 1)
+    session.send(one)
+    assert session.wait(one).byte2 in (Answered.COMPLETE, Answered.NO_TASK)
+    session.tasks.pop(tasks[-1].itt, None)
+    for task in tasks[:-1]:
+        assert session.finish(task).status == GOOD
+    alive(session)
 
 
 def test_function_for_no_lun(login: Make) -> None:
