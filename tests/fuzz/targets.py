@@ -12,17 +12,21 @@ __all__ = ["SANITIZERS", "TARGETS", "Target"]
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
-INCLUDES = [f"-I{REPO}/tests/unit/kernel", f"-I{REPO}/kmod/include", f"-I{REPO}/kmod/core"]
+PURE = (REPO / "tests/unit/kernel",)
+# With as much of the kernel as a connection of iSCSI touches.
+CONNECTION = (HERE / "kernel", *PURE)
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1")
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wno-unused-parameter", "-Wno-sign-compare", "-Werror")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A driver (a C file here) and the files of kmod/core that it drives."""
+    """A driver (a C file here), the files of kmod/*folder* it drives, and what they see of the kernel."""
 
     name: str
-    core: tuple[str, ...]
+    files: tuple[str, ...]
+    folder: str = "core"
+    kernel: tuple[Path, ...] = PURE
 
     @property
     def corpus(self) -> Path:
@@ -37,9 +41,11 @@ class Target:
         files = [
             str(HERE / f"{self.name}.c"),
             *sources,
-            *(f"{REPO}/kmod/core/{name}.c" for name in self.core),
+            *(f"{REPO}/kmod/{self.folder}/{name}.c" for name in self.files),
         ]
-        subprocess.run([*command, *WARNINGS, *INCLUDES, *files, "-o", str(program)], check=True)
+        places = (*self.kernel, REPO / "kmod/include", REPO / "kmod" / self.folder)
+        includes = [f"-I{place}" for place in places]
+        subprocess.run([*command, *WARNINGS, *includes, *files, "-o", str(program)], check=True)
         return program
 
     def build_fuzzer(self, compiler: str, program: Path) -> Path:
@@ -62,4 +68,6 @@ TARGETS = (
     Target("copy", ("copy-parse",)),
     Target("tokens", ("copy-token-parse", "copy-parse")),
     Target("names", ("acl", "spelling")),
+    Target("iscsi_pdu", ("pdu",), "targets/iscsi"),
+    Target("iscsi_conn", ("pdu", "rx", "cmd", "task", "req", "tx"), "targets/iscsi", CONNECTION),
 )

@@ -119,6 +119,7 @@ class Task:
         """An R2T."""
         want(one.data_sn == self.r2t_sn, f"R2TSN {one.data_sn}, and not {self.r2t_sn}")
         want(one.ttt != NONE, "an R2T without tag")
+        want(one.lun == self.lun, "LUN of an R2T")
         want(0 < one.desired <= terms.max_burst, f"an R2T for {one.desired} bytes")
         want(one.offset + one.desired <= len(self.write), "an R2T for more than there is")
         self.r2t_sn += 1
@@ -131,6 +132,7 @@ class Task:
         self.residual = one.residual
         if one.op == Op.RESPONSE:
             self.response = one.byte2
+            want(not one.byte2 or not self.counted, f"response {one.byte2:#x}, though there is a status")
             right = one.data_sn == self.data_sn + self.r2t_sn
             want(right or one.byte2 or not self.counted, f"ExpDataSN {one.data_sn}")
             if len(one.data) >= 2:
@@ -248,6 +250,10 @@ class Session:
         """What holds for all that a target sends."""
         want(one.op in set(Op) and one.op >= Op.NOP_IN and not one.immediate, f"opcode {one.op:#x}")
         want(not one.ahs, "additional headers")
+        if self.counts_r2ts:
+            header = one.header()
+            said = [place for place in pdu.RESERVED.get(one.op, ()) if header[place]]
+            want(not said, f"reserved bytes {said} of {one}")
         if one.carries_status:
             want(self.exp_stat_sn in (None, one.stat_sn), f"StatSN {one.stat_sn:#x}, not {self.exp_stat_sn}")
             self.exp_stat_sn = add(one.stat_sn)

@@ -106,6 +106,18 @@ STATUS_CARRIERS = frozenset(
         Op.REJECT,
     )
 )
+# Bytes of a target's headers in which nothing is said (11.4 to 11.19).
+RESERVED: Mapping[int, tuple[int, ...]] = {
+    Op.NOP_IN: (2, 3, *range(36, 48)),
+    Op.RESPONSE: (*range(8, 16), *range(20, 24)),
+    Op.TMF_RESPONSE: (3, *range(8, 16), *range(20, 24), *range(36, 48)),
+    Op.TEXT_RESPONSE: (2, 3, *range(36, 48)),
+    Op.DATA_IN: (2,),
+    Op.LOGOUT_RESPONSE: (3, *range(8, 16), *range(20, 24), *range(36, 40), *range(44, 48)),
+    Op.R2T: (2, 3),
+    Op.ASYNC: (2, 3, *range(20, 24), *range(44, 48)),
+    Op.REJECT: (3, *range(8, 16), *range(20, 24), *range(36, 48)),
+}
 
 
 def padding(length: int) -> int:

@@ -70,6 +70,20 @@ def test_i39_stages(stage: int, after: int, transit: bool, more: bool) -> None:
         assert (initiator.last.transit, initiator.last.next) == (transit, after if transit else 0)
 
 
+@pytest.mark.parametrize("now", [0, 1])
+@given(stage=st.integers(0, 3), after=st.integers(0, 3), transit=st.booleans(), more=st.booleans())
+def test_i39_stages_later(now: int, stage: int, after: int, transit: bool, more: bool) -> None:
+    """The second request: the stage is the one that was agreed on, and no other."""
+    initiator = Initiator(stage=now)
+    initiator.say(NAMES)
+    assert initiator.status == 0
+    request = replace(initiator.request(b""), stage=stage, next=after, transit=transit, more=more)
+    initiator.feed(request)
+    legal = stage == now and not (transit and (more or after <= stage or after == 2))
+    assert initiator.status == (0 if legal else 0x0200)
+    assert (initiator.end is not None) == (not legal or (transit and after == 3))
+
+
 def test_i39_no_way_back() -> None:
     initiator = Initiator()
     initiator.say(NAMES, 1)
@@ -229,6 +243,62 @@ def test_i44_ends_of_ranges(key: Key) -> None:
     for value, good in ((low, True), (high, True), (high + 1, False), (low - 1, False)):
         found = with_params().say([(name, str(value))])[name]
         assert (found != "Reject") == good, value
+
+
+# What suits a target that wants other than the defaults, and what it then brings up by itself.
+WANTS: dict[str, dict[str, object]] = {
+    "HeaderDigest": {"header_digest": ("CRC32C",)},
+    "DataDigest": {"data_digest": ("CRC32C",)},
+    "InitialR2T": {"initial_r2t": False},
+    "ImmediateData": {"immediate_data": False},
+    "MaxBurstLength": {"max_burst_length": 4096, "first_burst_length": 4096},
+    "FirstBurstLength": {"first_burst_length": 4096},
+}
+
+
+def test_i44_every_key_that_is_brought_up_is_tried() -> None:
+    assert set(WANTS) == {key.name for key in KEYS.values() if key.offer}
+
+
+@pytest.mark.parametrize(
+    "answer", ["Reject", "Irrelevant", "NotUnderstood", "", "Perhaps", "0x", "as offered"]
+)
+@pytest.mark.parametrize("name", WANTS)
+def test_i44_every_answer_to_what_is_brought_up(name: str, answer: str) -> None:
+    """What is offered holds, or the default does, or the login ends."""
+    initiator = with_params(**WANTS[name])
+    offered = initiator.say((), 3)
+    if name not in offered:
+        # A value that the initiator's silence decides on: InitialR2T is Yes if one says so.
+        assert name == "InitialR2T"
+        return
+    initiator.say([(key, answer if key == name and answer != "as offered" else value)
+                   for key, value in offered.items() if key in WANTS], 3)  # fmt: skip
+    digest_is_missing = "Digest" in name and answer != "as offered"
+    if answer in ("", "Perhaps", "0x") or digest_is_missing:
+        assert initiator.status == 0x0200
+    else:
+        found = initiator.logged_in().values
+        taken = {"InitialR2T": not found.initial_r2t, "ImmediateData": not found.immediate_data,
+                 "MaxBurstLength": found.max_burst == 4096, "FirstBurstLength": found.first_burst == 4096,
+                 "HeaderDigest": found.header_digest, "DataDigest": found.data_digest}  # fmt: skip
+        assert taken[name] == (answer == "as offered")
+
+
+@pytest.mark.parametrize("name", [key.name for key in KEYS.values() if key.session and not key.declarative])
+def test_i44_irrelevant_in_discovery(name: str) -> None:
+    initiator = Initiator()
+    initiator.say(DISCOVER, 1)
+    assert initiator.say([(name, legal(name))])[name] == "Irrelevant"
+    assert initiator.status == 0
+
+
+@pytest.mark.parametrize("name", [key.name for key in KEYS.values() if key.rule is Rule.STEP])
+def test_i44_steps_of_no_authentication(name: str) -> None:
+    """Nobody has asked for them."""
+    initiator = Initiator()
+    initiator.say([*NAMES, (name, "1")], 1)
+    assert initiator.status in (0x0200, 0x0201)
 
 
 def test_i44_unknown() -> None:

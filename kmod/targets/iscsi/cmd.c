@@ -144,6 +144,9 @@ int iscsi_data_out(struct iscsi_conn *conn)
 		conn->stale++;
 		return stale ? 0 : iscsi_reject(conn, ISCSI_REASON_FIELD);
 	}
+	/* Tags of two commands: it cannot be told whose it is. */
+	if (iscsi_itt(req) != get_unaligned_be32(head + ISCSI_AT_ITT))
+		return iscsi_reject(conn, ISCSI_REASON_FIELD);
 	if (!iscsi_out_check(&req->out, head)) {
 		req->spoilt = -EMSGSIZE;
 		req->out.unsolicited = false;

@@ -260,9 +260,12 @@ void iscsi_request_begin(struct iscsi_req *req)
 		iscsi_nop(req);
 		break;
 	case ISCSI_TMF:
+		/* Neither has data that is good for anything, and none that goes back. */
+		iscsi_req_unpage(req);
 		iscsi_tmf(req);
 		break;
 	case ISCSI_LOGOUT:
+		iscsi_req_unpage(req);
 		iscsi_logout(req);
 		break;
 	case ISCSI_TEXT:

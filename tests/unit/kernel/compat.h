@@ -4,6 +4,7 @@
 #define SCST_TEST_COMPAT_H
 
 #include <endian.h>
+#include <linux/kernel.h>
 #include <linux/types.h>
 #include <string.h>
 

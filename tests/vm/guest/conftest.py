@@ -6,12 +6,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.iscsi.adopter import Adopter
+from tests.iscsi.initiator import Session
 from tests.vm import guest_plugin
+from tests.vm.guest import iscsi, tree
 from tests.vm.guest import script as scripted
-from tests.vm.guest import tree
+from tests.vm.guest.full_phase import Make
 
 
 def wipe() -> None:
@@ -81,3 +85,34 @@ def make_file(ext4: Path) -> Iterator[Callable[[str, int], Path]]:
     yield make
     for path in made:
         path.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module")
+def iscsi_target(tmp_path_factory: pytest.TempPathFactory, file_tree: None) -> Iterator[iscsi.Target]:
+    """For files whose tests share one of iSCSI."""
+    with iscsi.served(tmp_path_factory.mktemp("iscsi")) as made:
+        yield made
+
+
+@pytest.fixture
+def adopter(iscsi_target: iscsi.Target) -> Iterator[Adopter]:
+    """Who hands connections over to it. Its sessions go with the test, and no fault stays."""
+    with iscsi.adopter(iscsi_target.name) as made:
+        try:
+            yield made
+        finally:
+            for folder in sorted((tree.ROOT / "faults").iterdir()):
+                folder.rmdir()
+
+
+@pytest.fixture
+def login(adopter: Adopter) -> Make:
+    """A session that has heard of all it has to hear of; arguments: the terms."""
+
+    def make(**terms: Any) -> Session:
+        session = adopter.login(**terms)
+        for lun in (0, 1):
+            iscsi.hear(session, lun)
+        return session
+
+    return make
