@@ -36,7 +36,7 @@ SCST_MODULES = iscsi.MODULES
 
 pytestmark = pytest.mark.usefixtures("clean_tree")
 
-STEPS = int(os.environ.get("SCST_CHAOS_STEPS") or often(800, 72_000))
+STEPS = int(os.environ.get("SCST_CHAOS_STEPS") or often(480, 72_000))
 SEED = int(os.environ.get("SCST_SEED") or 11)
 INITIATORS = 16
 ADDRESS = ("127.0.0.1", 3260)
