@@ -7,7 +7,6 @@ SCST_KILLS: how often the daemon is killed.
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -33,7 +32,6 @@ pytestmark = pytest.mark.usefixtures("clean_tree")
 
 KILLS = int(os.environ.get("SCST_KILLS") or often(2, 150))
 EVERY = 2.0
-ADDRESS = ("127.0.0.1", 3260)
 INITIATORS = often(2, 8)
 MIB = 2
 LOAD: dict[str, Any] = {
@@ -115,18 +113,9 @@ def served(clean_tree: None, initiators: list[Initiator], tmp_path: Path) -> Ite
     iscsi.wait_sessions(0)
 
 
-def somebody_listens() -> bool:
-    """What a portal shows may be of before."""
-    try:
-        socket.create_connection(ADDRESS, 1).close()
-    except OSError:
-        return False
-    return True
-
-
 def enter(who: Initiator) -> Login:
     """Log in as soon as somebody listens: iscsiadm does not try for ever."""
-    tree.wait_for("a daemon", somebody_listens, SOON)
+    tree.wait_for("a daemon", iscsid.reachable, SOON)
     return who.login(iscsi.NAME)
 
 
@@ -143,7 +132,7 @@ def test_daemon_is_killed_again_and_again(served: Served) -> None:
                 began = pulse.time()
                 daemon.kill()
                 daemon = Daemon()
-                tree.wait_for("the next daemon", somebody_listens, SOON)
+                tree.wait_for("the next daemon", iscsid.reachable, SOON)
                 starts.append(pulse.time() - began)
                 came = served.guest.login(iscsi.NAME)
                 logs_in.append(pulse.time() - began - starts[-1])
