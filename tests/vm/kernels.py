@@ -176,7 +176,7 @@ def tested(kernel: Kernel, tests: Sequence[str]) -> bool:
     """Run tests of the guest with the modules that are kept; whether all went well."""
     out = machine.REPO / "build/vm" / f"kernel-{kernel.release}"
     argv = [sys.executable, "-m", "tests.vm", "test", "--built", f"--kernel={kernel.release}"]
-    argv += ["--timeout=1800", f"--out={out}", "--", *tests]
+    argv += ["--timeout=1800", "--env=SCST_LONG=1", f"--out={out}", "--", *tests]
     environment = os.environ | {"SCST_KERNEL_ROOT": str(kernel_root(kernel))}
     return subprocess.run(argv, env=environment, cwd=machine.REPO, check=False).returncode == 0
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from tests.vm.guest import iscsi, tree
 
 DAEMON = "pyscstadmin.iscsi.daemon"
+ADDRESS = ("127.0.0.1", 3260)
 PATIENCE = 60 * tree.SLOW
 
 
@@ -51,6 +53,15 @@ def portal(target: iscsi.Target, name: str = "p", **settings: object) -> None:
 def listening(name: str = "p") -> bool:
     """Does it say so?"""
     return tree.read(tree.ROOT / "drivers/iscsi/portals" / name / "state") == "listening"
+
+
+def reachable() -> bool:
+    """Does somebody listen? What a portal shows may be of before its daemon's death."""
+    try:
+        socket.create_connection(ADDRESS, 1).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

@@ -284,12 +284,12 @@ def back_end_hangs(scene: Scene) -> None:
 
 
 CASES = {
-    "reset": Case(reset, times=3),
     "damaged": Case(damaged, settings={**NOTICES_NOTHING, **DIGESTS}),
     "address": Case(address_leaves, ROUTED),
     "hang": Case(back_end_hangs, settings=IMPATIENT),
 }
 FURTHER = {
+    "reset": Case(reset, times=3),
     "fin": Case(fin, times=2),
     "silent": Case(silent),
     "clogged": Case(clogged),

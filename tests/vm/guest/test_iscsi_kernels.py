@@ -18,7 +18,8 @@ from tests.vm.guest_plugin import command
 
 SCST_MODULES = iscsi.MODULES
 
-pytestmark = pytest.mark.usefixtures("clean_tree")
+# On 6.1 other tests do all of it; tests/vm/kernels.py runs this on the others.
+pytestmark = [pytest.mark.usefixtures("clean_tree"), pytest.mark.long]
 
 DIGESTS = {f"node.conn[0].iscsi.{name}Digest": "CRC32C" for name in ("Header", "Data")}
 

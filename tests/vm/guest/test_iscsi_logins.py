@@ -171,7 +171,8 @@ def words(kind: str, mutual: bool, right: bool) -> dict[str, str]:
 
 
 MANY = list(itertools.product(ALGORITHMS, (False, True), (True, False)))
-FEW = [("sha3-256", True, True), ("md5", False, True), ("sha256", False, False), ("sha1", True, False)]
+FEW = [("sha3-256", True, True), ("md5", False, False)]
+WAYS = list(itertools.product((False, True), (True, False)))
 
 
 def refused(action: Callable[[], object]) -> bool:
@@ -204,7 +205,7 @@ def test_chap(target: iscsi.Target) -> None:
             openiscsi.iscsiadm("-m", "node", "-o", "delete")
         tree.write(portals / "portals/p/discovery_auth", "chap")
         assert refused(one.discover), "discovery without CHAP"
-        for mutual, right in itertools.product((False, True), (True, False)):
+        for mutual, right in WAYS if LONG else WAYS[1:3]:
             settings = words("", mutual, right)
             settings = {key.removeprefix("."): value for key, value in settings.items()}
             if refused(lambda settings=settings: one.discover(**settings)) == right:  # type: ignore[misc]
