@@ -382,7 +382,8 @@ bool iscsi_rx(struct iscsi_conn *conn)
 	read_descriptor_t desc = { .arg.data = conn, .count = RX_BYTES };
 
 	conn->rx_until = conn->pdus_in + RX_PDUS;
-	clear_bit(ISCSI_CONN_STARVED, &conn->state);
+	if (test_bit(ISCSI_CONN_STARVED, &conn->state))
+		clear_bit(ISCSI_CONN_STARVED, &conn->state);
 	if (tcp_read_sock(conn->socket->sk, &desc, iscsi_rx_skb) > 0) {
 		conn->heard = jiffies;
 		conn->pinged = false;
