@@ -141,7 +141,7 @@ def keep_on(host: int | None, cpu: int) -> None:
 def served_by_cpu(cpus: Iterable[int]) -> Iterator[dict[str, list[Disk]]]:
     """A session of each system for each CPU, which stays there: their null disks, by system."""
     with serving(1):
-        found: dict[str, list[Disk]] = {"lio": [], "scst": []}
+        found: dict[str, list[Disk]] = {"scst": [], "lio": []}
         for cpu in cpus:
             one = initiator(f"cpu{cpu}")
             for system, disks in found.items():

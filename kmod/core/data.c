@@ -29,10 +29,21 @@ static const struct {
 #define CHUNK_KINDS	ARRAY_SIZE(scst_chunks)
 #define CHUNK_KEEP_MAX	16
 
+/*
+ * What a CPU keeps of a kind.  @page: free ones.  @held: those that a socket has, too, until the peer has acknowledged what was sent from
+ * them; the oldest are at @first, and as soon as nobody has them they are as good as free ones.
+ */
+struct scst_rack {
+	u8 nr;
+	u8 nr_held;
+	u8 first;
+	struct page *page[CHUNK_KEEP_MAX];
+	struct page *held[CHUNK_KEEP_MAX];
+};
+
 struct scst_magazine {
 	local_lock_t lock;
-	u8 nr[CHUNK_KINDS];
-	struct page *page[CHUNK_KINDS][CHUNK_KEEP_MAX];
+	struct scst_rack rack[CHUNK_KINDS];
 };
 
 static DEFINE_PER_CPU(struct scst_magazine, scst_magazines) = {
@@ -108,18 +119,45 @@ static void scst_uncharge(struct scst_session *sess, long bytes)
 
 /* --- chunks ------------------------------------------------------------------------------------------- */
 
+/* The oldest that was held, if nobody has it any more. */
+static struct page *scst_rack_returned(struct scst_rack *rack)
+{
+	struct page *page = rack->held[rack->first];
+
+	if (!rack->nr_held || page_ref_count(page) != 1)
+		return NULL;
+	/* What is done to it now comes after whoever had it has let go of it. */
+	smp_acquire__after_ctrl_dep();
+	rack->first = (rack->first + 1) % CHUNK_KEEP_MAX;
+	rack->nr_held--;
+	return page;
+}
+
+static bool scst_rack_put(struct scst_rack *rack, struct page *page, unsigned int keep)
+{
+	if (page_ref_count(page) == 1) {
+		if (rack->nr == keep)
+			return false;
+		rack->page[rack->nr++] = page;
+	} else {
+		if (rack->nr_held == keep)
+			return false;
+		rack->held[(rack->first + rack->nr_held++) % CHUNK_KEEP_MAX] = page;
+	}
+	return true;
+}
+
 static struct page *scst_magazine_get(unsigned int kind, int node)
 {
-	struct page *page = NULL;
-	struct scst_magazine *mag;
+	struct scst_rack *rack;
+	struct page *page;
 	unsigned long irq;
 
 	if (node != NUMA_NO_NODE && node != numa_node_id())
 		return NULL;
 	local_lock_irqsave(&scst_magazines.lock, irq);
-	mag = this_cpu_ptr(&scst_magazines);
-	if (mag->nr[kind])
-		page = mag->page[kind][--mag->nr[kind]];
+	rack = &this_cpu_ptr(&scst_magazines)->rack[kind];
+	page = rack->nr ? rack->page[--rack->nr] : scst_rack_returned(rack);
 	local_unlock_irqrestore(&scst_magazines.lock, irq);
 	return page;
 }
@@ -127,17 +165,13 @@ static struct page *scst_magazine_get(unsigned int kind, int node)
 /* A page of another node, or of a reserve, is no good for the next. */
 static bool scst_magazine_put(unsigned int kind, struct page *page)
 {
-	struct scst_magazine *mag;
 	unsigned long irq;
 	bool kept;
 
-	if (page_ref_count(page) != 1 || page_to_nid(page) != numa_node_id())
+	if (page_to_nid(page) != numa_node_id())
 		return false;
 	local_lock_irqsave(&scst_magazines.lock, irq);
-	mag = this_cpu_ptr(&scst_magazines);
-	kept = mag->nr[kind] < scst_chunks[kind].keep;
-	if (kept)
-		mag->page[kind][mag->nr[kind]++] = page;
+	kept = scst_rack_put(&this_cpu_ptr(&scst_magazines)->rack[kind], page, scst_chunks[kind].keep);
 	local_unlock_irqrestore(&scst_magazines.lock, irq);
 	return kept;
 }
@@ -154,7 +188,7 @@ static struct page *scst_page_get(unsigned int kind, const struct scst_target_li
 	return alloc_pages_node(limits->node, gfp | __GFP_COMP | __GFP_NOWARN, scst_chunks[kind].order);
 }
 
-/* Somebody on the way (a socket) may still hold it: then it is his to free. */
+/* Somebody on the way (a socket) may still hold it: where it is not kept, it is his to free. */
 static void scst_page_put(struct page *page)
 {
 	unsigned int order = compound_order(page), kind;
@@ -373,18 +407,22 @@ int scst_data_init(void)
 	return scst_account_init(&scst_host_memory, scst_host_memory_default());
 }
 
+static void scst_rack_empty(struct scst_rack *rack)
+{
+	while (rack->nr)
+		put_page(rack->page[--rack->nr]);
+	for (; rack->nr_held; rack->nr_held--)
+		put_page(rack->held[(rack->first + rack->nr_held - 1) % CHUNK_KEEP_MAX]);
+}
+
 /* Nobody takes or gives any more. */
 void scst_data_exit(void)
 {
 	unsigned int kind;
 	int cpu;
 
-	for_each_possible_cpu(cpu) {
-		struct scst_magazine *mag = per_cpu_ptr(&scst_magazines, cpu);
-
+	for_each_possible_cpu(cpu)
 		for (kind = 0; kind < CHUNK_KINDS; kind++)
-			while (mag->nr[kind])
-				put_page(mag->page[kind][--mag->nr[kind]]);
-	}
+			scst_rack_empty(&per_cpu_ptr(&scst_magazines, cpu)->rack[kind]);
 	scst_account_exit(&scst_host_memory);
 }

@@ -22,7 +22,8 @@
 #define NULLIO_ZEROES		SZ_64K
 #define NULLIO_LENT		(SCST_CMD_PRIVATE / sizeof(struct scatterlist))
 
-static struct page *nullio_zeroes;
+/* Each CPU has its own: who sends them by reference counts his references in them. */
+static DEFINE_PER_CPU(struct page *, nullio_zeroes);
 
 static u32 nullio_block_size(const struct scst_device *dev)
 {
@@ -80,12 +81,13 @@ static bool nullio_lend(struct scst_cmd *cmd)
 {
 	struct scatterlist *sgl = scst_cmd_private(cmd);
 	unsigned int nents = DIV_ROUND_UP(cmd->len, NULLIO_ZEROES), i;
+	struct page *zeroes = raw_cpu_read(nullio_zeroes);
 
 	if (!nents || nents > NULLIO_LENT)
 		return false;
 	sg_init_table(sgl, nents);
 	for (i = 0; i < nents; i++)
-		sg_set_page(&sgl[i], nullio_zeroes, min_t(u32, cmd->len - i * NULLIO_ZEROES, NULLIO_ZEROES), 0);
+		sg_set_page(&sgl[i], zeroes, min_t(u32, cmd->len - i * NULLIO_ZEROES, NULLIO_ZEROES), 0);
 	cmd->data = (struct scst_data) {
 		.sgl		= sgl,
 		.nents		= nents,
@@ -150,23 +152,46 @@ static const struct scst_handler nullio_handler = {
 	.write_cache	= nullio_write_cache,
 };
 
+/* Who has sent them by reference may still have them. */
+static void nullio_zeroes_free(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		if (per_cpu(nullio_zeroes, cpu))
+			put_page(per_cpu(nullio_zeroes, cpu));
+}
+
+static int nullio_zeroes_alloc(void)
+{
+	gfp_t gfp = GFP_KERNEL | __GFP_COMP | __GFP_ZERO;
+	struct page *page;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		page = alloc_pages_node(cpu_to_node(cpu), gfp, get_order(NULLIO_ZEROES));
+		if (!page)
+			return -ENOMEM;
+		per_cpu(nullio_zeroes, cpu) = page;
+	}
+	return 0;
+}
+
 static int __init nullio_init(void)
 {
-	int ret;
+	int ret = nullio_zeroes_alloc();
 
-	nullio_zeroes = alloc_pages(GFP_KERNEL | __GFP_COMP | __GFP_ZERO, get_order(NULLIO_ZEROES));
-	if (!nullio_zeroes)
-		return -ENOMEM;
-	ret = scst_handler_register(&nullio_handler);
+	if (!ret)
+		ret = scst_handler_register(&nullio_handler);
 	if (ret)
-		__free_pages(nullio_zeroes, get_order(NULLIO_ZEROES));
+		nullio_zeroes_free();
 	return ret;
 }
 
 static void __exit nullio_exit(void)
 {
 	scst_handler_unregister(&nullio_handler);
-	__free_pages(nullio_zeroes, get_order(NULLIO_ZEROES));
+	nullio_zeroes_free();
 }
 
 module_init(nullio_init);

@@ -187,19 +187,29 @@ static inline void scst_bdev_holder_unlock(struct block_device *bdev)
 /*
  * scst_tcp_send() - send from memory or, by reference, from pages; returns as tcp_sendmsg_locked()
  *
- * Until 6.5: pages go one by one, by a function of their own.
+ * Until 6.5: pages go one by one, by a function of their own; nothing leaves before the last.
  */
 #ifdef _TCP_H
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
 static inline int scst_tcp_send(struct sock *sk, struct iov_iter *iter, int flags, bool by_reference)
 {
-	struct msghdr msg = { .msg_flags = flags, .msg_iter = *iter };
+	const struct bio_vec *bvec = iter->bvec, *last = bvec + iter->nr_segs - 1;
+	int more = MSG_MORE | MSG_SENDPAGE_NOTLAST, done = 0, n;
 
-	if (!by_reference)
+	if (!by_reference) {
+		struct msghdr msg = { .msg_flags = flags, .msg_iter = *iter };
+
 		return tcp_sendmsg_locked(sk, &msg, iov_iter_count(iter));
-	if (iter->nr_segs > 1)
-		flags |= MSG_MORE | MSG_SENDPAGE_NOTLAST;
-	return tcp_sendpage_locked(sk, iter->bvec->bv_page, iter->bvec->bv_offset, iter->bvec->bv_len, flags);
+	}
+	for (; bvec <= last; bvec++) {
+		n = tcp_sendpage_locked(sk, bvec->bv_page, bvec->bv_offset, bvec->bv_len, flags | (bvec < last ? more : 0));
+		if (n <= 0)
+			return done ?: n;
+		done += n;
+		if (n < bvec->bv_len)
+			break;
+	}
+	return done;
 }
 #else
 static inline int scst_tcp_send(struct sock *sk, struct iov_iter *iter, int flags, bool by_reference)

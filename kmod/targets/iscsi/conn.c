@@ -26,13 +26,17 @@ bool iscsi_running(const struct iscsi_conn *conn)
 	return !in_hardirq() && this_cpu_read(iscsi_current) == conn;
 }
 
-void iscsi_run_later(struct iscsi_conn *conn)
+/* Where its work is done best: the CPU that receives for it has its cache lines. */
+int iscsi_conn_cpu(const struct iscsi_conn *conn)
 {
 	int cpu = READ_ONCE(conn->socket->sk->sk_incoming_cpu);
 
-	if (cpu < 0 || cpu >= nr_cpu_ids || !cpu_online(cpu))
-		cpu = WORK_CPU_UNBOUND;
-	queue_work_on(cpu, iscsi_wq, &conn->work);
+	return cpu < 0 || cpu >= nr_cpu_ids || !cpu_online(cpu) ? WORK_CPU_UNBOUND : cpu;
+}
+
+void iscsi_run_later(struct iscsi_conn *conn)
+{
+	queue_work_on(iscsi_conn_cpu(conn), iscsi_wq, &conn->work);
 }
 
 static void iscsi_req_due(struct iscsi_req *req)
@@ -45,9 +49,12 @@ static void iscsi_req_due(struct iscsi_req *req)
 
 static void iscsi_inbox(struct iscsi_conn *conn)
 {
-	struct llist_node *list = llist_reverse_order(llist_del_all(&conn->inbox));
 	struct iscsi_req *req, *next;
+	struct llist_node *list;
 
+	if (llist_empty(&conn->inbox))
+		return;
+	list = llist_reverse_order(llist_del_all(&conn->inbox));
 	llist_for_each_entry_safe(req, next, list, inbox)
 		iscsi_req_due(req);
 }
@@ -57,7 +64,7 @@ static void iscsi_run_out(struct iscsi_conn *conn)
 {
 	do {
 		iscsi_inbox(conn);
-		if (test_and_clear_bit(ISCSI_CONN_NEWS, &conn->state))
+		if (test_bit(ISCSI_CONN_NEWS, &conn->state) && test_and_clear_bit(ISCSI_CONN_NEWS, &conn->state))
 			iscsi_tell_luns(conn);
 		if (iscsi_over(conn))
 			iscsi_tx_drop(conn);
@@ -170,19 +177,18 @@ void iscsi_due(struct iscsi_req *req, enum iscsi_due due)
 
 /* --- callbacks of the socket -------------------------------------------------------------------- */
 
+/* Under the socket's lock, which is also held while the callbacks are put there and taken away; so there is always a connection. */
 static void iscsi_data_ready(struct sock *sk)
 {
-	struct iscsi_conn *conn;
+	struct iscsi_conn *conn = sk->sk_user_data;
 
-	read_lock_bh(&sk->sk_callback_lock);
-	conn = sk->sk_user_data;
-	if (conn && test_bit(ISCSI_CONN_LIVE, &conn->state)) {
-		if (sock_owned_by_user(sk) || this_cpu_read(iscsi_current))
-			iscsi_run_later(conn);
-		else
-			iscsi_run(conn, true);
-	}
-	read_unlock_bh(&sk->sk_callback_lock);
+	sock_owned_by_me(sk);
+	if (!test_bit(ISCSI_CONN_LIVE, &conn->state))
+		return;
+	if (sock_owned_by_user(sk) || this_cpu_read(iscsi_current))
+		iscsi_run_later(conn);
+	else
+		iscsi_run(conn, true);
 }
 
 static void iscsi_write_space(struct sock *sk)

@@ -132,42 +132,51 @@ struct iscsi_req {
 #define ISCSI_PDUS	8
 #define ISCSI_PIECES	64
 
-struct iscsi_piece {
-	void *base;
-	u32 len;
-	bool by_reference;
+#define ISCSI_HEAD_PAGES	4
+#define ISCSI_TAIL_MAX		(3 + ISCSI_DIGEST)
+#define ISCSI_HEAD_ROOM		(ISCSI_BHS + ISCSI_DIGEST + ISCSI_TAIL_MAX)
+
+/**
+ * struct iscsi_heads - memory for headers that are sent by reference
+ * @page: filled one after the other; each is used again when nobody but us has it any more
+ * @now: the one that is being filled
+ * @at: bytes of it that are in use
+ */
+struct iscsi_heads {
+	struct page *page[ISCSI_HEAD_PAGES];
+	u32 now;
+	u32 at;
 };
 
 /**
  * struct iscsi_tx - PDUs on their way into the socket
- * @piece: in order
  * @nr: pieces
  * @at: the first that is not all out
- * @off: bytes of it that are
  * @pdus: PDUs
  * @over: of them, that are out
- * @pdu: of each: header and digest; padding and digest; up to which piece it goes; its request, if that is over with it
- * @kvec: for one call of the socket
- * @bvec: likewise
+ * @pdu: of each: header and digest, padding and digest, which are in @space if they are copied; up to which piece it goes; its request, if
+ *	that is over with it
+ * @by_reference: bit n: piece n is sent so
+ * @piece: in order; the first that is not all out is what is left of it
+ * @bvec: those by reference, for one call of the socket
  */
 struct iscsi_tx {
 	u16 nr;
 	u16 at;
-	u32 off;
 	u16 pdus;
 	u16 over;
 	struct iscsi_tx_pdu {
-		u8 head[ISCSI_BHS + ISCSI_DIGEST];
-		u8 tail[3 + ISCSI_DIGEST];
+		u8 *head;
+		u8 space[ISCSI_HEAD_ROOM];
 		u16 end;
 		struct iscsi_req *req;
 	} pdu[ISCSI_PDUS];
-	struct iscsi_piece piece[ISCSI_PIECES];
-	union {
-		struct kvec kvec[ISCSI_PIECES];
-		struct bio_vec bvec[ISCSI_PIECES];
-	};
+	u64 by_reference;
+	struct kvec piece[ISCSI_PIECES];
+	struct bio_vec bvec[ISCSI_PIECES];
 };
+
+static_assert(ISCSI_PIECES <= BITS_PER_TYPE(u64));
 
 /* conn->state, any context. */
 enum iscsi_conn_bit {
@@ -190,6 +199,7 @@ enum iscsi_conn_bit {
  * @rx: the request it is about; NULL: what comes is dropped
  * @tx: requests that have something to send
  * @out: what is being sent
+ * @heads: headers that the socket may still have
  * @early: commands that wait for those before them, by CmdSN
  * @tasks: requests by Initiator Task Tag
  * @reqs: the requests that were ever needed; they come one by one
@@ -227,6 +237,7 @@ struct iscsi_conn {
 	struct iscsi_bursts bursts;
 	struct list_head tx_list;
 	struct iscsi_tx tx;
+	struct iscsi_heads heads;
 	struct list_head early;
 	struct hlist_head tasks[ISCSI_HASH];
 	struct iscsi_req **reqs;
@@ -298,6 +309,7 @@ void iscsi_socket_close(struct iscsi_conn *conn, bool at_once);
 void iscsi_socket_give_back(struct iscsi_conn *conn);
 void iscsi_conn_lock(struct iscsi_conn *conn);
 void iscsi_conn_unlock(struct iscsi_conn *conn);
+int iscsi_conn_cpu(const struct iscsi_conn *conn);
 void iscsi_run_later(struct iscsi_conn *conn);
 bool iscsi_running(const struct iscsi_conn *conn);
 void iscsi_due(struct iscsi_req *req, enum iscsi_due due);
@@ -365,6 +377,8 @@ void iscsi_reqs_free(struct iscsi_conn *conn);
 void iscsi_tx_queue(struct iscsi_req *req);
 void iscsi_tx(struct iscsi_conn *conn);
 void iscsi_tx_drop(struct iscsi_conn *conn);
+void iscsi_heads_init(struct iscsi_heads *heads);
+void iscsi_heads_free(struct iscsi_heads *heads);
 
 /* session.c */
 int iscsi_adopt(struct scst_iscsi_adopt *adopt, u8 *response);

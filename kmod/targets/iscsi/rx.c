@@ -393,8 +393,11 @@ bool iscsi_rx(struct iscsi_conn *conn)
 	read_descriptor_t desc = { .arg.data = conn, .count = RX_BYTES };
 
 	conn->rx_until = conn->pdus_in + RX_PDUS;
-	clear_bit(ISCSI_CONN_STARVED, &conn->state);
-	clear_bit(ISCSI_CONN_NO_ROOM, &conn->state);
+	/* Rarely set, and to look costs less than to clear. */
+	if (unlikely(READ_ONCE(conn->state) & (BIT(ISCSI_CONN_STARVED) | BIT(ISCSI_CONN_NO_ROOM)))) {
+		clear_bit(ISCSI_CONN_STARVED, &conn->state);
+		clear_bit(ISCSI_CONN_NO_ROOM, &conn->state);
+	}
 	if (tcp_read_sock(conn->socket->sk, &desc, iscsi_rx_skb) > 0) {
 		conn->heard = jiffies;
 		conn->pinged = false;

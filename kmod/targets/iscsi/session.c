@@ -22,6 +22,7 @@ static void iscsi_conn_destroy(struct kref *kref)
 	struct iscsi_conn *conn = container_of(kref, struct iscsi_conn, kref);
 
 	iscsi_reqs_free(conn);
+	iscsi_heads_free(&conn->heads);
 	kfree(conn->login);
 	kfree(conn);
 }
@@ -149,7 +150,7 @@ static void iscsi_tick(struct work_struct *work)
 		iscsi_conn_end(conn, SCST_ISCSI_REASON_PROTOCOL);
 	iscsi_conn_unlock(conn);
 	if (!iscsi_over(conn))
-		queue_delayed_work(iscsi_wq, &conn->tick, TICK);
+		queue_delayed_work_on(iscsi_conn_cpu(conn), iscsi_wq, &conn->tick, TICK);
 }
 
 static void iscsi_drop_work(struct work_struct *work)
@@ -184,6 +185,7 @@ static struct iscsi_conn *iscsi_conn_alloc(const struct scst_iscsi_adopt *adopt)
 	}
 	kref_init(&conn->kref);
 	init_completion(&conn->gone);
+	iscsi_heads_init(&conn->heads);
 	init_llist_head(&conn->inbox);
 	init_llist_head(&conn->freed);
 	INIT_LIST_HEAD(&conn->tx_list);
@@ -319,7 +321,7 @@ static void iscsi_login_answer(struct iscsi_conn *conn, u8 *response, u32 len)
 	put_unaligned_be32(conn->stat_sn++, response + ISCSI_AT_STAT_SN);
 	put_unaligned_be32(conn->exp_cmd_sn, response + ISCSI_AT_EXP_CMD_SN);
 	put_unaligned_be32(conn->exp_cmd_sn + conn->depth - 1, response + ISCSI_AT_MAX_CMD_SN);
-	tx->piece[0] = (struct iscsi_piece){ .base = response, .len = len };
+	tx->piece[0] = (struct kvec){ .iov_base = response, .iov_len = len };
 	tx->nr = 1;
 }
 

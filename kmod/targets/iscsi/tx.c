@@ -3,8 +3,9 @@
  * What goes: answers and R2Ts, in the order in which they were queued, a few PDUs to a call of the socket.  Headers get their numbers when
  * their PDU is made, so that StatSN goes up by one with each status, and the window that is told is the one there is.
  *
- * A few kilobytes are copied into the socket; more goes by reference, and its pages are the socket's, too, until the initiator
- * has acknowledged them.  All under the socket's lock; never waits for room.
+ * What a handler lends goes by reference, and so does more than a few kilobytes; then its pages are the socket's, too, until the initiator
+ * has acknowledged them, and so are those that the header is in.  Other data is copied into the socket, with its header.  All under the
+ * socket's lock; never waits for room.
  */
 #include "iscsi.h"
 #include <scsi/scsi_proto.h>
@@ -23,7 +24,8 @@ void iscsi_tx_queue(struct iscsi_req *req)
 
 static void iscsi_piece_add(struct iscsi_tx *tx, void *base, u32 len, bool by_reference)
 {
-	tx->piece[tx->nr++] = (struct iscsi_piece){ .base = base, .len = len, .by_reference = by_reference };
+	tx->by_reference |= (u64)by_reference << tx->nr;
+	tx->piece[tx->nr++] = (struct kvec){ .iov_base = base, .iov_len = len };
 }
 
 static void iscsi_put_data_len(u8 *head, u32 len)
@@ -43,12 +45,64 @@ static void iscsi_put_numbers(struct iscsi_conn *conn, u8 *head, bool status)
 		conn->stat_sn++;
 }
 
-static struct iscsi_tx_pdu *iscsi_pdu_begin(struct iscsi_tx *tx)
+void iscsi_heads_init(struct iscsi_heads *heads)
 {
+	heads->at = PAGE_SIZE;
+}
+
+/* The socket may still have them: then they are his to free. */
+void iscsi_heads_free(struct iscsi_heads *heads)
+{
+	u32 i;
+
+	for (i = 0; i < ISCSI_HEAD_PAGES; i++)
+		if (heads->page[i])
+			put_page(heads->page[i]);
+}
+
+/* The next page, or a new one in its place.  False: there is no memory. */
+static bool iscsi_heads_turn(struct iscsi_heads *heads)
+{
+	u32 next = (heads->now + 1) % ISCSI_HEAD_PAGES;
+	struct page *page = heads->page[next];
+
+	if (page && page_ref_count(page) == 1) {
+		/* What is written from here on comes after whoever had it has let go of it. */
+		smp_acquire__after_ctrl_dep();
+	} else {
+		struct page *fresh = alloc_page(GFP_ATOMIC | __GFP_NOWARN);
+
+		if (!fresh)
+			return false;
+		if (page)
+			put_page(page);
+		heads->page[next] = fresh;
+	}
+	heads->now = next;
+	heads->at = 0;
+	return true;
+}
+
+/* Room for the header and the tail of a PDU, or NULL. */
+static u8 *iscsi_heads_room(struct iscsi_heads *heads)
+{
+	if (heads->at + ISCSI_HEAD_ROOM > PAGE_SIZE && !iscsi_heads_turn(heads))
+		return NULL;
+	return page_address(heads->page[heads->now]) + heads->at;
+}
+
+/* @by_reference: as its data is, if it has any */
+static struct iscsi_tx_pdu *iscsi_pdu_begin(struct iscsi_conn *conn, bool by_reference)
+{
+	struct iscsi_tx *tx = &conn->tx;
 	struct iscsi_tx_pdu *pdu = &tx->pdu[tx->pdus];
 
 	pdu->req = NULL;
-	iscsi_piece_add(tx, pdu->head, ISCSI_BHS, false);
+	pdu->head = by_reference ? iscsi_heads_room(&conn->heads) : NULL;
+	by_reference = pdu->head;
+	if (!by_reference)
+		pdu->head = pdu->space;
+	iscsi_piece_add(tx, pdu->head, ISCSI_BHS, by_reference);
 	return pdu;
 }
 
@@ -57,7 +111,7 @@ static u32 iscsi_pieces_digest(const struct iscsi_tx *tx, u32 from)
 	u32 crc = ISCSI_CRC_START;
 
 	for (; from < tx->nr; from++)
-		crc = iscsi_crc(crc, tx->piece[from].base, tx->piece[from].len);
+		crc = iscsi_crc(crc, tx->piece[from].iov_base, tx->piece[from].iov_len);
 	return crc;
 }
 
@@ -65,20 +119,26 @@ static u32 iscsi_pieces_digest(const struct iscsi_tx *tx, u32 from)
 static void iscsi_pdu_end(struct iscsi_conn *conn, struct iscsi_tx_pdu *pdu, u32 first, u32 len, struct iscsi_req *req)
 {
 	struct iscsi_tx *tx = &conn->tx;
-	u32 tail = -len & 3;
+	bool by_reference = pdu->head != pdu->space;
+	u32 head_len = ISCSI_BHS, tail_len = -len & 3;
+	u8 *tail;
 
 	iscsi_put_data_len(pdu->head, len);
-	memset(pdu->tail, 0, tail);
-	if (len && conn->frame.data_digest) {
-		iscsi_crc_put(iscsi_crc(iscsi_pieces_digest(tx, first + 1), pdu->tail, tail), pdu->tail + tail);
-		tail += ISCSI_DIGEST;
-	}
 	if (conn->frame.header_digest) {
 		iscsi_crc_put(iscsi_crc(ISCSI_CRC_START, pdu->head, ISCSI_BHS), pdu->head + ISCSI_BHS);
-		tx->piece[first].len += ISCSI_DIGEST;
+		head_len += ISCSI_DIGEST;
+		tx->piece[first].iov_len = head_len;
 	}
-	if (tail)
-		iscsi_piece_add(tx, pdu->tail, tail, false);
+	tail = pdu->head + head_len;
+	memset(tail, 0, tail_len);
+	if (len && conn->frame.data_digest) {
+		iscsi_crc_put(iscsi_crc(iscsi_pieces_digest(tx, first + 1), tail, tail_len), tail + tail_len);
+		tail_len += ISCSI_DIGEST;
+	}
+	if (tail_len)
+		iscsi_piece_add(tx, tail, tail_len, by_reference);
+	if (by_reference)
+		conn->heads.at += head_len + tail_len;
 	pdu->end = tx->nr;
 	pdu->req = req;
 	tx->pdus++;
@@ -110,7 +170,7 @@ static void iscsi_tx_response(struct iscsi_req *req)
 	struct iscsi_conn *conn = req->conn;
 	struct scst_cmd *cmd = &req->cmd;
 	u32 first = conn->tx.nr, len = cmd->sense_len ? cmd->sense_len + 2 : 0;
-	struct iscsi_tx_pdu *pdu = iscsi_pdu_begin(&conn->tx);
+	struct iscsi_tx_pdu *pdu = iscsi_pdu_begin(conn, !len);
 
 	iscsi_put_tags(pdu->head, req, ISCSI_RESPONSE);
 	pdu->head[ISCSI_AT_FLAGS] = ISCSI_FINAL;
@@ -130,10 +190,9 @@ static u32 iscsi_data_in_len(const struct scst_cmd *cmd)
 }
 
 /* At most @len bytes of data from where the last ended, as pieces.  Return: how many bytes. */
-static u32 iscsi_data_pieces(struct iscsi_req *req, u32 len)
+static u32 iscsi_data_pieces(struct iscsi_req *req, u32 len, bool by_reference)
 {
 	struct iscsi_tx *tx = &req->conn->tx;
-	bool by_reference = len > ISCSI_SMALL;
 	u32 done = 0, n;
 
 	/* One is kept for the tail. */
@@ -162,9 +221,12 @@ static bool iscsi_tx_data_in(struct iscsi_req *req)
 	struct iscsi_conn *conn = req->conn;
 	struct scst_cmd *cmd = &req->cmd;
 	u32 first = conn->tx.nr, left = cmd->len - req->sent, in_burst = conn->bursts.max - req->sent % conn->bursts.max;
-	struct iscsi_tx_pdu *pdu = iscsi_pdu_begin(&conn->tx);
-	u32 len = iscsi_data_pieces(req, min3(left, conn->max_xmit, in_burst));
-	bool last = len == left && iscsi_collapsed(cmd);
+	u32 len = min3(left, conn->max_xmit, in_burst);
+	bool by_reference = len > ISCSI_SMALL || cmd->data.owner == SCST_DATA_HANDLER, last;
+	struct iscsi_tx_pdu *pdu = iscsi_pdu_begin(conn, by_reference);
+
+	len = iscsi_data_pieces(req, len, by_reference);
+	last = len == left && iscsi_collapsed(cmd);
 
 	iscsi_put_tags(pdu->head, req, ISCSI_DATA_IN);
 	put_unaligned_be32(ISCSI_TAG_NONE, pdu->head + ISCSI_AT_TTT);
@@ -191,7 +253,7 @@ static void iscsi_tx_r2t(struct iscsi_req *req)
 
 	if (!len)
 		return;
-	pdu = iscsi_pdu_begin(&conn->tx);
+	pdu = iscsi_pdu_begin(conn, true);
 	iscsi_put_tags(pdu->head, req, ISCSI_R2T);
 	pdu->head[ISCSI_AT_FLAGS] = ISCSI_FINAL;
 	memcpy(pdu->head + ISCSI_AT_LUN, req->head + ISCSI_AT_LUN, 8);
@@ -236,7 +298,7 @@ static void iscsi_tx_plain(struct iscsi_req *req)
 {
 	struct iscsi_conn *conn = req->conn;
 	u32 first = conn->tx.nr;
-	struct iscsi_tx_pdu *pdu = iscsi_pdu_begin(&conn->tx);
+	struct iscsi_tx_pdu *pdu = iscsi_pdu_begin(conn, !req->payload_len && !req->paged);
 
 	memcpy(pdu->head, req->head, ISCSI_BHS);
 	iscsi_req_leave(req);
@@ -292,7 +354,8 @@ static void iscsi_tx_fill(struct iscsi_conn *conn)
 	struct iscsi_tx *tx = &conn->tx;
 	struct iscsi_req *req;
 
-	tx->nr = tx->at = tx->off = tx->pdus = tx->over = 0;
+	tx->nr = tx->at = tx->pdus = tx->over = 0;
+	tx->by_reference = 0;
 	while (!list_empty(&conn->tx_list) && tx->pdus < ISCSI_PDUS && tx->nr + PDU_PIECES_MIN <= ISCSI_PIECES) {
 		req = list_first_entry(&conn->tx_list, struct iscsi_req, tx);
 		if (iscsi_silent(req)) {
@@ -306,27 +369,29 @@ static void iscsi_tx_fill(struct iscsi_conn *conn)
 
 /* --- the socket -------------------------------------------------------------------------------- */
 
-/* The pieces from tx->at on that go in one call, as @iter; sets @flags. */
+static bool iscsi_piece_referred(const struct iscsi_tx *tx, u32 at)
+{
+	return tx->by_reference >> at & 1;
+}
+
+/* The pieces from tx->at on that go in one call, as @iter; sets @flags.  Return: are they sent by reference? */
 static bool iscsi_tx_gather(struct iscsi_conn *conn, struct iov_iter *iter, int *flags)
 {
 	struct iscsi_tx *tx = &conn->tx;
-	bool by_reference = tx->piece[tx->at].by_reference;
-	u32 at, nr = 0, skip = tx->off, len = 0;
+	bool by_reference = iscsi_piece_referred(tx, tx->at);
+	u32 at = tx->at, nr = 0, len = 0;
 
-	for (at = tx->at; at < tx->nr && tx->piece[at].by_reference == by_reference; at++, nr++, skip = 0) {
-		void *base = tx->piece[at].base + skip;
-		u32 n = tx->piece[at].len - skip;
+	for (; at < tx->nr && iscsi_piece_referred(tx, at) == by_reference; at++, nr++) {
+		const struct kvec *piece = &tx->piece[at];
 
 		if (by_reference)
-			bvec_set_page(&tx->bvec[nr], virt_to_page(base), n, offset_in_page(base));
-		else
-			tx->kvec[nr] = (struct kvec){ .iov_base = base, .iov_len = n };
-		len += n;
+			bvec_set_page(&tx->bvec[nr], virt_to_page(piece->iov_base), piece->iov_len, offset_in_page(piece->iov_base));
+		len += piece->iov_len;
 	}
 	if (by_reference)
 		iov_iter_bvec(iter, ITER_SOURCE, tx->bvec, nr, len);
 	else
-		iov_iter_kvec(iter, ITER_SOURCE, tx->kvec, nr, len);
+		iov_iter_kvec(iter, ITER_SOURCE, &tx->piece[tx->at], nr, len);
 	*flags = MSG_DONTWAIT | MSG_NOSIGNAL;
 	if (at < tx->nr || !list_empty(&conn->tx_list))
 		*flags |= MSG_MORE;
@@ -338,9 +403,12 @@ static void iscsi_tx_gone(struct iscsi_conn *conn, u32 n)
 {
 	struct iscsi_tx *tx = &conn->tx;
 
-	tx->off += n;
-	while (tx->at < tx->nr && tx->off >= tx->piece[tx->at].len)
-		tx->off -= tx->piece[tx->at++].len;
+	for (; tx->at < tx->nr && n >= tx->piece[tx->at].iov_len; tx->at++)
+		n -= tx->piece[tx->at].iov_len;
+	if (n) {
+		tx->piece[tx->at].iov_base += n;
+		tx->piece[tx->at].iov_len -= n;
+	}
 	while (tx->over < tx->pdus && tx->pdu[tx->over].end <= tx->at) {
 		struct iscsi_req *req = tx->pdu[tx->over++].req;
 
@@ -349,24 +417,29 @@ static void iscsi_tx_gone(struct iscsi_conn *conn, u32 n)
 	}
 }
 
+/* False: there is nothing to be sent. */
+static bool iscsi_tx_ready(struct iscsi_conn *conn)
+{
+	if (conn->tx.at == conn->tx.nr) {
+		if (list_empty(&conn->tx_list))
+			return false;
+		conn->moved = jiffies;
+		iscsi_tx_fill(conn);
+	}
+	return conn->tx.at < conn->tx.nr && !iscsi_over(conn);
+}
+
 /**
  * iscsi_tx() - send what there is to be sent, as far as the socket takes it
  * @conn: locked, not over
  */
 void iscsi_tx(struct iscsi_conn *conn)
 {
-	struct iscsi_tx *tx = &conn->tx;
 	struct iov_iter iter;
 	bool by_reference;
 	int flags, n;
 
-	for (;;) {
-		if (tx->at == tx->nr) {
-			conn->moved = jiffies;
-			iscsi_tx_fill(conn);
-		}
-		if (!tx->nr || iscsi_over(conn))
-			return;
+	while (iscsi_tx_ready(conn)) {
 		by_reference = iscsi_tx_gather(conn, &iter, &flags);
 		n = scst_tcp_send(conn->socket->sk, &iter, flags, by_reference);
 		if (n == -EAGAIN)
