@@ -118,8 +118,9 @@ static noinline bool scst_sbc_short(struct scst_cmd *cmd)
 }
 
 /*
- * ... unless the initiator is told what of it was not (RFC 7143 11.4.5; the first of the choices that FCP-4 has): then whole blocks of what comes are
- * written, and nothing behind them.  A part of a block would need the rest of it from somewhere: refused all the same, which is another of them.
+ * ... unless the initiator is told what of it was not (RFC 7143 11.4.5; the first of the choices that FCP-4 has): then the whole blocks
+ * that come are written, and nothing behind them.  A part of a block would need the rest of it from somewhere: it is refused all the
+ * same, which is another of the choices.
  */
 static noinline bool scst_sbc_write_part(struct scst_cmd *cmd)
 {

@@ -31,8 +31,8 @@ struct scst_view;
  * @owner: THIS_MODULE
  * @name: directory under targets/ in configfs
  * @protocol: enum scst_protocol
- * @tells_overrun: initiators are told of a residual overrun (scst_cmd_residual() < 0) with status GOOD, too: a WRITE whose data-out is shorter
- *	than its CDB says is carried out as far as it has whole blocks; without, it is refused
+ * @tells_overrun: initiators are told of a residual overrun (scst_cmd_residual() < 0) with status GOOD, too: a WRITE whose data-out
+ *	is shorter than its CDB says is carried out as far as it has whole blocks; without, it is refused
  * @needs_port: a target needs a port of its name (scst_port_register()); without one it is parked
  * @target_size: size of the driver's own target structure, which begins with struct scst_target
  * @target_attrs: NULL-terminated attributes of its targets, or NULL

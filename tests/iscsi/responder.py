@@ -33,10 +33,11 @@ FIXED = {
 }
 DECLARED = ("InitiatorName", "InitiatorAlias", "TargetName", "SessionType", "MaxRecvDataSegmentLength")
 MAX_RECV = 262144
+ANY_DIGEST = ("None", "CRC32C")
 
 
-def answer(key: str, value: str) -> str | None:
-    """To what an initiator offers; None: it is told, not asked."""
+def answer(key: str, value: str, digests: bool = False) -> str | None:
+    """To what an initiator offers; None: it is told, not asked. *digests*: rather with them."""
     if key in DECLARED:
         return None
     if key in LEAST:
@@ -44,18 +45,29 @@ def answer(key: str, value: str) -> str | None:
     if key in ("InitialR2T", "ImmediateData"):
         return value
     if key in ("HeaderDigest", "DataDigest"):
-        return next(word for word in value.split(",") if word in ("None", "CRC32C"))
+        words = value.split(",")
+        return (
+            "CRC32C" if digests and "CRC32C" in words else next(word for word in words if word in ANY_DIGEST)
+        )
     return FIXED.get(key, "NotUnderstood")
 
 
 class Responder:
-    """Listens at an address until it is closed; *targets*: what SendTargets lists."""
+    """Listens at an address until it is closed; *targets*: what SendTargets lists; *digests*: rather with
+    them.
 
-    def __init__(self, targets: Iterable[str], address: tuple[str, int] = ("127.0.0.1", 3260)) -> None:
+    `agreed`: keys and values of each session.
+    """
+
+    def __init__(
+        self, targets: Iterable[str], address: tuple[str, int] = ("127.0.0.1", 3260), digests: bool = False
+    ) -> None:
         self.targets = list(targets)
+        self.digests = digests
         self.address = address
         self.file = os.open(adopter.NODE, os.O_RDWR | os.O_CLOEXEC)
         self.errors: list[str] = []
+        self.agreed: list[dict[str, str]] = []
         self.listener = socket.create_server(address)
         self.thread = threading.Thread(target=self._accept, daemon=True)
         self.thread.start()
@@ -105,7 +117,8 @@ class _Login:
                 continue
             keys, text = pdu.split(text), b""
             self.keys |= keys
-            reply = {key: value for key in keys if (value := answer(key, keys[key])) is not None}
+            digests = self.owner.digests
+            reply = {key: value for key in keys if (value := answer(key, keys[key], digests)) is not None}
             if one.flags >> 2 & 3 == OPERATIONAL and "MaxRecvDataSegmentLength" not in self.said:
                 reply["MaxRecvDataSegmentLength"] = str(MAX_RECV)
             if "TargetName" in keys:
@@ -139,6 +152,7 @@ class _Login:
         made = self.arguments(asked)
         made.response, made.response_len = ctypes.addressof(kept), len(ready)
         fcntl.ioctl(self.owner.file, adopter.ADOPT, made)
+        self.owner.agreed.append(self.said)
         return None
 
     def arguments(self, asked: Pdu) -> adopter.Adopt:

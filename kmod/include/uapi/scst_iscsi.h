@@ -144,8 +144,9 @@ struct scst_iscsi_drop {
  * @transfer_tag: out: Target Transfer Tag
  * @max_xmit: out: bytes that the initiator takes in a PDU
  *
- * A session has one at a time, which waits until it is answered, or rejected for want of an answer (reason 0Ah) after ten seconds; it may be fetched
- * as often as one likes, by whom one likes.  A program that begins to read events asks once by itself.  ENOENT: none waits behind @number.
+ * A session has one at a time, which waits until it is answered, or rejected for want of an answer (reason 0Ah) after ten seconds; it
+ * may be fetched as often as one likes, by whom one likes.  A program that begins to read events asks once by itself.  ENOENT: none
+ * waits behind @number.
  */
 struct scst_iscsi_text {
 	__u32 size;

@@ -8,8 +8,9 @@
  * what he has in conn->inbox.  The socket's lock is never waited for with the lock of another connection, or in a hard interrupt:
  * then the work item does it.
  *
- * Files: pdu (what is on the wire; pure), conn (the socket, and who may touch it), rx (what comes), cmd (commands and their data), task (other
- * requests), text (those that are answered in user space), room (memory for data that comes too early), tx (what goes), session (from login to logout), device (/dev/scst-iscsi), show (sysfs).
+ * Files: pdu (what is on the wire; pure), conn (the socket, and who may touch it), rx (what comes), cmd (commands and their data), room
+ * (memory for data that comes too early), task (other requests), text (those that are answered in user space), tx (what goes), session
+ * (from login to logout), device (/dev/scst-iscsi), show (sysfs).
  */
 #ifndef SCST_ISCSI_H
 #define SCST_ISCSI_H

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory for data that comes before anybody wants it: that of commands that wait for others, or for what their LUN lets them do.  All sessions
- * share it, up to drivers/iscsi/memory_limit.  Where that is used up a socket is not read, until there is room, and TCP keeps the
- * initiator from sending more.
+ * Memory for data that comes before anybody wants it: that of commands that wait for others, or for what their LUN lets them do.  All
+ * sessions share it, up to drivers/iscsi/memory_limit.  Where that is used up a socket is not read, until there is room, and TCP keeps
+ * the initiator from sending more.
  *
  * That is not for ever: what would make room may be behind what is not read (the data of an older command of the same task set), and so are
  * signs of life.  After a while the command goes on without its data, which is dropped, and ends as if there were too many.

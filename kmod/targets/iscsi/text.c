@@ -2,9 +2,9 @@
 /*
  * Text Requests of a session (RFC 7143 11.10, 11.11): what they say is for who has /dev/scst-iscsi open.
  *
- * A session has one at a time.  It is held until somebody answers it, and has no place in the window meanwhile, so that commands go on; where
- * nobody does, the tick rejects it after a while.  What a text means is known there, and so is how a long one goes on; here is only
- * what would break the rules of the PDU.
+ * A session has one at a time.  It is held until somebody answers it, and has no place in the window meanwhile, so that commands go on;
+ * where nobody does, the tick rejects it after a while.  What a text means is known there, and so is how a long one goes on; here is
+ * only what would break the rules of the PDU.
  */
 #include "iscsi.h"
 #include <linux/mm.h>

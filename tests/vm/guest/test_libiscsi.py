@@ -7,7 +7,6 @@ and what passes for the first time has to be written down.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +23,6 @@ SCST_MODULES = ("scst", "scst_fileio", "scst_blockio", "scst_local", "sd_mod", "
 pytestmark = pytest.mark.usefixtures("clean_tree")
 
 KINDS = ("thin file", "disk", "removable", "read-only")
-# The others' outcome has nothing to do with it, or they write, which fails there and means to.
-ONLY = {"removable": ("NoMedia", "PreventAllow", "StartStopUnit"), "read-only": ("ReadOnly",)}
 # SG_IO ended without a SCSI status.
 OUT_OF_TIME = "failed with status 251658241"
 
@@ -59,23 +56,12 @@ def all_of(kind: str, nodes: tuple[Path, Path]) -> dict[str, str]:
     """What is printed of every test of every suite."""
     results = {}
     for suite, tests in libiscsi.suites("SCSI").items():
-        if suite not in ONLY.get(kind, (suite,)):
+        if suite not in libiscsi.ONLY.get(kind, (suite,)):
             continue
         ended = libiscsi.suite_of(suite, tests, lambda name: run(name, nodes))
         ended = asked_again(suite, ended, nodes)
         results.update({f"{suite}.{test}": ended[test] for test in tests})
     return results
-
-
-def written() -> dict[str, dict[str, str]]:
-    """The table of the document: verdict by kind of LUN and test."""
-    rows = re.findall(
-        r"^\| (\w+\.\S+) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|", libiscsi.DOCUMENT.read_text(), re.M
-    )
-    return {
-        kind: {row[0]: row[1 + at].upper() for row in rows if row[1 + at].strip()}
-        for at, kind in enumerate(KINDS)
-    }
 
 
 @pytest.fixture(params=KINDS)
@@ -114,6 +100,5 @@ def test_suite(lun: tuple[str, tuple[Path, Path]], capsys: pytest.CaptureFixture
             print(f"libiscsi {kind}: {test} {ended}")
         counted = [f"{list(found.values()).count(word)} {word}" for word in libiscsi.VERDICTS]
         print(f"libiscsi {kind}: {', '.join(counted)}")
-    expected = written()[kind]
-    different = libiscsi.differences(found, printed, expected)
+    different = libiscsi.differences(found, printed, libiscsi.written(KINDS)[kind])
     assert not different, different
