@@ -132,7 +132,7 @@ def test_slow_reader(login: Make) -> None:
     session = login()
     data = blocks(2048, 4)
     write(session, data)
-    tasks = [session.start(scsi.read10(0, 2048), read=len(data)) for _ in range(16)]
+    tasks = [session.start(scsi.read10(0, 2048), read=len(data)) for _ in range(8)]
     for task in tasks:
         assert session.finish(task).data == data
 
