@@ -318,6 +318,8 @@ class Login:
         if not self._policy.available:
             raise _Refuse(Status.UNAVAILABLE, "the kernel module is not loaded")
         if kind == "Discovery":
+            if request.tsih:
+                raise _Refuse(Status.NO_SESSION, f"there is no discovery session {request.tsih}")
             self._talk = Negotiation(Params(), True)
             portal = self._policy.portals.get(self._connection.portal)
             self._require(portal is not None and portal.discovery_auth == "chap")

@@ -119,7 +119,7 @@ class Task:
         """An R2T."""
         want(one.data_sn == self.r2t_sn, f"R2TSN {one.data_sn}, and not {self.r2t_sn}")
         want(one.ttt != NONE, "an R2T without tag")
-        want(one.lun == self.lun, "LUN of an R2T")
+        want(one.lun == self.lun or not self.counted, "LUN of an R2T")
         want(0 < one.desired <= terms.max_burst, f"an R2T for {one.desired} bytes")
         want(one.offset + one.desired <= len(self.write), "an R2T for more than there is")
         self.r2t_sn += 1

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Settings of the unit tests, and a shell for those that have an `admin`."""
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -14,7 +15,8 @@ from tests.nothing_left import nothing_left
 __all__ = ("nothing_left",)
 
 # An example may take as long as a busy machine makes it take: time is no property of what is tested here.
-settings.register_profile("any-machine", deadline=None)
+EXAMPLES = int(os.environ.get("SCST_EXAMPLES", "100"))
+settings.register_profile("any-machine", deadline=None, max_examples=EXAMPLES)
 settings.load_profile("any-machine")
 
 

@@ -414,6 +414,12 @@ def test_i50_sessions_that_there_are() -> None:
             assert initiator.logged_in().tsih == fields.get("tsih", 0)
 
 
+def test_i50_no_discovery_session_is_joined() -> None:
+    initiator = Initiator(tsih=9)
+    initiator.say(DISCOVER, 1)
+    assert initiator.status == 0x020A
+
+
 def test_i51_one_connection() -> None:
     assert with_params().say([("MaxConnections", "8")])["MaxConnections"] == "1"
 

@@ -226,7 +226,12 @@ int iscsi_send_response(struct scst_cmd *cmd)
 /* Any context. */
 void iscsi_release(struct scst_cmd *cmd)
 {
-	iscsi_req_free(iscsi_req_of(cmd));
+	struct iscsi_req *req = iscsi_req_of(cmd);
+
+	/* Data that came early, and was never asked for, must not be there when the next command looks for its own. */
+	if (unlikely(!list_empty(&req->pages)))
+		iscsi_req_unpage(req);
+	iscsi_req_free(req);
 }
 
 /* Process context.  What waits for data waits no more; what is to be sent is sent, or dropped with the connection. */

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.iscsi.initiator import CHECK_CONDITION, GOOD, sequences
+from tests.iscsi.initiator import CHECK_CONDITION, GOOD, Session, Task, sequences
 from tests.iscsi.pdu import FINAL, NONE, Op, Pdu, Reason
 from tests.vm.guest import iscsi, scsi
 from tests.vm.guest.full_phase import (
     ABORTED,
     AMOUNT,
+    BAD_LUN,
     DIGESTS,
     NO_UNASKED,
     SMALL,
@@ -132,7 +133,7 @@ def test_slow_reader(login: Make) -> None:
     session = login()
     data = blocks(2048, 4)
     write(session, data)
-    tasks = [session.start(scsi.read10(0, 2048), read=len(data)) for _ in range(16)]
+    tasks = [session.start(scsi.read10(0, 2048), read=len(data)) for _ in range(8)]
     for task in tasks:
         assert session.finish(task).data == data
 
@@ -275,6 +276,26 @@ def test_tags_of_two_commands(login: Make) -> None:
         assert session.finish(task).status == GOOD
     assert read(session, 2).data == blocks(2, 10)
     assert read(session, 2, 8).data == blocks(2, 11)
+    alive(session)
+
+
+def early(session: Session, data: bytes, lun: int = 0) -> Task:
+    """A write that comes, with its data, before its turn; to its end."""
+    first, one = session.command_pdu(scsi.test_unit_ready())
+    late = session.start(scsi.write10(0, len(data) // BLOCK), write=data, lun=lun)
+    session.begin(first, one)
+    session.finish(first)
+    return session.finish(late)
+
+
+def test_early_data_that_nobody_asks_for(login: Make) -> None:
+    """Of a write that is refused when its turn comes: it is no later command's."""
+    session = login(**SMALL)
+    for number in range(8):
+        assert early(session, blocks(2, 2 * number), lun=77).key == BAD_LUN
+        data = blocks(2, 2 * number + 1)
+        assert early(session, data).status == GOOD
+        assert read(session, 2).data == data
     alive(session)
 
 
