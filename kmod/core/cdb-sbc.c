@@ -14,11 +14,49 @@ const struct scst_opcode scst_row_format_unit = {
 	.prepare	= scst_format_prepare,
 	.execute	= scst_format_unit,
 	.cdb_len	= 6,
-	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | (SCST_STOPS_MEDIUM & ~BIT_ULL(SCST_GATE_FORMAT_FAILED))),
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS,
 	.dir		= DMA_TO_DEVICE,
 	.cdb_mask	= { FORMAT_UNIT, 0xff, 0, 0, 0, CONTROL },
 	.byte1		= 0xff,
+};
+
+/* What helps where one before it has failed.  No command may end before it is written down that one has begun. */
+#define SANITIZE_ROW(action)							\
+	.name		= "SANITIZE, " action,					\
+	.prepare	= scst_sanitize_prepare,				\
+	.cdb_len	= 10,							\
+	GATES(WRITE, (SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM) & ~SCST_STOPS_FAILED),	\
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS | SCST_OP_KEPT | SCST_OP_DURABLE,	\
+	.dir		= DMA_TO_DEVICE,					\
+	.len_at		= 7,							\
+	.len_size	= 2,
+
+static const struct scst_opcode scst_row_sanitize_overwrite = {
+	SANITIZE_ROW("OVERWRITE")
+	.execute	= scst_sanitize_overwrite,
+	.cdb_mask	= { OP_SANITIZE, 0xbf, 0, 0, 0, 0, 0, ALL2, CONTROL },
+	.byte1		= 0xbf,
+};
+
+static const struct scst_opcode scst_row_sanitize_exit = {
+	SANITIZE_ROW("EXIT FAILURE MODE")
+	.execute	= scst_sanitize_exit,
+	.cdb_mask	= { OP_SANITIZE, 0xbf, 0, 0, 0, 0, 0, ALL2, CONTROL },
+	.byte1		= 0x1f,
+};
+
+static const struct scst_opcode *const scst_sanitize[] = {
+	[0x01]	= &scst_row_sanitize_overwrite,
+	[0x1f]	= &scst_row_sanitize_exit,
+};
+
+const struct scst_opcode scst_row_sanitize = {
+	.name		= "SANITIZE",
+	.cdb_len	= 10,
+	.flags		= SCST_OP_KEPT | SCST_OP_DURABLE,
+	.sa		= scst_sanitize,
+	.nr_sa		= ARRAY_SIZE(scst_sanitize),
 };
 
 const struct scst_opcode scst_row_read6 = {

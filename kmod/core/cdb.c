@@ -44,6 +44,7 @@ static const struct scst_op_table scst_ops_sbc = { .row = {
 	[OP_THIRD_PARTY_OUT]	= &scst_row_third_party_out,
 	[OP_THIRD_PARTY_IN]	= &scst_row_third_party_in,
 	[VARIABLE_LENGTH_CMD]	= &scst_row_variable,
+	[OP_SANITIZE]		= &scst_row_sanitize,
 	[READ_16]		= &scst_row_read16,
 	[PRE_FETCH]		= &scst_row_prefetch10,
 	[OP_PREFETCH16]		= &scst_row_prefetch16,
@@ -107,6 +108,8 @@ bool scst_op_offered(const struct scst_opcode *op, const struct scst_device *dev
 	if (op->flags & SCST_OP_TYPE2 && dev->protection != 2)
 		return false;
 	if (op->flags & SCST_OP_ALUA && !scst_alua_offered(dev, op->flags & SCST_OP_ALUA_SET))
+		return false;
+	if (op->flags & SCST_OP_DURABLE && !READ_ONCE(dev->pr_store))
 		return false;
 	return !(op->flags & SCST_OP_KEPT) || !(dev->handler->flags & SCST_HANDLER_FORGETS);
 }

@@ -33,6 +33,7 @@
 #define OP_RELEASE6	0x17
 #define OP_RESERVE10	0x56
 #define OP_RELEASE10	0x57
+#define OP_SANITIZE	0x48
 #define OP_READ_BUFFER16	0x9b
 #define OP_THIRD_PARTY_OUT	0x83
 #define OP_THIRD_PARTY_IN	0x84
@@ -70,6 +71,7 @@ extern const struct scst_opcode scst_row_maintenance_out;
 
 /* cdb-sbc.c */
 extern const struct scst_opcode scst_row_format_unit;
+extern const struct scst_opcode scst_row_sanitize;
 extern const struct scst_opcode scst_row_read6;
 extern const struct scst_opcode scst_row_write6;
 extern const struct scst_opcode scst_row_start_stop;

@@ -296,6 +296,11 @@ void scst_target_setup_commands(struct scst_target *tgt)
 
 static noinline void scst_cmd_done_slow(struct scst_cmd *cmd, int error)
 {
+	/* One of the core's own that no initiator has sent: overhaul.c. */
+	if (!cmd->sess) {
+		cmd->step(cmd, error);
+		return;
+	}
 	scst_stage(cmd, SCST_STAGE_HANDLER);
 	trace_scst_cmd_done(cmd, error);
 	if (test_bit(SCST_CMD_STEPS, &cmd->flags)) {
@@ -623,6 +628,8 @@ void scst_cmd_stop(struct scst_cmd *cmd, const struct scst_stop *stop)
 		scst_cmd_conflict(cmd);
 	else if (stop->sense)
 		scst_cmd_sense(cmd, stop->sense);
+	if (stop->gate < SCST_GATE_NR && BIT_ULL(stop->gate) & SCST_STOPS_BUSY)
+		cmd->sense_len = scst_sense_progress(cmd->sense, READ_ONCE(cmd->dev->progress));
 	/* That of an earlier command (SPC-4 4.5.5). */
 	if (stop->gate == SCST_GATE_WRITE_LOST)
 		scst_cmd_sense_deferred(cmd);

@@ -43,6 +43,8 @@ void scst_copy_write(struct scst_cmd *cmd);
 
 /* --- thin.c: what initiators give back, and ranges that are filled ---------------------------- */
 
+#define SCST_FILL_SEGMENTS	16	/* as often one write has the same memory */
+
 /* What one command may ask for, in bytes: initiators wait 30 s for it. */
 #define SCST_UNMAP_BYTES	SZ_512M
 #define SCST_SAME_BYTES		SZ_1G
@@ -55,7 +57,9 @@ void scst_thin_unmap(struct scst_cmd *cmd);
 void scst_thin_status(struct scst_cmd *cmd);
 void scst_same_begin(struct scst_cmd *cmd);
 bool scst_same_has_data(const struct scst_cmd *cmd);
-void scst_sweep_medium(struct scst_cmd *cmd);
+u32 scst_clear_length(const struct scst_geometry *geo, u64 pos, u64 left);
+void scst_fill_chunk(struct page *chunk, unsigned int chunk_size, unsigned int block);
+u32 scst_fill_data(struct scst_data *data, struct scatterlist *sg, struct page *chunk, unsigned int chunk_size, u64 left);
 
 /* --- pi.c: protection information -------------------------------------------------------------- */
 
@@ -77,10 +81,13 @@ void scst_pi_read(struct scst_cmd *cmd);
 void scst_pi_write(struct scst_cmd *cmd);
 void scst_pi_verify(struct scst_cmd *cmd);
 
-/* --- format.c: FORMAT UNIT ----------------------------------------------------------------------- */
+/* --- format.c, sanitize.c: FORMAT UNIT, SANITIZE -------------------------------------------------------- */
 
 bool scst_format_prepare(struct scst_cmd *cmd);
 void scst_format_unit(struct scst_cmd *cmd);
+bool scst_sanitize_prepare(struct scst_cmd *cmd);
+void scst_sanitize_overwrite(struct scst_cmd *cmd);
+void scst_sanitize_exit(struct scst_cmd *cmd);
 
 /* --- removable.c: what is removable, stopped or started ------------------------------------------------ */
 

@@ -73,6 +73,7 @@ enum scst_op_flag {
 	SCST_OP_ALUA		= 1 << 7,	/* ... unless it has target port groups */
 	SCST_OP_ALUA_SET	= 1 << 8,	/* ... whose states initiators may change */
 	SCST_OP_TYPE2		= 1 << 9,	/* ... unless its blocks have protection information of type 2 */
+	SCST_OP_DURABLE		= 1 << 10,	/* ... unless there is a file that remembers what has begun: pr_file */
 };
 
 /**
@@ -175,6 +176,10 @@ static inline int scst_cdb_reserved_bit(const struct scst_opcode *op, const stru
 #define SCST_SENSE_START_REQUIRED	SCST_SENSE(NOT_READY, 0x04, 0x02)
 #define SCST_SENSE_NO_MEDIUM		SCST_SENSE(NOT_READY, 0x3a, 0x00)
 #define SCST_SENSE_REMOVAL_PREVENTED	SCST_SENSE(ILLEGAL_REQUEST, 0x53, 0x02)
+#define SCST_SENSE_FORMATTING		SCST_SENSE(NOT_READY, 0x04, 0x04)
+#define SCST_SENSE_SANITIZING		SCST_SENSE(NOT_READY, 0x04, 0x1b)
+#define SCST_SENSE_FORMAT_FAILED	SCST_SENSE(MEDIUM_ERROR, 0x31, 0x01)
+#define SCST_SENSE_SANITIZE_FAILED	SCST_SENSE(MEDIUM_ERROR, 0x31, 0x03)
 #define SCST_SENSE_READ_ERROR		SCST_SENSE(MEDIUM_ERROR, 0x11, 0x00)
 #define SCST_SENSE_WRITE_ERROR		SCST_SENSE(MEDIUM_ERROR, 0x0c, 0x00)
 #define SCST_SENSE_WRITE_LOST		SCST_SENSE(HARDWARE_ERROR, 0x0c, 0x00)
@@ -192,6 +197,7 @@ static inline int scst_cdb_reserved_bit(const struct scst_opcode *op, const stru
 unsigned int scst_sense_build(u8 *buf, bool descriptor, u32 sense);
 void scst_cmd_sense(struct scst_cmd *cmd, u32 sense);
 void scst_cmd_sense_info(struct scst_cmd *cmd, u32 sense, u64 information);
+unsigned int scst_sense_progress(u8 *buf, u16 progress);
 void scst_cmd_conflict(struct scst_cmd *cmd);
 void scst_cmd_invalid_cdb(struct scst_cmd *cmd, unsigned int byte, int bit);
 void scst_cmd_invalid_list(struct scst_cmd *cmd, unsigned int byte, int bit);
@@ -817,6 +823,8 @@ int scst_pr_clear(struct scst_device *dev, u32 generation, u64 until);
 struct scst_pr *scst_pr_new(u32 room);
 void scst_pr_discard(struct scst_pr *pr);
 int scst_pr_keep_ident(struct scst_cmd *cmd, const struct scst_ident *ident);
+int scst_pr_keep_undone(struct scst_device *dev, u8 undone);
+u8 scst_pr_undone(const struct scst_device *dev);
 bool scst_pr_prepare_out(struct scst_cmd *cmd);
 void scst_pr_execute_out(struct scst_cmd *cmd);
 void scst_pr_execute_in(struct scst_cmd *cmd);
@@ -978,6 +986,7 @@ void scst_turn_setup(struct scst_device *dev);
 bool scst_turn_pass(struct scst_cmd *cmd);
 bool scst_turn_take(struct scst_writer *writer);
 void scst_turn_end(struct scst_writer *writer);
+void scst_turn_disown(struct scst_writer *writer);
 bool scst_alone_take(struct scst_alone *alone);
 bool scst_alone_look(struct scst_alone *alone);
 void scst_turn_left(struct scst_cmd *cmd);

@@ -19,7 +19,7 @@
  * Who holds dev->kref: the configfs item, each published LUN, each nexus, a killed active_ref, jobs, queued work.
  * It is freed by work: the last reference may go where nobody may wait, or in one of the device's own threads.
  */
-#include "commands.h"
+#include "overhaul.h"
 #include "trace.h"
 #include <linux/completion.h>
 #include <linux/cred.h>
@@ -241,6 +241,7 @@ static void scst_device_begin_close(struct scst_device *dev)
 	 */
 	scst_gate_device(dev, SCST_GATE_PARKED, true);
 	scst_alua_ask_device(dev);
+	scst_overhaul_stop(dev);
 	clear_bit(0, &dev->close_queued);
 	reinit_completion(&dev->drained);
 	scst_device_get(dev);

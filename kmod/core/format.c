@@ -3,10 +3,11 @@
  * FORMAT UNIT (SBC-3 5.3).  There is one format, with the protection information that the device has or without, so what it does is to fill the medium with zeroes, which a thin unit has by giving its space
  * back.  Nothing is certified, no block is defective, none changes its length.
  *
- * It is answered when it is done; IMMED would promise an end that nobody could be told of.  It is made of pieces, as WRITE SAME is, beside which
- * other commands go on; aborted, or stopped by who takes the right to write, it leaves what is not done as it was.
+ * Answered when it is done, it ends with its command: aborted, or stopped by who takes the right to write, it leaves what is not done as it
+ * was.  With IMMED, which only a device has that remembers it (pr_file), it goes on to its end: overhaul.c.
  */
-#include "commands.h"
+#include "overhaul.h"
+#include <linux/sched/mm.h>
 
 /* Byte 1 of the CDB */
 #define LONGLIST	0x20
@@ -24,6 +25,7 @@
 #define DPRY		0x40
 #define DCRT		0x20
 #define STPF		0x10	/* what of defects, which there are none of */
+#define IMMED		0x02
 
 static u32 scst_format_header(const struct scst_cmd *cmd)
 {
@@ -66,10 +68,11 @@ bool scst_format_prepare(struct scst_cmd *cmd)
 	return false;
 }
 
-/* No other protection information, no pattern, no IMMED, no defects.  Sets sense data and returns false if the list says otherwise. */
+/* No other protection information, no pattern, no defects.  Sets sense data and returns false if the list says otherwise. */
 static bool scst_format_check(struct scst_cmd *cmd, const u8 *list)
 {
-	u8 bad = list[1] & ~(list[1] & FOV ? FOV | DPRY | DCRT | STPF : 0);
+	u8 immed = READ_ONCE(cmd->dev->pr_store) ? IMMED : 0;
+	u8 bad = list[1] & ~((list[1] & FOV ? FOV | DPRY | DCRT | STPF : 0) | immed);
 	bool is_long = cmd->xfer_len == HEADER_LONG;
 
 	if (list[0] & ~FIELD_USAGE)
@@ -89,20 +92,45 @@ static bool scst_format_check(struct scst_cmd *cmd, const u8 *list)
 	return false;
 }
 
+static void scst_format_begin(struct scst_cmd *cmd)
+{
+	struct scst_overhaul *overhaul;
+	u8 list[HEADER_LONG] = { };
+
+	if (cmd->xfer_len)
+		scst_cmd_fetch(cmd, list, cmd->xfer_len);
+	if (scst_cmd_aborted(cmd) || !scst_format_check(cmd, list)) {
+		scst_cmd_respond(cmd);
+		return;
+	}
+	overhaul = scst_overhaul_alloc(cmd);
+	if (!overhaul) {
+		scst_cmd_errno(cmd, -ENOMEM);
+		scst_cmd_respond(cmd);
+		return;
+	}
+	overhaul->gate = SCST_GATE_FORMATTING;
+	overhaul->immed = list[1] & IMMED;
+	overhaul->undone = overhaul->immed ? SCST_UNDONE_FORMAT : SCST_UNDONE_NOTHING;
+	overhaul->action = SCST_ACTION_ZERO;
+	/* Where the handler can't. */
+	memset(page_address(overhaul->chunk), 0, overhaul->chunk_size);
+	scst_overhaul_begin(overhaul);
+}
+
+static void scst_format_job(struct scst_job *job)
+{
+	unsigned int noio = memalloc_noio_save();
+
+	scst_format_begin(scst_cmd_of_job(job));
+	memalloc_noio_restore(noio);
+}
+
 /**
  * scst_format_unit() - FORMAT UNIT
  * @cmd: the command
  */
 void scst_format_unit(struct scst_cmd *cmd)
 {
-	u8 list[HEADER_LONG] = { };
-
-	if (cmd->xfer_len)
-		scst_cmd_fetch(cmd, list, cmd->xfer_len);
-	if (!scst_format_check(cmd, list)) {
-		scst_cmd_respond(cmd);
-		return;
-	}
-	WRITE_ONCE(cmd->nexus->wrote, true);
-	scst_sweep_medium(cmd);
+	scst_cmd_to_thread(cmd, scst_format_job);
 }

@@ -44,6 +44,10 @@ static const u32 scst_gate_sense[SCST_GATE_NR] = {
 	[SCST_GATE_PARKED]		= SCST_SENSE_BECOMING_READY,
 	[SCST_GATE_EJECTED]		= SCST_SENSE_NO_MEDIUM,
 	[SCST_GATE_STOPPED]		= SCST_SENSE_START_REQUIRED,
+	[SCST_GATE_FORMATTING]		= SCST_SENSE_FORMATTING,
+	[SCST_GATE_SANITIZING]		= SCST_SENSE_SANITIZING,
+	[SCST_GATE_SANITIZE_FAILED]	= SCST_SENSE_SANITIZE_FAILED,
+	[SCST_GATE_FORMAT_FAILED]	= SCST_SENSE_FORMAT_FAILED,
 };
 
 /* Told once, like a unit attention.  REPORTED LUNS DATA HAS CHANGED is pending on every LUN but told once per session. */
@@ -135,7 +139,7 @@ bool scst_gate_take(const struct scst_cmd *cmd, struct scst_stop *stop)
 		*stop = scst_gate_reserved(answer, gate);
 		return true;
 	}
-	return scst_gate_sense_of(cmd, GENMASK_ULL(SCST_GATE_STOPPED, SCST_GATE_STANDBY), stop);
+	return scst_gate_sense_of(cmd, GENMASK_ULL(SCST_GATE_LAST, SCST_GATE_STANDBY), stop);
 }
 
 /* Why the unit can't be reached by this port now, or 0.  Any context. */

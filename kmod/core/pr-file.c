@@ -26,7 +26,7 @@
 #define SLOT_SIZE	SZ_512K
 #define FILE_SIZE	(SLOTS * SLOT_SIZE)
 
-static_assert(SLOT_SIZE >= 64 + SCST_PR_OWNER_MAX + sizeof(struct scst_ident) + SCST_PR_MAX * (12 + SCST_TRANSPORT_ID_MAX));
+static_assert(SLOT_SIZE >= 68 + SCST_PR_OWNER_MAX + sizeof(struct scst_ident) + SCST_PR_MAX * (12 + SCST_TRANSPORT_ID_MAX));
 static_assert(sizeof_field(struct scst_identity, naa) <= SCST_PR_OWNER_MAX);
 
 static LIST_HEAD(scst_pr_stores);

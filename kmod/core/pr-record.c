@@ -20,6 +20,7 @@
  *	44	n	owner, with zeroes up to a multiple of 4
  *	per registrant: key (8), relative target port (2), bytes of TransportID (2), TransportID
  *	version 2, if there is identifying information: bytes of its kinds (2 each), they
+ *	version 3, if something is undone: the same, whether there is any or not, and then 3 bytes of 0, enum scst_undone
  *	at the end: CRC-32C of all before it (4), the sequence number once more (8)
  *
  * The sequence number is what is written last: where it is not that of the beginning, the record was not written to
@@ -33,12 +34,16 @@
 
 #define MAGIC		"SCST-PR\n"
 #define MAGIC_LEN	8
-#define VERSION		2	/* with identifying information; without it is 1 */
+/* An earlier module takes none for more than it understands. */
+#define VERSION_PLAIN	1
+#define VERSION_IDENT	2
+#define VERSION_UNDONE	3
 #define HEADER_CRC_AT	24
 #define HEADER_LEN	SCST_PR_RECORD_HEADER
 #define FIXED_LEN	44
 #define REG_LEN		12
 #define IDENT_LEN	(2 * SCST_IDENT_KINDS)
+#define UNDONE_LEN	4
 #define TRAILER_LEN	12
 #define RECORD_MIN	(FIXED_LEN + TRAILER_LEN)
 #define ID_MIN		24
@@ -78,18 +83,27 @@ static u32 scst_padded(u32 len)
 
 /* --- to bytes ------------------------------------------------------------------------------- */
 
-/* Bytes of the identifying information; 0: there is none. */
-static u32 scst_record_ident_len(const struct scst_ident *ident)
+static u16 scst_record_version(const struct scst_pr *pr)
 {
-	u32 len = ident->len[0] + ident->len[1];
+	if (pr->undone)
+		return VERSION_UNDONE;
+	return pr->ident.len[0] || pr->ident.len[1] ? VERSION_IDENT : VERSION_PLAIN;
+}
 
-	return len ? IDENT_LEN + len : 0;
+/* Bytes behind the registrants. */
+static u32 scst_record_more(const struct scst_pr *pr)
+{
+	u16 version = scst_record_version(pr);
+
+	if (version == VERSION_PLAIN)
+		return 0;
+	return IDENT_LEN + pr->ident.len[0] + pr->ident.len[1] + (version == VERSION_UNDONE ? UNDONE_LEN : 0);
 }
 
 /* Length of a record in bytes. */
 u32 scst_pr_record_size(const struct scst_pr *pr, u32 owner_len)
 {
-	u32 i, len = RECORD_MIN + scst_padded(owner_len) + scst_record_ident_len(&pr->ident);
+	u32 i, len = RECORD_MIN + scst_padded(owner_len) + scst_record_more(pr);
 
 	for (i = 0; i < pr->nr; i++)
 		len += REG_LEN + pr->reg[i].nexus.id.len;
@@ -153,17 +167,21 @@ static u8 *scst_record_put_ident(u8 *at, const struct scst_ident *ident)
 u32 scst_pr_record_encode(const struct scst_pr *pr, u64 sequence, const u8 *owner, u32 owner_len, u8 *buf, u32 size)
 {
 	u32 i, len = scst_pr_record_size(pr, owner_len);
-	bool ident = scst_record_ident_len(&pr->ident);
+	u16 version = scst_record_version(pr);
 	u8 *at;
 
 	if (len > size || owner_len > SCST_PR_OWNER_MAX || !sequence)
 		return 0;
-	scst_record_put_header(buf, ident ? VERSION : 1, len, sequence);
+	scst_record_put_header(buf, version, len, sequence);
 	at = scst_record_put_state(buf, pr, owner, owner_len);
 	for (i = 0; i < pr->nr; i++)
 		at = scst_record_put_registrant(at, &pr->reg[i]);
-	if (ident)
+	if (version >= VERSION_IDENT)
 		at = scst_record_put_ident(at, &pr->ident);
+	if (version >= VERSION_UNDONE) {
+		put_unaligned_be32(pr->undone, at);
+		at += UNDONE_LEN;
+	}
 	put_unaligned_be32(scst_crc32c(0, buf, at - buf), at);
 	put_unaligned_be64(sequence, at + 4);
 	return len;
@@ -204,7 +222,7 @@ static enum scst_pr_record scst_record_check_header(const u8 *buf, u32 size)
 	if (scst_crc32c(0, buf, HEADER_CRC_AT) != get_unaligned_be32(buf + HEADER_CRC_AT))
 		return SCST_PR_RECORD_DAMAGED;
 	version = get_unaligned_be16(buf + 8);
-	if (version > VERSION)
+	if (version > VERSION_UNDONE)
 		return SCST_PR_RECORD_NEWER;
 	return version ? SCST_PR_RECORD_WHOLE : SCST_PR_RECORD_DAMAGED;
 }
@@ -239,8 +257,19 @@ static u32 scst_record_registrant(const u8 *at, const u8 *end)
 	return REG_LEN + id_len;
 }
 
-/* Is the identifying information all there is in front of @end? */
-static bool scst_record_ident_fits(const u8 *at, const u8 *end)
+/* Is what is undone the last there is in front of @end? */
+static bool scst_record_undone_fits(const u8 *at, const u8 *end)
+{
+	u32 undone;
+
+	if (end - at < UNDONE_LEN)
+		return false;
+	undone = get_unaligned_be32(end - UNDONE_LEN);
+	return undone && undone < SCST_UNDONE_NR;
+}
+
+/* Is the identifying information all there is in front of @end?  @none: or nothing. */
+static bool scst_record_ident_fits(const u8 *at, const u8 *end, bool none)
 {
 	u32 kind, len, all = 0;
 
@@ -251,12 +280,20 @@ static bool scst_record_ident_fits(const u8 *at, const u8 *end)
 		if (len > scst_ident_max(kind))
 			return false;
 	}
-	return all && end - at == IDENT_LEN + all;
+	return (all || none) && end - at == IDENT_LEN + all;
 }
 
-static bool scst_record_has_ident(const u8 *buf)
+/* What is behind the registrants, up to @end, for a version. */
+static bool scst_record_more_fits(u16 version, const u8 *at, const u8 *end)
 {
-	return get_unaligned_be16(buf + 8) == VERSION;
+	switch (version) {
+	case VERSION_PLAIN:
+		return at == end;
+	case VERSION_IDENT:
+		return scst_record_ident_fits(at, end, false);
+	default:
+		return scst_record_undone_fits(at, end) && scst_record_ident_fits(at, end - UNDONE_LEN, true);
+	}
 }
 
 static bool scst_record_is_consistent(const u8 *buf, const struct scst_pr_record_info *info)
@@ -271,7 +308,7 @@ static bool scst_record_is_consistent(const u8 *buf, const struct scst_pr_record
 		if (!len)
 			return false;
 	}
-	return scst_record_has_ident(buf) ? scst_record_ident_fits(at, end) : at == end;
+	return scst_record_more_fits(get_unaligned_be16(buf + 8), at, end);
 }
 
 static void scst_record_info(const u8 *buf, struct scst_pr_record_info *info)
@@ -316,7 +353,8 @@ static const u8 *scst_record_take(const u8 *at, struct scst_pr_registrant *reg)
 	return at + REG_LEN + reg->nexus.id.len;
 }
 
-static void scst_record_take_ident(const u8 *at, struct scst_ident *ident)
+/* Returns what is behind it. */
+static const u8 *scst_record_take_ident(const u8 *at, struct scst_ident *ident)
 {
 	const u8 *from = at + IDENT_LEN;
 	u32 kind;
@@ -325,6 +363,7 @@ static void scst_record_take_ident(const u8 *at, struct scst_ident *ident)
 		ident->len[kind] = get_unaligned_be16(at + 2 * kind);
 		memcpy(ident->bytes + scst_ident_at(kind), from, ident->len[kind]);
 	}
+	return from;
 }
 
 /**
@@ -355,8 +394,9 @@ int scst_pr_record_decode(const u8 *buf, u32 size, struct scst_pr *pr)
 	for (i = 0; i < pr->nr; i++)
 		at = scst_record_take(at, &pr->reg[i]);
 	memset(&pr->ident, 0, sizeof(pr->ident));
-	if (scst_record_has_ident(buf))
-		scst_record_take_ident(at, &pr->ident);
+	if (get_unaligned_be16(buf + 8) >= VERSION_IDENT)
+		at = scst_record_take_ident(at, &pr->ident);
+	pr->undone = get_unaligned_be16(buf + 8) >= VERSION_UNDONE ? get_unaligned_be32(at) : SCST_UNDONE_NOTHING;
 	if (scst_pr_valid(pr))
 		return 0;
 	scst_pr_init(pr, pr->room);

@@ -92,6 +92,7 @@ void scst_pr_wipe(const struct scst_pr *old, struct scst_pr *new, u8 *told)
 {
 	scst_pr_init(new, new->room);
 	new->generation = old->generation + 1;
+	new->undone = old->undone;
 	new->ident = old->ident;
 	memset(told, SCST_PR_TOLD_PREEMPTED | SCST_PR_TOLD_GONE, old->nr);
 }

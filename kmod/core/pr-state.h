@@ -80,6 +80,15 @@ static inline u16 scst_ident_at(u32 kind)
 	return kind ? 64 : 0;
 }
 
+/* What was begun with the whole medium, and is not known to have come to its end: see overhaul.c. */
+enum scst_undone {
+	SCST_UNDONE_NOTHING,
+	SCST_UNDONE_FORMAT,		/* FORMAT UNIT that was answered before */
+	SCST_UNDONE_SANITIZE,		/* SANITIZE: only another one that succeeds is a way out */
+	SCST_UNDONE_SANITIZE_FREE,	/* ... or EXIT FAILURE MODE */
+	SCST_UNDONE_NR,
+};
+
 /**
  * struct scst_pr - what is registered and reserved on one device
  * @generation: PRGENERATION
@@ -89,6 +98,7 @@ static inline u16 scst_ident_at(u32 kind)
  * @type: enum scst_pr_type
  * @aptpl: it survives a loss of power
  * @lost: it should have, and did not: nobody is registered, and only REPLACE LOST RESERVATION helps
+ * @undone: enum scst_undone; like @ident
  * @ident: nothing of reservations, but of what survives a loss of power; no reservation and no end of one changes it
  * @reg: each I_T nexus once, in the order in which they came
  */
@@ -100,6 +110,7 @@ struct scst_pr {
 	u8 type;
 	bool aptpl;
 	bool lost;
+	u8 undone;
 	struct scst_ident ident;
 	struct scst_pr_registrant reg[];
 };

@@ -13,6 +13,7 @@
  * longer.
  */
 #include "core.h"
+#include "overhaul.h"
 #include <linux/completion.h>
 #include <linux/mm.h>
 
@@ -353,7 +354,22 @@ static void scst_pr_serve(struct scst_pr_act *act)
 	}
 }
 
-/* --- identifying information ---------------------------------------------------------------------- */
+/* --- what is kept with it ---------------------------------------------------------------------------- */
+
+/* A copy of the state in force, to be changed and kept.  -ENODEV: there is no place for it, or what is there could not be read. */
+static struct scst_pr *scst_pr_changed(struct scst_device *dev, const struct scst_pr *old)
+{
+	struct scst_pr *next;
+
+	/* Nothing is written over what could not be read. */
+	if (!dev->pr_store || old->lost)
+		return ERR_PTR(-ENODEV);
+	next = scst_pr_new(old->nr);
+	if (!next)
+		return ERR_PTR(-ENOMEM);
+	scst_pr_copy(next, old);
+	return next;
+}
 
 /* In force, and everybody else is told.  -ENODEV, -EBADE: as scst_pr_publish() */
 static int scst_pr_publish_ident(struct scst_cmd *cmd, struct scst_pr *next)
@@ -386,16 +402,11 @@ int scst_pr_keep_ident(struct scst_cmd *cmd, const struct scst_ident *ident)
 	struct scst_device *dev = cmd->dev;
 	struct scst_pr *was = scst_pr_in_force(dev);
 	const struct scst_pr *old = was ?: &scst_pr_nothing;
-	struct scst_pr *next;
+	struct scst_pr *next = scst_pr_changed(dev, old);
 	int ret;
 
-	/* Nothing is written over what could not be read. */
-	if (!dev->pr_store || old->lost)
-		return -ENODEV;
-	next = scst_pr_new(old->nr);
-	if (!next)
-		return -ENOMEM;
-	scst_pr_copy(next, old);
+	if (IS_ERR(next))
+		return PTR_ERR(next);
 	next->ident = *ident;
 	ret = scst_pr_file_write(dev, next) ?: scst_pr_publish_ident(cmd, next);
 	if (!ret) {
@@ -405,6 +416,50 @@ int scst_pr_keep_ident(struct scst_cmd *cmd, const struct scst_ident *ident)
 	scst_pr_file_write(dev, old);
 	scst_pr_discard(next);
 	return ret;
+}
+
+/**
+ * scst_pr_keep_undone() - what is undone with a device's medium: stable before it is in force
+ * @dev: the device
+ * @undone: enum scst_undone
+ *
+ * In the line of the device's PERSISTENT RESERVE OUT commands.  Return: 0 or a negative errno: nothing has changed.
+ */
+int scst_pr_keep_undone(struct scst_device *dev, u8 undone)
+{
+	struct scst_pr *was = scst_pr_in_force(dev);
+	const struct scst_pr *old = was ?: &scst_pr_nothing;
+	struct scst_pr *next;
+	int ret;
+
+	if (old->undone == undone)
+		return 0;
+	next = scst_pr_changed(dev, old);
+	if (IS_ERR(next))
+		return PTR_ERR(next);
+	next->undone = undone;
+	ret = scst_pr_file_write(dev, next);
+	if (ret) {
+		scst_pr_file_write(dev, old);
+		scst_pr_discard(next);
+		return ret;
+	}
+	spin_lock_bh(&dev->nexus_lock);
+	rcu_assign_pointer(dev->pr, next);
+	spin_unlock_bh(&dev->nexus_lock);
+	scst_pr_drop(was);
+	return 0;
+}
+
+/* Of the state in force.  Any context. */
+u8 scst_pr_undone(const struct scst_device *dev)
+{
+	u8 undone;
+
+	rcu_read_lock();
+	undone = scst_reserve_persistent(dev)->undone;
+	rcu_read_unlock();
+	return undone;
 }
 
 /* --- the line ---------------------------------------------------------------------------------------- */
@@ -543,6 +598,7 @@ static void scst_pr_begin_with(struct scst_device *dev, struct scst_pr *pr)
 	WRITE_ONCE(dev->pr_unread, false);
 	list_for_each_entry(nexus, &dev->nexuses, dev_entry)
 		scst_access_update(nexus);
+	scst_overhaul_settle(dev);
 	spin_unlock_bh(&dev->nexus_lock);
 	scst_pr_drop(was);
 }

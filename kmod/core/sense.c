@@ -106,6 +106,18 @@ static unsigned int scst_sense_field(u8 *buf, bool in_cdb, u16 byte, int bit)
 }
 
 /**
+ * scst_sense_progress() - add a progress indication (SPC-4 4.5.2.4.6)
+ * @buf: sense data, of NOT READY or NO SENSE, with nothing specific to that yet
+ * @progress: of 65,536
+ *
+ * Pure.  Return: length in bytes.
+ */
+unsigned int scst_sense_progress(u8 *buf, u16 progress)
+{
+	return scst_sense_field(buf, false, progress, -1);
+}
+
+/**
  * scst_cmd_sense() - end in CHECK CONDITION
  * @cmd: the command; without a device the format is fixed
  * @sense: SCST_SENSE()

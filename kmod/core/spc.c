@@ -4,7 +4,7 @@
  *
  * All but the first are answered for absent logical units too: cmd->dev may be NULL.
  */
-#include "commands.h"
+#include "overhaul.h"
 
 #define INQUIRY_LEN		74
 #define INQUIRY_NO_LUN		0x7f	/* qualifier 3, type 1Fh: there can be no unit here */
@@ -47,7 +47,7 @@ static u32 scst_spc_pending_sense(struct scst_cmd *cmd)
 		return SCST_SENSE_NO_MEDIUM;
 	if (test_bit(SCST_GATE_STOPPED, &dev->gates))
 		return SCST_SENSE_START_REQUIRED;
-	return 0;
+	return scst_overhaul_sense(dev);
 }
 
 /**
@@ -61,12 +61,16 @@ void scst_spc_request_sense(struct scst_cmd *cmd)
 {
 	u8 buf[SCST_SENSE_SIZE];
 	unsigned int len;
+	u32 sense;
 
 	if (!cmd->len) {
 		scst_cmd_good(cmd);
 		return;
 	}
-	len = scst_sense_build(buf, cmd->cdb[1] & 0x01, scst_spc_pending_sense(cmd));
+	sense = scst_spc_pending_sense(cmd);
+	len = scst_sense_build(buf, cmd->cdb[1] & 0x01, sense);
+	if (sense == SCST_SENSE_FORMATTING || sense == SCST_SENSE_SANITIZING)
+		len = scst_sense_progress(buf, READ_ONCE(cmd->dev->progress));
 	scst_cmd_reply(cmd, buf, len);
 }
 

@@ -6,6 +6,7 @@
  * it waits for readers of its attributes, so these may use the object without a reference.  Ports are in port.c.
  */
 #include "core.h"
+#include "overhaul.h"
 
 static int scst_class_uevent(SCST_UEVENT_CONST struct device *cdev, struct kobj_uevent_env *env)
 {
@@ -108,6 +109,8 @@ SCST_SYSFS_ATTR(device, state, "%s", scst_device_state_name(o));
 SCST_SYSFS_ATTR(device, size, "%llu", scst_device_size(o));
 SCST_SYSFS_ATTR(device, block_size, "%u", scst_device_block_size(o));
 SCST_SYSFS_ATTR(device, space_scarce, "%d", READ_ONCE(o->space_scarce));
+SCST_SYSFS_ATTR(device, overhaul, "%s", scst_overhaul_name(o));
+SCST_SYSFS_ATTR(device, overhaul_percent, "%u", READ_ONCE(o->progress) * 100 / U16_MAX);
 
 static struct attribute *scst_device_sysfs_attrs[] = {
 	&scst_device_attr_name.attr,
@@ -116,6 +119,8 @@ static struct attribute *scst_device_sysfs_attrs[] = {
 	&scst_device_attr_size.attr,
 	&scst_device_attr_block_size.attr,
 	&scst_device_attr_space_scarce.attr,
+	&scst_device_attr_overhaul.attr,
+	&scst_device_attr_overhaul_percent.attr,
 	NULL,
 };
 ATTRIBUTE_GROUPS(scst_device_sysfs);

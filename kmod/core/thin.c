@@ -9,8 +9,6 @@
 #include "unmap.h"
 #include <linux/sched/mm.h>
 
-#define SWEEP_SEGMENTS	16	/* as often one write has the same memory */
-
 /**
  * struct scst_sweep - ranges of the medium that are done piece by piece
  * @writer: takes a turn for each piece
@@ -23,7 +21,6 @@
  * @next: ranges of the list that were begun
  * @ranges: in the list
  * @block: bytes
- * @yields: may take so long that it ends where a gate is closed meanwhile
  * @chunk_size: bytes
  * @chunk: of UNMAP the list; of WRITE SAME the block, as often as it fits
  * @sg: the chunk, again and again
@@ -39,10 +36,9 @@ struct scst_sweep {
 	unsigned int next;
 	unsigned int ranges;
 	unsigned int block;
-	bool yields;
 	unsigned int chunk_size;
 	struct page *chunk;
-	struct scatterlist sg[SWEEP_SEGMENTS];
+	struct scatterlist sg[SCST_FILL_SEGMENTS];
 };
 
 static void scst_sweep_free(struct scst_sweep *sweep)
@@ -107,36 +103,65 @@ static void scst_sweep_over(struct scst_cmd *cmd)
 		scst_sync(cmd, cmd->lba << cmd->dev->geo.block_shift, (u64)cmd->nblocks << cmd->dev->geo.block_shift);
 }
 
-/*
- * No longer than a piece may be, and up to where a group of blocks begins that the backing gives back together: what is cut in two
+/**
+ * scst_clear_length() - how much of a range is one piece of what is given back or cleared
+ * @geo: of the device
+ * @pos: where the range begins
+ * @left: bytes of it
+ *
+ * Pure.  No longer than a piece may be, and up to where a group of blocks begins that the backing gives back together: what is cut in two
  * would not be given back at all.
  */
-static u32 scst_sweep_length(const struct scst_geometry *geo, const struct scst_sweep *sweep)
+u32 scst_clear_length(const struct scst_geometry *geo, u64 pos, u64 left)
 {
 	u64 group = (u64)(geo->unmap_granularity ?: 1) << geo->block_shift;
 	u64 first = (u64)geo->unmap_alignment << geo->block_shift, most;
 
-	if (sweep->left <= SCST_CLEAR_MAX)
-		return sweep->left;
+	if (left <= SCST_CLEAR_MAX)
+		return left;
 	if (group > SCST_CLEAR_MAX)
 		return SCST_CLEAR_MAX;
 	most = rounddown(SCST_CLEAR_MAX, group);
-	return most - (sweep->pos + most - first % most) % most;
+	return most - (pos + most - first % most) % most;
 }
 
-/* The chunk as often as it takes, but no more than fits into one write. */
+/* The block that a chunk begins with, as often as it fits. */
+void scst_fill_chunk(struct page *chunk, unsigned int chunk_size, unsigned int block)
+{
+	u8 *p = page_address(chunk);
+	unsigned int at;
+
+	for (at = block; at < chunk_size; at += block)
+		memcpy(p + at, p, block);
+}
+
+/**
+ * scst_fill_data() - a chunk as data to be written, again and again
+ * @data: set
+ * @sg: SCST_FILL_SEGMENTS entries for it
+ * @chunk: memory that is not changed until it is written
+ * @chunk_size: bytes of it
+ * @left: bytes that are to be written in the end
+ *
+ * Return: bytes in @data: no more than fits into one write.
+ */
+u32 scst_fill_data(struct scst_data *data, struct scatterlist *sg, struct page *chunk, unsigned int chunk_size, u64 left)
+{
+	u32 len = min_t(u64, left, (u64)chunk_size * SCST_FILL_SEGMENTS), done = 0, n;
+	unsigned int nr = 0;
+
+	sg_init_table(sg, DIV_ROUND_UP(len, chunk_size));
+	for (; done < len; done += n) {
+		n = min(len - done, chunk_size);
+		sg_set_page(&sg[nr++], chunk, n, 0);
+	}
+	*data = (struct scst_data) { .sgl = sg, .nents = nr, .len = len, .read_only = true };
+	return len;
+}
+
 static void scst_sweep_write(struct scst_cmd *cmd, struct scst_sweep *sweep)
 {
-	unsigned int nr = 0;
-	u32 done = 0, n;
-
-	sweep->piece = min_t(u64, sweep->left, (u64)sweep->chunk_size * SWEEP_SEGMENTS);
-	sg_init_table(sweep->sg, DIV_ROUND_UP(sweep->piece, sweep->chunk_size));
-	for (; done < sweep->piece; done += n) {
-		n = min(sweep->piece - done, sweep->chunk_size);
-		sg_set_page(&sweep->sg[nr++], sweep->chunk, n, 0);
-	}
-	cmd->data = (struct scst_data) { .sgl = sweep->sg, .nents = nr, .len = sweep->piece, .read_only = true };
+	sweep->piece = scst_fill_data(&cmd->data, sweep->sg, sweep->chunk, sweep->chunk_size, sweep->left);
 	cmd->len = sweep->piece;
 }
 
@@ -174,7 +199,7 @@ static void scst_sweep_piece(struct scst_cmd *cmd)
 	if (sweep->action == SCST_ACTION_WRITE)
 		scst_sweep_write(cmd, sweep);
 	else
-		sweep->piece = scst_sweep_length(&cmd->dev->geo, sweep);
+		sweep->piece = scst_clear_length(&cmd->dev->geo, sweep->pos, sweep->left);
 	sweep->writer.turn.lba = sweep->pos >> shift;
 	sweep->writer.turn.nblocks = sweep->piece >> shift;
 	if (scst_turn_take(&sweep->writer))
@@ -210,23 +235,10 @@ static void scst_sweep_go(struct scst_cmd *cmd)
 		scst_sweep_over(cmd);
 }
 
-/* The block, which the chunk begins with, as often as it fits. */
 static void scst_sweep_fill(struct scst_sweep *sweep)
 {
-	u8 *p = page_address(sweep->chunk);
-	unsigned int at;
-
-	for (at = sweep->block; at < sweep->chunk_size; at += sweep->block)
-		memcpy(p + at, p, sweep->block);
+	scst_fill_chunk(sweep->chunk, sweep->chunk_size, sweep->block);
 	sweep->action = SCST_ACTION_WRITE;
-}
-
-/* Somebody takes the right to go on, and may be waiting for that. */
-static bool scst_sweep_stopped(const struct scst_cmd *cmd, struct scst_stop *stop)
-{
-	const struct scst_sweep *sweep = cmd->step_data;
-
-	return sweep->yields && READ_ONCE(cmd->nexus->gates) & cmd->op->stops & SCST_STOPS_LASTING && scst_gate_take(cmd, stop);
 }
 
 /* A piece is done, or is not. */
@@ -235,13 +247,9 @@ static void scst_sweep_job(struct scst_job *job)
 	struct scst_cmd *cmd = scst_cmd_of_job(job);
 	struct scst_sweep *sweep = cmd->step_data;
 	unsigned int noio = memalloc_noio_save();
-	struct scst_stop stop;
 
 	if (scst_cmd_aborted(cmd)) {
 		scst_sweep_respond(cmd);
-	} else if (scst_sweep_stopped(cmd, &stop)) {
-		scst_sweep_end(cmd);
-		scst_cmd_stop(cmd, &stop);
 	} else if (sweep->error == -EOPNOTSUPP && sweep->action == SCST_ACTION_ZERO) {
 		scst_sweep_fill(sweep);
 		scst_sweep_piece(cmd);
@@ -333,31 +341,6 @@ static void scst_same_job(struct scst_job *job)
 void scst_same_begin(struct scst_cmd *cmd)
 {
 	scst_cmd_to_thread(cmd, scst_same_job);
-}
-
-/* --- FORMAT UNIT ------------------------------------------------------------------------------ */
-
-static bool scst_medium_take(struct scst_cmd *cmd, struct scst_sweep *sweep)
-{
-	memset(page_address(sweep->chunk), 0, sweep->block);
-	sweep->pos = 0;
-	sweep->left = READ_ONCE(cmd->dev->geo.nblocks) << cmd->dev->geo.block_shift;
-	sweep->action = SCST_ACTION_ZERO;
-	sweep->yields = true;
-	cmd->unmap = cmd->dev->thin;
-	cmd->fua = false;
-	return true;
-}
-
-static void scst_medium_job(struct scst_job *job)
-{
-	scst_sweep_begin(job, scst_medium_take);
-}
-
-/* Zeroes for the whole medium, which a thin one gives back: pinned.  Any context. */
-void scst_sweep_medium(struct scst_cmd *cmd)
-{
-	scst_cmd_to_thread(cmd, scst_medium_job);
 }
 
 /* --- UNMAP ----------------------------------------------------------------------------------- */

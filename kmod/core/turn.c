@@ -41,12 +41,17 @@
  */
 #include "commands.h"
 
+static u64 scst_turn_behind(const struct scst_turn *turn)
+{
+	return turn->nblocks == SCST_TURN_TO_END ? U64_MAX : turn->lba + turn->nblocks;
+}
+
 /* May both be at the medium together? */
 static bool scst_turn_excludes(const struct scst_turn *a, const struct scst_turn *b)
 {
 	if (a->kind != SCST_TURN_ALONE && b->kind != SCST_TURN_ALONE)
 		return false;
-	return a->lba < b->lba + b->nblocks && b->lba < a->lba + a->nblocks;
+	return a->lba < scst_turn_behind(b) && b->lba < scst_turn_behind(a);
 }
 
 static struct scst_writer *scst_writer_of(struct scst_turn *turn)
@@ -196,7 +201,7 @@ static bool scst_turn_may_overlap(const struct scst_turn *turn, const struct scs
 	/* Pairs with scst_cmd_pin_rcu(). */
 	if (!smp_load_acquire(&cmd->pinned))
 		return true;
-	return cmd->lba < turn->lba + turn->nblocks && turn->lba < cmd->lba + cmd->nblocks;
+	return cmd->lba < scst_turn_behind(turn) && turn->lba < cmd->lba + cmd->nblocks;
 }
 
 /* A command in a table, which can't leave it meanwhile. */
@@ -331,6 +336,14 @@ void scst_turn_end(struct scst_writer *writer)
 	if (!list_empty(&writer->turn.entry))
 		scst_turn_leave(dev, &writer->turn);
 	spin_unlock_irqrestore(&dev->turn_lock, irq);
+}
+
+/* It has its turn, and goes on without its command, which may be gone from here on.  Process context. */
+void scst_turn_disown(struct scst_writer *writer)
+{
+	spin_lock_irq(&writer->dev->turn_lock);
+	writer->cmd = NULL;
+	spin_unlock_irq(&writer->dev->turn_lock);
 }
 
 /**

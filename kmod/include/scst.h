@@ -113,6 +113,8 @@ enum scst_turn_kind {
  *
  * Under dev->turn_lock; see turn.c.  No larger than a work item: a command has one in the place of its own.
  */
+#define SCST_TURN_TO_END	U32_MAX	/* nblocks: whatever there is from lba on */
+
 struct scst_turn {
 	struct list_head entry;
 	u64 lba;

@@ -325,6 +325,8 @@ struct scst_device {
 	struct scst_buffers buffers;	/* see buffer.c */
 	struct scst_recorder recorder;
 	struct scst_tokens tokens;
+	struct scst_overhaul *overhaul;	/* what is being done to the whole medium; under nexus_lock */
+	u16 progress;			/* of it, of 65,536 */
 	struct scst_threads threads;	/* where its commands may block, and looking for its size */
 	struct scst_line writes;	/* of one_writer */
 	atomic_t resets;		/* of the logical unit, so far */

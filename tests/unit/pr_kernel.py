@@ -52,7 +52,7 @@ class Head(ctypes.Structure):
         ("type", ctypes.c_uint8),
         ("aptpl", ctypes.c_bool),
         ("lost", ctypes.c_bool),
-        ("filler", ctypes.c_uint8),
+        ("undone", ctypes.c_uint8),
         ("ident_len", ctypes.c_uint16 * 2),
         ("ident", ctypes.c_uint8 * 64),
         ("ident_text", ctypes.c_uint8 * 256),

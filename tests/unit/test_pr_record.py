@@ -72,6 +72,7 @@ def states(draw: st.DrawFn) -> State:
     state.head.lost = not keys and draw(st.booleans())
     if draw(st.booleans()):
         identify(state, draw(st.binary(max_size=64)), draw(st.binary(max_size=256)))
+    state.head.undone = draw(st.integers(0, 3))
     return state
 
 
@@ -123,6 +124,26 @@ def test_layout_with_identifying_information(kernel: Kernel) -> None:
     assert kernel.encode(identify(made({}), b"", b""), 5, b"") == kernel.encode(made({}), 5, b"")
     for at, value in ((44, "0003"), (44, "0001"), (46, "0007"), (46, "0101"), (44, "0041"), (44, "00000000")):
         assert kernel.check(resealed(record, at, bytes.fromhex(value)))[0] == DAMAGED
+
+
+def test_layout_with_something_undone(kernel: Kernel) -> None:
+    """Version 3, which is written only where there is; an earlier module does not take it for less."""
+    state = made({})
+    state.head.undone = 2
+    record = kernel.encode(state, 5, b"")
+    words = """
+        534353542d50520a 0003 0000 00000040 0000000000000005
+        00000000 00000000 ffffffff 00 00 0000
+        0000 0000 00000002
+    """
+    assert record[:24].hex() + record[28:-TRAILER].hex() == "".join(words.split())
+    for at, value in ((48, "00000000"), (48, "00000004"), (48, "01000002"), (44, "0001"), (46, "0001")):
+        assert kernel.check(resealed(record, at, bytes.fromhex(value)))[0] == DAMAGED
+    assert kernel.check(resealed(record, 8, b"\0\2"))[0] == DAMAGED
+    record = kernel.encode(identify(state, b"id", b"a text"), 5, b"")
+    assert record[44:-TRAILER].hex() == "00020006" + b"ida text".hex() + "00000002"
+    found = kernel.decode(record, 0).head
+    assert (found.undone, list(found.ident_len)) == (2, [2, 6])
 
 
 def test_torn_at_each_byte(kernel: Kernel) -> None:
@@ -218,10 +239,11 @@ def test_versions(kernel: Kernel) -> None:
     """Of a newer one nothing but that is believed."""
     record = kernel.encode(of(2), 3, OWNER)
     assert resealed(record, 8, b"\0\1") == record
-    assert kernel.check(resealed(record, 8, b"\0\3"))[0] == NEWER
+    assert kernel.check(resealed(record, 8, b"\0\4"))[0] == NEWER
     assert kernel.check(resealed(record, 8, b"\0\2"))[0] == DAMAGED, "it has no identifying information"
+    assert kernel.check(resealed(record, 8, b"\0\3"))[0] == DAMAGED, "nothing is undone"
     assert kernel.check(resealed(record, 8, b"\xff\xff") + bytes(9))[0] == NEWER
-    assert kernel.check(resealed(record, 8, b"\0\3")[:HEADER])[0] == NEWER
+    assert kernel.check(resealed(record, 8, b"\0\4")[:HEADER])[0] == NEWER
     assert kernel.check(resealed(record, 8, b"\0\0"))[0] == DAMAGED
 
 

@@ -33,6 +33,8 @@ TMF = {
     Function.QUERY_TASK_SET: Tmf.QUERY_TASK_SET,
 }
 SG_SCSI_RESET, NO_ESCALATE = 0x2284, 0x100
+# Linux aborts by a clock that goes on while the whole machine stands: what comes of that is no divergence.
+NO_TIMEOUT = 3600.0
 RESETS = {Function.LUN_RESET: 1, Function.TARGET_RESET: 4}
 
 
@@ -258,7 +260,8 @@ class Local(Rig):
     def send(self, step: steps.Send) -> Answer:
         """A command."""
         cdb, read, write = wire.encode(step.command)
-        answer = self.units[step.initiator, step.port, step.lun].command(cdb, read, write)
+        unit = self.units[step.initiator, step.port, step.lun]
+        answer = unit.command(cdb, read, write, NO_TIMEOUT)
         assert answer.host_status == 0, str(answer)
         return Answer(answer.status, answer.raw_sense, answer.moved)
 

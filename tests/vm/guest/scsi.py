@@ -38,6 +38,10 @@ INVALID_OPCODE: Sense = (0x5, 0x20, 0x00)
 LBA_OUT_OF_RANGE: Sense = (0x5, 0x21, 0x00)
 INVALID_FIELD_CDB: Sense = (0x5, 0x24, 0x00)
 LUN_NOT_SUPPORTED: Sense = (0x5, 0x25, 0x00)
+FORMATTING: Sense = (0x2, 0x04, 0x04)
+SANITIZING: Sense = (0x2, 0x04, 0x1B)
+FORMAT_FAILED: Sense = (0x3, 0x31, 0x01)
+SANITIZE_FAILED: Sense = (0x3, 0x31, 0x03)
 INVALID_FIELD_LIST: Sense = (0x5, 0x26, 0x00)
 POWER_ON: Sense = (0x6, 0x29, 0x01)
 RESET: Sense = (0x6, 0x29, 0x03)
@@ -433,6 +437,24 @@ def write_buffer(mode: int, length: int, offset: int = 0, number: int = 0) -> by
 def send_diagnostic(flags: int = 0x04, length: int = 0) -> bytes:
     """SEND DIAGNOSTIC; *flags*: byte 1, by default the default self-test."""
     return struct.pack(">BBBHB", 0x1D, flags, 0, length, 0)
+
+
+SANITIZE_IMMED, SANITIZE_AUSE = 0x80, 0x20
+
+
+def sanitize(length: int, flags: int = 0, action: int = 1) -> bytes:
+    """SANITIZE, by default OVERWRITE; *length*: of its list, *flags*: of byte 1."""
+    return struct.pack(">BBxxxxxHB", 0x48, flags | action, length, 0)
+
+
+def overwrite(pattern: bytes, count: int = 1, flags: int = 0) -> bytes:
+    """The list of SANITIZE, OVERWRITE; *flags*: of byte 0."""
+    return struct.pack(">BBH", flags | count, 0, len(pattern)) + pattern
+
+
+def parse_progress(raw: bytes) -> int | None:
+    """The progress indication of fixed sense data. None: there is none."""
+    return int.from_bytes(raw[16:18], "big") if raw[15] & 0x80 else None
 
 
 def format_unit(flags: int = 0) -> bytes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""FORMAT UNIT: zeroes for the whole medium, whose space a thin unit gives back, and nothing else."""
+"""FORMAT UNIT: zeroes for the whole medium, whose space a thin unit gives back; others are told meanwhile."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.model.pr import Action, Command, Type
-from tests.unit.pr_kernel import wire
+from tests.model.pr import Action, Type
 from tests.vm import guest_plugin
 from tests.vm.guest import scsi, tree
 from tests.vm.guest.script import Nexus, Response, Script, Target, Tmf, serve
 from tests.vm.guest.test_recovery import Mapper, dmsetup
-from tests.vm.guest.test_reserve import CONFLICT, good, register
+from tests.vm.guest.test_reserve import CONFLICT, good, persistent_in, register
 from tests.vm.guest.test_sight import lines
 from tests.vm.guest_plugin import PluggedDisk
 
@@ -197,12 +196,37 @@ def stage(script: Script, mapper: Mapper) -> Stage:
     return Stage(script, mapper)
 
 
-def test_other_commands_go_on(stage: Stage) -> None:
-    """When the disk goes on it is done to the end."""
+def told_so(nexus: Nexus, busy: scsi.Sense = scsi.FORMATTING) -> None:
+    """Everything is, with how far it is, but for what tells of the unit."""
+    for cdb, room in (
+        (scsi.test_unit_ready(), 0),
+        (scsi.read10(0, 1), 512),
+        (scsi.read_capacity10(), 8),
+        (scsi.mode_sense6(8), 64),
+        (persistent_in(0), 64),
+        (scsi.report_opcodes(), 64),
+    ):
+        event = nexus.command(cdb, read=room)
+        assert event.sense == busy, f"{cdb.hex(' ')}: {event}"
+        assert scsi.parse_progress(event.raw_sense) is not None
+    for cdb in (scsi.format_unit(), scsi.cdb10(0x35, 0, 0)):
+        assert nexus.command(cdb).sense == busy
+    nexus.good(scsi.inquiry(), read=64)
+    nexus.good(scsi.report_luns(), read=64)
+    sense = nexus.good(scsi.request_sense(), read=252)
+    assert scsi.parse_sense(sense) == busy
+    assert scsi.parse_progress(sense) is not None
+
+
+def test_others_are_told(stage: Stage) -> None:
+    """FORMAT IN PROGRESS, until it is done to the end."""
     number = stage.hang()
-    assert stage.second.test_unit_ready().good
+    told_so(stage.first)
+    told_so(stage.second)
     stage.mapper.resume()
     assert stage.first.answer(number).good
+    assert stage.first.attentions() == stage.second.attentions() == []
+    assert scsi.parse_sense(stage.second.good(scsi.request_sense(), read=252)) == (0, 0, 0)
     assert stage.ends() == (b"\0", b"\0")
 
 
@@ -213,21 +237,6 @@ def test_abort(stage: Stage) -> None:
     stage.mapper.resume()
     assert stage.first.answer(number).aborted
     assert stage.first.tmf_response(function) == Response.COMPLETE
-    assert stage.ends() == (b"\0", b"x")
-
-
-def test_reservation_does_not_wait_for_its_end(stage: Stage) -> None:
-    """Who reserves is answered after the piece at hand, and nothing is cleared from then on."""
-    register((stage.second, 2))
-    number = stage.hang()
-    cdb, data = wire(Command(Action.RESERVE, type=Type.EXCLUSIVE_ACCESS, key=2))
-    reserve = stage.second.submit(cdb, write=data)
-    tree.wait_for(
-        "the reservation", lambda: stage.first.command(scsi.mode_sense6(8), read=64).status == CONFLICT
-    )
-    stage.mapper.resume()
-    assert stage.first.answer(number).status == CONFLICT
-    assert stage.second.answer(reserve).good
     assert stage.ends() == (b"\0", b"x")
 
 
