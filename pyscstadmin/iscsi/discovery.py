@@ -29,7 +29,7 @@ from pyscstadmin.iscsi.pdu import (
 )
 from pyscstadmin.iscsi.policy import Address, Connection, Policy, Portal, Target
 
-__all__ = ["Answer", "Session", "addresses"]
+__all__ = ["Answer", "Session", "addresses", "told"]
 
 # The commands that an initiator may send ahead, and the longest of them.
 WINDOW = 8
@@ -88,6 +88,18 @@ def addresses(target: Target, policy: Policy, connection: Connection) -> list[st
             there = (address for address in portal.addresses if _reachable(address, connection.local))
             found |= dict.fromkeys(_spelled(address, portal.port) for address in there)
     return list(found)
+
+
+def told(policy: Policy, initiator: str, connection: Connection) -> dict[str, list[str]]:
+    """What an initiator that has come by this connection is told: names of targets, and where each is, with
+    its portal group tag.
+    """
+    shown: dict[str, list[str]] = {}
+    for target in policy.visible(initiator, connection.portal):
+        name, group = target.port
+        here = addresses(target, policy, connection)
+        shown.setdefault(name, []).extend(f"{address},{group}" for address in here)
+    return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,15 +227,11 @@ class Session:
         if value != "All" and names.why_no_name(wanted):
             yield "SendTargets", "Reject"
             return
-        shown: dict[str, list[str]] = {}
-        for target in self._policy.visible(self._login.initiator, self._connection.portal):
-            name, group = target.port
-            if value == "All" or name == wanted:
-                here = addresses(target, self._policy, self._connection)
-                shown.setdefault(name, []).extend(f"{address},{group}" for address in here)
+        shown = told(self._policy, self._login.initiator, self._connection)
         for name, here in shown.items():
-            yield "TargetName", name
-            yield from (("TargetAddress", address) for address in here)
+            if value == "All" or name == wanted:
+                yield "TargetName", name
+                yield from (("TargetAddress", address) for address in here)
 
     # Logout.
 

@@ -9,6 +9,7 @@ somebody wants to log in.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +20,11 @@ from pyscstadmin.config.layout import CLASS_ROOT, ROOT
 from pyscstadmin.config.names import PRIORITY_DEFAULT
 from pyscstadmin.errors import NotPresent, OperationError, ScstError
 from pyscstadmin.iscsi.device import Device
+from pyscstadmin.iscsi.login import LoggedIn
+from pyscstadmin.iscsi.names import canonical
 from pyscstadmin.iscsi.policy import ALGORITHMS, Address, Live, Params, Policy, Portal, Target, User, access
+from pyscstadmin.iscsi.uses import FILE as USES
+from pyscstadmin.iscsi.uses import Uses
 from pyscstadmin.kernel.cfs import RealTree, View
 from pyscstadmin.kernel.read import luns, optional
 
@@ -81,7 +86,14 @@ def _params(view: View, path: str) -> Params:
 
 
 def _users(view: View, path: str) -> tuple[User, ...]:
-    return tuple(User(name, _text(view, f"{path}/{name}/direction", "in")) for name in _names(view, path))
+    return tuple(_user(view, f"{path}/{name}", name) for name in _names(view, path))
+
+
+def _user(view: View, path: str, name: str) -> User:
+    direction, source = _text(view, f"{path}/direction", "in"), _text(view, f"{path}/secret_from", "-")
+    return User(
+        name, direction, source, _number(view, f"{path}/expires", 0), _number(view, f"{path}/uses", 0)
+    )
 
 
 def _algorithms(text: str) -> tuple[str, ...]:
@@ -144,11 +156,12 @@ def read_policy(tree: View) -> Policy:
 
 
 class Seat(NamedTuple):
-    """A session, the portal it has come by, and the address it has here: `10.0.0.5`."""
+    """A session, the portal it has come by, and the address and port it has here: `10.0.0.5`, 3260."""
 
     live: Live
     portal: str
     local: str
+    port: int
 
 
 def _seat(path: str) -> Seat:
@@ -161,8 +174,8 @@ def _seat(path: str) -> Seat:
         raise FileNotFoundError(path)
     isid = bytes.fromhex(value("iscsi/isid").removeprefix("0x"))
     live = Live(int(value("iscsi/tsih"), 0), target, value("initiator"), isid, int(value("iscsi/cid"), 0))
-    local = value("iscsi/local").rpartition(":")[0].strip("[]")
-    return Seat(live, value("iscsi/portal"), local)
+    local, _, port = value("iscsi/local").rpartition(":")
+    return Seat(live, value("iscsi/portal"), local.strip("[]"), int(port))
 
 
 def lives(root: str = CLASS_ROOT) -> list[Seat]:
@@ -179,12 +192,13 @@ def lives(root: str = CLASS_ROOT) -> list[Seat]:
 class Source:
     """The policy of now. `device`: who has the secrets, while there is one."""
 
-    def __init__(self, root: str = ROOT, class_root: str = CLASS_ROOT) -> None:
+    def __init__(self, root: str = ROOT, class_root: str = CLASS_ROOT, uses: str = USES) -> None:
         self._root = root
         self._class_root = class_root
         self._tree: RealTree | None = None
         self._generation = ""
         self._addresses: Mapping[str, tuple[Address, ...]] = {}
+        self.uses = Uses(uses)
         self.device: Device | None = None
         self.policy = Policy(available=False)
 
@@ -199,7 +213,14 @@ class Source:
             return self.policy
         self._generation = generation
         available = self.device is not None
-        self.policy = replace(policy, available=available, secret=self._secret, session=self._session)
+        self.policy = replace(
+            policy,
+            available=available,
+            secret=self._secret,
+            used=self.uses.used,
+            session=self._session,
+            now=time.time,
+        )
         self.place(self._addresses)
         return self.policy
 
@@ -220,12 +241,21 @@ class Source:
         """As `lives`."""
         return lives(self._class_root)
 
-    def count(self) -> int:
-        """How many sessions there are, of any driver."""
+    def has_sessions(self, number: int) -> bool:
+        """Whether there are so many sessions of iSCSI, or more."""
         try:
-            return sum(name.startswith("session.") for name in os.listdir(self._class_root))
+            names = [name for name in os.listdir(self._class_root) if name.startswith("session.")]
         except FileNotFoundError:
-            return 0
+            names = []
+        # Those of other drivers are told from them where it matters: there may be thousands.
+        if len(names) < number:
+            return False
+        return sum(os.path.isdir(f"{self._class_root}/{name}/iscsi") for name in names) >= number
+
+    def replaces(self, login: LoggedIn) -> bool:
+        """Whether a session ends when this one begins."""
+        port = (login.target.name, login.initiator, login.isid)
+        return any((one.target, canonical(one.initiator), one.isid) == port for one, *_ in self.lives())
 
     def _open(self) -> RealTree:
         if self._tree is None:

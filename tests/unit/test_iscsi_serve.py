@@ -26,7 +26,7 @@ from pyscstadmin.iscsi.portals import Bind, Machine, look, machine_of, parse_mes
 from pyscstadmin.iscsi.refusals import Patience, Record, Refusals
 from pyscstadmin.iscsi.serve import PER_SOURCE, status_of
 from pyscstadmin.iscsi.source import Source
-from tests.unit.iscsi_client import DISCOVER, INITIATOR, NAMES, SECRET, TARGET, Initiator, proof
+from tests.unit.iscsi_client import DISCOVER, INITIATOR, ISID, NAMES, SECRET, TARGET, Initiator, proof
 
 
 class Fake:
@@ -204,18 +204,18 @@ def test_login_and_what_comes_early_is_the_kernels(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "status"),
+    ("number", "status", "rule"),
     [
-        (errno.EAGAIN, 0x0301),
-        (errno.ESHUTDOWN, 0x0301),
-        (errno.ENOMEM, 0x0302),
-        (errno.ENOSPC, 0x0302),
-        (errno.EBUSY, 0x0300),
-        (errno.EPROTONOSUPPORT, 0x0300),
-        (errno.ENODEV, 0x0301),
+        (errno.EAGAIN, 0x0301, "older-session"),
+        (errno.ESHUTDOWN, 0x0301, "not-enabled"),
+        (errno.ENOMEM, 0x0302, "kernel"),
+        (errno.ENOSPC, 0x0302, "limit"),
+        (errno.EBUSY, 0x0300, "kernel"),
+        (errno.EPROTONOSUPPORT, 0x0300, "kernel"),
+        (errno.ENODEV, 0x0301, "not-enabled"),
     ],
 )
-def test_i48_i85_the_kernel_does_not_take_it(world: World, number: int, status: int) -> None:
+def test_i48_i85_the_kernel_does_not_take_it(world: World, number: int, status: int, rule: str) -> None:
     async def what() -> None:
         world.kernel.error = number
         wire = await world.connect()
@@ -226,7 +226,46 @@ def test_i48_i85_the_kernel_does_not_take_it(world: World, number: int, status: 
     world.run(what)
     (record,) = json.loads(world.logins.read_text())
     assert record["status"] == f"{status:04X}"
-    assert record["reason"] == os.strerror(number)
+    assert record["rule"] == rule
+    assert rule != "kernel" or record["reason"] == os.strerror(number)
+
+
+def sessions(folder: Path, *drivers: str, isid: str = "0x00023d000099", port: int = 1) -> None:
+    """Sessions that there are, by their drivers."""
+    for number, driver in enumerate(drivers):
+        here = folder / f"session.{number}"
+        World.write(here / "target", f"{driver}/{TARGET}")
+        World.write(here / "initiator", INITIATOR)
+        if driver == "iscsi":
+            texts = {
+                "isid": isid,
+                "tsih": str(number + 1),
+                "cid": "0",
+                "portal": "here",
+                "local": f"127.0.0.1:{port}",
+            }
+            for name, text in texts.items():
+                World.write(here / "iscsi" / name, text)
+
+
+def test_the_limit_counts_sessions_of_iscsi_and_discoveries(world: World, tmp_path: Path) -> None:
+    """Not those of other drivers; and one that takes the place of an older one is none more."""
+    world.write(world.root / "drivers/iscsi/max_connections", "2")
+    sessions(tmp_path / "class", "local", "local", "iscsi")
+
+    async def what() -> None:
+        assert (await (await world.connect()).say(DISCOVER, 3)).status == 0
+        for keys in (DISCOVER, NAMES):
+            wire = await world.connect()
+            assert (await wire.say(keys, 3)).status == Status.RESOURCES
+            assert await wire.over()
+        sessions(tmp_path / "class", "local", "local", "iscsi", isid=f"0x{ISID.hex()}")
+        assert (await (await world.connect()).say(NAMES, 3)).status == 0
+
+    world.run(what)
+    records = json.loads(world.logins.read_text())
+    assert [(one["rule"], one["target"]) for one in records] == [("limit", ""), ("limit", TARGET)]
+    assert all("max_connections (2)" in one["reason"] for one in records)
 
 
 def test_enodev_of_a_target_that_is_gone() -> None:
@@ -444,3 +483,20 @@ def test_i69_guessing_takes_longer_each_time() -> None:
     assert patience.delay("a") == 0.25
     now[0] = 61
     assert patience.delay("b") == 0.25
+
+
+def test_sessions_by_a_portal_that_their_target_was_taken_from_end(world: World, tmp_path: Path) -> None:
+    """Not before; and that the policy was read again is no reason."""
+    sessions(tmp_path / "class", "local", "iscsi", port=world.port)
+
+    async def what() -> None:
+        world.kernel.changed()
+        await world.connect()
+        await asyncio.sleep(0.3)
+        assert world.kernel.dropped == []
+        (world.target / "portals/here").unlink()
+        world.kernel.changed()
+        await world.until(lambda: world.kernel.dropped != [])
+        assert set(world.kernel.dropped) == {2}
+
+    world.run(what)
