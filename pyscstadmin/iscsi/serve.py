@@ -216,25 +216,29 @@ class Server:
         if full:
             await self._refuse(connection, login, Status.RESOURCES, Obstacle("limit", full))
             return
-        users, where = login.target.users, login.target.name
-        why = await self._use(users, where, login.user)
-        if why is not None:
-            await self._refuse(connection, login, Status.AUTHENTICATION, why)
-            return
         self._adopting += 1
+        try:
+            why = await self._use(login.target.users, login.target.name, login.user)
+            if why is None:
+                await self._begin(connection, login)
+            else:
+                await self._refuse(connection, login, Status.AUTHENTICATION, why)
+        finally:
+            self._adopting -= 1
+
+    async def _begin(self, connection: socket.socket, login: LoggedIn) -> None:
+        where, user = login.target.name, _named(login.target.users, login.user)
         try:
             tsih = await self._adopt(connection, login)
         except OSError as error:
             status = status_of(error)
             if status is Status.NOT_FOUND and self._still(login):
                 status = Status.UNAVAILABLE
-            await self._pooled(lambda: self._source.uses.give_back(where, _named(users, login.user)))
+            await self._pooled(lambda: self._source.uses.give_back(where, user))
             await self._refuse(connection, login, status, _obstacle(error))
         else:
             self.logins += 1
-            _log.info("session %d: %s on %s", tsih, login.initiator, login.target.name)
-        finally:
-            self._adopting -= 1
+            _log.info("session %d: %s on %s", tsih, login.initiator, where)
 
     async def _use(self, users: Sequence[User], target: str, name: str) -> Obstacle | None:
         """A login as this user ('' for nobody): noted for good, before it is answered."""

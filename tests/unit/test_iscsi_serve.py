@@ -108,7 +108,8 @@ class World:
         self.write(self.target / "enabled", "1")
         self.write(self.target / "lun_table", "0 0 disk")
         (self.target / "portals/here").symlink_to(self.portal)
-        self.source = Source(str(self.root), str(folder / "class"))
+        self.uses = folder / "lib" / "uses.json"
+        self.source = Source(str(self.root), str(folder / "class"), str(self.uses))
         self.daemon = Daemon(self.source, Refusals(str(self.logins)), lambda: self.kernel)
 
     @staticmethod
@@ -296,6 +297,40 @@ def test_u15_refusals_have_their_reasons(world: World) -> None:
     assert (unknown.user, unknown.reason) == ("him", "unknown user 'him'")
     assert world.logins.stat().st_mode & 0o777 == 0o600
     assert SECRET.decode() not in world.logins.read_text()
+
+
+async def prove(world: World, first: list[tuple[str, str]] = NAMES) -> int:
+    """A login by CHAP as `it`; returns its status."""
+    wire = await world.connect()
+    await wire.say([*first, ("AuthMethod", "CHAP")])
+    asked = await wire.say([("CHAP_A", "8")])
+    text = dict(pair.split("=", 1) for pair in asked.data.decode().split("\0") if pair)
+    return (await wire.say(proof(text), 3)).status
+
+
+def test_a_user_that_is_good_for_one_login(world: World) -> None:
+    """One that comes to nothing in the kernel is none; discovery has users, and uses, of its own."""
+    world.write(world.target / "auth", "chap")
+    world.write(world.portal / "discovery_auth", "chap")
+    for where in (world.target, world.root / "drivers/iscsi"):
+        world.write(where / "users/it/direction", "in")
+        world.write(where / "users/it/secret_from", "/etc/it 1.2.3")
+        world.write(where / "users/it/uses", "1")
+    world.kernel.secret = lambda target, user: SECRET  # type: ignore[method-assign]
+
+    async def what() -> None:
+        world.kernel.error = errno.EBUSY
+        assert await prove(world) == 0x0300
+        world.kernel.error = 0
+        assert await prove(world) == 0
+        assert await prove(world) == 0x0201
+        assert await prove(world, DISCOVER) == 0
+        assert await prove(world, DISCOVER) == 0x0201
+
+    world.run(what)
+    assert list(json.loads(world.uses.read_text()).values()) == [1, 1]
+    rules = [record["rule"] for record in json.loads(world.logins.read_text())]
+    assert rules == ["kernel", "used-up", "used-up"]
 
 
 def test_i49_half_open_logins(world: World) -> None:
