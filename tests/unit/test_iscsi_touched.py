@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pyscstadmin.__main__ import main
+from pyscstadmin.admin import Admin
 from pyscstadmin.config.model import Config, Iscsi, Portal, Target, User
+from pyscstadmin.config.schema import dumps
 from pyscstadmin.config.touched import ENDS, KEEPS, Seat, touched
 from pyscstadmin.iscsi import daemon, source
 from pyscstadmin.iscsi.policy import Live, Policy
 from pyscstadmin.iscsi.policy import Portal as Where
+from pyscstadmin.kernel.logins import IscsiSession
 from tests.unit.iscsi_client import TARGET, target
 
 IQN = "iqn.2026-11.com.example:t"
@@ -21,7 +27,7 @@ def config(portal: dict[str, Any] | None = None, **settings: Any) -> Config:
     """A target at two portals, and another."""
     given = {"portals": ["p", "q"], "users": [User("joe", secret_file="/joe", stamp="1")], **settings}
     portals = [Portal("p", **{"address": "10.0.0.1", **(portal or {})}), Portal("q")]
-    return Config((), (Target("iscsi", IQN, **given), Target("iscsi", "iqn.x:y")), iscsi=Iscsi(portals))
+    return Config((), (Target("iscsi", IQN, **given), Target("iscsi", "iqn.2026-11.com.example:u")), iscsi=Iscsi(portals))
 
 
 def seats(*portals: str) -> list[Seat]:
@@ -84,3 +90,25 @@ def test_a_session_that_is_by_no_portal_any_more_ends(where: Where, one: source.
 
 def test_who_has_no_target_is_the_kernels() -> None:
     assert daemon.misplaced(seat(), Policy()) == ""
+
+
+def test_plan_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To people and to programs; who has nothing to do names nobody."""
+    sim, file = str(tmp_path / "sim"), tmp_path / "new.json"
+    present = config(users=[])
+    with Admin(sim=sim) as admin:
+        admin.apply(present)
+    one = IscsiSession("session.7", f"iscsi/{IQN}", "iqn.x:a", {"portal": "p", "tsih": "7"})
+    monkeypatch.setattr(Admin, "iscsi_sessions", lambda self, *_: [one])
+    file.write_text(dumps(config(users=[], portals=["q"])))
+    assert main(("--sim", sim, "plan", str(file))) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"session.7 of iqn.x:a on iscsi/{IQN} ends: its target is not at portal p any more" in lines
+    assert main(("--sim", sim, "--json", "plan", str(file))) == 0
+    (said,) = json.loads(capsys.readouterr().out)["sessions"]
+    assert (said["session"], said["how"]) == ("session.7", ENDS)
+    file.write_text(dumps(present))
+    assert main(("--sim", sim, "plan", str(file))) == 0
+    assert "session.7" not in capsys.readouterr().out
