@@ -39,11 +39,15 @@ def _login_lines(found: Iterable[Record], rules: dict[str, str]) -> Iterator[str
     rule = ""
     for one in found:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.time))
-        what = f" to {one.target}" if one.target else ""
-        user = f" as {one.user}" if one.user else ""
+        # As strangers have sent them.
+        who, target, name = (
+            text.encode("unicode_escape").decode() for text in (one.initiator, one.target, one.user)
+        )
+        what = f" to {target}" if target else ""
+        user = f" as {name}" if name else ""
         how = f" ({one.status}h)" if one.status else ""
-        who = one.initiator or "an initiator"
-        yield f"{when}  {who} at {one.peer}{what} by portal {one.portal}{user}: {one.reason}{how}"
+        where = f"at {one.peer}{what} by portal {one.portal}{user}"
+        yield f"{when}  {who or 'an initiator'} {where}: {one.reason}{how}"
         rule = one.rule
     if rule:
         yield f"about the last one: {rules.get(rule, 'look at the log of scst-iscsid')}"

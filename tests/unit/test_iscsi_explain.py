@@ -115,6 +115,10 @@ def test_what_the_daemon_keeps_is_shown(
         "no-such-target",
         "wrong-secret",
     ]
+    kept.note("here", "10.0.0.9", Refused(None, "no name", "", "\x1b[2J", "a\nb"))
+    kept.save()
+    assert main(command) == 0
+    assert "an initiator at 10.0.0.9 to \\x1b[2J by portal here as a\\nb: no name" in capsys.readouterr().out
     assert main((*command, "--initiator", "iqn.2026-11.org.example:x")) == 0
     assert capsys.readouterr().out == "no login was refused\n"
 

@@ -27,7 +27,11 @@ def config(portal: dict[str, Any] | None = None, **settings: Any) -> Config:
     """A target at two portals, and another."""
     given = {"portals": ["p", "q"], "users": [User("joe", secret_file="/joe", stamp="1")], **settings}
     portals = [Portal("p", **{"address": "10.0.0.1", **(portal or {})}), Portal("q")]
-    return Config((), (Target("iscsi", IQN, **given), Target("iscsi", "iqn.2026-11.com.example:u")), iscsi=Iscsi(portals))
+    return Config(
+        (),
+        (Target("iscsi", IQN, **given), Target("iscsi", "iqn.2026-11.com.example:u")),
+        iscsi=Iscsi(portals),
+    )
 
 
 def seats(*portals: str) -> list[Seat]:
