@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -37,6 +38,9 @@ from pyscstadmin.kernel.running import Running, read_running
 if TYPE_CHECKING:
     from pyscstadmin.config.acl import Decision
     from pyscstadmin.config.lint import Remark
+    from pyscstadmin.config.touched import Touched
+    from pyscstadmin.iscsi.explain import Told, Verdict
+    from pyscstadmin.iscsi.refusals import Record as Refused
     from pyscstadmin.kernel.inflight import Command
     from pyscstadmin.kernel.logins import IscsiSession
     from pyscstadmin.kernel.recorder import Record
@@ -259,6 +263,52 @@ class Sight:
         from pyscstadmin.kernel.iscsi import portal_states
 
         return portal_states(self.tree)
+
+    def touched(self, wanted: Config) -> list[Touched]:
+        """The iSCSI sessions that notice when the configuration becomes this one, at once or when they log in
+        again.
+        """
+        from pyscstadmin.config.iscsi_plan import with_secrets
+        from pyscstadmin.config.touched import Seat, touched
+        from pyscstadmin.kernel.secrets import stamped
+
+        check_is(Config, wanted, "wanted")
+        found = self.iscsi_sessions()
+        if not found:
+            return []
+        seats = [Seat(one.name, one.initiator, one.target, one.values.get("portal", "")) for one in found]
+        present = self.config()
+        return touched(present, with_secrets(present, stamped(wanted)), seats)
+
+    def refused_logins(self) -> list[Refused]:
+        """The iSCSI logins that were refused last, the oldest first. Raises `OperationError`."""
+        from pyscstadmin.iscsi.explain import read_logins
+        from pyscstadmin.iscsi.refusals import FILE
+
+        if self.sim is not None:
+            return []
+        try:
+            return read_logins(FILE)
+        except OSError as error:
+            raise OperationError("read", FILE, None, error.errno or errno.EIO) from error
+
+    def explain_login(self, initiator: str, target: str, user: str = "", portal: str = "") -> list[Verdict]:
+        """What would become of an iSCSI login, by a portal or by each of the target's: by what scst-iscsid
+        decides by. `user`: who the initiator is for CHAP.
+        """
+        from pyscstadmin.iscsi.explain import explain, placed
+
+        check_initiators(initiator)
+        return explain(placed(self.tree), initiator, target, user, portal)
+
+    def discover(self, initiator: str, source: str = "", at: str = "") -> list[Told]:
+        """What an iSCSI initiator is told by discovery: at the end of the way that leads to the address
+        `source`, or if it asks at our address `at`. Raises ValueError for what is no address.
+        """
+        from pyscstadmin.iscsi.explain import discoveries, placed
+
+        check_initiators(initiator)
+        return discoveries(placed(self.tree), initiator, source, at)
 
     def settled(self) -> bool:
         """Whether what the tree shows is in force, with nothing staged."""

@@ -353,7 +353,7 @@ _LISTS: dict[str, tuple[Sequence[str], Callable[[Context, Given], Iterable[_Row]
     "member": (("alua", "tpg", "member"), members),
     "fault": (("name", "enabled", "target", "group", "lun", "commands", "action", "hits"), fault_points),
     "portal": (("name", "address", "port", "targets", "state"), portals),
-    "user": (("target", "name", "direction", "secret"), users),
+    "user": (("target", "name", "direction", "expires", "uses", "secret"), users),
     "handler": (("name", "module", "devices"), _handlers),
     "driver": (("name", "module", "targets"), _drivers),
     "device": (("name", "handler", "state", "size", "luns", "path"), _devices),

@@ -21,6 +21,7 @@ from pyscstadmin.cli.verbs import Form
 from pyscstadmin.config.faultpoints import ACTIONS
 from pyscstadmin.config.names import PORT_STATES, RECORD_KINDS
 from pyscstadmin.config.reservations import TYPES
+from pyscstadmin.config.touched import ENDS, KEEPS
 from pyscstadmin.kernel.prove import Was
 from pyscstadmin.kernel.recorder import STAGES
 
@@ -313,6 +314,8 @@ _ROWS: dict[str, dict[str, Schema]] = {
         "target": {"type": "string", "description": "empty: a user of discovery"},
         "name": _TEXT,
         "direction": {"enum": ["in", "out"]},
+        "expires": {"type": "string", "description": "empty: never"},
+        "uses": {"type": "integer", "description": "0: any number"},
         "secret": {"type": "string", "description": "`none`, `by hand`, or the file it was taken from"},
     },
     "fault": {
@@ -357,6 +360,39 @@ _REGISTRANT = {
     "initiator": _TEXT,
     "transport_id": {"type": "string", "description": "of the initiator port, hexadecimal"},
     "holder": _BOOL,
+}
+_RULE = {"type": "string", "description": "one of the rules in docs/iscsi.md"}
+_LOGIN = {
+    "time": {"type": "number", "description": "seconds since 1970"},
+    "portal": _TEXT,
+    "peer": _TEXT,
+    "initiator": _TEXT,
+    "target": _TEXT,
+    "user": _TEXT,
+    "status": {"type": "string", "description": "class and detail, four hex digits; empty: no answer"},
+    "reason": _TEXT,
+    "rule": _RULE,
+    "advice": _TEXT,
+}
+_VERDICT_OF_LOGIN = {
+    "portal": _TEXT,
+    "allowed": _BOOL,
+    "reason": _TEXT,
+    "rule": {**_RULE, "description": f"empty, or {_RULE['description']}"},
+    "advice": _TEXT,
+}
+_TOLD = {
+    "portal": _TEXT,
+    "address": _TEXT,
+    "targets": _map(_list(_TEXT)),
+    "needs_chap": {"type": "boolean", "description": "it has to prove itself before"},
+}
+_TOUCHED = {
+    "session": _TEXT,
+    "initiator": _TEXT,
+    "target": _TEXT,
+    "how": {"enum": [ENDS, KEEPS]},
+    "why": _TEXT,
 }
 _SWITCHED = {"device": _TEXT, "state": _TEXT}
 _GOT = ("device", "target", "group", "lun", "alua", "tpg", "fault", "driver", "portal", "user")
@@ -404,6 +440,14 @@ _SAYS: dict[str, dict[str, Schema]] = {
         "commands?": _list(_object(_COMMAND)),
         "iscsi?": _list(_object({"name": _TEXT, "target": _TEXT, "initiator": _TEXT, "values": _map(_TEXT)})),
     },
+    "logins": {"logins": _list(_object(_LOGIN))},
+    "explain-login": {
+        "initiator": _TEXT,
+        "target": _TEXT,
+        "allowed": _BOOL,
+        "portals": _list(_object(_VERDICT_OF_LOGIN)),
+    },
+    "discover": {"initiator": _TEXT, "asked": _list(_object(_TOLD))},
     "drop": {"session": _TEXT},
     "drain": {"left": _list(_TEXT), "dropped": _list(_TEXT)},
     "recorder": {"records": _list(_object(_RECORD))},
@@ -422,6 +466,10 @@ _SAYS: dict[str, dict[str, Schema]] = {
     "plan": {
         "impact": _OPERATION["impact"],
         "operations": _list(_ref("operation")),
+        "sessions": {
+            **_list(_object(_TOUCHED)),
+            "description": "sessions of iSCSI that notice, now or later",
+        },
         **_REMARKS,
     },
     "lint": {"exit_code": _CODE, "lint": _list(_ref("remark"))},

@@ -159,13 +159,16 @@ def _load(ctx: Context, file: str) -> Config:
 def plan(ctx: Context, given: Given) -> Result:
     """plan"""
     ctx.alone("plan")
-    steps = ctx.admin.plan(_load(ctx, given["file"]), accept=given.get("accept", ()))
+    wanted = _load(ctx, given["file"])
+    steps = ctx.admin.plan(wanted, accept=given.get("accept", ()))
+    sessions = ctx.admin.touched(wanted) if steps else []
     data = {
         "impact": str(steps.impact),
         "operations": [operation_data(step) for step in steps.operations],
+        "sessions": [one._asdict() for one in sessions],
         **remarks_data(steps.remarks),
     }
-    return Result(data, plan_lines(steps))
+    return Result(data, plan_lines(steps, sessions))
 
 
 def lint(ctx: Context, given: Given) -> Result:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pyscstadmin.cli import portals
+from pyscstadmin.cli import logins, portals
 from pyscstadmin.cli.params import (
     DRIVER,
     GET_MORE,
     IN_TARGET,
+    INITIATOR,
     ONE_TARGET,
     SET_MORE,
     SETTING,
@@ -49,6 +50,7 @@ FORMS: tuple[Form, ...] = (
         portals.create_portal,
         "Make an iSCSI portal: an address and a port at which initiators reach targets.",
         (_PORTAL,),
+        named=(replace(TARGET, help="a target to be reached there", needed=False),),
         table=lambda: PORTAL,
         more=_PORTAL_MORE,
         example="create portal lan address=10.0.0.1",
@@ -191,6 +193,43 @@ FORMS: tuple[Form, ...] = (
 or take it from the portal, to keep initiators out.""",
         removes=True,
         example="drain timeout=5 yes=yes",
+    ),
+    Form(
+        "logins",
+        "",
+        logins.logins,
+        "Show the iSCSI logins that were refused last, why, and what to do.",
+        named=(replace(INITIATOR, help="of this initiator only", needed=False), ONE_TARGET),
+        more="""The newest last, up to 256. scst-iscsid keeps them in /run/scst/iscsi-logins.json. An
+initiator is told much less.""",
+        absent=True,
+        example="logins",
+    ),
+    Form(
+        "explain-login",
+        "",
+        logins.explain_login,
+        "Say whether an iSCSI initiator would be let in, and if not, which rule is in the way.",
+        (replace(INITIATOR, help="exact name"), TARGET),
+        named=(
+            Param("user", "as whom it proves itself, where it has to"),
+            replace(_PORTAL, help="by this portal only", needed=False),
+        ),
+        more="Nobody logs in, and secrets are not compared.",
+        example="explain-login iqn.2026-11.com.example:b target=iqn.2026-11.com.example:disk user=joe",
+    ),
+    Form(
+        "discover",
+        "",
+        logins.discover,
+        "Say what an iSCSI initiator is told by discovery: targets, and the addresses that it can reach.",
+        (replace(INITIATOR, help="exact name"),),
+        named=(
+            Param("from", "where the initiator is: its address", words="ADDRESS"),
+            Param("at", "where it asks: an address of this machine", words="ADDRESS"),
+        ),
+        more="from=: by the address of this machine that is on the way to the initiator.",
+        example="discover iqn.2026-11.com.example:b from=10.0.0.77",
     ),
     listing("portal", "List iSCSI portals, with their states.", ONE_TARGET, example="list portals"),
     listing("user", "List users of iSCSI targets and of discovery.", ONE_TARGET, example="list users"),

@@ -14,6 +14,7 @@ from pyscstadmin.config.settings import DRIVERS
 __all__ = [
     "DRIVER",
     "GET_MORE",
+    "INITIATOR",
     "IN_TARGET",
     "ONE_TARGET",
     "SETTING",
@@ -37,6 +38,12 @@ def one_of(what: str, table: Collection[str]) -> Callable[[str], str]:
 
 
 TARGET = Param("target", "DRIVER/NAME, or NAME where one driver only has it", source="target", needed=True)
+INITIATOR = Param(
+    "initiator",
+    "exact name, or a pattern with * and ?; a leading ! inverts",
+    source="initiator",
+    needed=True,
+)
 IN_TARGET = replace(TARGET, help="the target it belongs to: DRIVER/NAME, or NAME")
 ONE_TARGET = replace(TARGET, help="of this target only", needed=False)
 DRIVER = Param(

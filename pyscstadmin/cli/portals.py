@@ -80,7 +80,8 @@ def create_portal(ctx: Context, given: Given) -> Result:
 
     checked(iscsi_names.check_portal_name(given["portal"]), given["portal"])
     portal = Portal(given["portal"], **converted(given.settings, PORTAL, "a portal"))
-    return changed(ctx, ctx.change(iscsi_edits.create_portal(portal), _module()), _portal(given))
+    edit = iscsi_edits.create_portal(portal, _key(ctx, given))
+    return changed(ctx, ctx.change(edit, _module()), _portal(given))
 
 
 def delete_portal(ctx: Context, given: Given) -> Result:
@@ -243,5 +244,7 @@ def users(ctx: Context, given: Given) -> Iterator[dict[str, Any]]:
                 "target": target,
                 "name": user.name,
                 "direction": str(user.settings["direction"]),
+                "expires": str(user.settings["expires"]),
+                "uses": int(user.settings["uses"]),
                 "secret": "none" if not file else "by hand" if file == BY_HAND else file,
             }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyscstadmin.config.model import Config, Device, DeviceGroup, Group, Iscsi, Lun, Target, User
     from pyscstadmin.config.plan import Plan
     from pyscstadmin.config.settings import Setting, Value, Values
+    from pyscstadmin.config.touched import Touched
     from pyscstadmin.kernel.apply import Outcome
     from pyscstadmin.kernel.inflight import Command as InFlight
     from pyscstadmin.kernel.read import Snapshot
@@ -210,10 +211,11 @@ def mode_text(lun: bool, device: bool) -> str:
 _UNMAPPED = Standing("unmapped", 0)
 
 
-def plan_lines(plan: Plan) -> Iterator[str]:
-    """What a plan does, one operation per line, and its worst impact."""
+def plan_lines(plan: Plan, sessions: Iterable[Touched] = ()) -> Iterator[str]:
+    """What a plan does, one operation per line, which iSCSI sessions it touches, and its worst impact."""
     for operation in plan.operations:
         yield operation.describe()
+    yield from (one.text for one in sessions)
     if plan:
         yield f"{len(plan.operations)} operations, impact on sessions: {plan.impact}"
     else:

@@ -69,12 +69,6 @@ _DEVICE = Param("device", "name of the device", source="device", needed=True)
 _GROUP = Param("group", "name of the group", source="group", needed=True)
 _LUNS = Param("lun", "number, or several: 0-99 or 0,5,7", ranges.numbers, source="lun", needed=True)
 _LUN = Param("lun", "number of the LUN", _lun_number, source="lun", needed=True)
-_INITIATOR = Param(
-    "initiator",
-    "exact name, or a pattern with * and ?; a leading ! inverts",
-    source="initiator",
-    needed=True,
-)
 _HOST = Param("host", "initiator name under which a SCSI host logs in", source="initiator", needed=True)
 _IN_GROUP = replace(_GROUP, help="the group it belongs to")
 _OF_GROUP = replace(_GROUP, help="a group; left out: initiators that no group claims", needed=False)
@@ -159,7 +153,7 @@ the WWPN in any spelling (`ports` has them); it may be made before the board is 
         objects.create_group,
         "Make a group of initiators: all of them see the LUNs that are mapped to the group.",
         (_GROUP,),
-        replace(_INITIATOR, needed=False),
+        replace(params.INITIATOR, needed=False),
         (params.IN_TARGET,),
         table=lambda: GROUP,
         more=_NAMES,
@@ -181,7 +175,7 @@ the WWPN in any spelling (`ports` has them); it may be made before the board is 
             "initiator",
             objects.add_initiators,
             "Add initiators to a group: all of them, or none.",
-            rest=_INITIATOR,
+            rest=params.INITIATOR,
             named=(params.IN_TARGET, _IN_GROUP),
             more=_NAMES,
             example=f"{verb} initiator iqn.2026-11.com.example:b2 target=t1 group=backup",
@@ -251,7 +245,7 @@ _DELETE = (
             "initiator",
             objects.remove_initiators,
             "Remove initiators from a group: all that are given, or none.",
-            rest=_INITIATOR,
+            rest=params.INITIATOR,
             named=(params.IN_TARGET, _IN_GROUP),
             removes=True,
             example=f"{verb} initiator iqn.2026-11.com.example:b2 target=t1 group=backup",
@@ -415,7 +409,7 @@ _CHANGE = (
         "initiator",
         objects.move_initiators,
         "Move initiators from one group to another, in one step: at no moment are they in none.",
-        rest=_INITIATOR,
+        rest=params.INITIATOR,
         named=(
             params.IN_TARGET,
             Param("to", "the group they are to be in", source="group", needed=True),
@@ -626,7 +620,7 @@ _WHOLE = (
         access.explain,
         "Say what an initiator sees on a target, and why.",
         (
-            replace(_INITIATOR, help="exact name"),
+            replace(params.INITIATOR, help="exact name"),
             replace(
                 params.TARGET, help="DRIVER/NAME, or NAME; left out: the only one there is", needed=False
             ),

@@ -55,15 +55,20 @@ def change_iscsi(settings: Mapping[str, Any]) -> Edit:
 # Portals.
 
 
-def create_portal(portal: Portal) -> Edit:
-    """Make a portal."""
+def create_portal(portal: Portal, key: Key | None = None) -> Edit:
+    """Make a portal, and let a target be reached there."""
     check_is(Portal, portal, "portal")
     _check("portal", portal.name, iscsi_names.check_portal_name)
+    if key is not None:
+        _of_iscsi(key)
 
     def make(draft: Draft) -> None:
         if draft.iscsi.portal(portal.name) is not None:
             raise Conflict(f"portal {portal.name} exists already")
         _put_portal(draft, portal)
+        if key is not None:
+            target = draft.target(key).target()
+            draft.put_target(target.but(portals=(*target.portals, portal.name)))
 
     return _edit(make)
 

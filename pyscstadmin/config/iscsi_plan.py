@@ -14,7 +14,7 @@ from pyscstadmin.config.acts import Act, Impact, Link, Mkdir, Operation, Rmdir, 
 from pyscstadmin.config.iscsi_names import BY_HAND
 from pyscstadmin.config.layout import ISCSI_DIR, portal_dir, target_dir, users_dir
 from pyscstadmin.config.model import Config, Iscsi, Portal, Target, User
-from pyscstadmin.config.settings import ISCSI, PORTAL, Table, Values
+from pyscstadmin.config.settings import ISCSI, ISCSI_USER, PORTAL, USER_ATTRIBUTES, Rows, Values
 
 __all__ = ["IscsiPlan", "settle_iscsi", "settle_users", "with_secrets"]
 
@@ -122,7 +122,7 @@ def _change_portal(old: Portal, new: Portal, impact: Impact) -> Operation:
     return Operation(f"change {names} of portal {new.name}", path, changes, impact)
 
 
-def _changes(path: str, old: Values, new: Values, table: Table) -> Iterator[Write]:
+def _changes(path: str, old: Values, new: Values, table: Rows) -> Iterator[Write]:
     for name, row in table.items():
         if old[name] != new[name]:
             write = row.type.to_kernel
@@ -142,14 +142,17 @@ def _users(where: str, path: str, old: Iterable[User], new: Iterable[User]) -> I
             made: tuple[Act, ...] = (Mkdir(f"{path}/{name}"), *acts_of)
             yield Operation(f"create user {name} of {where}", f"{path}/{name}", made)
         elif acts_of:
-            words = " and ".join("secret" if isinstance(act, Secret) else "direction" for act in acts_of)
+            words = " and ".join(
+                "secret" if isinstance(act, Secret) else act.path.rpartition("/")[2] for act in acts_of
+            )
             yield Operation(f"change {words} of user {name} of {where}", f"{path}/{name}", acts_of)
 
 
 def _user_acts(folder: str, old: User, new: User) -> Iterator[Write | Secret]:
     path = f"{folder}/{new.name}"
-    if old.settings["direction"] != new.settings["direction"]:
-        yield Write(f"{path}/direction", str(new.settings["direction"]), str(old.settings["direction"]))
+    yield from _changes(
+        path, old.settings, new.settings, {name: ISCSI_USER[name] for name in USER_ATTRIBUTES}
+    )
     there, wanted = (old.secret_file, old.stamp), (new.secret_file, new.stamp)
     if wanted[0] not in ("", BY_HAND) and wanted != there:
         yield Secret(path, *wanted, there if there[0] not in ("", BY_HAND) else None)

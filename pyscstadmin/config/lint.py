@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from pyscstadmin.config.cover import Before, claims_everybody
 from pyscstadmin.config.identity import designators, same_backing, same_identities
-from pyscstadmin.config.model import Config, Device, Group, Lun, Target
+from pyscstadmin.config.model import Config, Device, Group, Lun, Target, User
 from pyscstadmin.config.settings import hint
 from pyscstadmin.config.spelling import Spellings, fold, is_exact, name_key
 from pyscstadmin.config.where import Path, dotted
@@ -596,3 +596,88 @@ def _port_in_no_group(subject: _Subject) -> Iterator[Found]:
             if devices and group.of_target("/".join(target.key)) is None:
                 message = f"shows {', '.join(devices[:8])}, and is no port of device group {group.name}"
                 yield Found(_set_place(target, ""), message)
+
+
+# iSCSI.
+
+
+def _of_iscsi(subject: _Subject) -> Iterator[tuple[Target, Path]]:
+    for target in subject.config.targets:
+        if target.driver == "iscsi":
+            yield target, _set_place(target, "")
+
+
+@_rule(
+    "no-portal",
+    WARNING,
+    "an iSCSI target without a portal: no initiator reaches it",
+    "let it be reached (`add portal PORTAL target=TARGET`)",
+)
+def _no_portal(subject: _Subject) -> Iterator[Found]:
+    for target, where in _of_iscsi(subject):
+        if target.enabled and not target.portals:
+            yield Found(where, "is reached nowhere")
+
+
+@_rule(
+    "chap-without-users",
+    WARNING,
+    "an iSCSI target, or a portal, that asks for CHAP, and there is no user that anybody could be: none of "
+    "direction `in`, or none with a secret",
+    "create a user with a secret, or set auth=none",
+)
+def _chap_without_users(subject: _Subject) -> Iterator[Found]:
+    iscsi = subject.config.iscsi
+    for target, where in _of_iscsi(subject):
+        if target.settings["auth"] == "chap" and not _can_prove(target.users):
+            yield Found((*where, "auth"), "is chap, and nobody can prove anything")
+    for portal in iscsi.portals:
+        if portal.settings["discovery_auth"] == "chap" and not _can_prove(iscsi.users):
+            where = ("iscsi", "portals", portal.name, "discovery_auth")
+            yield Found(where, "is chap, and nobody can prove anything to discovery")
+
+
+def _can_prove(users: Iterable[User]) -> bool:
+    return any(user.settings["direction"] == "in" and user.secret_file for user in users)
+
+
+@_rule(
+    "users-without-chap",
+    WARNING,
+    "an iSCSI target with users that need not prove anything: everybody whom a group claims is let in",
+    "set auth=chap, or remove the users",
+)
+def _users_without_chap(subject: _Subject) -> Iterator[Found]:
+    for target, where in _of_iscsi(subject):
+        if target.users and target.settings["auth"] == "none":
+            yield Found((*where, "users"), "need not prove anything: auth is none")
+
+
+@_rule(
+    "user-without-secret",
+    WARNING,
+    "a user of CHAP without a secret: nobody can prove to be that user",
+    "say secret_file",
+)
+def _user_without_secret(subject: _Subject) -> Iterator[Found]:
+    places: list[tuple[Path, tuple[User, ...]]] = [(("iscsi",), subject.config.iscsi.users)]
+    places += [(where, target.users) for target, where in _of_iscsi(subject)]
+    for where, users in places:
+        for user in users:
+            if not user.secret_file:
+                yield Found((*where, "users", user.name), "has no secret")
+
+
+@_rule(
+    "weak-algorithm",
+    WARNING,
+    "an iSCSI target that takes CHAP with MD5 or SHA-1: who listens can try secrets fast",
+    "leave them out (`set target TARGET chap_algorithms=sha3-256,sha256`), unless initiators know nothing "
+    "else, as those of Windows and ESXi; their secrets are to be long and random",
+)
+def _weak_algorithm(subject: _Subject) -> Iterator[Found]:
+    for target, where in _of_iscsi(subject):
+        names = str(target.settings["chap_algorithms"]).split(",")
+        weak = [name for name in names if name in ("md5", "sha1")]
+        if target.settings["auth"] == "chap" and weak:
+            yield Found((*where, "auth"), f"is chap, also with {' and '.join(weak)}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
-from pyscstadmin.config import iscsi_names, names
+from pyscstadmin.config import iscsi_names, moments, names
 from pyscstadmin.config.facts import NOTHING, TEXT_MAX, Facts
 from pyscstadmin.config.names import Fault
 from pyscstadmin.errors import InvalidInput, Problem
@@ -47,12 +47,14 @@ __all__ = [
     "ROOT_STATES",
     "TARGET",
     "TARGET_STATES",
+    "USER_ATTRIBUTES",
     "Auto",
     "Choice",
     "Driver",
     "Flag",
     "Handler",
     "Known",
+    "Moment",
     "Number",
     "Ports",
     "Rows",
@@ -72,6 +74,7 @@ __all__ = [
 Value = bool | int | str
 
 AUTO: Literal["auto"] = "auto"
+NEVER = "never"
 
 _WORDS = {True: "yes", False: "no"}
 _TRUE = frozenset(("yes", "y", "true", "on", "1"))
@@ -370,6 +373,48 @@ class Text(Type):
     def schema(self) -> dict[str, Any]:
         longest = {"maxLength": self.longest} if self.longest else {}
         return {"type": "string", "pattern": self.pattern, **longest}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment(Type):
+    """A moment, as a text in UTC; '' for never. The kernel has seconds since 1970."""
+
+    @property
+    def words(self) -> str:
+        return f"a moment in UTC such as 2026-12-31T23:59:59Z, or {NEVER}"
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return ()
+
+    def parse(self, text: str) -> Value:
+        reason = "" if text.lower() == NEVER else self.refuse(text)
+        if reason or not text:
+            raise ValueError(f"{text!r} is not {self.words}")
+        return "" if text.lower() == NEVER else self.meant(text)
+
+    def refuse(self, value: object) -> str:
+        good = value == "" or (type(value) is str and 0 < moments.seconds_of(value) <= moments.LAST)
+        return "" if good else f"must be {self.words}"
+
+    def meant(self, value: Any) -> Value:
+        return moments.text_of(moments.seconds_of(value)) if value else ""
+
+    def from_kernel(self, text: str) -> Value:
+        return moments.text_of(int(text)) if int(text) else ""
+
+    def to_kernel(self, value: Value) -> str:
+        return str(moments.seconds_of(str(value)) if value else 0)
+
+    def store(self, text: str) -> Value | Fault:
+        stored = Number(0, moments.LAST).store(text)
+        return stored if isinstance(stored, Fault) else self.from_kernel(str(stored))
+
+    def to_text(self, value: Value) -> str:
+        return str(value) or NEVER
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": moments.PATTERN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -855,7 +900,7 @@ ROOT = rows(
 )
 # Of iSCSI as a whole, of its portals, and of the users of a target or of discovery.
 ISCSI = rows(
-    Setting("max_connections", Number(1, 65535), 4096, "connections at a time", live=True),
+    Setting("max_connections", Number(1, 65535), 4096, "sessions and discoveries at a time", live=True),
     Setting("max_half_open", Number(1, 65535), 1024, "connections that are logging in at a time", live=True),
     Setting("login_timeout", Number(1, 3600, "seconds"), 15, "seconds that a login may take", live=True),
     Setting(
@@ -921,7 +966,17 @@ ISCSI_USER = rows(
         "file of mode 0600 with the secret, 12 to 64 bytes; left out: the secret stays as it is",
         live=True,
     ),
+    Setting("expires", Moment(), "", "when no login is let in as this user any more", live=True),
+    Setting(
+        "uses",
+        Number(0, 65535),
+        0,
+        "logins that are let in as this user, counted for this secret; 0: any number",
+        live=True,
+    ),
 )
+# Those that are values in the tree as they are; the secret is not.
+USER_ATTRIBUTES = tuple(name for name in ISCSI_USER if name != "secret_file")
 # Of every device, target, group and LUN.
 DEVICE = rows(Setting("enabled", _FLAG, True, "a device that is not enabled serves nobody", live=True))
 TARGET = rows(Setting("enabled", _FLAG, True, "open the target to initiators", live=True))

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pyscstadmin.iscsi.policy import ALGORITHMS, User
+from pyscstadmin.iscsi.rules import Obstacle
 
 __all__ = [
     "BINARY_MAX",
@@ -41,7 +42,11 @@ Random = Callable[[int], bytes]
 
 
 class Wrong(Exception):
-    """The authentication has failed; the text is for the administrator only."""
+    """The authentication has failed; why is for the administrator only. `rule`: one of `RULES`."""
+
+    def __init__(self, reason: str, rule: str = "protocol") -> None:
+        super().__init__(reason)
+        self.rule = rule
 
 
 def binary(text: str) -> bytes:
@@ -117,19 +122,23 @@ class _Asked:
 
 
 class Chap:
-    """One authentication. `secret`: of a user, None for an unknown one."""
+    """One authentication. `secret`: of a user, None for an unknown one. `obstacle`: why one of `users` is not
+    good for it, whatever the initiator knows.
+    """
 
     def __init__(
         self,
         users: Sequence[User],
         algorithms: Sequence[str],
         secret: Callable[[str], bytes | None],
+        obstacle: Callable[[User], Obstacle | None],
         challenges: Challenges,
         random: Random,
     ) -> None:
         self._users = users
         self._algorithms = [ALGORITHMS[name] for name in ALGORITHMS if name in algorithms]
         self._secret = secret
+        self._obstacle = obstacle
         self._challenges = challenges
         self._random = random
         self._asked: _Asked | None = None
@@ -153,7 +162,9 @@ class Chap:
                 raise Wrong(f"CHAP_A has {word!a}") from None
         algorithm = next((known for known in self._algorithms if known in offered), 0)
         if not algorithm:
-            raise Wrong(f"none of the initiator's CHAP algorithms ({keys['CHAP_A']}) is allowed")
+            raise Wrong(
+                f"none of the initiator's CHAP algorithms ({keys['CHAP_A']}) is allowed", "no-algorithm"
+            )
         size = hashlib.new(_HASHES[algorithm], usedforsecurity=False).digest_size
         identifier, challenge = self._challenges.new(size)
         self._asked = _Asked(algorithm, identifier, challenge)
@@ -189,28 +200,30 @@ class Chap:
             digest(asked.algorithm, asked.identifier, secret, asked.challenge), response
         )
         if user is None:
-            raise Wrong(f"unknown user {name!a}")
-        if user.direction != "in":
-            raise Wrong(f"user {name!a} is of the other direction: the target proves itself with it")
+            raise Wrong(f"unknown user {name!a}", "unknown-user")
+        why = self._obstacle(user)
+        if why is not None:
+            raise Wrong(why.reason, why.rule)
         if not valid:
-            raise Wrong(f"user {name!a} has no secret of {SECRET_MIN}-{SECRET_MAX} bytes")
+            raise Wrong(f"user {name!a} has no secret of {SECRET_MIN}-{SECRET_MAX} bytes", "no-secret")
         if not right:
-            raise Wrong(f"wrong secret of user {name!a}")
+            raise Wrong(f"wrong secret of user {name!a}", "wrong-secret")
         return secret
 
     def _answer(
         self, asked: _Asked, identifier: int, challenge: bytes, theirs: bytes
     ) -> list[tuple[str, str]]:
         if self._challenges.ours(challenge):
-            raise Wrong("the initiator's challenge is one of the target's: reflection")
+            raise Wrong("the initiator's challenge is one of the target's: reflection", "reflection")
         user = next((user for user in self._users if user.direction == "out"), None)
         if user is None:
-            raise Wrong("the initiator wants the target to prove itself, which has no user of direction out")
+            reason = "the initiator wants the target to prove itself, which has no user of direction out"
+            raise Wrong(reason, "no-proof")
         secret = self._secret(user.name)
         if secret is None or not SECRET_MIN <= len(secret) <= SECRET_MAX:
-            raise Wrong(f"user {user.name!a} has no secret of {SECRET_MIN}-{SECRET_MAX} bytes")
+            raise Wrong(f"user {user.name!a} has no secret of {SECRET_MIN}-{SECRET_MAX} bytes", "no-secret")
         if hmac.compare_digest(secret, theirs):
-            raise Wrong(f"users {self.user!a} and {user.name!a} have the same secret")
+            raise Wrong(f"users {self.user!a} and {user.name!a} have the same secret", "same-secret")
         response = digest(asked.algorithm, identifier, secret, challenge)
         return [("CHAP_N", user.name), ("CHAP_R", "0x" + response.hex())]
 

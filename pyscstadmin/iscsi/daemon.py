@@ -26,8 +26,9 @@ from pyscstadmin.iscsi.policy import Policy
 from pyscstadmin.iscsi.portals import Bind, Machine, Netlink, Plan, listen, look, wanted
 from pyscstadmin.iscsi.refusals import FILE, Refusals
 from pyscstadmin.iscsi.serve import Server
-from pyscstadmin.iscsi.source import Source
+from pyscstadmin.iscsi.source import Seat, Source
 from pyscstadmin.iscsi.text import Sessions
+from pyscstadmin.iscsi.uses import FILE as USES
 
 __all__ = ["Daemon", "main"]
 
@@ -158,7 +159,8 @@ class Daemon:
     def _round(self) -> float:
         """Returns after how many seconds to look again, if nothing happens before."""
         self._take()
-        if self._stale or not self._source.policy.available:
+        stale = self._stale or not self._source.policy.available
+        if stale:
             self._stale = False
             self._source.read()
         policy = self._source.policy
@@ -166,6 +168,8 @@ class Daemon:
         plans = wanted(policy.portals.values(), self._machines)
         states = self._listeners.follow(plans)
         self._source.place({name: plan.addresses for name, plan in plans.items()})
+        if stale:
+            self._end_misplaced(policy)
         self._tell(states)
         settled = policy.available and all(state == "listening" for state in states.values())
         return QUIET if settled else RETRY
@@ -314,6 +318,33 @@ class Daemon:
                 with suppress(OSError):
                     device.drop(seat.live.tsih)
 
+    def _end_misplaced(self, policy: Policy) -> None:
+        """Sessions by a portal that is elsewhere now, or at which their target is not any more, end."""
+        device = self._source.device
+        if device is None or not policy.available:
+            return
+        for seat in self._source.lives():
+            why = misplaced(seat, policy)
+            if why:
+                _log.info("session %d ends: %s", seat.live.tsih, why)
+                with suppress(OSError):
+                    device.drop(seat.live.tsih)
+
+
+def misplaced(seat: Seat, policy: Policy) -> str:
+    """Why a session cannot be by the portal that it is by; '' if it can. Addresses of interfaces are followed
+    elsewhere.
+    """
+    portal = policy.portals.get(seat.portal)
+    target = next((one for one in policy.targets if one.name == seat.live.target), None)
+    if target is None:  # its end is the kernel's
+        return ""
+    if portal is None or seat.portal not in target.portals:
+        return f"its target is not at portal {seat.portal} any more"
+    if portal.port != seat.port or _ip(portal.address) not in (None, _ip(seat.local)):
+        return f"portal {seat.portal} is elsewhere"
+    return ""
+
 
 def _ip(text: str) -> object:
     try:
@@ -345,6 +376,7 @@ def parser() -> argparse.ArgumentParser:
         "--class", default=CLASS_ROOT, metavar="PATH", dest="sessions", help="where sessions are"
     )
     made.add_argument("--logins", default=FILE, metavar="PATH", help="file of the last refused logins")
+    made.add_argument("--uses", default=USES, metavar="PATH", help="file of the uses of users with `uses`")
     made.add_argument("--verbose", action="store_true", help="say more")
     return made
 
@@ -355,7 +387,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s"
     )
-    source = Source(options.root, options.sessions)
+    source = Source(options.root, options.sessions, options.uses)
     daemon = Daemon(source, Refusals(options.logins), lambda: Kernel(options.device))
     asyncio.run(daemon.run())
     return 0

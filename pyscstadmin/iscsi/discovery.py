@@ -28,7 +28,7 @@ from pyscstadmin.iscsi.pdu import (
 from pyscstadmin.iscsi.policy import Address, Connection, Policy, Portal, Target
 from pyscstadmin.iscsi.text import PROTOCOL_ERROR, Texts
 
-__all__ = ["Answer", "Session", "addresses", "own_targets"]
+__all__ = ["Answer", "Session", "addresses", "own_targets", "told"]
 
 # The commands that an initiator may send ahead, and the longest of them.
 WINDOW = 8
@@ -104,6 +104,18 @@ def own_targets(
             yield from (("TargetAddress", f"{address},{target.port[1]}") for address in here)
 
 
+def told(policy: Policy, initiator: str, connection: Connection) -> dict[str, list[str]]:
+    """What an initiator that has come by this connection is told: names of targets, and where each is, with
+    its portal group tag.
+    """
+    shown: dict[str, list[str]] = {}
+    for target in policy.visible(initiator, connection.portal):
+        name, group = target.port
+        here = addresses(target, policy, connection)
+        shown.setdefault(name, []).extend(f"{address},{group}" for address in here)
+    return shown
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Bytes to send; `over`: the connection is closed then, and why."""
@@ -176,15 +188,11 @@ class Session:
         if value != "All" and names.why_no_name(wanted):
             yield "SendTargets", "Reject"
             return
-        shown: dict[str, list[str]] = {}
-        for target in self._policy.visible(self._login.initiator, self._connection.portal):
-            name, group = target.port
-            if value == "All" or name == wanted:
-                here = addresses(target, self._policy, self._connection)
-                shown.setdefault(name, []).extend(f"{address},{group}" for address in here)
+        shown = told(self._policy, self._login.initiator, self._connection)
         for name, here in shown.items():
-            yield "TargetName", name
-            yield from (("TargetAddress", address) for address in here)
+            if value == "All" or name == wanted:
+                yield "TargetName", name
+                yield from (("TargetAddress", address) for address in here)
 
     # Logout.
 

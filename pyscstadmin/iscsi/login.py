@@ -25,6 +25,7 @@ from pyscstadmin.iscsi.negotiate import (
 )
 from pyscstadmin.iscsi.pdu import HEADER, LoginRequest, LoginResponse, Opcode, immediate, opcode, sizes
 from pyscstadmin.iscsi.policy import Connection, Params, Policy, Target
+from pyscstadmin.iscsi.rules import Obstacle
 
 __all__ = ["PDUS_MAX", "Discovery", "LoggedIn", "Login", "Refused", "Status", "Step"]
 
@@ -61,13 +62,16 @@ class Status(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It has failed, or goes on elsewhere. `status` None: the connection is closed without an answer."""
+    """It has failed, or goes on elsewhere. `status` None: the connection is closed without an answer. `rule`:
+    one of `RULES`.
+    """
 
     status: Status | None
     reason: str
     initiator: str = ""
     target: str = ""
     user: str = ""
+    rule: str = "protocol"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ class LoggedIn:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """A discovery session has begun."""
+    """A discovery session has begun, once the last answer is sent. `no_room`, `no_proof`: those instead."""
 
     initiator: str
     cid: int
@@ -105,6 +109,8 @@ class Discovery:
     exp_cmd_sn: int
     max_xmit: int
     user: str = ""
+    no_room: bytes = b""
+    no_proof: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +122,13 @@ class Step:
 
 
 class _Refuse(Exception):
-    def __init__(self, status: Status | None, reason: str, answer: list[Pair] | None = None) -> None:
+    def __init__(
+        self, status: Status | None, reason: str, rule: str = "protocol", answer: list[Pair] | None = None
+    ) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.rule = rule
         self.answer = answer or []
 
 
@@ -181,14 +190,15 @@ class Login:
         except BadText as error:
             return self._refuse(header, _Refuse(Status.INITIATOR, str(error)))
         except Wrong as error:
-            return self._refuse(header, _Refuse(Status.AUTHENTICATION, str(error)))
+            return self._refuse(header, _Refuse(Status.AUTHENTICATION, str(error), error.rule))
 
     def give_up(self, reason: str) -> Refused:
         """The login ends for a reason from outside, and nothing is said about it."""
-        return Refused(None, reason, self.initiator, self.wanted, self.user)
+        return Refused(None, reason, self.initiator, self.wanted, self.user, "not-finished")
 
     def _refuse(self, header: bytes, refusal: _Refuse) -> Step:
-        end = Refused(refusal.status, refusal.reason, self.initiator, self.wanted, self.user)
+        who = (self.initiator, self.wanted, self.user)
+        end = Refused(refusal.status, refusal.reason, *who, refusal.rule)
         if refusal.status is None:
             return Step(b"", end)
         request = self._first or _shape(header)
@@ -316,7 +326,7 @@ class Login:
         if kind not in KEYS["SessionType"].values:
             raise _Refuse(Status.SESSION_TYPE, f"SessionType={kind!a}")
         if not self._policy.available:
-            raise _Refuse(Status.UNAVAILABLE, "the kernel module is not loaded")
+            raise _Refuse(Status.UNAVAILABLE, "the kernel module is not loaded", "unavailable")
         if kind == "Discovery":
             if request.tsih:
                 raise _Refuse(Status.NO_SESSION, f"there is no discovery session {request.tsih}")
@@ -337,11 +347,11 @@ class Login:
         self.wanted = names.canonical(keys["TargetName"])
         portal = self._connection.portal
         target = self._policy.find(self.initiator, self.wanted, portal)
-        if target is None:
-            why = self._policy.why_not(self.initiator, self.wanted, portal)
-            raise _Refuse(Status.NOT_FOUND, why)
-        if not target.ready:
-            raise _Refuse(Status.UNAVAILABLE, "the target is not enabled")
+        if isinstance(target, Obstacle):
+            raise _Refuse(Status.NOT_FOUND, target.reason, target.rule)
+        closed = target.obstacle()
+        if closed is not None:
+            raise _Refuse(Status.UNAVAILABLE, closed.reason, closed.rule)
         if request.tsih:
             self._rejoin(request, target)
         return target
@@ -366,11 +376,16 @@ class Login:
         allowed = self._policy.algorithms if self._target is None else self._target.algorithms
         policy = self._policy
         self._chap = Chap(
-            users, allowed, lambda user: policy.secret(target, user), self._challenges, self._random
+            users,
+            allowed,
+            lambda user: policy.secret(target, user),
+            lambda user: policy.user_obstacle(target, user),
+            self._challenges,
+            self._random,
         )
 
     def _skip(self) -> None:
-        raise _Refuse(Status.AUTHENTICATION, "the initiator skips the authentication")
+        raise _Refuse(Status.AUTHENTICATION, "the initiator skips the authentication", "no-authentication")
 
     def _authenticate(self, keys: dict[str, str], request: LoginRequest) -> list[Pair]:
         answers: list[Pair] = []
@@ -379,7 +394,8 @@ class Login:
             wanted = "CHAP" if self._chap else "None"
             if wanted not in methods.split(","):
                 needed = "must authenticate" if self._chap else "cannot authenticate"
-                raise _Refuse(Status.AUTHENTICATION, f"the initiator {needed} and offers {methods!a}")
+                rule = "no-authentication" if self._chap else "authentication-not-wanted"
+                raise _Refuse(Status.AUTHENTICATION, f"the initiator {needed} and offers {methods!a}", rule)
             answers.append(("AuthMethod", wanted))
         other = sorted(name for name in keys if not name.startswith("CHAP_"))
         if other:
@@ -401,7 +417,7 @@ class Login:
         where = target.redirect or target.redirect_permanent
         if where:
             status = Status.MOVED if target.redirect else Status.MOVED_FOR_EVER
-            raise _Refuse(status, f"the target is at {where}", [*answers, ("TargetAddress", where)])
+            raise _Refuse(status, f"the target is at {where}", answer=[*answers, ("TargetAddress", where)])
 
     # Answers.
 
@@ -438,7 +454,9 @@ class Login:
         if self._target is None:
             last = replace(response, tsih=_DISCOVERY_TSIH)
             stat_sn = self._stat_sn + 1 & 0xFFFFFFFF
-            end = Discovery(self.initiator, request.cid, stat_sn, first, values.max_xmit, self.user)
+            wrong = (Status.RESOURCES, Status.AUTHENTICATION)
+            no = [_answer(request, status, self._stat_sn, first).build() for status in wrong]
+            end = Discovery(self.initiator, request.cid, stat_sn, first, values.max_xmit, self.user, *no)
             return Step(last.build(), end)
         depth = self._target.params.queue_depth
         response = replace(response, max_cmd_sn=first + depth - 1 & 0xFFFFFFFF)

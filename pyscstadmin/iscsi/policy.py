@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pyscstadmin.config import model
 from pyscstadmin.config.acl import decide
 from pyscstadmin.iscsi.names import port_of
+from pyscstadmin.iscsi.rules import Obstacle
 
 __all__ = [
     "ALGORITHMS",
@@ -79,10 +80,33 @@ class Params:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who proves himself: `direction` in to the target, out to the initiator."""
+    """Who proves himself: `direction` in to the target, out to the initiator. `source`: where his secret was
+    taken from, '' for none. `expires`: until when he can, in seconds since 1970; `uses`: how often; 0 for no
+    limit.
+    """
 
     name: str
     direction: str = "in"
+    source: str = "-"
+    expires: int = 0
+    uses: int = 0
+
+    def used_up(self, used: int) -> Obstacle | None:
+        """Whether he was used as often as he can be."""
+        if not self.uses or used < self.uses:
+            return None
+        return Obstacle("used-up", f"user {self.name!a} was good for {self.uses} logins, which he had")
+
+    def obstacle(self, now: float, used: int) -> Obstacle | None:
+        """Why no initiator can prove that it is this one, whatever it knows."""
+        if self.direction != "in":
+            reason = f"user {self.name!a} is of the other direction: the target proves itself with it"
+            return Obstacle("wrong-direction", reason)
+        if not self.source:
+            return Obstacle("no-secret", f"user {self.name!a} has no secret")
+        if self.expires and now >= self.expires:
+            return Obstacle("expired", f"the time of user {self.name!a} is over")
+        return self.used_up(used)
 
 
 def access(luns: tuple[model.Lun, ...], groups: tuple[model.Group, ...]) -> model.Target:
@@ -110,6 +134,10 @@ class Target:
     def port(self) -> tuple[str, int]:
         """iSCSI name and portal group tag."""
         return port_of(self.name)
+
+    def obstacle(self) -> Obstacle | None:
+        """Why nobody can log in at present."""
+        return None if self.ready else Obstacle("not-enabled", "the target is not enabled")
 
     def serves(self, initiator: str) -> bool:
         """Whether the initiator may log in: a group claims it, or what no group claims has LUNs."""
@@ -142,6 +170,14 @@ def _no_secret(target: str, user: str) -> bytes | None:
     return None
 
 
+def _no_use(target: str, user: User) -> int:
+    return 0
+
+
+def _no_time() -> float:
+    return 0.0
+
+
 def _no_session(tsih: int) -> Live | None:
     return None
 
@@ -149,7 +185,7 @@ def _no_session(tsih: int) -> Live | None:
 @dataclass(frozen=True)
 class Policy:
     """All of it. `available`: sessions can be made at all. `secret`: of a user of a target ('': of
-    discovery). `session`: the one of a TSIH.
+    discovery). `used`: how often a user was. `session`: the one of a TSIH. `now`: the time.
     """
 
     targets: tuple[Target, ...] = ()
@@ -161,23 +197,28 @@ class Policy:
     max_connections: int = 4096
     max_half_open: int = 1024
     secret: Callable[[str, str], bytes | None] = _no_secret
+    used: Callable[[str, User], int] = _no_use
     session: Callable[[int], Live | None] = _no_session
+    now: Callable[[], float] = _no_time
+
+    def user_obstacle(self, target: str, user: User) -> Obstacle | None:
+        """Why no initiator can prove to a target ('': to discovery) that it is this user."""
+        return user.obstacle(self.now(), self.used(target, user))
 
     def visible(self, initiator: str, portal: str) -> list[Target]:
         """What the initiator may use through the portal."""
         return [target for target in self.targets if portal in target.portals and target.serves(initiator)]
 
-    def why_not(self, initiator: str, name: str, portal: str) -> str:
-        """For the administrator: why `find` finds nothing."""
+    def find(self, initiator: str, name: str, portal: str) -> Target | Obstacle:
+        """The target of this iSCSI name, if the initiator may use it through the portal; or, for the
+        administrator, why not.
+        """
         named = [target for target in self.targets if target.port[0] == name]
         if not named:
-            return "there is no such target"
+            return Obstacle("no-such-target", "there is no such target")
         linked = [target for target in named if portal in target.portals]
         if not linked:
-            return f"the target is not linked to portal {portal}"
-        return "no group of the target claims the initiator, and the target has no LUNs of its own"
-
-    def find(self, initiator: str, name: str, portal: str) -> Target | None:
-        """The target of this iSCSI name, if the initiator may use it through the portal."""
-        linked = (target for target in self.targets if target.port[0] == name and portal in target.portals)
-        return next((target for target in linked if target.serves(initiator)), None)
+            return Obstacle("not-at-portal", f"the target is not linked to portal {portal}")
+        reason = "no group of the target claims the initiator, and the target has no LUNs of its own"
+        found = (target for target in linked if target.serves(initiator))
+        return next(found, Obstacle("not-in-a-group", reason))

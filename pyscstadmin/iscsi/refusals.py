@@ -2,7 +2,7 @@
 """The logins that were refused, and why: for the administrator, who is the only one to know.
 
 The last ones are in a file under /run/scst, a JSON list with the newest at its end, for
-`scstadmin iscsi logins`. The journal has a line of each, but not more than some in a minute.
+`scstadmin logins`. The journal has a line of each, but not more than some in a minute.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ _log = logging.getLogger("scst-iscsid")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A refusal. `time`: seconds since 1970; `status`: four hex digits, '' if nothing was answered."""
+    """A refusal. `time`: seconds since 1970; `status`: four hex digits, '' if nothing was answered; `rule`:
+    one of `RULES`.
+    """
 
     time: float
     portal: str
@@ -39,6 +41,7 @@ class Record:
     user: str
     status: str
     reason: str
+    rule: str = "protocol"
 
 
 class Refusals:
@@ -61,7 +64,7 @@ class Refusals:
         status = "" if refused.status is None else f"{refused.status:04X}"
         now = self._clock()
         texts = (refused.initiator, refused.target, refused.user)
-        self._kept.append(Record(now, portal, peer, *texts, status, refused.reason))
+        self._kept.append(Record(now, portal, peer, *texts, status, refused.reason, refused.rule))
         self.unsaved = True
         self.noted()
         self._say(now, self._kept[-1])

@@ -14,18 +14,21 @@ import os
 import socket
 import struct
 from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import TypeVar
 
 from pyscstadmin.iscsi import discovery
 from pyscstadmin.iscsi.chap import Challenges
 from pyscstadmin.iscsi.login import Discovery, LoggedIn, Login, Refused, Status
 from pyscstadmin.iscsi.negotiate import PDU_MAX
 from pyscstadmin.iscsi.pdu import HEADER, sizes
-from pyscstadmin.iscsi.policy import Address, Connection, Policy
+from pyscstadmin.iscsi.policy import Address, Connection, Policy, Target, User
 from pyscstadmin.iscsi.refusals import Patience, Refusals
+from pyscstadmin.iscsi.rules import Obstacle
 from pyscstadmin.iscsi.source import Source
 
 __all__ = ["Server", "status_of"]
@@ -39,8 +42,19 @@ IDLE = 60.0
 # To take an answer.
 SEND = 10.0
 
-_UNAVAILABLE = (errno.EAGAIN, errno.ESHUTDOWN)
+_UNAVAILABLE = (errno.EAGAIN, errno.ESHUTDOWN, errno.ENOTCONN)
 _RESOURCES = (errno.ENOMEM, errno.ENOSPC)
+
+# What the kernel says, for the administrator: the rule, and the reason in other words than the kernel's.
+_RULES = {
+    errno.EAGAIN: ("older-session", "the commands of the initiator's older session do not end"),
+    errno.ESHUTDOWN: ("not-enabled", "the target is not enabled"),
+    errno.ENODEV: ("not-enabled", "the target is not enabled"),
+    errno.ENOTCONN: ("unavailable", "the kernel module is not loaded"),
+    errno.ENOSPC: ("limit", "the target has as many sessions as its max_sessions allows"),
+}
+
+T = TypeVar("T")
 
 _log = logging.getLogger("scst-iscsid")
 
@@ -52,6 +66,12 @@ def status_of(error: OSError) -> Status:
     if error.errno in _RESOURCES:
         return Status.RESOURCES
     return Status.NOT_FOUND if error.errno == errno.ENODEV else Status.TARGET
+
+
+def _obstacle(error: OSError) -> Obstacle:
+    """What that is for the administrator."""
+    rule, reason = _RULES.get(error.errno or 0, ("kernel", error.strerror or str(error)))
+    return Obstacle(rule, reason)
 
 
 class _Gone(Exception):
@@ -70,6 +90,7 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._half_open: Counter[str] = Counter()
         self._discoveries = 0
+        self._adopting = 0
         self.logins = 0
 
     async def accept(self, listener: socket.socket, portal: str) -> None:
@@ -87,7 +108,7 @@ class Server:
             peer = str(address[0]).partition("%")[0]
             why = self._too_many(peer)
             if why:
-                self._refusals.note(portal, peer, Refused(None, why))
+                self._refusals.note(portal, peer, Refused(None, why, rule="limit"))
                 _reset(connection)
                 continue
             self._half_open[peer] += 1
@@ -157,6 +178,18 @@ class Server:
         if end.user:
             self._patience.success(came.peer)
         if isinstance(end, Discovery):
+            full = self._full()
+            if full:
+                self._note(came, Refused(Status.RESOURCES, full, end.initiator, user=end.user, rule="limit"))
+                await self._send(connection, end.no_room)
+                return None
+            why = await self._use(policy.users, "", end.user)
+            if why is not None:
+                self._note(
+                    came, Refused(Status.AUTHENTICATION, why.reason, end.initiator, "", end.user, why.rule)
+                )
+                await self._send(connection, end.no_proof)
+                return None
             await self._send(connection, last)
             return discovery.Session(policy, came, end)
         await self._hand_over(connection, end)
@@ -180,35 +213,74 @@ class Server:
 
     async def _hand_over(self, connection: socket.socket, login: LoggedIn) -> None:
         """The kernel answers, and has the connection; or this says why not."""
-        if self._source.count() >= self._source.policy.max_connections:
-            error = OSError(errno.ENOSPC, f"there are {self._source.policy.max_connections} sessions")
-        else:
-            try:
-                tsih = await self._adopt(connection, login)
-            except OSError as failure:
-                error = failure
+        full = self._full(login)
+        if full:
+            await self._refuse(connection, login, Status.RESOURCES, Obstacle("limit", full))
+            return
+        self._adopting += 1
+        try:
+            why = await self._use(login.target.users, login.target.name, login.user)
+            if why is None:
+                await self._begin(connection, login)
             else:
-                self.logins += 1
-                _log.info("session %d: %s on %s", tsih, login.initiator, login.target.name)
-                return
-        status = status_of(error)
-        if status is Status.NOT_FOUND and self._still(login):
-            status = Status.UNAVAILABLE
-        reason = error.strerror or str(error)
+                await self._refuse(connection, login, Status.AUTHENTICATION, why)
+        finally:
+            self._adopting -= 1
+
+    async def _begin(self, connection: socket.socket, login: LoggedIn) -> None:
+        where, user = login.target.name, _named(login.target.users, login.user)
+        try:
+            tsih = await self._adopt(connection, login)
+        except OSError as error:
+            status = status_of(error)
+            if status is Status.NOT_FOUND and self._still(login):
+                status = Status.UNAVAILABLE
+            await self._pooled(lambda: self._source.uses.give_back(where, user))
+            await self._refuse(connection, login, status, _obstacle(error))
+        else:
+            self.logins += 1
+            _log.info("session %d: %s on %s", tsih, login.initiator, where)
+
+    async def _use(self, users: Sequence[User], target: str, name: str) -> Obstacle | None:
+        """A login as this user ('' for nobody): noted for good, before it is answered."""
+        user = _named(users, name)
+        if not user.uses:
+            return None
+        return await self._pooled(lambda: self._source.uses.take(target, user))
+
+    async def _pooled(self, what: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, what)
+
+    async def _refuse(
+        self, connection: socket.socket, login: LoggedIn, status: Status, why: Obstacle
+    ) -> None:
         target = login.target.port[0]
-        self._note(login.connection, Refused(status, reason, login.initiator, target, login.user))
+        refused = Refused(status, why.reason, login.initiator, target, login.user, why.rule)
+        self._note(login.connection, refused)
         await self._send(connection, login.refused(status))
+
+    def _full(self, login: LoggedIn | None = None) -> str:
+        """Why there can be no more connections, or nothing. One that takes the place of an older session of
+        the same initiator port is none more.
+        """
+        most = self._source.policy.max_connections
+        free = most - self._discoveries - self._adopting
+        if not self._source.has_sessions(free):
+            return ""
+        if login is not None and self._source.replaces(login):
+            return ""
+        return f"there are max_connections ({most}) sessions and discoveries"
 
     def _still(self, login: LoggedIn) -> bool:
         """Whether the target is there, if not for sessions at present."""
         policy = self._source.read()
         name = login.target.port[0]
-        return policy.find(login.initiator, name, login.connection.portal) is not None
+        return isinstance(policy.find(login.initiator, name, login.connection.portal), Target)
 
     async def _adopt(self, connection: socket.socket, login: LoggedIn) -> int:
         device = self._source.device
         if device is None:
-            raise OSError(errno.ESHUTDOWN, "the kernel module is not loaded")
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         # The thread's own descriptor: it may be at it when this is given up.
         fd = os.dup(connection.fileno())
 
@@ -218,13 +290,11 @@ class Server:
             finally:
                 os.close(fd)
 
-        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+        return await self._pooled(run)
 
     # Discovery.
 
     async def _discover(self, connection: socket.socket, session: discovery.Session) -> None:
-        if self._discoveries >= self._source.policy.max_connections:
-            return
         self._discoveries += 1
         try:
             over = ""
@@ -265,6 +335,10 @@ class Server:
     async def _send(self, connection: socket.socket, data: bytes) -> None:
         if data:
             await asyncio.wait_for(asyncio.get_running_loop().sock_sendall(connection, data), SEND)
+
+
+def _named(users: Sequence[User], name: str) -> User:
+    return next((user for user in users if user.name == name), User(""))
 
 
 def _reset(connection: socket.socket) -> None:

@@ -9,6 +9,7 @@ somebody wants to log in.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +22,8 @@ from pyscstadmin.config.names import PRIORITY_DEFAULT
 from pyscstadmin.errors import NotPresent, OperationError, ScstError
 from pyscstadmin.iscsi.device import Device
 from pyscstadmin.iscsi.discovery import own_targets
-from pyscstadmin.iscsi.names import port_of
+from pyscstadmin.iscsi.login import LoggedIn
+from pyscstadmin.iscsi.names import canonical, port_of
 from pyscstadmin.iscsi.policy import (
     ALGORITHMS,
     Address,
@@ -35,6 +37,8 @@ from pyscstadmin.iscsi.policy import (
     access,
 )
 from pyscstadmin.iscsi.text import SendTargets
+from pyscstadmin.iscsi.uses import FILE as USES
+from pyscstadmin.iscsi.uses import Uses
 from pyscstadmin.kernel.cfs import RealTree, View
 from pyscstadmin.kernel.read import luns, optional
 
@@ -96,7 +100,14 @@ def _params(view: View, path: str) -> Params:
 
 
 def _users(view: View, path: str) -> tuple[User, ...]:
-    return tuple(User(name, _text(view, f"{path}/{name}/direction", "in")) for name in _names(view, path))
+    return tuple(_user(view, f"{path}/{name}", name) for name in _names(view, path))
+
+
+def _user(view: View, path: str, name: str) -> User:
+    direction, source = _text(view, f"{path}/direction", "in"), _text(view, f"{path}/secret_from", "-")
+    return User(
+        name, direction, source, _number(view, f"{path}/expires", 0), _number(view, f"{path}/uses", 0)
+    )
 
 
 def _algorithms(text: str) -> tuple[str, ...]:
@@ -164,7 +175,7 @@ class Seat(NamedTuple):
     live: Live
     portal: str
     local: str
-    port: int = 0
+    port: int
 
 
 def _seat(path: str) -> Seat:
@@ -195,12 +206,13 @@ def lives(root: str = CLASS_ROOT) -> list[Seat]:
 class Source:
     """The policy of now. `device`: who has the secrets, while there is one."""
 
-    def __init__(self, root: str = ROOT, class_root: str = CLASS_ROOT) -> None:
+    def __init__(self, root: str = ROOT, class_root: str = CLASS_ROOT, uses: str = USES) -> None:
         self._root = root
         self._class_root = class_root
         self._tree: RealTree | None = None
         self._generation = ""
         self._addresses: Mapping[str, tuple[Address, ...]] = {}
+        self.uses = Uses(uses)
         self.device: Device | None = None
         self.policy = Policy(available=False)
 
@@ -215,7 +227,14 @@ class Source:
             return self.policy
         self._generation = generation
         available = self.device is not None
-        self.policy = replace(policy, available=available, secret=self._secret, session=self._session)
+        self.policy = replace(
+            policy,
+            available=available,
+            secret=self._secret,
+            used=self.uses.used,
+            session=self._session,
+            now=time.time,
+        )
         self.place(self._addresses)
         return self.policy
 
@@ -245,12 +264,21 @@ class Source:
         name = port_of(seat.live.target)[0]
         return lambda value: own_targets(self.fresh(), seat.live.initiator, name, came, value)
 
-    def count(self) -> int:
-        """How many sessions there are, of any driver."""
+    def has_sessions(self, number: int) -> bool:
+        """Whether there are so many sessions of iSCSI, or more."""
         try:
-            return sum(name.startswith("session.") for name in os.listdir(self._class_root))
+            names = [name for name in os.listdir(self._class_root) if name.startswith("session.")]
         except FileNotFoundError:
-            return 0
+            names = []
+        # Those of other drivers are told from them where it matters: there may be thousands.
+        if len(names) < number:
+            return False
+        return sum(os.path.isdir(f"{self._class_root}/{name}/iscsi") for name in names) >= number
+
+    def replaces(self, login: LoggedIn) -> bool:
+        """Whether a session ends when this one begins."""
+        port = (login.target.name, login.initiator, login.isid)
+        return any((one.target, canonical(one.initiator), one.isid) == port for one, *_ in self.lives())
 
     def _open(self) -> RealTree:
         if self._tree is None:

@@ -8,7 +8,7 @@ import errno
 from pyscstadmin.config.iscsi_names import BY_HAND
 from pyscstadmin.config.layout import ISCSI_DIR, portal_dir
 from pyscstadmin.config.model import Iscsi, Portal, User
-from pyscstadmin.config.settings import ISCSI, PORTAL, Table
+from pyscstadmin.config.settings import ISCSI, ISCSI_USER, PORTAL, USER_ATTRIBUTES, Table
 from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel.cfs import View
 
@@ -54,7 +54,8 @@ def _user(tree: View, path: str, name: str) -> User:
     file, blank, stamp = said.rpartition(" ")
     if not blank:
         file, stamp = (BY_HAND if said else ""), ""
-    return User(name, direction=tree.read(f"{path}/direction"), secret_file=file, stamp=stamp)
+    shown = {row: ISCSI_USER[row].type.from_kernel(tree.read(f"{path}/{row}")) for row in USER_ATTRIBUTES}
+    return User(name, stamp=stamp).but(secret_file=file, **shown)
 
 
 def links(tree: View, where: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pyscstadmin.config import iscsi_names
 from pyscstadmin.config.iscsi_names import BY_HAND
-from pyscstadmin.config.settings import ISCSI, ISCSI_USER, PORTAL, Setting, Value
+from pyscstadmin.config.settings import ISCSI, ISCSI_USER, PORTAL, USER_ATTRIBUTES, Setting, Value
 from pyscstadmin.sim.node import (
     RO,
     RW,
@@ -33,7 +33,6 @@ __all__ = ["IscsiDir", "Params", "Portal", "PortalLinks", "Users"]
 
 _STATE = "waiting: for scst-iscsid"
 _SECRET_MIN, _SECRET_MAX = 12, 64
-_DIRECTION = ISCSI_USER["direction"]
 
 
 class IscsiDir(Node):
@@ -178,13 +177,15 @@ class Users(Fixed):
 
     def dump(self) -> dict[str, Any]:
         """Plain data of everything."""
-        return {user.name: [user.direction, user.secret, user.secret_from] for user in self.all()}
+        return {user.name: [user.values, user.secret, user.secret_from] for user in self.all()}
 
     def restore(self, data: dict[str, Any]) -> None:
         """The reverse of `dump`."""
         for name, fields in data.items():
             made = self.children[name] = User(self, name)
-            made.direction, made.secret, made.secret_from = fields
+            values, made.secret, made.secret_from = fields
+            # Of before there was more than a direction.
+            made.values.update({"direction": values} if isinstance(values, str) else values)
 
 
 class User(Item):
@@ -192,27 +193,30 @@ class User(Item):
 
     def __init__(self, parent: Users, name: str) -> None:
         super().__init__(parent, name)
-        self.direction = str(_DIRECTION.default)
+        self.values: dict[str, Value] = {row: ISCSI_USER[row].default for row in USER_ATTRIBUTES}
         self.secret = ""
         self.secret_from = ""
 
     def attributes(self) -> Mapping[str, Attribute]:
-        return {"direction": RW, "secret": WO, "secret_from": RW}
+        return {**dict.fromkeys(USER_ATTRIBUTES, RW), "secret": WO, "secret_from": RW}
 
     def show(self, name: str) -> str:
+        if name in USER_ATTRIBUTES:
+            return ISCSI_USER[name].type.to_kernel(self.values[name])
         return str(getattr(self, name))
 
     def store(self, name: str, text: str) -> None:
-        if name == "direction":
-            direction = str(stored(_DIRECTION, text))
-            self._refuse_reflected(direction, self.secret)
-            self.direction = direction
+        if name in USER_ATTRIBUTES:
+            value = stored(ISCSI_USER[name], text)
+            if name == "direction":
+                self._refuse_reflected(value, self.secret)
+            self.values[name] = value
         elif name == "secret":
             data = os.fsencode(text)
             if not _SECRET_MIN <= len(data) <= _SECRET_MAX:
                 raise Refused(errno.ERANGE)
             secret = hashlib.sha256(data).hexdigest()
-            self._refuse_reflected(self.direction, secret)
+            self._refuse_reflected(self.values["direction"], secret)
             self.secret, self.secret_from = secret, BY_HAND
         else:
             self._store_source(text)
@@ -225,8 +229,8 @@ class User(Item):
         refuse(iscsi_names.check_alias(text))
         self.secret_from = text
 
-    def _refuse_reflected(self, direction: str, secret: str) -> None:
+    def _refuse_reflected(self, direction: Value, secret: str) -> None:
         assert isinstance(self.parent, Users)
         others = (user for user in self.parent.all() if user is not self)
-        if secret and any(user.secret == secret and user.direction != direction for user in others):
+        if secret and any(user.secret == secret and user.values["direction"] != direction for user in others):
             raise Refused(errno.EEXIST)

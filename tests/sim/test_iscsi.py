@@ -15,7 +15,17 @@ from pyscstadmin.admin import Admin
 from pyscstadmin.config import iscsi_edits
 from pyscstadmin.config.model import Config, Iscsi, Portal, Target, User
 from pyscstadmin.config.schema import dumps, loads
-from pyscstadmin.config.settings import DRIVERS, ISCSI, ISCSI_USER, PORTAL, Number, Setting, Text, Word
+from pyscstadmin.config.settings import (
+    DRIVERS,
+    ISCSI,
+    ISCSI_USER,
+    PORTAL,
+    USER_ATTRIBUTES,
+    Number,
+    Setting,
+    Text,
+    Word,
+)
 from pyscstadmin.errors import ApplyFailed, Conflict, InvalidInput, OperationError
 from pyscstadmin.kernel.cfs import Tree
 from tests.sim.support import NOT_BOOLEAN, NOT_NUMBER, TOO_LARGE, refused
@@ -29,7 +39,7 @@ TABLES = {
     "drivers/iscsi": ISCSI,
     P: PORTAL,
     T: {name: row for name, row in OWN.items() if "buffer_limit" not in name},
-    U: {"direction": ISCSI_USER["direction"]},
+    U: {name: ISCSI_USER[name] for name in USER_ATTRIBUTES if name != "expires"},
 }
 ROWS = [(f"{path}/{name}", row) for path, rows in TABLES.items() for name, row in rows.items()]
 # Texts that are right, or wrong, for each attribute of that type.
@@ -69,7 +79,8 @@ def secret(tmp_path: Path) -> Callable[..., str]:
 def wanted(*files: str) -> Config:
     """A target at one of two portals, with users of these secrets: in, and out."""
     users = [
-        User(name, direction=name, secret_file=file) for name, file in zip(("in", "out"), files, strict=False)
+        User(name, direction=name, secret_file=file, uses=2, expires="2026-12-31T00:00:00Z")
+        for name, file in zip(("in", "out"), files, strict=False)
     ]
     target = Target(
         "iscsi", IQN, portals=["p"], users=users, auth="chap", max_burst_length=65536, first_burst_length=512
@@ -87,7 +98,7 @@ def wanted(*files: str) -> Config:
 def test_what_is_there(made: Tree) -> None:
     assert set(made.list("drivers/iscsi")) == {*ISCSI, "portals", "users"}
     assert set(made.list(P)) == {*PORTAL, "state"}
-    assert set(made.list(U)) == {"direction", "secret", "secret_from"}
+    assert set(made.list(U)) == {*USER_ATTRIBUTES, "secret", "secret_from"}
     common = {"enabled", "state", "rel_tgt_id", "lun_table", "queue_depth", "luns", "groups"}
     own = {name.partition("/")[0] for name in OWN}
     assert set(made.list(T)) == {*common, *own, "portals", "users"}
@@ -208,7 +219,9 @@ def test_there_and_back(admin: Admin, secret: Callable[..., str]) -> None:
     assert admin.apply(config)
     assert not admin.apply(config)
     text = dumps(admin.config())
-    assert json.loads(text)["iscsi"]["users"] == {"in": {"secret_file": files[0]}}
+    limits = {"expires": "2026-12-31T00:00:00Z", "uses": 2}
+    assert json.loads(text)["iscsi"]["users"] == {"in": {"secret_file": files[0], **limits}}
+    assert admin.tree.read(f"{T}/users/in/expires") == "1798675200"
     assert not admin.apply(loads(text))
     assert admin.config().iscsi.portals == config.iscsi.portals
     assert admin.config().targets[0].portals == ("p",)

@@ -49,12 +49,13 @@ Capture = pytest.CaptureFixture[str]
 
 LOOKING = (
     "commit who pr lint get list show status explain sessions recorder ports plan schema ls save restore "
-    "help version drain".split()
+    "help version drain logins explain-login discover".split()
 )
 # About device groups.
 ALUA = ("alua", "tpg", "member")
 # About iSCSI.
 ISCSI = ("portal", "user")
+LOGINS = ("explain-login", "discover")
 DISK = "iqn.2026-11.com.example:disk"
 # Made in a folder, under their names.
 NAMED = ("device", "target", "alua", "tpg", "fault")
@@ -91,7 +92,7 @@ def base(form: Form, folder: Path) -> Config:
     if form.kind in ALUA:
         devices += (Device("db", "nullio", size=1 << 20),)
     targets = () if makes == "target" else (target,)
-    if form.kind in ISCSI:
+    if form.kind in ISCSI or form.verb in LOGINS:
         links = () if (form.verb, form.kind) in (("add", "portal"), ("delete", "portal")) else ("lan",)
         users = () if makes == "user" else (User("joe", secret_file=str(folder / "older.secret")),)
         portals = () if (form.verb, form.kind) == ("create", "portal") else (Portal("lan"),)
@@ -164,7 +165,7 @@ def at_place(given: Given) -> list[str]:
             )
         rest = [names[-1][1], *rest] if form.verb == "create" else rest
     elif values.get("target"):
-        driver = "iscsi" if form.kind in ISCSI else "local"
+        driver = "iscsi" if form.kind in ISCSI or form.verb in LOGINS else "local"
         where = f"/targets/{driver}/{values.pop('target').rpartition('/')[2]}"
         if form.kind == "group":
             where, rest = f"{where}/groups", [values.pop("group"), *rest] if "group" in values else rest

@@ -25,9 +25,9 @@ PACKAGE = Path(pyscstadmin.__file__).parent
 FLOORS = (
     ("__main__",),
     ("shell", "watch"),
-    ("cli", "iscsi"),
+    ("cli",),
     ("admin",),
-    ("sim",),
+    ("sim", "iscsi"),
     ("kernel", "store", "migrate"),
     ("config",),
     ("errors",),

@@ -27,7 +27,7 @@ from pyscstadmin.iscsi.refusals import Patience, Record, Refusals
 from pyscstadmin.iscsi.serve import PER_SOURCE, status_of
 from pyscstadmin.iscsi.source import Source
 from pyscstadmin.iscsi.text import Asked, Said
-from tests.unit.iscsi_client import DISCOVER, INITIATOR, NAMES, SECRET, TARGET, Initiator, proof
+from tests.unit.iscsi_client import DISCOVER, INITIATOR, ISID, NAMES, SECRET, TARGET, Initiator, proof
 
 
 class Fake:
@@ -120,7 +120,8 @@ class World:
         self.write(self.target / "enabled", "1")
         self.write(self.target / "lun_table", "0 0 disk")
         (self.target / "portals/here").symlink_to(self.portal)
-        self.source = Source(str(self.root), str(folder / "class"))
+        self.uses = folder / "lib" / "uses.json"
+        self.source = Source(str(self.root), str(folder / "class"), str(self.uses))
         self.daemon = Daemon(self.source, Refusals(str(self.logins)), lambda: self.kernel)
 
     @staticmethod
@@ -216,18 +217,18 @@ def test_login_and_what_comes_early_is_the_kernels(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "status"),
+    ("number", "status", "rule"),
     [
-        (errno.EAGAIN, 0x0301),
-        (errno.ESHUTDOWN, 0x0301),
-        (errno.ENOMEM, 0x0302),
-        (errno.ENOSPC, 0x0302),
-        (errno.EBUSY, 0x0300),
-        (errno.EPROTONOSUPPORT, 0x0300),
-        (errno.ENODEV, 0x0301),
+        (errno.EAGAIN, 0x0301, "older-session"),
+        (errno.ESHUTDOWN, 0x0301, "not-enabled"),
+        (errno.ENOMEM, 0x0302, "kernel"),
+        (errno.ENOSPC, 0x0302, "limit"),
+        (errno.EBUSY, 0x0300, "kernel"),
+        (errno.EPROTONOSUPPORT, 0x0300, "kernel"),
+        (errno.ENODEV, 0x0301, "not-enabled"),
     ],
 )
-def test_i48_i85_the_kernel_does_not_take_it(world: World, number: int, status: int) -> None:
+def test_i48_i85_the_kernel_does_not_take_it(world: World, number: int, status: int, rule: str) -> None:
     async def what() -> None:
         world.kernel.error = number
         wire = await world.connect()
@@ -238,7 +239,46 @@ def test_i48_i85_the_kernel_does_not_take_it(world: World, number: int, status: 
     world.run(what)
     (record,) = json.loads(world.logins.read_text())
     assert record["status"] == f"{status:04X}"
-    assert record["reason"] == os.strerror(number)
+    assert record["rule"] == rule
+    assert rule != "kernel" or record["reason"] == os.strerror(number)
+
+
+def sessions(folder: Path, *drivers: str, isid: str = "0x00023d000099", port: int = 1) -> None:
+    """Sessions that there are, by their drivers."""
+    for number, driver in enumerate(drivers):
+        here = folder / f"session.{number}"
+        World.write(here / "target", f"{driver}/{TARGET}")
+        World.write(here / "initiator", INITIATOR)
+        if driver == "iscsi":
+            texts = {
+                "isid": isid,
+                "tsih": str(number + 1),
+                "cid": "0",
+                "portal": "here",
+                "local": f"127.0.0.1:{port}",
+            }
+            for name, text in texts.items():
+                World.write(here / "iscsi" / name, text)
+
+
+def test_the_limit_counts_sessions_of_iscsi_and_discoveries(world: World, tmp_path: Path) -> None:
+    """Not those of other drivers; and one that takes the place of an older one is none more."""
+    world.write(world.root / "drivers/iscsi/max_connections", "2")
+    sessions(tmp_path / "class", "local", "local", "iscsi")
+
+    async def what() -> None:
+        assert (await (await world.connect()).say(DISCOVER, 3)).status == 0
+        for keys in (DISCOVER, NAMES):
+            wire = await world.connect()
+            assert (await wire.say(keys, 3)).status == Status.RESOURCES
+            assert await wire.over()
+        sessions(tmp_path / "class", "local", "local", "iscsi", isid=f"0x{ISID.hex()}")
+        assert (await (await world.connect()).say(NAMES, 3)).status == 0
+
+    world.run(what)
+    records = json.loads(world.logins.read_text())
+    assert [(one["rule"], one["target"]) for one in records] == [("limit", ""), ("limit", TARGET)]
+    assert all("max_connections (2)" in one["reason"] for one in records)
 
 
 def test_enodev_of_a_target_that_is_gone() -> None:
@@ -269,6 +309,40 @@ def test_u15_refusals_have_their_reasons(world: World) -> None:
     assert (unknown.user, unknown.reason) == ("him", "unknown user 'him'")
     assert world.logins.stat().st_mode & 0o777 == 0o600
     assert SECRET.decode() not in world.logins.read_text()
+
+
+async def prove(world: World, first: list[tuple[str, str]] = NAMES) -> int:
+    """A login by CHAP as `it`; returns its status."""
+    wire = await world.connect()
+    await wire.say([*first, ("AuthMethod", "CHAP")])
+    asked = await wire.say([("CHAP_A", "8")])
+    text = dict(pair.split("=", 1) for pair in asked.data.decode().split("\0") if pair)
+    return (await wire.say(proof(text), 3)).status
+
+
+def test_a_user_that_is_good_for_one_login(world: World) -> None:
+    """One that comes to nothing in the kernel is none; discovery has users, and uses, of its own."""
+    world.write(world.target / "auth", "chap")
+    world.write(world.portal / "discovery_auth", "chap")
+    for where in (world.target, world.root / "drivers/iscsi"):
+        world.write(where / "users/it/direction", "in")
+        world.write(where / "users/it/secret_from", "/etc/it 1.2.3")
+        world.write(where / "users/it/uses", "1")
+    world.kernel.secret = lambda target, user: SECRET  # type: ignore[method-assign]
+
+    async def what() -> None:
+        world.kernel.error = errno.EBUSY
+        assert await prove(world) == 0x0300
+        world.kernel.error = 0
+        assert await prove(world) == 0
+        assert await prove(world) == 0x0201
+        assert await prove(world, DISCOVER) == 0
+        assert await prove(world, DISCOVER) == 0x0201
+
+    world.run(what)
+    assert list(json.loads(world.uses.read_text()).values()) == [1, 1]
+    rules = [record["rule"] for record in json.loads(world.logins.read_text())]
+    assert rules == ["kernel", "used-up", "used-up"]
 
 
 def test_i49_half_open_logins(world: World) -> None:
@@ -494,3 +568,20 @@ def test_i69_guessing_takes_longer_each_time() -> None:
     assert patience.delay("a") == 0.25
     now[0] = 61
     assert patience.delay("b") == 0.25
+
+
+def test_sessions_by_a_portal_that_their_target_was_taken_from_end(world: World, tmp_path: Path) -> None:
+    """Not before; and that the policy was read again is no reason."""
+    sessions(tmp_path / "class", "local", "iscsi", port=world.port)
+
+    async def what() -> None:
+        world.kernel.changed()
+        await world.connect()
+        await asyncio.sleep(0.3)
+        assert world.kernel.dropped == []
+        (world.target / "portals/here").unlink()
+        world.kernel.changed()
+        await world.until(lambda: world.kernel.dropped != [])
+        assert set(world.kernel.dropped) == {2}
+
+    world.run(what)

@@ -100,6 +100,22 @@ def ports(*targets: str, remote: int = 0) -> Json:
     return {"dg": {"devices": ["d"], "target_port_groups": {"a": here}}}
 
 
+IQN = "iqn.2026-11.com.example:t"
+
+
+def iscsi(discovery: Json | None = None, users: Json | None = None, **settings: Any) -> Json:
+    """An iSCSI target that shows device `d` at portal `p`."""
+    portals = {"p": {"discovery_auth": "chap"} if discovery is not None else {}}
+    found = target(**{"portals": ["p"], "users": users or {}, **settings})
+    return {
+        **file({}),
+        "iscsi": {"portals": portals, "users": discovery or {}},
+        "targets": {"iscsi": {IQN: found}},
+    }
+
+
+GOOD: Json = {"auth": "chap", "chap_algorithms": "sha256"}
+JOE: Json = {"joe": {"secret_file": "/etc/joe"}}
 TWO_TARGETS = file({"t": target(), "u": target()})
 
 # Rule -> what it is about, and where; and the same without the fault.
@@ -269,6 +285,29 @@ CASES: dict[str, list[tuple[Json, str, Json]]] = {
             "targets.local.u",
             {**TWO_TARGETS, "alua": {"dg": {"devices": ["d"]}}},
         ),
+    ],
+    "no-portal": [(iscsi(portals=[]), f"targets.iscsi.{IQN}", iscsi())],
+    "chap-without-users": [
+        (iscsi(**GOOD), f"targets.iscsi.{IQN}.auth", iscsi(users=JOE, **GOOD)),
+        (
+            iscsi(users={"joe": {"secret_file": "/etc/joe", "direction": "out"}}, **GOOD),
+            f"targets.iscsi.{IQN}.auth",
+            iscsi(),
+        ),
+        (iscsi({}), "iscsi.portals.p.discovery_auth", iscsi(JOE)),
+    ],
+    "users-without-chap": [(iscsi(users=JOE), f"targets.iscsi.{IQN}.users", iscsi(users=JOE, **GOOD))],
+    "user-without-secret": [
+        (iscsi(users={**JOE, "ann": {}}, **GOOD), f"targets.iscsi.{IQN}.users.ann", iscsi(users=JOE, **GOOD)),
+        (iscsi({**JOE, "ann": {}}), "iscsi.users.ann", iscsi(JOE)),
+    ],
+    "weak-algorithm": [
+        (
+            iscsi(users=JOE, auth="chap", chap_algorithms=f"sha256,{weak}"),
+            f"targets.iscsi.{IQN}.auth",
+            iscsi(users=JOE, **GOOD),
+        )
+        for weak in ("md5", "sha1")
     ],
 }
 

@@ -485,8 +485,8 @@ def test_lists(do: Do, admin: Admin, capsys: Capture) -> None:
         "waiting: for scst-iscsid",
     ]
     assert [line.split() for line in do("list users")[1:]] == [
-        ["-", "d", "in", "none"],
-        [f"iscsi/{IQN}", "u", "out", "none"],
+        ["-", "d", "in", "-", "0", "none"],
+        [f"iscsi/{IQN}", "u", "out", "-", "0", "none"],
     ]
     assert len(do(f"list users target={IQN}")) == 2
     assert admin.sim is not None

@@ -97,7 +97,8 @@ void iscsi_target_config_free(struct iscsi_target *target);
 int iscsi_secret_get(const char *target, const char *user, u8 secret[SCST_ISCSI_SECRET_MAX], u32 *len);
 bool iscsi_target_exists(const char *name);
 u32 iscsi_memory_limit(void);
-int iscsi_portal_set_state(const char *name, const char *state);
+int iscsi_portal_set_state(const char *name, const char *state, const void *by);
+void iscsi_portal_forget(const void *by);
 
 /* Something is different: called after it has changed, by process context that may hold locks of configfs; must not wait. */
 void iscsi_config_changed(void);

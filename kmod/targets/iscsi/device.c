@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /dev/scst-iscsi: for who logs initiators in.  A program that opens it holds nothing: when it ends, nothing does with it.
+ * /dev/scst-iscsi: for who logs initiators in.  A program that opens it holds nothing: when it ends, nothing does with it but what it
+ * has said of portals, at which nobody listens then.
  *
  * Events are kept for each reader, the newest few; a reader that is too late learns how many it has missed, and looks at everything.
  */
@@ -212,7 +213,7 @@ static int iscsi_ioctl_secret(void __user *arg)
 	return ret;
 }
 
-static int iscsi_ioctl_portal(void __user *arg)
+static int iscsi_ioctl_portal(const struct iscsi_reader *reader, void __user *arg)
 {
 	struct scst_iscsi_portal_state portal;
 	u32 theirs;
@@ -222,7 +223,7 @@ static int iscsi_ioctl_portal(void __user *arg)
 		return ret;
 	if (!iscsi_is_text(portal.portal, sizeof(portal.portal)) || !iscsi_is_text(portal.state, sizeof(portal.state)))
 		return -EINVAL;
-	return iscsi_portal_set_state(portal.portal, portal.state);
+	return iscsi_portal_set_state(portal.portal, portal.state, reader);
 }
 
 static int iscsi_ioctl_text(void __user *arg)
@@ -277,7 +278,7 @@ static long iscsi_device_ioctl(struct file *file, unsigned int cmd, unsigned lon
 	case SCST_ISCSI_SECRET:
 		return iscsi_ioctl_secret(user);
 	case SCST_ISCSI_PORTAL:
-		return iscsi_ioctl_portal(user);
+		return iscsi_ioctl_portal(file->private_data, user);
 	case SCST_ISCSI_DROP:
 		return iscsi_ioctl_drop(user);
 	case SCST_ISCSI_TEXT:
@@ -315,6 +316,7 @@ static int iscsi_device_release(struct inode *inode, struct file *file)
 	spin_lock_irq(&iscsi_readers_lock);
 	list_del(&reader->entry);
 	spin_unlock_irq(&iscsi_readers_lock);
+	iscsi_portal_forget(reader);
 	kfree(reader);
 	return 0;
 }

@@ -25,7 +25,10 @@ struct iscsi_portal {
 	char netns[ISCSI_HOST_LEN + 1];
 	char advertise[ISCSI_HOST_PORT_LEN + 1];
 	char state[SCST_ISCSI_STATE];
+	const void *told_by;			/* who has said so, while he is there */
 };
+
+#define ISCSI_NOBODY	"waiting: for scst-iscsid"
 
 static LIST_HEAD(iscsi_portals);		/* under iscsi_config_lock */
 
@@ -103,10 +106,11 @@ CONFIGFS_ATTR_RO(iscsi_portal_, state);
  * iscsi_portal_set_state() - what a portal's `state` is to show
  * @name: of the portal
  * @state: one line
+ * @by: who says so: shown until he says something else, or iscsi_portal_forget()
  *
  * Process context, may sleep.  Return: 0, -ENOENT: no such portal, -EINVAL for more than a line.
  */
-int iscsi_portal_set_state(const char *name, const char *state)
+int iscsi_portal_set_state(const char *name, const char *state, const void *by)
 {
 	struct iscsi_portal *portal;
 	int ret = -ENOENT;
@@ -117,11 +121,32 @@ int iscsi_portal_set_state(const char *name, const char *state)
 	list_for_each_entry(portal, &iscsi_portals, entry) {
 		if (!strcmp(config_item_name(&portal->item), name)) {
 			strscpy(portal->state, state, sizeof(portal->state));
+			portal->told_by = by;
 			ret = 0;
 		}
 	}
 	mutex_unlock(&iscsi_config_lock);
 	return ret;
+}
+
+/**
+ * iscsi_portal_forget() - what somebody has said of portals is not so any more
+ * @by: he is gone, and so is what he has listened at
+ *
+ * What a successor has said meanwhile stays.  Process context, may sleep.
+ */
+void iscsi_portal_forget(const void *by)
+{
+	struct iscsi_portal *portal;
+
+	mutex_lock(&iscsi_config_lock);
+	list_for_each_entry(portal, &iscsi_portals, entry) {
+		if (portal->told_by == by) {
+			strscpy(portal->state, ISCSI_NOBODY, sizeof(portal->state));
+			portal->told_by = NULL;
+		}
+	}
+	mutex_unlock(&iscsi_config_lock);
 }
 
 /* --- portals/NAME ------------------------------------------------------------------------------------- */
@@ -165,7 +190,7 @@ static struct config_item *iscsi_portal_make(struct config_group *group, const c
 	__module_get(THIS_MODULE);
 	strscpy(portal->address, "*", sizeof(portal->address));
 	portal->port = 3260;
-	strscpy(portal->state, "waiting: for scst-iscsid", sizeof(portal->state));
+	strscpy(portal->state, ISCSI_NOBODY, sizeof(portal->state));
 	config_item_init_type_name(&portal->item, name, &iscsi_portal_type);
 	/* There is no other word about the copy of a long name. */
 	if (!config_item_name(&portal->item)) {

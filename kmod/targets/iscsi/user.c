@@ -16,6 +16,8 @@
  * @entry: users->list
  * @users: the others
  * @direction: enum iscsi_direction
+ * @expires: when he is over, seconds since 1970; 0: never.  As @uses, kept for who logs initiators in
+ * @uses: logins that he is good for, 0: any number
  * @len: bytes of @secret; 0: he has none yet
  * @secret: what he proves himself with
  * @secret_from: what it was taken from, kept for who configures; ISCSI_BY_HAND: nobody has said so; empty: there is none
@@ -25,6 +27,8 @@ struct iscsi_user {
 	struct list_head entry;
 	struct iscsi_users *users;
 	u8 direction;
+	u32 expires;
+	u32 uses;
 	u8 len;
 	u8 secret[SCST_ISCSI_SECRET_MAX];
 	char secret_from[ISCSI_SOURCE_LEN + 1];
@@ -147,11 +151,15 @@ static ssize_t iscsi_user_secret_from_store(struct config_item *item, const char
 }
 
 CONFIGFS_ATTR(iscsi_user_, direction);
+ISCSI_NUMBER(iscsi_user_, iscsi_user_of, expires, 0, U32_MAX);
+ISCSI_NUMBER(iscsi_user_, iscsi_user_of, uses, 0, U16_MAX);
 CONFIGFS_ATTR(iscsi_user_, secret_from);
 CONFIGFS_ATTR_WO(iscsi_user_, secret);
 
 static struct configfs_attribute *iscsi_user_attrs[] = {
 	&iscsi_user_attr_direction,
+	&iscsi_user_attr_expires,
+	&iscsi_user_attr_uses,
 	&iscsi_user_attr_secret,
 	&iscsi_user_attr_secret_from,
 	NULL,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The steps, run in the virtual machine.
+"""The steps over driver `local`, and how steps are run: in the virtual machine.
 
 Initiator A sees target T's devices Da and Db read-write; initiator B sees, on the same target, Db read-only
 and Dc read-write. Every step is bounded in time and says what it found; the first that is wrong ends the
@@ -14,12 +14,12 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from tests.vm import guest_plugin
 from tests.vm.demo.initiator import (
@@ -231,6 +231,8 @@ class Demo:
         return "clean"
 
 
+AnyDemo = TypeVar("AnyDemo", bound=Demo)
+
 # The steps and the seconds each may take: an emulated machine is some twenty times slower than a real one.
 STEPS: tuple[tuple[Callable[[Demo], str], float], ...] = (
     (Demo.contents, 120),
@@ -248,7 +250,7 @@ STEPS: tuple[tuple[Callable[[Demo], str], float], ...] = (
 )
 
 
-def gather(folder: Path) -> dict[str, str]:
+def gather(folder: Path, enough: int = CONTENT_BYTES) -> dict[str, str]:
     """Copy real files into a folder until there are enough; their checksums by name."""
     total = 0
     for path in real_files():
@@ -256,7 +258,7 @@ def gather(folder: Path) -> dict[str, str]:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
         total += target.stat().st_size
-        if total > CONTENT_BYTES:
+        if total > enough:
             break
     return checksums(folder)
 
@@ -309,23 +311,18 @@ def bounded(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def main() -> int:
+def run(demo: AnyDemo, steps: Sequence[tuple[Callable[[AnyDemo], str], float]]) -> int:
     """Run the steps; 0 if all were as they should be."""
-    demo = Demo()
-    for number, (step, seconds) in enumerate(STEPS, 1):
+    for number, (step, seconds) in enumerate(steps, 1):
         print(f"{number:2}. {step.__doc__}", flush=True)
         start = time.monotonic()
         try:
             with bounded(seconds):
                 found = step(demo)
-        except (Wrong, OSError, StopIteration, subprocess.SubprocessError) as error:
+        except (Wrong, AssertionError, OSError, StopIteration, subprocess.SubprocessError) as error:
             print(f"      WRONG after {time.monotonic() - start:.1f} s: {error}", flush=True)
-            print(f"demo: FAILED in step {number} of {len(STEPS)}", flush=True)
+            print(f"demo: FAILED in step {number} of {len(steps)}", flush=True)
             return 1
         print(f"      ok ({time.monotonic() - start:.1f} s): {found}", flush=True)
-    print(f"demo: all {len(STEPS)} steps as they should be", flush=True)
+    print(f"demo: all {len(steps)} steps as they should be", flush=True)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

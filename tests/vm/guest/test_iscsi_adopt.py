@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from pyscstadmin.iscsi.device import Kernel
 from tests.iscsi import adopter as handover
 from tests.iscsi.adopter import EVENT_CONFIG, EVENT_GONE, Adopter
 from tests.iscsi.login import ISID
@@ -301,6 +302,24 @@ def test_descriptor_afterwards(adopter: Adopter, keep: bool) -> None:
     theirs.close()
     if not keep:
         assert session.ping(b"x").data == b"x"
+
+
+def test_a_portal_forgets_who_is_gone(target: iscsi.Target) -> None:
+    """Who told its state; what a successor has said stays."""
+    folder = tree.ROOT / "drivers/iscsi/portals/forgets"
+    folder.mkdir()
+    nobody = tree.read(folder / "state")
+    first, second = Kernel(), Kernel()
+    first.portal_state("forgets", "listening")
+    second.close()
+    assert tree.read(folder / "state") == "listening"
+    second = Kernel()
+    second.portal_state("forgets", "listening, too")
+    first.close()
+    assert tree.read(folder / "state") == "listening, too"
+    second.close()
+    assert tree.read(folder / "state") == nobody
+    folder.rmdir()
 
 
 def test_device_is_closed(adopter: Adopter) -> None:

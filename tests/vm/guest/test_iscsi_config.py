@@ -111,7 +111,11 @@ ATTRIBUTES: dict[str, tuple[Row, ...]] = {
         number("nop_timeout", 30, 0, 3600),
         number("send_timeout", 60, 0, 3600),
     ),
-    "drivers/iscsi/users/u": (("direction", "in", ("out", "in"), ("", "both")),),
+    "drivers/iscsi/users/u": (
+        ("direction", "in", ("out", "in"), ("", "both")),
+        number("expires", 0, 0, 0xFFFFFFFF),
+        number("uses", 0, 0, 65535),
+    ),
 }
 REFUSALS = {errno.EINVAL, errno.ERANGE, errno.ENAMETOOLONG}
 
