@@ -79,8 +79,10 @@ def is_ours(key: str) -> bool:
 
 @contextmanager
 def asking() -> Iterator[Asked]:
-    """Counts in the block."""
+    """Counts in the block. Debug kernels ask for memory of their own, and are built without these counts."""
     with tracing() as trace:
+        if not (trace.folder / "events/kmem/kmalloc/hist").exists():
+            pytest.skip("this kernel does not count by trace points")
         asked = Asked(trace.folder)
         asked.enable(True)
         try:
