@@ -146,6 +146,9 @@ static void iscsi_tick(struct work_struct *work)
 	else if (!conn->pinged && iscsi_late(conn->heard, conn->nop_interval))
 		iscsi_ping(conn);
 	iscsi_text_tick(conn);
+	/* Where there was no memory, nobody says when there is. */
+	if (test_bit(ISCSI_CONN_STARVED, &conn->state))
+		iscsi_run_later(conn);
 	if (!list_empty(&conn->early) && iscsi_late(conn->early_since, conn->nop_timeout))
 		iscsi_conn_end(conn, SCST_ISCSI_REASON_PROTOCOL);
 	iscsi_conn_unlock(conn);
