@@ -254,6 +254,49 @@ void iscsi_target_reset(struct iscsi_target *target)
 	iscsi_conn_end(conn, SCST_ISCSI_REASON_RESET);
 }
 
+/* --- room.c, text.c: others are as impatient, and there is always an answer ------------------------------- */
+
+static bool full, patient;
+
+void iscsi_room_charge(struct iscsi_conn *of, long bytes)
+{
+	of->kept += bytes;
+}
+
+bool iscsi_room(void)
+{
+	return !full;
+}
+
+int iscsi_room_lacks(struct iscsi_conn *of)
+{
+	struct iscsi_req *req = of->rx;
+
+	patient = !patient;
+	if (patient) {
+		set_bit(ISCSI_CONN_NO_ROOM, &of->state);
+		return -EAGAIN;
+	}
+	if (req->kind == ISCSI_KIND_COMMAND) {
+		req->spoilt = -ENOMEM;
+		iscsi_req_unpage(req);
+		return 0;
+	}
+	of->rx = NULL;
+	iscsi_request_drop(req);
+	return iscsi_reject(of, ISCSI_REASON_LONG);
+}
+
+void iscsi_text(struct iscsi_req *req)
+{
+	u32 itt = iscsi_itt(req);
+
+	iscsi_req_leave(req);
+	iscsi_req_unpage(req);
+	iscsi_head_make(req, ISCSI_TEXT_RESPONSE, itt);
+	iscsi_answer(req);
+}
+
 /* --- the mid-level ------------------------------------------------------------------------------------ */
 
 u32 scst_lun_unpack(const u8 lun[8])
@@ -261,11 +304,12 @@ u32 scst_lun_unpack(const u8 lun[8])
 	return lun[1];
 }
 
-/* What a CDB of the fuzzer's asks for: bytes 1 and 2 how much, byte 3 what happens at once, byte 4 how the pieces are. */
+/* What a CDB of the fuzzer's asks for: bytes 1 and 2 how much, byte 3 what happens at once, and whose the data is, byte 4 how the pieces are. */
 #define WANTS(cmd)	(get_unaligned_be16((cmd)->cdb + 1) % (LEN_MAX + 1))
 #define AT_ONCE(cmd)	((cmd)->cdb[3] & 1)
 #define ENDS_AT_ONCE(cmd)	((cmd)->cdb[3] & 2)
 #define FAILS(cmd)	((cmd)->cdb[3] & 4)
+#define LENT(cmd)	((cmd)->cdb[3] & 8)
 #define PIECE(cmd)	(((cmd)->cdb[4] & 7) ? ((cmd)->cdb[4] & 0xffu) * 16 : LEN_MAX)
 
 static void data_make(struct scst_cmd *cmd)
@@ -276,6 +320,7 @@ static void data_make(struct scst_cmd *cmd)
 		return;
 	cmd->data.sgl = calloc(nents, sizeof(struct scatterlist));
 	cmd->data.nents = nents;
+	cmd->data.owner = LENT(cmd) ? SCST_DATA_HANDLER : SCST_DATA_CORE;
 	for (i = 0; i < nents; i++, left -= cmd->data.sgl[i - 1].length) {
 		struct scatterlist *sg = &cmd->data.sgl[i];
 
@@ -558,6 +603,7 @@ static void step(u8 kind, const u8 *data, u32 len)
 		run(true);
 	} else if (kind == NO_MEMORY) {
 		fuzz_memory = first;
+		full = len > 1 && data[1] & 1;
 	} else if (kind == NEWS) {
 		by_itself(first);
 	}
@@ -582,6 +628,8 @@ static void finish(void)
 		go_on(cmd);
 	}
 	iscsi_reqs_free(conn);
+	want(!conn->kept);
+	iscsi_heads_free(&conn->heads);
 	free(conn);
 	free(socket_memory);
 	socket_memory = NULL;
@@ -616,6 +664,7 @@ static void begin(const u8 *config)
 	INIT_LIST_HEAD(&conn->early);
 	INIT_LIST_HEAD(&cmds);
 	INIT_LIST_HEAD(&tmfs);
+	iscsi_heads_init(&conn->heads);
 	iscsi_frame_start(&conn->frame);
 	set_bit(ISCSI_CONN_LIVE, &conn->state);
 	sess.driver_data = conn;
@@ -624,6 +673,7 @@ static void begin(const u8 *config)
 	out_len = nr_r2ts = fuzz_memory = 0;
 	memset(r2ts, 0, sizeof(r2ts));
 	pattern = true;
+	full = patient = false;
 }
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)

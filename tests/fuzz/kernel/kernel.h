@@ -58,6 +58,7 @@ static inline void put_unaligned_le32(u32 value, void *to)
 #define SZ_256K			0x40000
 #define PAGE_SIZE		4096u
 #define BIT(n)			(1ul << (n))
+#define BITS_PER_TYPE(type)	(8 * sizeof(type))
 #define unlikely(condition)	(condition)
 #define likely(condition)	(condition)
 #define fallthrough		__attribute__((__fallthrough__))
@@ -70,6 +71,7 @@ static inline void put_unaligned_le32(u32 value, void *to)
 #define __acquires(lock)
 #define __releases(lock)
 #define smp_mb__after_atomic()	do { } while (0)
+#define smp_acquire__after_ctrl_dep()	do { } while (0)
 #define lockdep_assert_held(lock)	do { } while (0)
 #define ilog2(n)		(31 - __builtin_clz(n))
 #define abs(value)		((value) < 0 ? -(value) : (value))
@@ -168,6 +170,8 @@ struct page {
 
 #define alloc_page(flags)	(fuzz_no_memory() ? NULL : fuzz_page())
 #define page_address(page)	((void *)(page)->memory)
+/* The socket copies what it takes, and never has one. */
+#define page_ref_count(page)	1
 static inline struct page *fuzz_page(void)
 {
 	struct page *page = malloc(sizeof(*page));

@@ -22,9 +22,12 @@ struct scst_target {
 	const char *name;
 };
 
+enum scst_data_owner { SCST_DATA_CORE, SCST_DATA_HANDLER };
+
 struct scst_data {
 	struct scatterlist *sgl;
 	unsigned int nents;
+	enum scst_data_owner owner;
 };
 
 enum fuzz_place { FUZZ_NOWHERE, FUZZ_CORE, FUZZ_RECEIVING, FUZZ_RECEIVED, FUZZ_SENDING };
