@@ -24,6 +24,7 @@ import pytest
 
 from tests.vm import klog, kmodbuild
 from tests.vm.guest.long import LONG
+from tests.vm.guest.scsi import close_units
 from tests.vm.guest.share import of_environment
 
 CONFIGFS = Path("/sys/kernel/config/scst")
@@ -236,6 +237,7 @@ def lockdep_is_blind() -> bool:
 def left_behind() -> list[str]:
     """Check and clean up after a test file; returns what it left."""
     problems = []
+    close_units()
     if objects := configured():
         problems.append(f"left in configfs: {', '.join(objects)}")
         wipe()

@@ -149,6 +149,7 @@ def build(kdir: Path, source: Source = PRODUCT, base: Path | None = None) -> tup
     """Build for one kernel. Returns the layer for the VM and the compiler's output (warnings)."""
     release = kernel_release(kdir)
     folder = (base or REPO / "build/kmod") / release
+    of_this_kernel(folder, kdir)
     tree = folder / "tree"
     tree.mkdir(parents=True, exist_ok=True)
     mirror(source, tree)
@@ -156,6 +157,15 @@ def build(kdir: Path, source: Source = PRODUCT, base: Path | None = None) -> tup
     layer = folder / "layer"
     install(modules_of(source, tree), release, layer)
     return layer, output
+
+
+def of_this_kernel(folder: Path, kdir: Path) -> None:
+    """Begin anew in *folder* when what lies there was built for another kernel of the same release."""
+    stamp, headers = folder / "kernel.stamp", str(kdir.resolve())
+    if stamp.exists() and stamp.read_text() != headers:
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(headers)
 
 
 def check(kdir: Path, source: Source = TESTED, base: Path | None = None) -> str:

@@ -141,12 +141,22 @@ def parse_information(raw: bytes) -> int | None:
     return int.from_bytes(raw[3:7], "big") if raw[0] & 0x80 else None
 
 
+_open: set[Unit] = set()
+
+
+def close_units() -> None:
+    """Close what is still open: a test that failed has not come to it, and modules could not be unloaded."""
+    for unit in list(_open):
+        unit.close()
+
+
 class Unit:
     """An open /dev/sg* or /dev/sd* node, for any number of threads; a context manager that closes it."""
 
     def __init__(self, node: Path) -> None:
         self.node = node
         self._file = os.open(node, os.O_RDWR | os.O_NONBLOCK)
+        _open.add(self)
         # Memory the sg driver writes to when a started command is taken.
         self._started: list[tuple[object, ...]] = []
         self._ended = 0
@@ -162,6 +172,7 @@ class Unit:
         if self._file >= 0:
             os.close(self._file)
         self._file = -1
+        _open.discard(self)
 
     def command(self, cdb: bytes, read: int = 0, write: bytes | None = None, seconds: float = 20) -> Answer:
         """Send one command.

@@ -211,7 +211,7 @@ def test_injected_failure_at_every_step(setting: Setting) -> None:
         steps = step
         assert state() == before, f"step {step}"
         assert tree.staged()
-        assert tree.objects() == objects, f"step {step}"
+        tree.wait_objects(objects)
         assert [unit.attentions() for unit in units] == [[]] * 4, f"step {step}"
     else:
         raise AssertionError(f"{MOST_STEPS} steps and no end")
@@ -252,7 +252,7 @@ def test_failed_change_with_autocommit_is_undone(setting: Setting, change: str) 
             break
         assert code == errno.ENOMEM
         assert (published(setting.hosts), look(), tree.staged()) == (before, wanted, False)
-        assert tree.objects() == objects
+        tree.wait_objects(objects)
     assert step > 1, "the first step could not fail"
     tree.fail_commit(0)
     assert look() != wanted

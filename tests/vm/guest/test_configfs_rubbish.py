@@ -263,7 +263,7 @@ def test_wrong_names() -> None:
         code = tree.errno_of((tree.ROOT / folder / name).mkdir)
         assert code == expected, f"mkdir {folder}/{name}: {errno.errorcode.get(code, code)}"
     assert snapshot() == before
-    assert tree.objects() == objects
+    tree.wait_objects(objects)
 
 
 @pytest.mark.parametrize("length", [64, 223])

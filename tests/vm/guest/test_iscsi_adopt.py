@@ -138,7 +138,7 @@ def test_wrong_descriptor(adopter: Adopter, make: Callable[[ExitStack, Adopter],
         other = {"isid": OTHER}
         for _ in range(often(50, 1000)):
             assert tree.errno_of(partial(adopter.adopt, fd, **other)) == wanted
-        assert tree.objects() == objects
+        tree.wait_objects(objects)
         assert len(os.listdir("/proc/self/fd")) == count
     # Who had the socket before has it still.
     for session in adopter.sessions:
@@ -197,7 +197,7 @@ def test_wrong_terms(adopter: Adopter, wrong: dict[str, Any], wanted: int) -> No
     with session, theirs:
         before = tree.objects()
         assert tree.errno_of(partial(adopter.adopt, theirs.fileno(), **wrong)) == wanted
-        assert tree.objects() == before
+        tree.wait_objects(before)
         assert not iscsi.sessions()
 
 

@@ -482,6 +482,8 @@ def test_two_initiators_with_one_port(slow_disk: tuple[Adopter, Mapper]) -> None
             iscsi.hear(last)
             mapper.suspend()
             last.start(scsi.write10(0, 1), write=bytes(512))
+            # The answer to what came behind it says that the write is with the disk.
+            assert last.ping(b"x").data == b"x"
             with pytest.raises(BlockingIOError):
                 adopter.login(wait_ms=50)
             mapper.resume()

@@ -10,7 +10,6 @@ from functools import partial
 import pytest
 
 from tests.vm.guest import tree
-from tests.vm.guest.patience import GIVE_UP
 from tests.vm.guest.script import Script, Target
 from tests.vm.guest.tree import Device
 
@@ -35,7 +34,7 @@ def test_login_that_fails_half_way(script: Script) -> None:
     step = 1
     tree.fail_commit(step)
     while (code := tree.errno_of(partial(script.login, target, "first"))) == errno.ENOMEM:
-        tree.wait_for("what was made for it to go", lambda: tree.objects() == before, GIVE_UP)
+        tree.wait_objects(before)
         step += 1
         tree.fail_commit(step)
     tree.fail_commit(0)

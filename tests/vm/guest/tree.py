@@ -74,6 +74,11 @@ def wait_for(what: str, condition: Callable[[], bool], seconds: float = GIVE_UP)
         time.sleep(0.01)
 
 
+def wait_objects(wanted: dict[str, int]) -> None:
+    """Until the core has as many objects as it had: what is given up is freed after a grace period."""
+    wait_for(f"objects {wanted}", lambda: objects() == wanted)
+
+
 def wait_one(what: str, find: Callable[[], Iterable[Path]], seconds: float = GIVE_UP) -> Path:
     """The first that is found, as soon as there is one: asked again, it may be gone."""
     found: list[Path] = []

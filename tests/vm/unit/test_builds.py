@@ -37,3 +37,15 @@ def test_modules_of_the_tests_stay_where_machines_have_them_from(
     source, base = built(monkeypatch, tmp_path, "build")
     assert source == kmodbuild.PRODUCT
     assert base == tmp_path / "build/modules"
+
+
+def test_another_kernel_of_the_same_release_begins_anew(tmp_path: Path) -> None:
+    """A debug kernel whose configuration changed keeps its name; objects of the old one crashed in it."""
+    folder, one, other = (tmp_path / name for name in ("built", "one", "other"))
+    kmodbuild.of_this_kernel(folder, one)
+    (folder / "object").touch()
+    kmodbuild.of_this_kernel(folder, one)
+    assert (folder / "object").exists()
+    kmodbuild.of_this_kernel(folder, other)
+    assert not (folder / "object").exists()
+    kmodbuild.of_this_kernel(folder, other)
