@@ -33,6 +33,7 @@ LOCKDEP = Path("/proc/lockdep_stats")
 KCSAN = Path("/sys/kernel/debug/kcsan")
 RELEASE_SECONDS = 5.0 * float(os.environ.get("SCST_SLOW", "1"))
 SHARE = of_environment()
+FAILURE_CHARS = 1500  # of a failure that are told at once
 # How long a test, its fixtures and what follows may take, each; 0: as long as it likes.
 TEST_SECONDS = float(os.environ.get("SCST_TEST_SECONDS", "0"))
 
@@ -44,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if (wanted := int(os.environ["SCST_CPUS"])) != os.cpu_count():
         raise pytest.UsageError(f"the machine has {os.cpu_count()} CPUs, not {wanted}")
     signal.signal(signal.SIGALRM, expired)
+    config.pluginmanager.register(Failures(config))
     # A kernel that has it boots without it, which is quicker.
     if KCSAN.exists():
         KCSAN.write_text("on")
@@ -57,6 +59,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left := set(items).difference(kept):
         config.hook.pytest_deselected(items=[item for item in items if item in left])
         items[:] = kept
+
+
+class Failures:
+    """Says at once why a test failed: a run that is cut off does not come to its summary."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """After the line of the test."""
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal:
+            terminal.write_line(f"\n{report.nodeid}, {report.when}:\n{report.longreprtext[-FAILURE_CHARS:]}")
 
 
 def command(*argv: str) -> str:
