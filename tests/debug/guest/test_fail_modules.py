@@ -20,7 +20,7 @@ SCST_MODULES = ()
 
 pytestmark = pytest.mark.skipif(bool(faults.missing()), reason=faults.missing())
 
-ORDER = ("scst", "scst_nullio", "scst_fileio", "scst_blockio", "scst_local")
+ORDER = ("scst", "scst_nullio", "scst_fileio", "scst_blockio", "scst_local", "scst_iscsi")
 MOST = 400
 
 
@@ -30,8 +30,9 @@ def test_all_are_here() -> None:
 
 @pytest.mark.parametrize("name", ORDER)
 def test_load(name: str, out_dir: Path) -> None:
-    if name != "scst":
-        guest_plugin.command("modprobe", "scst")
+    # What it needs is there then.
+    guest_plugin.command("modprobe", name)
+    tree.wait_for(f"{name} to unload", partial(unloaded, name))
     counted = {}
     for memory in MEMORY:
         for number in faults.numbers():

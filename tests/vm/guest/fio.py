@@ -110,6 +110,8 @@ def moved(process: int) -> int:
     """Bytes that the processes that one has made have moved to and from disks: fio's jobs. Its own are those
     of its program; and what others do with a disk that has just come says nothing.
     """
+    for file in ("io", f"task/{os.getpid()}/children"):
+        assert (Path("/proc/self") / file).exists(), f"this kernel has no /proc/PID/{file}"
     total, made = 0, list[int]()
     with suppress(OSError):  # it has ended
         for task in Path(f"/proc/{process}/task").iterdir():
