@@ -40,11 +40,7 @@ static struct r2t {
 } r2ts[R2TS];
 static u32 nr_r2ts;
 
-static void want(bool condition)
-{
-	if (!condition)
-		abort();
-}
+#define want(condition)	assert(condition)
 
 static void look_at_numbers(const u8 *head, bool status)
 {
@@ -627,6 +623,7 @@ static void finish(void)
 		want(cmd->place == FUZZ_CORE || cmd->place == FUZZ_RECEIVED);
 		go_on(cmd);
 	}
+	want(conn->header_digest_errors < 2);
 	iscsi_reqs_free(conn);
 	want(!conn->kept);
 	iscsi_heads_free(&conn->heads);

@@ -402,8 +402,9 @@ bool iscsi_rx(struct iscsi_conn *conn)
 		conn->heard = jiffies;
 		conn->pinged = false;
 	}
-	/* Of the last PDU nothing may be left to come. */
-	iscsi_rx_parts(conn);
+	/* Of the last PDU nothing may be left to come; but what has ended the connection is not looked at again. */
+	if (!iscsi_over(conn))
+		iscsi_rx_parts(conn);
 	if (iscsi_over(conn) || test_bit(ISCSI_CONN_NO_ROOM, &conn->state))
 		return false;
 	/* One may have been freed by somebody who did not see that it is waited for. */
