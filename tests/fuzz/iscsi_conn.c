@@ -5,7 +5,8 @@
  * socket takes, when memory is short.
  *
  * What must hold: nothing is touched that is not there or not any more; data that a command is given without an error is what was sent for it; what
- * is sent is PDUs of a target, in the order of their numbers; when it is over every command has been given back, once, and no memory is left.
+ * is sent is PDUs of a target, in the order of their numbers; memory is counted under the socket's lock; when it is over every command has been given
+ * back, once, and no memory is left.
  */
 #include "iscsi.h"
 
@@ -29,7 +30,9 @@ static struct socket sock_of;
 static struct scst_session sess;
 static struct iscsi_conn *conn;
 static struct list_head cmds, tmfs;
+static struct list_head sent;	/* by the driver, while the mid-level was going to recall them */
 static bool running, again, pattern;
+static bool ended;		/* nobody uses the connection any more */
 
 /* --- what the initiator sees --------------------------------------------------------------------- */
 
@@ -256,6 +259,7 @@ static bool full, patient;
 
 void iscsi_room_charge(struct iscsi_conn *of, long bytes)
 {
+	want(running || ended);
 	of->kept += bytes;
 }
 
@@ -406,7 +410,10 @@ void scst_cmd_sent(struct scst_cmd *cmd)
 	cmd->place = FUZZ_NOWHERE;
 	data_free(cmd);
 	list_del(&cmd->entry);
-	iscsi_release(cmd);
+	if (cmd->recalled)
+		list_add_tail(&cmd->entry, &sent);
+	else
+		iscsi_release(cmd);
 }
 
 void scst_tmf_submit(struct scst_tmf *tmf)
@@ -414,13 +421,37 @@ void scst_tmf_submit(struct scst_tmf *tmf)
 	list_add_tail(&tmf->entry, &tmfs);
 }
 
-static void recall(struct scst_cmd *cmd, bool by_other)
+/* It is aborted at once, and recalled by a thread that comes to it some time later. */
+static void abort_cmd(struct scst_cmd *cmd, bool by_other)
 {
 	if (cmd->aborted)
 		return;
 	cmd->aborted = true;
 	cmd->by_other = by_other;
-	iscsi_abort(cmd);
+	cmd->recalled = true;
+}
+
+/* What was sent meanwhile is given back by that thread. */
+static void recall_sent(void)
+{
+	struct scst_cmd *cmd;
+
+	while (!list_empty(&sent)) {
+		cmd = list_first_entry(&sent, struct scst_cmd, entry);
+		list_del(&cmd->entry);
+		iscsi_abort(cmd);
+		iscsi_release(cmd);
+	}
+}
+
+static void recall(struct scst_cmd *cmd)
+{
+	if (cmd->recalled && cmd->place != FUZZ_NOWHERE) {
+		iscsi_abort(cmd);
+		if (cmd->place != FUZZ_NOWHERE)
+			cmd->recalled = false;
+	}
+	recall_sent();
 }
 
 static struct scst_cmd *nth(u32 n)
@@ -455,7 +486,8 @@ static void manage(void)
 		if (tmf->fn != SCST_TMF_LUN_RESET && cmd->tag != tmf->tag)
 			continue;
 		tmf->response = SCST_TMF_COMPLETE;
-		recall(cmd, false);
+		abort_cmd(cmd, false);
+		recall(cmd);
 		break;
 	}
 	iscsi_tmf_done(tmf);
@@ -581,8 +613,10 @@ static void by_itself(u8 what)
 static void step(u8 kind, const u8 *data, u32 len)
 {
 	u8 first = len ? data[0] : 0;
-	struct scst_cmd *cmd = nth(first & 0x7f);
+	struct scst_cmd *cmd;
 
+	recall_sent();
+	cmd = nth(first & 0x7f);
 	if (kind == A_PDU) {
 		send_pdu(data, len);
 	} else if (kind == BYTES) {
@@ -591,7 +625,10 @@ static void step(u8 kind, const u8 *data, u32 len)
 	} else if (kind == GO_ON && cmd) {
 		go_on(cmd);
 	} else if (kind == RECALL && cmd) {
-		recall(cmd, first & 0x80);
+		abort_cmd(cmd, first & 0x80);
+		/* Or later. */
+		if (len < 2 || !(data[1] & 1))
+			recall(cmd);
 	} else if (kind == MANAGE) {
 		manage();
 	} else if (kind == ROOM) {
@@ -617,13 +654,16 @@ static void finish(void)
 		manage();
 	while (!list_empty(&cmds)) {
 		cmd = list_first_entry(&cmds, struct scst_cmd, entry);
-		recall(cmd, false);
+		abort_cmd(cmd, false);
+		recall(cmd);
 		if (list_empty(&cmds) || list_first_entry(&cmds, struct scst_cmd, entry) != cmd)
 			continue;
 		want(cmd->place == FUZZ_CORE || cmd->place == FUZZ_RECEIVED);
 		go_on(cmd);
 	}
+	recall_sent();
 	want(conn->header_digest_errors < 2);
+	ended = true;
 	iscsi_reqs_free(conn);
 	want(!conn->kept);
 	iscsi_heads_free(&conn->heads);
@@ -661,6 +701,7 @@ static void begin(const u8 *config)
 	INIT_LIST_HEAD(&conn->early);
 	INIT_LIST_HEAD(&cmds);
 	INIT_LIST_HEAD(&tmfs);
+	INIT_LIST_HEAD(&sent);
 	iscsi_heads_init(&conn->heads);
 	iscsi_frame_start(&conn->frame);
 	set_bit(ISCSI_CONN_LIVE, &conn->state);
@@ -669,6 +710,7 @@ static void begin(const u8 *config)
 	sk = (struct sock){ .room = 1 << 20 };
 	out_len = nr_r2ts = fuzz_memory = 0;
 	memset(r2ts, 0, sizeof(r2ts));
+	ended = false;
 	pattern = true;
 	full = patient = false;
 }

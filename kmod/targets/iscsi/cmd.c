@@ -187,6 +187,9 @@ static void iscsi_command_answered(struct iscsi_req *req)
 	iscsi_req_unhash(req);
 	if (req->conn->rx == req)
 		req->conn->rx = NULL;
+	/* Data that came early, and was never asked for, must not be there when the next command looks for its own. */
+	if (unlikely(!list_empty(&req->pages)))
+		iscsi_req_unpage(req);
 	if (cmd->sense_len)
 		put_unaligned_be16(cmd->sense_len, req->payload);
 	iscsi_tx_queue(req);
@@ -226,12 +229,7 @@ int iscsi_send_response(struct scst_cmd *cmd)
 /* Any context. */
 void iscsi_release(struct scst_cmd *cmd)
 {
-	struct iscsi_req *req = iscsi_req_of(cmd);
-
-	/* Data that came early, and was never asked for, must not be there when the next command looks for its own. */
-	if (unlikely(!list_empty(&req->pages)))
-		iscsi_req_unpage(req);
-	iscsi_req_free(req);
+	iscsi_req_free(iscsi_req_of(cmd));
 }
 
 /* Process context.  What waits for data waits no more; what is to be sent is sent, or dropped with the connection. */
