@@ -5,8 +5,8 @@
  * socket takes, when memory is short.
  *
  * What must hold: nothing is touched that is not there or not any more; data that a command is given without an error is what was sent for it; what
- * is sent is PDUs of a target, in the order of their numbers; memory is counted under the socket's lock; when it is over every command has been given
- * back, once, and no memory is left.
+ * is sent is PDUs of a target, in the order of their numbers; a ping comes back whole; memory is counted under the socket's lock; when it is over
+ * every command has been given back, once, and no memory is left.
  */
 #include "iscsi.h"
 
@@ -67,6 +67,26 @@ static void look_at_r2t(const u8 *head)
 	want(one->ttt != ISCSI_TAG_NONE && one->len && one->len <= conn->bursts.max);
 }
 
+/* What pings had with them, by the last byte of their tags. */
+#define PING_NONE	(~0u)
+#define PING_UNSURE	(~1u)	/* there were several */
+static u32 pings[256];
+
+static void ping_sent(const u8 *head, u32 len)
+{
+	u32 *ping = &pings[head[ISCSI_AT_ITT + 3]];
+
+	*ping = *ping == PING_NONE || *ping == len ? len : PING_UNSURE;
+}
+
+static void look_at_ping(const u8 *head, u32 len)
+{
+	u32 ping = pings[head[ISCSI_AT_ITT + 3]];
+
+	if (pattern && ping != PING_UNSURE)
+		want(len == min(ping, conn->max_xmit));
+}
+
 /* One that is whole. */
 static void look_at(const u8 *head, u32 len, const u8 *data)
 {
@@ -77,6 +97,8 @@ static void look_at(const u8 *head, u32 len, const u8 *data)
 	switch (ISCSI_OPCODE(head)) {
 	case ISCSI_NOP_IN:
 		look_at_numbers(head, tagged);
+		if (tagged)
+			look_at_ping(head, len);
 		break;
 	case ISCSI_DATA_IN:
 		want(!(flags & ISCSI_DATA_STATUS) || flags & ISCSI_FINAL);
@@ -589,6 +611,8 @@ static void send_pdu(const u8 *input, u32 size)
 		at += ISCSI_DIGEST;
 	}
 	at += put_data(wire + at, wire, len, knobs);
+	if (ISCSI_OPCODE(wire) == ISCSI_NOP_OUT)
+		ping_sent(wire, len);
 	arrive(wire, at, step ? step : at);
 }
 
@@ -672,7 +696,7 @@ static void finish(void)
 	socket_memory = NULL;
 }
 
-static const u32 lengths[] = { 512, 1024, 4096, 8192 };
+static const u32 lengths[] = { 512, 1024, 4096, LEN_MAX };
 
 static void begin(const u8 *config)
 {
@@ -710,6 +734,7 @@ static void begin(const u8 *config)
 	sk = (struct sock){ .room = 1 << 20 };
 	out_len = nr_r2ts = fuzz_memory = 0;
 	memset(r2ts, 0, sizeof(r2ts));
+	memset(pings, 0xff, sizeof(pings));
 	ended = false;
 	pattern = true;
 	full = patient = false;

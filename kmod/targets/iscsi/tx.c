@@ -10,9 +10,6 @@
 #include "iscsi.h"
 #include <scsi/scsi_proto.h>
 
-/* A PDU has a header, a tail, and room for some data between them. */
-#define PDU_PIECES_MIN	4
-
 /* The request has something to send. */
 void iscsi_tx_queue(struct iscsi_req *req)
 {
@@ -349,6 +346,12 @@ static bool iscsi_tx_next(struct iscsi_req *req)
 	return last;
 }
 
+/* Data of commands goes in as many PDUs as it takes; that of others is not cut. */
+static u32 iscsi_pieces_needed(const struct iscsi_req *req)
+{
+	return ISCSI_PIECES_MIN + (req->kind == ISCSI_KIND_COMMAND ? 0 : req->paged / PAGE_SIZE);
+}
+
 static void iscsi_tx_fill(struct iscsi_conn *conn)
 {
 	struct iscsi_tx *tx = &conn->tx;
@@ -356,8 +359,10 @@ static void iscsi_tx_fill(struct iscsi_conn *conn)
 
 	tx->nr = tx->at = tx->pdus = tx->over = 0;
 	tx->by_reference = 0;
-	while (!list_empty(&conn->tx_list) && tx->pdus < ISCSI_PDUS && tx->nr + PDU_PIECES_MIN <= ISCSI_PIECES) {
+	while (!list_empty(&conn->tx_list) && tx->pdus < ISCSI_PDUS) {
 		req = list_first_entry(&conn->tx_list, struct iscsi_req, tx);
+		if (tx->nr + iscsi_pieces_needed(req) > ISCSI_PIECES)
+			return;
 		if (iscsi_silent(req)) {
 			list_del_init(&req->tx);
 			iscsi_req_over(req);
