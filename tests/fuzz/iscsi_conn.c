@@ -5,8 +5,8 @@
  * socket takes, when memory is short.
  *
  * What must hold: nothing is touched that is not there or not any more; data that a command is given without an error is what was sent for it; what
- * is sent is PDUs of a target, in the order of their numbers; a ping comes back whole; memory is counted under the socket's lock; when it is over
- * every command has been given back, once, and no memory is left.
+ * is sent is PDUs of a target, in the order of their numbers, and none is held back for more that does not come; a ping comes back whole; memory
+ * is counted under the socket's lock; when it is over every command has been given back, once, and no memory is left.
  */
 #include "iscsi.h"
 
@@ -32,6 +32,7 @@ static struct iscsi_conn *conn;
 static struct list_head cmds, tmfs;
 static struct list_head sent;	/* by the driver, while the mid-level was going to recall them */
 static bool running, again, pattern;
+static bool corked;		/* what was sent last waits for more */
 static bool ended;		/* nobody uses the connection any more */
 
 /* --- what the initiator sees --------------------------------------------------------------------- */
@@ -168,6 +169,7 @@ int scst_tcp_send(struct sock *to, struct iov_iter *iter, int flags, bool by_ref
 		memcpy(out + out_len + done, from, part);
 	}
 	want(done == n);
+	corked = flags & MSG_MORE;
 	to->room -= n;
 	out_len += n;
 	look();
@@ -236,6 +238,7 @@ static void run_out(void)
 		else
 			iscsi_tx(conn);
 	} while (!llist_empty(&conn->inbox));
+	want(!corked || iscsi_over(conn) || !sk.room || conn->tx.at < conn->tx.nr || !list_empty(&conn->tx_list));
 }
 
 static void run(bool receive)
@@ -735,7 +738,7 @@ static void begin(const u8 *config)
 	out_len = nr_r2ts = fuzz_memory = 0;
 	memset(r2ts, 0, sizeof(r2ts));
 	memset(pings, 0xff, sizeof(pings));
-	ended = false;
+	corked = ended = false;
 	pattern = true;
 	full = patient = false;
 }

@@ -117,7 +117,7 @@ static void iscsi_command_more(struct iscsi_req *req)
 		iscsi_command_received(req, req->spoilt);
 	else if (iscsi_out_complete(&req->out))
 		iscsi_command_received(req, 0);
-	else if (!req->out.unsolicited && req->out.open < req->conn->bursts.open)
+	else if (iscsi_out_may_ask(&req->out, &req->conn->bursts))
 		iscsi_tx_queue(req);
 }
 
