@@ -134,13 +134,12 @@ class Server:
 
     async def _connection(self, connection: socket.socket, portal: str, peer: str) -> None:
         try:
-            connection.setblocking(False)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _outlive_address(connection)
-            policy = self._source.fresh()
-            came = _came(connection, policy, portal, peer)
             try:
-                session = await self._login(connection, policy, came)
+                connection.setblocking(False)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                _outlive_address(connection)
+                policy = self._source.fresh()
+                session = await self._login(connection, policy, _came(connection, policy, portal, peer))
             finally:
                 self._half_open[peer] -= 1
                 if not self._half_open[peer]:

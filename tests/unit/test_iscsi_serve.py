@@ -21,7 +21,7 @@ from pyscstadmin.iscsi.device import Event, Kind
 from pyscstadmin.iscsi.login import LoggedIn, Refused, Status
 from pyscstadmin.iscsi.negotiate import text_of
 from pyscstadmin.iscsi.pdu import HEADER, NO_TAG, LoginResponse, TextRequest, sizes
-from pyscstadmin.iscsi.policy import Address, Portal
+from pyscstadmin.iscsi.policy import Address, Policy, Portal
 from pyscstadmin.iscsi.portals import Bind, Machine, look, machine_of, parse_messages, wanted
 from pyscstadmin.iscsi.refusals import Patience, Record, Refusals
 from pyscstadmin.iscsi.serve import PER_SOURCE, status_of
@@ -362,6 +362,26 @@ def test_i49_half_open_logins(world: World) -> None:
             assert answer.status == 0
             return
         raise AssertionError("nobody gets in")
+
+    world.run(what)
+
+
+def test_i49_what_fails_is_not_half_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that end before their login has begun, as many as one address may have open."""
+    fresh, left = world.source.fresh, PER_SOURCE
+
+    def failing() -> Policy:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return fresh()
+
+    async def what() -> None:
+        monkeypatch.setattr(world.source, "fresh", failing)
+        for _ in range(PER_SOURCE):
+            assert await (await world.connect()).over()
+        assert (await (await world.connect()).say(NAMES, 3)).status == 0
 
     world.run(what)
 
