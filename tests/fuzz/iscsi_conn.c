@@ -72,6 +72,7 @@ static void look_at_r2t(const u8 *head)
 #define PING_NONE	(~0u)
 #define PING_UNSURE	(~1u)	/* there were several */
 static u32 pings[256];
+static u32 nr_numbered;		/* requests that have a number of their own */
 
 static void ping_sent(const u8 *head, u32 len)
 {
@@ -616,6 +617,7 @@ static void send_pdu(const u8 *input, u32 size)
 	at += put_data(wire + at, wire, len, knobs);
 	if (ISCSI_OPCODE(wire) == ISCSI_NOP_OUT)
 		ping_sent(wire, len);
+	nr_numbered += !ISCSI_IMMEDIATE(wire);
 	arrive(wire, at, step ? step : at);
 }
 
@@ -690,6 +692,7 @@ static void finish(void)
 	}
 	recall_sent();
 	want(conn->header_digest_errors < 2);
+	want(!pattern || conn->window_full <= nr_numbered);
 	ended = true;
 	iscsi_reqs_free(conn);
 	want(!conn->kept);
@@ -735,7 +738,7 @@ static void begin(const u8 *config)
 	sess.driver_data = conn;
 	sock_of.sk = &sk;
 	sk = (struct sock){ .room = 1 << 20 };
-	out_len = nr_r2ts = fuzz_memory = 0;
+	out_len = nr_r2ts = nr_numbered = fuzz_memory = 0;
 	memset(r2ts, 0, sizeof(r2ts));
 	memset(pings, 0xff, sizeof(pings));
 	corked = ended = false;

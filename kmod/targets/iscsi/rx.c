@@ -45,12 +45,9 @@ static bool iscsi_head_damaged(struct iscsi_conn *conn)
 }
 
 /* Is a request of this number the next one, or does it wait for others? */
-static bool iscsi_in_window(struct iscsi_conn *conn, u32 sn)
+static bool iscsi_in_window(const struct iscsi_conn *conn, u32 sn)
 {
-	if (!iscsi_sn_before(sn, conn->exp_cmd_sn) && !iscsi_sn_before(conn->exp_cmd_sn + conn->depth - conn->windowed - 1, sn))
-		return true;
-	conn->window_full++;
-	return false;
+	return !iscsi_sn_before(sn, conn->exp_cmd_sn) && !iscsi_sn_before(conn->exp_cmd_sn + conn->depth - conn->windowed - 1, sn);
 }
 
 /* By number; each number once. */
@@ -171,8 +168,10 @@ static int iscsi_head_done(struct iscsi_conn *conn)
 		return iscsi_data_out(conn);
 	/* What is outside of the window does not exist (4.2.2.1). */
 	if (ISCSI_OPCODE(head) != ISCSI_SNACK && !ISCSI_IMMEDIATE(head) &&
-	    !iscsi_in_window(conn, get_unaligned_be32(head + ISCSI_AT_CMD_SN)))
+	    !iscsi_in_window(conn, get_unaligned_be32(head + ISCSI_AT_CMD_SN))) {
+		conn->window_full++;
 		return 0;
+	}
 	/* The number of what is rejected counts as not received (11.17.1). */
 	return verdict ? iscsi_reject(conn, verdict) : iscsi_head_request(conn);
 }
