@@ -198,6 +198,7 @@ static void iscsi_command_answered(struct iscsi_req *req)
 /* Under the socket's lock. */
 void iscsi_command_due(struct iscsi_req *req, enum iscsi_due due)
 {
+	iscsi_assert_locked(req->conn);
 	if (due == ISCSI_DUE_DATA)
 		iscsi_command_ready(req);
 	else

@@ -305,6 +305,11 @@ static inline u32 iscsi_itt(const struct iscsi_req *req)
 	return get_unaligned_be32(req->head + ISCSI_AT_ITT);
 }
 
+static inline void iscsi_assert_locked(const struct iscsi_conn *conn)
+{
+	lockdep_assert_held(&conn->socket->sk->sk_lock.slock);
+}
+
 extern struct workqueue_struct *iscsi_wq;
 
 /* conn.c */

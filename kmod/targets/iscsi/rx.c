@@ -391,6 +391,7 @@ bool iscsi_rx(struct iscsi_conn *conn)
 {
 	read_descriptor_t desc = { .arg.data = conn, .count = RX_BYTES };
 
+	iscsi_assert_locked(conn);
 	conn->rx_until = conn->pdus_in + RX_PDUS;
 	/* Rarely set, and to look costs less than to clear. */
 	if (unlikely(READ_ONCE(conn->state) & (BIT(ISCSI_CONN_STARVED) | BIT(ISCSI_CONN_NO_ROOM)))) {

@@ -13,6 +13,7 @@
 /* The request has something to send. */
 void iscsi_tx_queue(struct iscsi_req *req)
 {
+	iscsi_assert_locked(req->conn);
 	if (list_empty(&req->tx))
 		list_add_tail(&req->tx, &req->conn->tx_list);
 }
@@ -327,8 +328,8 @@ static void iscsi_req_over(struct iscsi_req *req)
 	iscsi_req_free(req);
 }
 
-/* The next PDU of a request.  True: the request is not in the queue any more. */
-static bool iscsi_tx_next(struct iscsi_req *req)
+/* The next PDU of a request, which leaves the queue with its last. */
+static void iscsi_tx_next(struct iscsi_req *req)
 {
 	bool last = true;
 
@@ -344,7 +345,6 @@ static bool iscsi_tx_next(struct iscsi_req *req)
 	}
 	if (last)
 		list_del_init(&req->tx);
-	return last;
 }
 
 /* The first that has something to send, or NULL; what has nothing any more leaves the queue. */
@@ -453,6 +453,7 @@ void iscsi_tx(struct iscsi_conn *conn)
 	bool by_reference;
 	int flags, n;
 
+	iscsi_assert_locked(conn);
 	while (iscsi_tx_ready(conn)) {
 		by_reference = iscsi_tx_gather(conn, &iter, &flags);
 		n = scst_tcp_send(conn->socket->sk, &iter, flags, by_reference);
@@ -473,6 +474,7 @@ void iscsi_tx_drop(struct iscsi_conn *conn)
 	struct iscsi_tx *tx = &conn->tx;
 	struct iscsi_req *req;
 
+	iscsi_assert_locked(conn);
 	while (tx->over < tx->pdus) {
 		req = tx->pdu[tx->over++].req;
 		if (req)
