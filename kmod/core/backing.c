@@ -8,7 +8,10 @@
  * of this boot, so what is compared is what has really been opened, and there is no time in between.
  */
 #include "core.h"
+#include <linux/cred.h>
 #include <linux/ctype.h>
+#include <linux/file.h>
+#include <linux/fs.h>
 
 /**
  * scst_parse_text() - a text that may be anything printable
@@ -131,3 +134,26 @@ void scst_device_forget_backing(struct scst_device *dev)
 	dev->backing[0] = '\0';
 	mutex_unlock(&dev->settings_lock);
 }
+
+/**
+ * scst_file_keep_name() - make the name of a file stable
+ * @file: open, and stable itself; no directory
+ *
+ * For a file that has been made, or may have been: not all file systems see to its name with its data.  As who opened it, may sleep.
+ *
+ * Return: 0, also where a directory can't be made stable, for it need not be; or a negative errno.
+ */
+int scst_file_keep_name(const struct file *file)
+{
+	struct path path = { .mnt = file->f_path.mnt, .dentry = dget_parent(file->f_path.dentry) };
+	struct file *folder = dentry_open(&path, O_RDONLY | O_DIRECTORY, current_cred());
+	int ret;
+
+	dput(path.dentry);
+	if (IS_ERR(folder))
+		return PTR_ERR(folder);
+	ret = vfs_fsync(folder, 0);
+	scst_fput(folder);
+	return ret == -EINVAL ? 0 : ret;
+}
+EXPORT_SYMBOL_GPL(scst_file_keep_name);

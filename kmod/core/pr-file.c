@@ -261,27 +261,11 @@ static int scst_pr_file_extend(struct scst_pr_store *store)
 	return ret ?: vfs_fsync(store->file, 0);
 }
 
-/* The name of the file is stable: not all file systems see to it with the data. */
-static int scst_pr_file_keep_name(struct scst_pr_store *store)
-{
-	struct path folder = { .mnt = store->file->f_path.mnt, .dentry = dget_parent(store->file->f_path.dentry) };
-	struct file *file = dentry_open(&folder, O_RDONLY | O_DIRECTORY, current_cred());
-	int ret;
-
-	dput(folder.dentry);
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	ret = vfs_fsync(file, 0);
-	scst_fput(file);
-	/* Where a directory can't be made stable it need not be. */
-	return ret == -EINVAL ? 0 : ret;
-}
-
 /* Nothing is written to a file that holds what is not understood. */
 static int scst_pr_file_prepare(struct scst_device *dev, const struct scst_pr *pr)
 {
 	struct scst_pr_store *store = dev->pr_store;
-	int ret = pr->lost ? 0 : scst_pr_file_extend(store) ?: scst_pr_file_keep_name(store);
+	int ret = pr->lost ? 0 : scst_pr_file_extend(store) ?: scst_file_keep_name(store->file);
 
 	if (ret)
 		pr_warn("device %s: pr_file can't be written: %s\n", dev->name, scst_errno_name(ret));

@@ -637,21 +637,6 @@ static struct file *fileio_pi_open_file(struct fileio_device *fd, const struct s
 	return ERR_PTR(-EINVAL);
 }
 
-/* Its name is stable: not all file systems see to it with the data. */
-static int fileio_pi_keep_name(const struct file *pi_file)
-{
-	struct path folder = { .mnt = pi_file->f_path.mnt, .dentry = dget_parent(pi_file->f_path.dentry) };
-	struct file *file = dentry_open(&folder, O_RDONLY | O_DIRECTORY, current_cred());
-	int ret;
-
-	dput(folder.dentry);
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	ret = vfs_fsync(file, 0);
-	scst_fput(file);
-	return ret == -EINVAL ? 0 : ret;
-}
-
 /* An empty file: no block has protection information yet. */
 static int fileio_pi_make_file(struct fileio_device *fd)
 {
@@ -671,7 +656,7 @@ static int fileio_pi_make_file(struct fileio_device *fd)
 	ret = fileio_pi_io(pi->file, virt_to_page(pi->map), PI_MAP_AT, 0, true, false);
 	memset(pi->map, 0, PI_MAP_SIZE);
 	if (ret >= 0)
-		ret = fileio_pi_write_map(pi) ?: vfs_fsync(pi->file, 0) ?: fileio_pi_keep_name(pi->file);
+		ret = fileio_pi_write_map(pi) ?: vfs_fsync(pi->file, 0) ?: scst_file_keep_name(pi->file);
 	return min_t(ssize_t, ret, 0);
 }
 

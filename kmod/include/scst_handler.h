@@ -392,6 +392,7 @@ static inline struct scst_device *scst_device_of(struct config_item *item)
 }
 
 int scst_parse_bool(const char *page, bool *value);
+int scst_file_keep_name(const struct file *file);
 ssize_t scst_device_show_path(struct scst_device *dev, char *const *where, char *page);
 int scst_device_store_path(struct scst_device *dev, char **where, const char *page, size_t count);
 int scst_device_store_bool(struct scst_device *dev, bool *where, const char *page);

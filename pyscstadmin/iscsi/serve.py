@@ -86,7 +86,9 @@ class Server:
         self._refusals = refusals
         self._patience = Patience()
         self._challenges = Challenges(os.urandom)
-        self._pool = ThreadPoolExecutor(ADOPTING, "adopt")
+        self._adopt_pool = ThreadPoolExecutor(ADOPTING, "adopt")
+        # Apart from the others, who are not to wait for a disk.
+        self._uses_pool = ThreadPoolExecutor(1, "uses")
         self._tasks: set[asyncio.Task[None]] = set()
         self._half_open: Counter[str] = Counter()
         self._discoveries = 0
@@ -130,17 +132,17 @@ class Server:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         # What is on its way to the kernel gets there, or not: that is not for ever.
-        await asyncio.to_thread(self._pool.shutdown)
+        for pool in (self._adopt_pool, self._uses_pool):
+            await asyncio.to_thread(pool.shutdown)
 
     async def _connection(self, connection: socket.socket, portal: str, peer: str) -> None:
         try:
-            connection.setblocking(False)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _outlive_address(connection)
-            policy = self._source.fresh()
-            came = _came(connection, policy, portal, peer)
             try:
-                session = await self._login(connection, policy, came)
+                connection.setblocking(False)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                _outlive_address(connection)
+                policy = self._source.fresh()
+                session = await self._login(connection, policy, _came(connection, policy, portal, peer))
             finally:
                 self._half_open[peer] -= 1
                 if not self._half_open[peer]:
@@ -235,7 +237,8 @@ class Server:
             status = status_of(error)
             if status is Status.NOT_FOUND and self._still(login):
                 status = Status.UNAVAILABLE
-            await self._pooled(lambda: self._source.uses.give_back(where, user))
+            if user.uses:
+                await self._pooled(self._uses_pool, lambda: self._source.uses.give_back(where, user))
             await self._refuse(connection, login, status, _obstacle(error))
         else:
             self.logins += 1
@@ -246,10 +249,11 @@ class Server:
         user = _named(users, name)
         if not user.uses:
             return None
-        return await self._pooled(lambda: self._source.uses.take(target, user))
+        return await self._pooled(self._uses_pool, lambda: self._source.uses.take(target, user))
 
-    async def _pooled(self, what: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, what)
+    @staticmethod
+    async def _pooled(pool: ThreadPoolExecutor, what: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, what)
 
     async def _refuse(
         self, connection: socket.socket, login: LoggedIn, status: Status, why: Obstacle
@@ -290,7 +294,7 @@ class Server:
             finally:
                 os.close(fd)
 
-        return await self._pooled(run)
+        return await self._pooled(self._adopt_pool, run)
 
     # Discovery.
 

@@ -5,7 +5,8 @@
  * socket takes, when memory is short.
  *
  * What must hold: nothing is touched that is not there or not any more; data that a command is given without an error is what was sent for it; what
- * is sent is PDUs of a target, in the order of their numbers; when it is over every command has been given back, once, and no memory is left.
+ * is sent is PDUs of a target, in the order of their numbers, and none is held back for more that does not come; a ping comes back whole; memory
+ * is counted under the socket's lock; when it is over every command has been given back, once, and no memory is left.
  */
 #include "iscsi.h"
 
@@ -29,7 +30,10 @@ static struct socket sock_of;
 static struct scst_session sess;
 static struct iscsi_conn *conn;
 static struct list_head cmds, tmfs;
+static struct list_head sent;	/* by the driver, while the mid-level was going to recall them */
 static bool running, again, pattern;
+static bool corked;		/* what was sent last waits for more */
+static bool ended;		/* nobody uses the connection any more */
 
 /* --- what the initiator sees --------------------------------------------------------------------- */
 
@@ -40,11 +44,7 @@ static struct r2t {
 } r2ts[R2TS];
 static u32 nr_r2ts;
 
-static void want(bool condition)
-{
-	if (!condition)
-		abort();
-}
+#define want(condition)	assert(condition)
 
 static void look_at_numbers(const u8 *head, bool status)
 {
@@ -68,6 +68,27 @@ static void look_at_r2t(const u8 *head)
 	want(one->ttt != ISCSI_TAG_NONE && one->len && one->len <= conn->bursts.max);
 }
 
+/* What pings had with them, by the last byte of their tags. */
+#define PING_NONE	(~0u)
+#define PING_UNSURE	(~1u)	/* there were several */
+static u32 pings[256];
+static u32 nr_numbered;		/* requests that have a number of their own */
+
+static void ping_sent(const u8 *head, u32 len)
+{
+	u32 *ping = &pings[head[ISCSI_AT_ITT + 3]];
+
+	*ping = *ping == PING_NONE || *ping == len ? len : PING_UNSURE;
+}
+
+static void look_at_ping(const u8 *head, u32 len)
+{
+	u32 ping = pings[head[ISCSI_AT_ITT + 3]];
+
+	if (pattern && ping != PING_UNSURE)
+		want(len == min(ping, conn->max_xmit));
+}
+
 /* One that is whole. */
 static void look_at(const u8 *head, u32 len, const u8 *data)
 {
@@ -78,6 +99,8 @@ static void look_at(const u8 *head, u32 len, const u8 *data)
 	switch (ISCSI_OPCODE(head)) {
 	case ISCSI_NOP_IN:
 		look_at_numbers(head, tagged);
+		if (tagged)
+			look_at_ping(head, len);
 		break;
 	case ISCSI_DATA_IN:
 		want(!(flags & ISCSI_DATA_STATUS) || flags & ISCSI_FINAL);
@@ -147,6 +170,7 @@ int scst_tcp_send(struct sock *to, struct iov_iter *iter, int flags, bool by_ref
 		memcpy(out + out_len + done, from, part);
 	}
 	want(done == n);
+	corked = flags & MSG_MORE;
 	to->room -= n;
 	out_len += n;
 	look();
@@ -215,6 +239,7 @@ static void run_out(void)
 		else
 			iscsi_tx(conn);
 	} while (!llist_empty(&conn->inbox));
+	want(!corked || iscsi_over(conn) || !sk.room || conn->tx.at < conn->tx.nr || !list_empty(&conn->tx_list));
 }
 
 static void run(bool receive)
@@ -260,6 +285,7 @@ static bool full, patient;
 
 void iscsi_room_charge(struct iscsi_conn *of, long bytes)
 {
+	want(running || ended);
 	of->kept += bytes;
 }
 
@@ -410,7 +436,10 @@ void scst_cmd_sent(struct scst_cmd *cmd)
 	cmd->place = FUZZ_NOWHERE;
 	data_free(cmd);
 	list_del(&cmd->entry);
-	iscsi_release(cmd);
+	if (cmd->recalled)
+		list_add_tail(&cmd->entry, &sent);
+	else
+		iscsi_release(cmd);
 }
 
 void scst_tmf_submit(struct scst_tmf *tmf)
@@ -418,13 +447,37 @@ void scst_tmf_submit(struct scst_tmf *tmf)
 	list_add_tail(&tmf->entry, &tmfs);
 }
 
-static void recall(struct scst_cmd *cmd, bool by_other)
+/* It is aborted at once, and recalled by a thread that comes to it some time later. */
+static void abort_cmd(struct scst_cmd *cmd, bool by_other)
 {
 	if (cmd->aborted)
 		return;
 	cmd->aborted = true;
 	cmd->by_other = by_other;
-	iscsi_abort(cmd);
+	cmd->recalled = true;
+}
+
+/* What was sent meanwhile is given back by that thread. */
+static void recall_sent(void)
+{
+	struct scst_cmd *cmd;
+
+	while (!list_empty(&sent)) {
+		cmd = list_first_entry(&sent, struct scst_cmd, entry);
+		list_del(&cmd->entry);
+		iscsi_abort(cmd);
+		iscsi_release(cmd);
+	}
+}
+
+static void recall(struct scst_cmd *cmd)
+{
+	if (cmd->recalled && cmd->place != FUZZ_NOWHERE) {
+		iscsi_abort(cmd);
+		if (cmd->place != FUZZ_NOWHERE)
+			cmd->recalled = false;
+	}
+	recall_sent();
 }
 
 static struct scst_cmd *nth(u32 n)
@@ -459,7 +512,8 @@ static void manage(void)
 		if (tmf->fn != SCST_TMF_LUN_RESET && cmd->tag != tmf->tag)
 			continue;
 		tmf->response = SCST_TMF_COMPLETE;
-		recall(cmd, false);
+		abort_cmd(cmd, false);
+		recall(cmd);
 		break;
 	}
 	iscsi_tmf_done(tmf);
@@ -561,6 +615,9 @@ static void send_pdu(const u8 *input, u32 size)
 		at += ISCSI_DIGEST;
 	}
 	at += put_data(wire + at, wire, len, knobs);
+	if (ISCSI_OPCODE(wire) == ISCSI_NOP_OUT)
+		ping_sent(wire, len);
+	nr_numbered += !ISCSI_IMMEDIATE(wire);
 	arrive(wire, at, step ? step : at);
 }
 
@@ -585,8 +642,10 @@ static void by_itself(u8 what)
 static void step(u8 kind, const u8 *data, u32 len)
 {
 	u8 first = len ? data[0] : 0;
-	struct scst_cmd *cmd = nth(first & 0x7f);
+	struct scst_cmd *cmd;
 
+	recall_sent();
+	cmd = nth(first & 0x7f);
 	if (kind == A_PDU) {
 		send_pdu(data, len);
 	} else if (kind == BYTES) {
@@ -595,7 +654,10 @@ static void step(u8 kind, const u8 *data, u32 len)
 	} else if (kind == GO_ON && cmd) {
 		go_on(cmd);
 	} else if (kind == RECALL && cmd) {
-		recall(cmd, first & 0x80);
+		abort_cmd(cmd, first & 0x80);
+		/* Or later. */
+		if (len < 2 || !(data[1] & 1))
+			recall(cmd);
 	} else if (kind == MANAGE) {
 		manage();
 	} else if (kind == ROOM) {
@@ -621,12 +683,17 @@ static void finish(void)
 		manage();
 	while (!list_empty(&cmds)) {
 		cmd = list_first_entry(&cmds, struct scst_cmd, entry);
-		recall(cmd, false);
+		abort_cmd(cmd, false);
+		recall(cmd);
 		if (list_empty(&cmds) || list_first_entry(&cmds, struct scst_cmd, entry) != cmd)
 			continue;
 		want(cmd->place == FUZZ_CORE || cmd->place == FUZZ_RECEIVED);
 		go_on(cmd);
 	}
+	recall_sent();
+	want(conn->header_digest_errors < 2);
+	want(!pattern || conn->window_full <= nr_numbered);
+	ended = true;
 	iscsi_reqs_free(conn);
 	want(!conn->kept);
 	iscsi_heads_free(&conn->heads);
@@ -635,7 +702,7 @@ static void finish(void)
 	socket_memory = NULL;
 }
 
-static const u32 lengths[] = { 512, 1024, 4096, 8192 };
+static const u32 lengths[] = { 512, 1024, 4096, LEN_MAX };
 
 static void begin(const u8 *config)
 {
@@ -664,14 +731,17 @@ static void begin(const u8 *config)
 	INIT_LIST_HEAD(&conn->early);
 	INIT_LIST_HEAD(&cmds);
 	INIT_LIST_HEAD(&tmfs);
+	INIT_LIST_HEAD(&sent);
 	iscsi_heads_init(&conn->heads);
 	iscsi_frame_start(&conn->frame);
 	set_bit(ISCSI_CONN_LIVE, &conn->state);
 	sess.driver_data = conn;
 	sock_of.sk = &sk;
 	sk = (struct sock){ .room = 1 << 20 };
-	out_len = nr_r2ts = fuzz_memory = 0;
+	out_len = nr_r2ts = nr_numbered = fuzz_memory = 0;
 	memset(r2ts, 0, sizeof(r2ts));
+	memset(pings, 0xff, sizeof(pings));
+	corked = ended = false;
 	pattern = true;
 	full = patient = false;
 }

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import struct
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ipaddress import ip_address
@@ -21,9 +22,10 @@ from pyscstadmin.iscsi.device import Event, Kind
 from pyscstadmin.iscsi.login import LoggedIn, Refused, Status
 from pyscstadmin.iscsi.negotiate import text_of
 from pyscstadmin.iscsi.pdu import HEADER, NO_TAG, LoginResponse, TextRequest, sizes
-from pyscstadmin.iscsi.policy import Address, Portal
+from pyscstadmin.iscsi.policy import Address, Policy, Portal, User
 from pyscstadmin.iscsi.portals import Bind, Machine, look, machine_of, parse_messages, wanted
 from pyscstadmin.iscsi.refusals import Patience, Record, Refusals
+from pyscstadmin.iscsi.rules import Obstacle
 from pyscstadmin.iscsi.serve import PER_SOURCE, status_of
 from pyscstadmin.iscsi.source import Source
 from pyscstadmin.iscsi.text import Asked, Said
@@ -311,13 +313,13 @@ def test_u15_refusals_have_their_reasons(world: World) -> None:
     assert SECRET.decode() not in world.logins.read_text()
 
 
-async def prove(world: World, first: list[tuple[str, str]] = NAMES) -> int:
-    """A login by CHAP as `it`; returns its status."""
+async def prove(world: World, first: list[tuple[str, str]] = NAMES, user: str = "it") -> int:
+    """A login by CHAP; returns its status."""
     wire = await world.connect()
     await wire.say([*first, ("AuthMethod", "CHAP")])
     asked = await wire.say([("CHAP_A", "8")])
     text = dict(pair.split("=", 1) for pair in asked.data.decode().split("\0") if pair)
-    return (await wire.say(proof(text), 3)).status
+    return (await wire.say(proof(text, user), 3)).status
 
 
 def test_a_user_that_is_good_for_one_login(world: World) -> None:
@@ -345,6 +347,38 @@ def test_a_user_that_is_good_for_one_login(world: World) -> None:
     assert rules == ["kernel", "used-up", "used-up"]
 
 
+def test_i49_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is good for some logins waits until his use is kept, however many there are; others do not."""
+    monkeypatch.setattr("pyscstadmin.iscsi.serve.ADOPTING", 2)
+    world = World(tmp_path)
+    world.write(world.target / "auth", "chap")
+    for name, uses in (("it", "9"), ("joe", "0")):
+        world.write(world.target / "users" / name / "direction", "in")
+        world.write(world.target / "users" / name / "uses", uses)
+    world.kernel.secret = lambda target, user: SECRET  # type: ignore[method-assign]
+    hangs, disk, take = threading.Event(), threading.Event(), world.source.uses.take
+
+    def hanging(target: str, user: User) -> Obstacle | None:
+        if user.uses:
+            hangs.set()
+            disk.wait()
+        return take(target, user)
+
+    async def what() -> None:
+        monkeypatch.setattr(world.source.uses, "take", hanging)
+        waiting = [asyncio.create_task(prove(world)) for _ in range(3)]
+        try:
+            await world.until(hangs.is_set)
+            await asyncio.sleep(0.1)  # the others likewise, most likely
+            assert await asyncio.wait_for(prove(world, user="joe"), 30) == 0
+            assert not any(one.done() for one in waiting)
+        finally:
+            disk.set()
+        assert await asyncio.gather(*waiting) == [0, 0, 0]
+
+    world.run(what)
+
+
 def test_i49_half_open_logins(world: World) -> None:
     async def what() -> None:
         wires = [await world.connect() for _ in range(PER_SOURCE)]
@@ -362,6 +396,26 @@ def test_i49_half_open_logins(world: World) -> None:
             assert answer.status == 0
             return
         raise AssertionError("nobody gets in")
+
+    world.run(what)
+
+
+def test_i49_what_fails_is_not_half_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that end before their login has begun, as many as one address may have open."""
+    fresh, left = world.source.fresh, PER_SOURCE
+
+    def failing() -> Policy:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return fresh()
+
+    async def what() -> None:
+        monkeypatch.setattr(world.source, "fresh", failing)
+        for _ in range(PER_SOURCE):
+            assert await (await world.connect()).over()
+        assert (await (await world.connect()).say(NAMES, 3)).status == 0
 
     world.run(what)
 

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.test_kernel_copy import CscdC, FaultC, MediumC
+
 REPO = Path(__file__).resolve().parents[2]
 RANGES, BYTES, TIMEOUT, TIMEOUT_MAX = 64, 256 << 20, 60, 600
 LIST_LENGTH, INVALID, TOO_MANY, OUT_OF_RANGE = 0x051A00, 0x052600, 0x052608, 0x052100
@@ -22,23 +24,6 @@ Fault = tuple[int, int]
 """Sense, byte."""
 Range = tuple[int, int]
 """LBA, blocks."""
-
-
-class FaultC(ctypes.Structure):
-    """struct scst_copy_fault"""
-
-    _fields_ = [
-        ("sense", ctypes.c_uint32),
-        ("byte", ctypes.c_int32),
-        ("bit", ctypes.c_int8),
-        ("segment", ctypes.c_int32),
-    ]
-
-
-class MediumC(ctypes.Structure):
-    """struct scst_copy_medium"""
-
-    _fields_ = [("nblocks", ctypes.c_uint64), ("block_shift", ctypes.c_uint8)]
 
 
 class ListC(ctypes.Structure):
@@ -72,19 +57,6 @@ class TextC(ctypes.Structure):
         ("len", ctypes.c_uint8),
         ("block_shift", ctypes.c_uint8),
         ("bytes", ctypes.c_uint64),
-    ]
-
-
-class CscdC(ctypes.Structure):
-    """struct scst_copy_cscd"""
-
-    _fields_ = [
-        ("designator", ctypes.c_void_p),
-        ("code_set", ctypes.c_uint8),
-        ("association", ctypes.c_uint8),
-        ("type", ctypes.c_uint8),
-        ("len", ctypes.c_uint8),
-        ("block", ctypes.c_uint32),
     ]
 
 

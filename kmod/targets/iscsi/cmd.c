@@ -117,7 +117,7 @@ static void iscsi_command_more(struct iscsi_req *req)
 		iscsi_command_received(req, req->spoilt);
 	else if (iscsi_out_complete(&req->out))
 		iscsi_command_received(req, 0);
-	else if (!req->out.unsolicited && req->out.open < req->conn->bursts.open)
+	else if (iscsi_out_may_ask(&req->out, &req->conn->bursts))
 		iscsi_tx_queue(req);
 }
 
@@ -187,6 +187,9 @@ static void iscsi_command_answered(struct iscsi_req *req)
 	iscsi_req_unhash(req);
 	if (req->conn->rx == req)
 		req->conn->rx = NULL;
+	/* Data that came early, and was never asked for, must not be there when the next command looks for its own. */
+	if (unlikely(!list_empty(&req->pages)))
+		iscsi_req_unpage(req);
 	if (cmd->sense_len)
 		put_unaligned_be16(cmd->sense_len, req->payload);
 	iscsi_tx_queue(req);
@@ -195,6 +198,7 @@ static void iscsi_command_answered(struct iscsi_req *req)
 /* Under the socket's lock. */
 void iscsi_command_due(struct iscsi_req *req, enum iscsi_due due)
 {
+	iscsi_assert_locked(req->conn);
 	if (due == ISCSI_DUE_DATA)
 		iscsi_command_ready(req);
 	else
@@ -226,12 +230,7 @@ int iscsi_send_response(struct scst_cmd *cmd)
 /* Any context. */
 void iscsi_release(struct scst_cmd *cmd)
 {
-	struct iscsi_req *req = iscsi_req_of(cmd);
-
-	/* Data that came early, and was never asked for, must not be there when the next command looks for its own. */
-	if (unlikely(!list_empty(&req->pages)))
-		iscsi_req_unpage(req);
-	iscsi_req_free(req);
+	iscsi_req_free(iscsi_req_of(cmd));
 }
 
 /* Process context.  What waits for data waits no more; what is to be sent is sent, or dropped with the connection. */

@@ -87,7 +87,7 @@ static void iscsi_run(struct iscsi_conn *conn, bool receive)
 {
 	bool more;
 
-	lockdep_assert_held(&conn->socket->sk->sk_lock.slock);
+	iscsi_assert_locked(conn);
 	this_cpu_write(iscsi_current, conn);
 	iscsi_inbox(conn);
 	more = receive && iscsi_run_in(conn);

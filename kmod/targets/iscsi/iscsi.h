@@ -132,6 +132,9 @@ struct iscsi_req {
 /* What is being sent: pieces of memory, a few PDUs at a time. */
 #define ISCSI_PDUS	8
 #define ISCSI_PIECES	64
+#define ISCSI_PIECES_MIN	4	/* of a PDU: header, tail, and room for some data between them */
+
+#define ISCSI_ECHO_MAX	((ISCSI_PIECES - ISCSI_PIECES_MIN) * PAGE_SIZE)	/* bytes of a ping that go back */
 
 #define ISCSI_HEAD_PAGES	4
 #define ISCSI_TAIL_MAX		(3 + ISCSI_DIGEST)
@@ -178,6 +181,7 @@ struct iscsi_tx {
 };
 
 static_assert(ISCSI_PIECES <= BITS_PER_TYPE(u64));
+static_assert(ISCSI_TEXT_MAX <= ISCSI_ECHO_MAX);
 
 /* conn->state, any context. */
 enum iscsi_conn_bit {
@@ -299,6 +303,11 @@ static inline bool iscsi_over(const struct iscsi_conn *conn)
 static inline u32 iscsi_itt(const struct iscsi_req *req)
 {
 	return get_unaligned_be32(req->head + ISCSI_AT_ITT);
+}
+
+static inline void iscsi_assert_locked(const struct iscsi_conn *conn)
+{
+	lockdep_assert_held(&conn->socket->sk->sk_lock.slock);
 }
 
 extern struct workqueue_struct *iscsi_wq;

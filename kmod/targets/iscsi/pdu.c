@@ -242,23 +242,31 @@ void iscsi_out_end(struct iscsi_out *out, const u8 *head, const struct iscsi_bur
 }
 
 /**
- * iscsi_out_ask() - is there more to ask for?
+ * iscsi_out_may_ask() - is there more to ask for, and may it be asked for now?
+ * @out: the command's
+ * @bursts: what was agreed to
+ */
+bool iscsi_out_may_ask(const struct iscsi_out *out, const struct iscsi_bursts *bursts)
+{
+	return !out->unsolicited && out->want != U32_MAX && out->open < bursts->open && out->asked < out->want && out->got < out->want;
+}
+
+/**
+ * iscsi_out_ask() - ask for more
  * @out: the command's
  * @bursts: what was agreed to
  * @offset: set: from where on
  *
- * Return: bytes of an R2T, 0: not now.
+ * Return: bytes of an R2T, 0: there is none to be sent now.
  */
 u32 iscsi_out_ask(struct iscsi_out *out, const struct iscsi_bursts *bursts, u32 *offset)
 {
 	u32 len;
 
-	if (out->unsolicited || out->want == U32_MAX || out->open >= bursts->open)
+	if (!iscsi_out_may_ask(out, bursts))
 		return 0;
 	if (out->asked < out->got)
 		out->asked = out->got;
-	if (out->asked >= out->want)
-		return 0;
 	len = min(bursts->max, out->want - out->asked);
 	*offset = out->asked;
 	out->asked += len;

@@ -260,6 +260,7 @@ struct iscsi_bursts {
 void iscsi_out_begin(struct iscsi_out *out, const u8 *head, const struct iscsi_rules *rules);
 bool iscsi_out_check(const struct iscsi_out *out, const u8 *head);
 void iscsi_out_end(struct iscsi_out *out, const u8 *head, const struct iscsi_bursts *bursts);
+bool iscsi_out_may_ask(const struct iscsi_out *out, const struct iscsi_bursts *bursts);
 u32 iscsi_out_ask(struct iscsi_out *out, const struct iscsi_bursts *bursts, u32 *offset);
 
 /* All that is wanted is there, and no more comes unasked for. */

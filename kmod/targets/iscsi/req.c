@@ -59,6 +59,7 @@ struct iscsi_req *iscsi_req_get(struct iscsi_conn *conn)
 {
 	struct iscsi_req *req;
 
+	iscsi_assert_locked(conn);
 	if (!conn->spare)
 		conn->spare = llist_del_all(&conn->freed);
 	if (!conn->spare)

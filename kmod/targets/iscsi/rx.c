@@ -45,12 +45,9 @@ static bool iscsi_head_damaged(struct iscsi_conn *conn)
 }
 
 /* Is a request of this number the next one, or does it wait for others? */
-static bool iscsi_in_window(struct iscsi_conn *conn, u32 sn)
+static bool iscsi_in_window(const struct iscsi_conn *conn, u32 sn)
 {
-	if (!iscsi_sn_before(sn, conn->exp_cmd_sn) && !iscsi_sn_before(conn->exp_cmd_sn + conn->depth - conn->windowed - 1, sn))
-		return true;
-	conn->window_full++;
-	return false;
+	return !iscsi_sn_before(sn, conn->exp_cmd_sn) && !iscsi_sn_before(conn->exp_cmd_sn + conn->depth - conn->windowed - 1, sn);
 }
 
 /* By number; each number once. */
@@ -171,8 +168,10 @@ static int iscsi_head_done(struct iscsi_conn *conn)
 		return iscsi_data_out(conn);
 	/* What is outside of the window does not exist (4.2.2.1). */
 	if (ISCSI_OPCODE(head) != ISCSI_SNACK && !ISCSI_IMMEDIATE(head) &&
-	    !iscsi_in_window(conn, get_unaligned_be32(head + ISCSI_AT_CMD_SN)))
+	    !iscsi_in_window(conn, get_unaligned_be32(head + ISCSI_AT_CMD_SN))) {
+		conn->window_full++;
 		return 0;
+	}
 	/* The number of what is rejected counts as not received (11.17.1). */
 	return verdict ? iscsi_reject(conn, verdict) : iscsi_head_request(conn);
 }
@@ -392,6 +391,7 @@ bool iscsi_rx(struct iscsi_conn *conn)
 {
 	read_descriptor_t desc = { .arg.data = conn, .count = RX_BYTES };
 
+	iscsi_assert_locked(conn);
 	conn->rx_until = conn->pdus_in + RX_PDUS;
 	/* Rarely set, and to look costs less than to clear. */
 	if (unlikely(READ_ONCE(conn->state) & (BIT(ISCSI_CONN_STARVED) | BIT(ISCSI_CONN_NO_ROOM)))) {
@@ -402,8 +402,9 @@ bool iscsi_rx(struct iscsi_conn *conn)
 		conn->heard = jiffies;
 		conn->pinged = false;
 	}
-	/* Of the last PDU nothing may be left to come. */
-	iscsi_rx_parts(conn);
+	/* Of the last PDU nothing may be left to come; but what has ended the connection is not looked at again. */
+	if (!iscsi_over(conn))
+		iscsi_rx_parts(conn);
 	if (iscsi_over(conn) || test_bit(ISCSI_CONN_NO_ROOM, &conn->state))
 		return false;
 	/* One may have been freed by somebody who did not see that it is waited for. */

@@ -55,8 +55,8 @@ static void iscsi_nop(struct iscsi_req *req)
 	iscsi_head_make(req, ISCSI_NOP_IN, itt);
 	memcpy(req->head + ISCSI_AT_LUN, lun, sizeof(lun));
 	put_unaligned_be32(ISCSI_TAG_NONE, req->head + ISCSI_AT_TTT);
-	/* What the initiator would not take is not sent back. */
-	req->paged = min(req->paged, req->conn->max_xmit);
+	/* What the initiator would not take, or is too much for one PDU, is not sent back. */
+	req->paged = min3(req->paged, req->conn->max_xmit, (u32)ISCSI_ECHO_MAX);
 	iscsi_answer(req);
 }
 

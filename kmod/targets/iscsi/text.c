@@ -35,6 +35,7 @@ void iscsi_text(struct iscsi_req *req)
 {
 	struct iscsi_conn *conn = req->conn;
 
+	iscsi_assert_locked(conn);
 	iscsi_req_leave(req);
 	if (conn->text) {
 		/* An initiator has one at a time (11.10). */

@@ -10,12 +10,10 @@
 #include "iscsi.h"
 #include <scsi/scsi_proto.h>
 
-/* A PDU has a header, a tail, and room for some data between them. */
-#define PDU_PIECES_MIN	4
-
 /* The request has something to send. */
 void iscsi_tx_queue(struct iscsi_req *req)
 {
+	iscsi_assert_locked(req->conn);
 	if (list_empty(&req->tx))
 		list_add_tail(&req->tx, &req->conn->tx_list);
 }
@@ -251,7 +249,8 @@ static void iscsi_tx_r2t(struct iscsi_req *req)
 	u32 first = conn->tx.nr, tag = iscsi_req_tag(req), offset, len = iscsi_out_ask(&req->out, &conn->bursts, &offset);
 	struct iscsi_tx_pdu *pdu;
 
-	if (!len)
+	/* Who has nothing to ask for is not queued. */
+	if (WARN_ON_ONCE(!len))
 		return;
 	pdu = iscsi_pdu_begin(conn, true);
 	iscsi_put_tags(pdu->head, req, ISCSI_R2T);
@@ -329,8 +328,8 @@ static void iscsi_req_over(struct iscsi_req *req)
 	iscsi_req_free(req);
 }
 
-/* The next PDU of a request.  True: the request is not in the queue any more. */
-static bool iscsi_tx_next(struct iscsi_req *req)
+/* The next PDU of a request, which leaves the queue with its last. */
+static void iscsi_tx_next(struct iscsi_req *req)
 {
 	bool last = true;
 
@@ -338,7 +337,7 @@ static bool iscsi_tx_next(struct iscsi_req *req)
 		iscsi_tx_plain(req);
 	} else if (!req->answered) {
 		iscsi_tx_r2t(req);
-		last = req->out.open == req->conn->bursts.open || req->out.asked >= req->out.want;
+		last = !iscsi_out_may_ask(&req->out, &req->conn->bursts);
 	} else if (req->sent < iscsi_data_in_len(&req->cmd)) {
 		last = iscsi_tx_data_in(req);
 	} else {
@@ -346,7 +345,24 @@ static bool iscsi_tx_next(struct iscsi_req *req)
 	}
 	if (last)
 		list_del_init(&req->tx);
-	return last;
+}
+
+/* The first that has something to send, or NULL; what has nothing any more leaves the queue. */
+static struct iscsi_req *iscsi_tx_first(struct iscsi_conn *conn)
+{
+	struct iscsi_req *req;
+
+	while ((req = list_first_entry_or_null(&conn->tx_list, struct iscsi_req, tx)) && iscsi_silent(req)) {
+		list_del_init(&req->tx);
+		iscsi_req_over(req);
+	}
+	return req;
+}
+
+/* Data of commands goes in as many PDUs as it takes; that of others is not cut. */
+static u32 iscsi_pieces_needed(const struct iscsi_req *req)
+{
+	return ISCSI_PIECES_MIN + (req->kind == ISCSI_KIND_COMMAND ? 0 : req->paged / PAGE_SIZE);
 }
 
 static void iscsi_tx_fill(struct iscsi_conn *conn)
@@ -356,14 +372,11 @@ static void iscsi_tx_fill(struct iscsi_conn *conn)
 
 	tx->nr = tx->at = tx->pdus = tx->over = 0;
 	tx->by_reference = 0;
-	while (!list_empty(&conn->tx_list) && tx->pdus < ISCSI_PDUS && tx->nr + PDU_PIECES_MIN <= ISCSI_PIECES) {
-		req = list_first_entry(&conn->tx_list, struct iscsi_req, tx);
-		if (iscsi_silent(req)) {
-			list_del_init(&req->tx);
-			iscsi_req_over(req);
-		} else {
-			iscsi_tx_next(req);
-		}
+	while (tx->pdus < ISCSI_PDUS) {
+		req = iscsi_tx_first(conn);
+		if (!req || tx->nr + iscsi_pieces_needed(req) > ISCSI_PIECES)
+			return;
+		iscsi_tx_next(req);
 	}
 }
 
@@ -393,7 +406,8 @@ static bool iscsi_tx_gather(struct iscsi_conn *conn, struct iov_iter *iter, int 
 	else
 		iov_iter_kvec(iter, ITER_SOURCE, &tx->piece[tx->at], nr, len);
 	*flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-	if (at < tx->nr || !list_empty(&conn->tx_list))
+	/* Only if more does come: what waits for it goes with the next acknowledgement, or a timer. */
+	if (at < tx->nr || iscsi_tx_first(conn))
 		*flags |= MSG_MORE;
 	return by_reference;
 }
@@ -421,7 +435,7 @@ static void iscsi_tx_gone(struct iscsi_conn *conn, u32 n)
 static bool iscsi_tx_ready(struct iscsi_conn *conn)
 {
 	if (conn->tx.at == conn->tx.nr) {
-		if (list_empty(&conn->tx_list))
+		if (!iscsi_tx_first(conn))
 			return false;
 		conn->moved = jiffies;
 		iscsi_tx_fill(conn);
@@ -439,6 +453,7 @@ void iscsi_tx(struct iscsi_conn *conn)
 	bool by_reference;
 	int flags, n;
 
+	iscsi_assert_locked(conn);
 	while (iscsi_tx_ready(conn)) {
 		by_reference = iscsi_tx_gather(conn, &iter, &flags);
 		n = scst_tcp_send(conn->socket->sk, &iter, flags, by_reference);
@@ -459,6 +474,7 @@ void iscsi_tx_drop(struct iscsi_conn *conn)
 	struct iscsi_tx *tx = &conn->tx;
 	struct iscsi_req *req;
 
+	iscsi_assert_locked(conn);
 	while (tx->over < tx->pdus) {
 		req = tx->pdu[tx->over++].req;
 		if (req)

@@ -50,6 +50,7 @@ static inline bool list_empty(const struct list_head *head)
 
 #define list_entry(pointer, type, member)	container_of(pointer, type, member)
 #define list_first_entry(head, type, member)	list_entry((head)->next, type, member)
+#define list_first_entry_or_null(head, type, member)	(list_empty(head) ? NULL : list_first_entry(head, type, member))
 #define list_last_entry(head, type, member)	list_entry((head)->prev, type, member)
 #define list_entry_to(pos, to, member)		list_entry((pos)->member.to, typeof(*(pos)), member)
 

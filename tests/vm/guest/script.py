@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The scripted target driver (tests/kmod/scst_script.c): initiators that do what the test says.
+"""The scripted target driver (tests/kmod/script): initiators that do what the test says.
 
 A :class:`Script` is the open device; it gives out :class:`Nexus` objects, one per login, which submit
 commands and task management functions. What the core does comes back as :class:`Event` objects, in order.
@@ -140,7 +140,7 @@ class Response(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event; what a field means depends on the kind, see scst_script.h."""
+    """One event; what a field means depends on the kind, see tests/kmod/script/wire.h."""
 
     kind: Kind
     seq: int

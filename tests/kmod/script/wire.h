@@ -4,8 +4,8 @@
  *
  * A write() is one request with its data behind it.  A read() gives as many whole events as fit, each with its data behind it.
  */
-#ifndef SCST_SCRIPT_H
-#define SCST_SCRIPT_H
+#ifndef SCST_SCRIPT_WIRE_H
+#define SCST_SCRIPT_WIRE_H
 
 #include <linux/types.h>
 
@@ -114,4 +114,4 @@ struct script_event {
 	__u8 sense[96];
 };
 
-#endif /* SCST_SCRIPT_H */
+#endif /* SCST_SCRIPT_WIRE_H */
