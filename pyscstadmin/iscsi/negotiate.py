@@ -20,6 +20,7 @@ TIME2WAIT = 2
 PROTOCOL_LEVEL = 2
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9.+@_#-]{0,62}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NUMBER = re.compile(r"[0-9]{1,20}|0[xX][0-9a-fA-F]{1,16}")
 _SIMPLE_MAX, _LARGE_MAX = 255, 8192
 _ANSWERS = ("Reject", "Irrelevant", "NotUnderstood")
@@ -43,13 +44,13 @@ def pairs_of(text: bytes) -> list[Pair]:
             raise BadText("the text is no UTF-8") from None
         if not sign:
             raise BadText(f"{key[:64]!a} is no key=value")
-        if not _KEY.fullmatch(key):
-            raise BadText(f"{key[:64]!a} cannot be a key")
         known = KEYS.get(key)
+        if known is None and not _KEY.fullmatch(key):
+            raise BadText(f"{key[:64]!a} cannot be a key")
         large = known is None or known.kind in (Kind.LIST, Kind.BINARY)
-        if len(value.encode()) > (_LARGE_MAX if large else _SIMPLE_MAX):
+        if len(item) - len(key) - 1 > (_LARGE_MAX if large else _SIMPLE_MAX):
             raise BadText(f"the value of {key} is too long")
-        if any(ord(c) < 32 or ord(c) == 127 for c in value):
+        if _CONTROL.search(value):
             raise BadText(f"the value of {key} has control characters")
         pairs.append((key, value))
     return pairs
