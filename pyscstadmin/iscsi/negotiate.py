@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pyscstadmin.iscsi.keys import KEYS, Key, Kind, Rule
 from pyscstadmin.iscsi.policy import Params
@@ -126,6 +127,13 @@ class Negotiation:
         """Settle operational keys of the initiator; returns what is to be answered, in their order. Raises
         `BadText`.
         """
+        if self._settled or self._offered:
+            return self._settle(pairs)
+        answers, settled = _opening(self._params, self._discovery, tuple(pairs))
+        self._settled = dict(settled)
+        return list(answers)
+
+    def _settle(self, pairs: Sequence[Pair]) -> list[Pair]:
         # What FirstBurstLength can be depends on the other, wherever that stands.
         first = sorted(pairs, key=lambda pair: pair[0] != "MaxBurstLength")
         answers = {name: self._one(KEYS[name], value) for name, value in first}
@@ -232,3 +240,14 @@ class Negotiation:
         if not legal:
             raise BadText(f"{key.name}={value[:64]!a} is no answer to {key.name}={offered}")
         self._settled[key.name] = value
+
+
+@lru_cache(maxsize=32)
+def _opening(
+    params: Params, discovery: bool, pairs: tuple[Pair, ...]
+) -> tuple[Sequence[Pair], Mapping[str, str]]:
+    """The answers to the first operational keys, and what they settle. Initiators of one kind all say the
+    same, and there may be hundreds of them at once.
+    """
+    talk = Negotiation(params, discovery)
+    return tuple(talk._settle(pairs)), talk._settled
