@@ -61,7 +61,7 @@ u32 scst_clear_length(const struct scst_geometry *geo, u64 pos, u64 left);
 void scst_fill_chunk(struct page *chunk, unsigned int chunk_size, unsigned int block);
 u32 scst_fill_data(struct scst_data *data, struct scatterlist *sg, struct page *chunk, unsigned int chunk_size, u64 left);
 
-/* --- pi.c: protection information -------------------------------------------------------------- */
+/* --- pi.c, pi-io.c: protection information ----------------------------------------------------- */
 
 /* RDPROTECT, WRPROTECT or VRPROTECT. */
 static inline u8 scst_pi_field(const struct scst_cmd *cmd)
