@@ -17,6 +17,8 @@ enum scst_pi_phase {
 	SCST_PI_WRITE,
 	SCST_PI_STABLE,		/* what was written, before it is verified */
 	SCST_PI_VERIFY,
+	SCST_PI_OR_READ,	/* ORWRITE: a piece is read and changed, and then written, before the next is read */
+	SCST_PI_OR_WRITE,
 };
 
 /* Blocks and their information. */
@@ -32,7 +34,7 @@ struct scst_pi_memory {
  * @prot: the command's own
  * @rule: what is checked; its reference tag is that of the first block
  * @ours: blocks at hand, as they are on the medium
- * @theirs: VERIFY: what the initiator says of them
+ * @theirs: VERIFY: what the initiator says of them; ORWRITE: what the initiator has
  * @sg: the blocks at hand
  * @pi_sg: their information
  * @pos: byte at which the first block is
@@ -41,6 +43,9 @@ struct scst_pi_memory {
  * @piece: at hand
  * @most: of a piece
  * @len: cmd->len of the whole
+ * @skip: blocks of the initiator's data before those that are meant
+ * @end: what follows before the response, or NULL
+ * @arg: cmd->step_data of who wants that
  * @bytchk: VERIFY: enum scst_bytchk
  * @phase: enum scst_pi_phase
  * @error: of the last action
@@ -59,6 +64,9 @@ struct scst_pi_io {
 	u32 piece;
 	u32 most;
 	u32 len;
+	u32 skip;
+	void (*end)(struct scst_cmd *cmd);
+	void *arg;
 	u8 bytchk;
 	u8 phase;
 	int error;
@@ -89,6 +97,7 @@ static struct scst_pi_io *scst_pi_io_alloc(struct scst_cmd *cmd, u8 phase)
 {
 	struct scst_pi_io *io = kzalloc(sizeof(*io), GFP_NOIO);
 	u8 shift = cmd->dev->geo.block_shift;
+	bool two;
 
 	if (!io)
 		return NULL;
@@ -98,11 +107,13 @@ static struct scst_pi_io *scst_pi_io_alloc(struct scst_cmd *cmd, u8 phase)
 	io->total = cmd->nblocks;
 	io->len = cmd->len;
 	io->phase = phase;
-	if (cmd->op->execute != scst_sbc_read && cmd->op->execute != scst_sbc_write)
+	io->arg = cmd->step_data;
+	if (cmd->op->execute == scst_sbc_verify || cmd->op->execute == scst_sbc_write_verify)
 		io->bytchk = scst_verify_bytchk(cmd);
+	two = io->bytchk || phase == SCST_PI_OR_READ;
 	scst_pi_expect(cmd, &io->rule);
-	if (scst_pi_memory_get(&io->ours) && (!io->bytchk || scst_pi_memory_get(&io->theirs))) {
-		io->most = min_t(u32, io->bytchk ? min(io->ours.size, io->theirs.size) >> shift : io->ours.size >> shift, SCST_PI_BLOCKS);
+	if (scst_pi_memory_get(&io->ours) && (!two || scst_pi_memory_get(&io->theirs))) {
+		io->most = min_t(u32, two ? min(io->ours.size, io->theirs.size) >> shift : io->ours.size >> shift, SCST_PI_BLOCKS);
 		return io;
 	}
 	scst_pi_io_free(io);
@@ -113,12 +124,16 @@ static struct scst_pi_io *scst_pi_io_alloc(struct scst_cmd *cmd, u8 phase)
 static void scst_pi_end(struct scst_cmd *cmd)
 {
 	struct scst_pi_io *io = cmd->step_data;
+	void (*end)(struct scst_cmd *cmd) = io->end;
 
 	clear_bit(SCST_CMD_PI, &cmd->flags);
 	cmd->data = io->data;
 	cmd->prot = io->prot;
+	cmd->step_data = io->arg;
 	scst_steps_end(cmd);
 	scst_pi_io_free(io);
+	if (end)
+		end(cmd);
 }
 
 static void scst_pi_respond(struct scst_cmd *cmd)
@@ -179,7 +194,7 @@ static void scst_pi_insert(const struct scst_pi_io *io, const u8 *data, u8 *pi, 
 
 static void scst_pi_move_apart(struct scst_pi_io *io, struct scst_pi_memory *memory, u32 first, u32 nr, u32 room, bool to_initiator)
 {
-	u32 block = io->rule.block, at = first * block;
+	u32 block = io->rule.block, at = (io->skip + first) * block, pi_at = (io->skip + first) * SCST_PI_SIZE;
 	u8 *data = page_address(memory->chunk);
 
 	if (at >= room)
@@ -187,17 +202,17 @@ static void scst_pi_move_apart(struct scst_pi_io *io, struct scst_pi_memory *mem
 	if (to_initiator) {
 		sg_pcopy_from_buffer(io->data.sgl, io->data.nents, data, min(nr * block, room - at), at);
 		if (io->prot.len)
-			sg_pcopy_from_buffer(io->prot.sgl, io->prot.nents, memory->pi, nr * SCST_PI_SIZE, first * SCST_PI_SIZE);
+			sg_pcopy_from_buffer(io->prot.sgl, io->prot.nents, memory->pi, nr * SCST_PI_SIZE, pi_at);
 	} else {
 		sg_pcopy_to_buffer(io->data.sgl, io->data.nents, data, min(nr * block, room - at), at);
 		if (io->prot.len)
-			sg_pcopy_to_buffer(io->prot.sgl, io->prot.nents, memory->pi, nr * SCST_PI_SIZE, first * SCST_PI_SIZE);
+			sg_pcopy_to_buffer(io->prot.sgl, io->prot.nents, memory->pi, nr * SCST_PI_SIZE, pi_at);
 		else
 			scst_pi_insert(io, data, memory->pi, first, nr);
 	}
 }
 
-/* Blocks of the initiator's from @first on. */
+/* Blocks of the initiator's from @first on of those that are meant. */
 static void scst_pi_move(struct scst_cmd *cmd, struct scst_pi_memory *memory, u32 first, u32 nr, bool to_initiator)
 {
 	struct scst_pi_io *io = cmd->step_data;
@@ -205,7 +220,7 @@ static void scst_pi_move(struct scst_cmd *cmd, struct scst_pi_memory *memory, u3
 	if (scst_pi_apart(cmd))
 		scst_pi_move_apart(io, memory, first, nr, io->len, to_initiator);
 	else
-		scst_pi_move_between(io, memory, first, nr, io->len, to_initiator);
+		scst_pi_move_between(io, memory, io->skip + first, nr, io->len, to_initiator);
 }
 
 /* --- checks ----------------------------------------------------------------------------------------- */
@@ -282,6 +297,23 @@ static bool scst_pi_verify_theirs(struct scst_cmd *cmd)
 	return scst_pi_right(cmd, &io->theirs, io->piece);
 }
 
+/* What was read or what the initiator has, with the tags that the initiator has. */
+static bool scst_pi_combine(struct scst_cmd *cmd)
+{
+	struct scst_pi_io *io = cmd->step_data;
+	u8 *ours = page_address(io->ours.chunk), *theirs = page_address(io->theirs.chunk);
+	u32 len = io->piece * io->rule.block, i;
+
+	scst_pi_move(cmd, &io->theirs, io->done, io->piece, false);
+	if (!scst_pi_right(cmd, &io->theirs, io->piece))
+		return false;
+	for (i = 0; i < len; i++)
+		ours[i] |= theirs[i];
+	memcpy(io->ours.pi, io->theirs.pi, io->piece * SCST_PI_SIZE);
+	scst_pi_regenerate(ours, io->rule.block, io->ours.pi, io->piece);
+	return true;
+}
+
 /* A piece was read.  False: status and sense data are set. */
 static bool scst_pi_use(struct scst_cmd *cmd)
 {
@@ -291,9 +323,26 @@ static bool scst_pi_use(struct scst_cmd *cmd)
 		return false;
 	if (io->phase == SCST_PI_READ)
 		scst_pi_move(cmd, &io->ours, io->done, io->piece, true);
+	else if (io->phase == SCST_PI_OR_READ)
+		return scst_pi_combine(cmd);
 	else if (io->bytchk)
 		return scst_pi_verify_theirs(cmd) && scst_pi_same(cmd, io->piece);
 	return true;
+}
+
+/* All that the initiator has is looked at before any is written.  False: status and sense data are set. */
+static bool scst_pi_all_right(struct scst_cmd *cmd)
+{
+	struct scst_pi_io *io = cmd->step_data;
+	bool right = true;
+
+	for (io->done = 0; right && io->done < io->total; io->done += io->piece) {
+		io->piece = min(io->total - io->done, io->most);
+		scst_pi_move(cmd, &io->ours, io->done, io->piece, false);
+		right = scst_pi_right(cmd, &io->ours, io->piece);
+	}
+	io->done = 0;
+	return right;
 }
 
 /* --- from action to action ------------------------------------------------------------------------- */
@@ -333,6 +382,9 @@ static void scst_pi_go(struct scst_cmd *cmd)
 		else
 			scst_pi_respond(cmd);
 		break;
+	case SCST_PI_OR_WRITE:
+		scst_pi_execute(cmd, SCST_ACTION_WRITE);
+		break;
 	default:
 		scst_pi_execute(cmd, SCST_ACTION_READ);
 	}
@@ -371,6 +423,7 @@ static void scst_pi_next(struct scst_cmd *cmd)
 		scst_pi_go(cmd);
 		break;
 	case SCST_PI_WRITE:
+	case SCST_PI_OR_READ:
 		scst_pi_written(cmd);
 		break;
 	case SCST_PI_STABLE:
@@ -384,19 +437,24 @@ static void scst_pi_next(struct scst_cmd *cmd)
 	}
 }
 
+static bool scst_pi_in_pieces(const struct scst_pi_io *io)
+{
+	return io->phase != SCST_PI_SYNC && io->phase != SCST_PI_STABLE;
+}
+
 /* Of a piece that can't be read, or written, it is found out which block it is. */
 static void scst_pi_failed(struct scst_cmd *cmd)
 {
 	struct scst_pi_io *io = cmd->step_data;
-	bool whole = io->phase == SCST_PI_SYNC || io->phase == SCST_PI_STABLE;
+	bool has_block = scst_error_is_medium(io->error) && scst_pi_in_pieces(io);
 
-	if (scst_error_is_medium(io->error) && !whole && io->piece > 1) {
+	if (has_block && io->piece > 1) {
 		io->most = 1;
 		scst_pi_go(cmd);
 		return;
 	}
 	scst_cmd_errno(cmd, io->error);
-	if (scst_error_is_medium(io->error) && !whole)
+	if (has_block)
 		scst_cmd_sense_info_add(cmd, cmd->lba + io->done);
 	scst_pi_respond(cmd);
 }
@@ -415,28 +473,52 @@ static int scst_pi_lost(struct scst_cmd *cmd)
 	return lost;
 }
 
+/* What was done is right. */
+static void scst_pi_advance(struct scst_cmd *cmd)
+{
+	struct scst_pi_io *io = cmd->step_data;
+
+	switch (io->phase) {
+	case SCST_PI_OR_READ:
+		io->phase = SCST_PI_OR_WRITE;
+		scst_pi_go(cmd);
+		return;
+	case SCST_PI_OR_WRITE:
+		io->phase = SCST_PI_OR_READ;
+		break;
+	}
+	io->done += scst_pi_in_pieces(io) ? io->piece : io->total;
+	if (io->done < io->total)
+		scst_pi_go(cmd);
+	else
+		scst_pi_next(cmd);
+}
+
+/* What COMPARE AND WRITE has begun to write it writes to the end. */
+static bool scst_pi_left(const struct scst_cmd *cmd)
+{
+	const struct scst_pi_io *io = cmd->step_data;
+
+	return scst_cmd_aborted(cmd) && !(io->skip && io->phase == SCST_PI_WRITE);
+}
+
 static void scst_pi_job(struct scst_job *job)
 {
 	struct scst_cmd *cmd = scst_cmd_of_job(job);
 	struct scst_pi_io *io = cmd->step_data;
-	bool pieces = io->phase != SCST_PI_SYNC && io->phase != SCST_PI_STABLE;
+	bool writes = io->phase == SCST_PI_WRITE || io->phase == SCST_PI_OR_WRITE;
 	unsigned int noio = memalloc_noio_save();
 
-	if (scst_cmd_aborted(cmd)) {
+	if (scst_pi_left(cmd))
 		scst_pi_respond(cmd);
-	} else if (io->phase == SCST_PI_STABLE && scst_pi_lost(cmd)) {
+	else if (io->phase == SCST_PI_STABLE && scst_pi_lost(cmd))
 		scst_pi_respond(cmd);
-	} else if (io->error) {
+	else if (io->error)
 		scst_pi_failed(cmd);
-	} else if (pieces && io->phase != SCST_PI_WRITE && !scst_pi_use(cmd)) {
+	else if (scst_pi_in_pieces(io) && !writes && !scst_pi_use(cmd))
 		scst_pi_respond(cmd);
-	} else {
-		io->done += pieces ? io->piece : io->total;
-		if (io->done < io->total)
-			scst_pi_go(cmd);
-		else
-			scst_pi_next(cmd);
-	}
+	else
+		scst_pi_advance(cmd);
 	memalloc_noio_restore(noio);
 }
 
@@ -448,24 +530,36 @@ static void scst_pi_step(struct scst_cmd *cmd, int error)
 	scst_cmd_to_thread(cmd, scst_pi_job);
 }
 
-static void scst_pi_begin(struct scst_job *job, u8 phase)
+/* @skip, @end: as in struct scst_pi_io.  On a thread of the device's, with memory allocation limited to GFP_NOIO. */
+static void scst_pi_start(struct scst_cmd *cmd, u8 phase, u32 skip, void (*end)(struct scst_cmd *cmd))
 {
-	struct scst_cmd *cmd = scst_cmd_of_job(job);
-	unsigned int noio = memalloc_noio_save();
-	struct scst_pi_io *io;
+	struct scst_pi_io *io = scst_cmd_aborted(cmd) ? NULL : scst_pi_io_alloc(cmd, phase);
 
 	/* Of the whole command, not of a piece: see scst_pi_written(). */
 	cmd->fua = false;
-	io = scst_cmd_aborted(cmd) ? NULL : scst_pi_io_alloc(cmd, phase);
 	if (!io) {
 		scst_cmd_errno(cmd, -ENOMEM);
+		if (end)
+			end(cmd);
 		scst_cmd_respond(cmd);
-	} else {
-		cmd->step_data = io;
-		set_bit(SCST_CMD_PI, &cmd->flags);
-		scst_steps_begin(cmd, scst_pi_step);
-		scst_pi_go(cmd);
+		return;
 	}
+	io->skip = skip;
+	io->end = end;
+	cmd->step_data = io;
+	set_bit(SCST_CMD_PI, &cmd->flags);
+	scst_steps_begin(cmd, scst_pi_step);
+	if (skip && !scst_pi_all_right(cmd))
+		scst_pi_respond(cmd);
+	else
+		scst_pi_go(cmd);
+}
+
+static void scst_pi_begin(struct scst_job *job, u8 phase)
+{
+	unsigned int noio = memalloc_noio_save();
+
+	scst_pi_start(scst_cmd_of_job(job), phase, 0, NULL);
 	memalloc_noio_restore(noio);
 }
 
@@ -502,4 +596,22 @@ void scst_pi_write(struct scst_cmd *cmd)
 void scst_pi_verify(struct scst_cmd *cmd)
 {
 	scst_cmd_to_thread(cmd, scst_pi_verify_job);
+}
+
+/**
+ * scst_pi_caw() - the second half of the data of COMPARE AND WRITE is written, if all of it is right
+ * @cmd: has its range for itself; data, pos and len are its own, and the first half was compared
+ * @end: called before it is answered, or its data are made stable, when nothing of it is at the medium any more
+ *
+ * On a thread of the device's, with memory allocation limited to GFP_NOIO.  It answers the command.
+ */
+void scst_pi_caw(struct scst_cmd *cmd, void (*end)(struct scst_cmd *cmd))
+{
+	scst_pi_start(cmd, SCST_PI_WRITE, cmd->nblocks, end);
+}
+
+/* ORWRITE, all of it, as scst_pi_caw(). */
+void scst_pi_or(struct scst_cmd *cmd, void (*end)(struct scst_cmd *cmd))
+{
+	scst_pi_start(cmd, SCST_PI_OR_READ, 0, end);
 }

@@ -116,6 +116,45 @@ u32 scst_pi_stride(const struct scst_cmd *cmd)
 	return (1U << cmd->dev->geo.block_shift) + (scst_pi_apart(cmd) ? 0 : SCST_PI_SIZE);
 }
 
+/**
+ * scst_pi_fetch() - the block of a WRITE SAME, and its protection information
+ * @cmd: all data-out is there
+ * @block: set
+ * @pi: set, SCST_PI_BYTES
+ *
+ * All ones are not checked: they ask for blocks that have no information (SBC-4 5.51).  Process context.  Return: false: it is wrong, status
+ * and sense data are set.
+ */
+bool scst_pi_fetch(struct scst_cmd *cmd, u8 *block, u8 *pi)
+{
+	struct scst_pi_rule rule;
+	enum scst_pi_fault fault;
+	u32 bad;
+
+	scst_pi_expect(cmd, &rule);
+	scst_cmd_fetch(cmd, block, rule.block);
+	if (!scst_pi_apart(cmd))
+		sg_pcopy_to_buffer(cmd->data.sgl, cmd->data.nents, pi, SCST_PI_SIZE, rule.block);
+	else if (cmd->prot.len)
+		sg_copy_to_buffer(cmd->prot.sgl, cmd->prot.nents, pi, SCST_PI_SIZE);
+	else
+		scst_pi_generate(&rule, block, pi, 1);
+	fault = scst_pi_none(pi) ? SCST_PI_RIGHT : scst_pi_check(&rule, block, pi, 1, &bad);
+	if (!fault)
+		return true;
+	scst_cmd_errno(cmd, scst_pi_errno(fault));
+	scst_cmd_sense_info_add(cmd, cmd->lba);
+	return false;
+}
+
+/* Where a byte of the blocks is in the initiator's data. */
+u64 scst_pi_offset(const struct scst_cmd *cmd, u64 offset)
+{
+	u8 shift = cmd->dev->geo.block_shift;
+
+	return scst_pi_field(cmd) ? (offset >> shift) * scst_pi_stride(cmd) + (offset & ((1U << shift) - 1)) : offset;
+}
+
 /* The information counts as data, or is somewhere else. */
 static bool scst_pi_lengthen(struct scst_cmd *cmd)
 {

@@ -15,7 +15,6 @@ static inline bool scst_pi_apart(const struct scst_cmd *cmd)
 }
 
 int scst_pi_errno(enum scst_pi_fault fault);
-u32 scst_pi_stride(const struct scst_cmd *cmd);
 void scst_pi_expect(const struct scst_cmd *cmd, struct scst_pi_rule *rule);
 
 #endif /* SCST_PI_H */
