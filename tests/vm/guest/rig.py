@@ -18,6 +18,7 @@ from tests.model.unit import BLOCK, Identity
 from tests.vm.guest import alua, script, scsi, tree, wire
 from tests.vm.guest.conftest import wipe
 from tests.vm.guest.script import Kind, Tmf
+from tests.vm.guest.test_sanitize import word
 
 PORTS = (1, 2)
 ROOM = 64
@@ -64,10 +65,13 @@ class Rig:
 
     @staticmethod
     def device(folder: Path, number: int) -> tree.Device:
-        """The first is fixed; the second is removable, and stops for all when one says so."""
-        path = folder / f"model{number}"
+        """The first is fixed, and remembers what it must; the second is removable, and stops for all when one
+        says so.
+        """
+        path, record = folder / f"model{number}", folder / f"model{number}.pr"
         path.write_bytes(bytes(ROOM * BLOCK))
-        settings = {"removable": bool(number), "stop_unit": bool(number)}
+        record.unlink(missing_ok=True)
+        settings = {"removable": True, "stop_unit": True} if number else {"pr_file": record}
         return tree.fileio(f"d{number}", path, **settings)
 
     def model(self) -> Target:
@@ -106,6 +110,12 @@ class Rig:
         """What initiators do."""
         raise NotImplementedError
 
+    def done(self, command: steps.Command) -> None:
+        """An answer has come; what was answered before it was done is waited for."""
+        if isinstance(command, steps.FormatUnit | steps.Sanitize) and command.immed:
+            for device in self.devices:
+                tree.wait_for("the end", lambda device=device: word(device) == "none")  # type: ignore[misc]
+
     def mapped(self, port: int, lun: int) -> None:
         """A LUN has come."""
 
@@ -133,7 +143,7 @@ class Scripted(Rig):
         super().__init__(folder)
         self.script = script.Script()
         self.sessions: dict[tuple[str, int], script.Nexus] = {}
-        self.commands: dict[int, tuple[script.Nexus, int]] = {}
+        self.commands: dict[int, tuple[script.Nexus, int, steps.Command]] = {}
         self.held: set[int] = set()
 
     def close(self) -> None:
@@ -162,9 +172,10 @@ class Scripted(Rig):
         """What comes of a step."""
         got = Outcome()
         for number in wanted.answers:
-            nexus, command = self.commands.pop(number)
-            event = nexus.answer(command)
+            nexus, tag, command = self.commands.pop(number)
+            event = nexus.answer(tag)
             got.answers[number] = Answer(event.status, event.raw_sense, event.data, event.foreign)
+            self.done(command)
         for number in wanted.wants_data:
             self.script.wait(Kind.WANTS_DATA, self.commands[number][1])
             got.wants_data.add(number)
@@ -182,8 +193,8 @@ class Scripted(Rig):
             case steps.Finish(number):
                 self.script.data(self.commands[number][1])
             case steps.AbortTask(number):
-                nexus, command = self.commands[number]
-                got.response = nexus.manage(Tmf.ABORT_TASK, tag=command).name
+                nexus, tag, _ = self.commands[number]
+                got.response = nexus.manage(Tmf.ABORT_TASK, tag=tag).name
             case steps.Manage(initiator, port, function, lun):
                 got.response = self.sessions[initiator, port].manage(TMF[function], lun).name
         return got
@@ -194,7 +205,7 @@ class Scripted(Rig):
         cdb, read, write = wire.encode(step.command)
         plan = NEVER if step.hold else script.USUAL
         number = nexus.submit(cdb, step.lun, read, write, plan, attr=step.attr)
-        self.commands[step.task] = nexus, number
+        self.commands[step.task] = nexus, number, step.command
         if step.hold:
             self.held.add(number)
 
@@ -263,6 +274,7 @@ class Local(Rig):
         unit = self.units[step.initiator, step.port, step.lun]
         answer = unit.command(cdb, read, write, NO_TIMEOUT)
         assert answer.host_status == 0, str(answer)
+        self.done(step.command)
         return Answer(answer.status, answer.raw_sense, answer.moved)
 
     @staticmethod
