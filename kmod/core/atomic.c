@@ -188,7 +188,8 @@ static void scst_atomic_start(struct scst_cmd *cmd, void (*begin)(struct scst_cm
  * @dev: the device
  * @max_xfer: bytes that one command may move
  *
- * The field has one byte, and the data is twice as long as the blocks, which may have protection information.  Return: 0 if the device has no such command.
+ * The field has one byte, and the data is twice as long as the blocks, which may have protection information.  Return: 0 if the device has
+ * no such command.
  */
 u8 scst_caw_max(const struct scst_device *dev, u32 max_xfer)
 {
@@ -261,7 +262,7 @@ static void scst_caw_compared(struct scst_cmd *cmd)
 		scst_caw_write(cmd);
 }
 
-/* What is compared are the blocks, and not the information behind each of them (SBC-4 5.3).  False: there is no memory. */
+/* What is compared are the blocks, and not the information behind each of them.  False: there is no memory. */
 static bool scst_caw_list_blocks(struct scst_cmd *cmd)
 {
 	u32 stride = scst_pi_stride(cmd), block = 1U << cmd->dev->geo.block_shift, i;

@@ -448,7 +448,7 @@ const struct scst_opcode scst_row_verify12 = {
 	.byte1		= 0xf6,
 };
 
-/* Commands of 32 bytes, with the tags that are expected (SBC-3 5.13, 5.41, 5.36, 5.47, 5.50). */
+/* Commands of 32 bytes, with the tags that are expected (SBC-3 5.13, 5.41, 5.36, 5.47, and WRITE SAME). */
 #define MASK_RW32(flags) { VARIABLE_LENGTH_CMD, CONTROL, 0, 0, 0, 0, GROUP10, 0x18, ALL2, flags, 0, ALL8, ALL8, ALL4 }
 
 static const struct scst_opcode scst_row_read32 = {

@@ -86,7 +86,7 @@ bool scst_pi_none(const u8 *pi)
 }
 
 /**
- * scst_pi_repeat() - the protection information of blocks that are all written from one (SBC-4 5.51, WRITE SAME)
+ * scst_pi_repeat() - the protection information of blocks that are all written from one (SBC-4, WRITE SAME)
  * @type: of protection
  * @one: what the one has
  * @first: of how many blocks before it was already
@@ -155,4 +155,14 @@ void scst_pi_compare_mask(u8 field, bool ato, u8 mask[SCST_PI_SIZE])
 
 	for (i = 0; i < SCST_PI_SIZE; i++)
 		mask[i] = (i < APP_AT ? guard : i < REF_AT ? tags && ato : tags) ? 0xff : 0;
+}
+
+/* Offset of the first difference of @len bytes, of those bits that @mask has for each eighth byte, or @len. */
+u32 scst_pi_alike(const u8 *a, const u8 *b, u32 len, const u8 mask[SCST_PI_SIZE])
+{
+	u32 i = 0;
+
+	while (i < len && !((a[i] ^ b[i]) & mask[i % SCST_PI_SIZE]))
+		i++;
+	return i;
 }

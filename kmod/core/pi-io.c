@@ -2,9 +2,9 @@
 /*
  * Commands that move protection information (SBC-3 4.22): RDPROTECT, WRPROTECT or VRPROTECT is not 000b.
  *
- * These take a way of their own, piece by piece on the device's own threads: a piece is read with its information, checked, and copied to the
- * initiator; or copied from there, checked, and written.  So what is checked is what is written: initiators may change their memory at any
- * time.
+ * These take a way of their own, piece by piece on the device's own threads: a piece is read with its information, checked, and copied to
+ * the initiator; or copied from there, checked, and written.  So what is checked is what is written: initiators may change their memory at
+ * any time.
  */
 #include "pi.h"
 #include <linux/sched/mm.h>
@@ -247,16 +247,6 @@ static bool scst_pi_right(struct scst_cmd *cmd, const struct scst_pi_memory *mem
 		set_bit(SCST_CMD_KEEP_LEN, &cmd->flags);
 	}
 	return false;
-}
-
-/* Offset of the first difference of @len bytes, of those bits that @mask has for each eighth byte, or @len. */
-static u32 scst_pi_alike(const u8 *a, const u8 *b, u32 len, const u8 mask[SCST_PI_SIZE])
-{
-	u32 i = 0;
-
-	while (i < len && !((a[i] ^ b[i]) & mask[i % SCST_PI_SIZE]))
-		i++;
-	return i;
 }
 
 /* BYTCHK: false: sense data are set; INFORMATION is the offset of the first difference in the initiator's data. */

@@ -2,9 +2,9 @@
 /*
  * Protection information (SBC-3 4.22): what others ask about it, and what CDBs may ask for.
  *
- * Where blocks have such information the device handler keeps it.  Commands that do not move it leave it to the handler: what they write gets
- * its information there, and what they read is held against it.  Those that do (pi-io.c) have it from the initiator behind each block (520 bytes
- * for one of 512), or the transport moves it apart (cmd->prot).
+ * Where blocks have such information the device handler keeps it.  Commands that do not move it leave it to the handler: what they write
+ * gets its information there, and what they read is held against it.  Those that do (pi-io.c) have it from the initiator behind each block
+ * (520 bytes for one of 512), or the transport moves it apart (cmd->prot).
  */
 #include "pi.h"
 #include <linux/crc-t10dif.h>
@@ -122,8 +122,8 @@ u32 scst_pi_stride(const struct scst_cmd *cmd)
  * @block: set
  * @pi: set, SCST_PI_BYTES
  *
- * All ones are not checked: they ask for blocks that have no information (SBC-4 5.51).  Process context.  Return: false: it is wrong, status
- * and sense data are set.
+ * All ones are not checked: they ask for blocks that have no information (SBC-4, WRITE SAME).  Process context.  Return: false: it is wrong,
+ * status and sense data are set.
  */
 bool scst_pi_fetch(struct scst_cmd *cmd, u8 *block, u8 *pi)
 {

@@ -329,7 +329,7 @@ bool scst_same_has_data(const struct scst_cmd *cmd)
 }
 
 /*
- * The block, and the protection information that comes with it: all ones with NDOB (SBC-4 5.52), whether it is told or not.  False: it is
+ * The block, and the protection information that comes with it: all ones with NDOB, whether it is told or not.  False: it is
  * wrong, or there is no memory; status and sense data are set.
  */
 static bool scst_same_fetch(struct scst_cmd *cmd, struct scst_sweep *sweep)
