@@ -8,12 +8,13 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from tests.model import steps, transport_id
+from tests.model import pr, steps, transport_id
 from tests.model.rules import State
 from tests.model.steps import Function
-from tests.model.target import Answer, Outcome, Target, make
+from tests.model.target import Answer, Outcome, Place, Target, make
 from tests.model.unit import BLOCK, Identity
 from tests.vm.guest import alua, script, scsi, tree, wire
 from tests.vm.guest.conftest import wipe
@@ -43,6 +44,18 @@ def first_steps() -> list[steps.Step]:
     """Everybody sees both units by both ports, and has heard of nothing yet."""
     maps = [steps.Map(port, lun, lun) for port in PORTS for lun in (0, 1)]
     return [*maps, *(steps.Login(who, port) for who in INITIATORS for port in PORTS)]
+
+
+def in_force(device: tree.Device, wanted: pr.Unit) -> bool:
+    """Are these persistent reservations?"""
+    kind = wanted.type.name.lower() if wanted.type is not None else "none"
+    lines = tree.read(device.path / "pr/state").splitlines()
+    return lines[:2] == [f"generation {wanted.generation}", f"type {kind}"]
+
+
+def idle(device: tree.Device) -> bool:
+    """Is nothing done to the whole medium?"""
+    return word(device) == "none"
 
 
 class Rig:
@@ -110,11 +123,19 @@ class Rig:
         """What initiators do."""
         raise NotImplementedError
 
+    def settle(self, model: Target) -> None:
+        """What has no answer yet has got as far as it can: a reservation is in force before what it has
+        excluded has ended, and only then is it answered.
+        """
+        for device, unit in zip(self.devices, model.units, strict=True):
+            if any(task.place == Place.FENCED and task.path.unit is unit for task in model.tasks.values()):
+                tree.wait_for("what is in force", partial(in_force, device, unit.reservations))
+
     def done(self, command: steps.Command) -> None:
         """An answer has come; what was answered before it was done is waited for."""
         if isinstance(command, steps.FormatUnit | steps.Sanitize) and command.immed:
             for device in self.devices:
-                tree.wait_for("the end", lambda device=device: word(device) == "none")  # type: ignore[misc]
+                tree.wait_for("the end", partial(idle, device))
 
     def mapped(self, port: int, lun: int) -> None:
         """A LUN has come."""
