@@ -13,7 +13,7 @@
  * @alone: so that it has
  * @data: the command's own
  * @begin: what is done then
- * @half: of COMPARE AND WRITE: what is written, the second half of the data
+ * @half: of COMPARE AND WRITE: what is written, the second half of the data; or, with protection information, the blocks of the first
  * @chunk: of ORWRITE: memory that is read into, changed, and written from
  * @chunk_size: of @chunk, bytes
  * @sg: @chunk
@@ -188,20 +188,21 @@ static void scst_atomic_start(struct scst_cmd *cmd, void (*begin)(struct scst_cm
  * @dev: the device
  * @max_xfer: bytes that one command may move
  *
- * The field has one byte, and the data is twice as long as the blocks.  Return: 0 if the device has no such command.
+ * The field has one byte, and the data is twice as long as the blocks, which may have protection information.  Return: 0 if the device has
+ * no such command.
  */
 u8 scst_caw_max(const struct scst_device *dev, u32 max_xfer)
 {
 	if (dev->handler->flags & SCST_HANDLER_FORGETS)
 		return 0;
-	return min(max_xfer / 2 / (scst_device_block_size(dev) ?: 512), 255U);
+	return min(max_xfer / 2 / ((scst_device_block_size(dev) ?: 512) + (dev->protection ? SCST_PI_BYTES : 0)), 255U);
 }
 
-/* List @len bytes of @data from @skip on.  Returns how many segments they are. */
-static unsigned int scst_caw_list(const struct scst_data *data, u32 skip, u32 len, struct scatterlist *to)
+/* List @len bytes of @data from @skip on, in entries from @to on, and count them.  Returns the last. */
+static struct scatterlist *scst_caw_list(const struct scst_data *data, u32 skip, u32 len, struct scatterlist *to, unsigned int *nents)
 {
 	struct scatterlist *from;
-	unsigned int i, nr = 0;
+	unsigned int i;
 
 	for_each_sg(data->sgl, from, data->nents, i) {
 		u32 at = from->offset + skip, n;
@@ -212,28 +213,27 @@ static unsigned int scst_caw_list(const struct scst_data *data, u32 skip, u32 le
 		}
 		n = min(len, from->length - skip);
 		sg_set_page(to, sg_page(from) + (at >> PAGE_SHIFT), n, offset_in_page(at));
-		nr++;
+		++*nents;
 		len -= n;
 		if (!len)
 			break;
 		skip = 0;
 		to = sg_next(to);
 	}
-	sg_mark_end(to);
-	return nr;
+	return to;
 }
 
 static void scst_caw_write(struct scst_cmd *cmd)
 {
 	struct scst_atomic *atomic = cmd->step_data;
 	u32 len = scst_atomic_bytes(cmd);
-	unsigned int nents;
+	unsigned int nents = 0;
 
 	if (sg_alloc_table(&atomic->half, atomic->data.nents, GFP_NOIO)) {
 		scst_atomic_fail(cmd, -ENOMEM);
 		return;
 	}
-	nents = scst_caw_list(&atomic->data, len, len, atomic->half.sgl);
+	sg_mark_end(scst_caw_list(&atomic->data, len, len, atomic->half.sgl, &nents));
 	cmd->data = (struct scst_data){ .sgl = atomic->half.sgl, .nents = nents, .len = len };
 	cmd->pos = cmd->lba << cmd->dev->geo.block_shift;
 	cmd->len = len;
@@ -241,17 +241,51 @@ static void scst_caw_write(struct scst_cmd *cmd)
 	scst_atomic_to_handler(cmd, SCST_ACTION_WRITE, scst_atomic_written);
 }
 
+/* ... with its protection information. */
+static void scst_caw_write_protected(struct scst_cmd *cmd)
+{
+	const struct scst_atomic *atomic = cmd->step_data;
+
+	cmd->data = atomic->data;
+	cmd->pos = cmd->lba << cmd->dev->geo.block_shift;
+	cmd->len = cmd->xfer_len;
+	scst_pi_caw(cmd, scst_atomic_end);
+}
+
 static void scst_caw_compared(struct scst_cmd *cmd)
 {
 	if (scst_cmd_aborted(cmd) || cmd->status)
 		scst_atomic_respond(cmd);
+	else if (scst_pi_field(cmd))
+		scst_caw_write_protected(cmd);
 	else
 		scst_caw_write(cmd);
 }
 
+/* What is compared are the blocks, and not the information behind each of them.  False: there is no memory. */
+static bool scst_caw_list_blocks(struct scst_cmd *cmd)
+{
+	u32 stride = scst_pi_stride(cmd), block = 1U << cmd->dev->geo.block_shift, i;
+	struct scst_atomic *atomic = cmd->step_data;
+	struct scatterlist *to;
+	unsigned int nents = 0;
+
+	if (sg_alloc_table(&atomic->half, atomic->data.nents + cmd->nblocks, GFP_NOIO))
+		return false;
+	to = scst_caw_list(&atomic->data, 0, block, atomic->half.sgl, &nents);
+	for (i = 1; i < cmd->nblocks; i++)
+		to = scst_caw_list(&atomic->data, i * stride, block, sg_next(to), &nents);
+	sg_mark_end(to);
+	cmd->data = (struct scst_data){ .sgl = atomic->half.sgl, .nents = nents, .len = scst_atomic_bytes(cmd) };
+	return true;
+}
+
 static void scst_caw_begin(struct scst_cmd *cmd)
 {
-	scst_compare(cmd, scst_atomic_bytes(cmd), scst_caw_compared);
+	if (scst_pi_field(cmd) && !scst_caw_list_blocks(cmd))
+		scst_atomic_fail(cmd, -ENOMEM);
+	else
+		scst_compare(cmd, scst_atomic_bytes(cmd), scst_caw_compared);
 }
 
 static void scst_caw_job(struct scst_job *job)
@@ -357,6 +391,10 @@ static void scst_or_begin(struct scst_cmd *cmd)
 {
 	struct scst_atomic *atomic = cmd->step_data;
 
+	if (scst_pi_field(cmd)) {
+		scst_pi_or(cmd, scst_atomic_end);
+		return;
+	}
 	atomic->chunk = scst_chunk_get(&atomic->chunk_size);
 	if (atomic->chunk)
 		scst_or_piece(cmd);

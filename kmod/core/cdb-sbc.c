@@ -291,7 +291,8 @@ const struct scst_opcode scst_row_write_same10 = {
 	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS,
 	.dir		= DMA_TO_DEVICE,
-	.cdb_mask	= { WRITE_SAME, 0x08, ALL4, GROUP10, ALL2, CONTROL },
+	.cdb_mask	= { WRITE_SAME, 0xe8, ALL4, GROUP10, ALL2, CONTROL },
+	.byte1		= 0xe8,
 };
 
 const struct scst_opcode scst_row_unmap = {
@@ -316,7 +317,8 @@ const struct scst_opcode scst_row_write_same16 = {
 	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
 	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS,
 	.dir		= DMA_TO_DEVICE,
-	.cdb_mask	= { WRITE_SAME_16, 0x09, ALL8, ALL4, GROUP10, CONTROL },
+	.cdb_mask	= { WRITE_SAME_16, 0xe9, ALL8, ALL4, GROUP10, CONTROL },
+	.byte1		= 0xe9,
 };
 
 const struct scst_opcode scst_row_prefetch10 = {
@@ -446,7 +448,7 @@ const struct scst_opcode scst_row_verify12 = {
 	.byte1		= 0xf6,
 };
 
-/* Commands of 32 bytes, with the tags that are expected (SBC-3 5.13, 5.41, 5.36, 5.47). */
+/* Commands of 32 bytes, with the tags that are expected (SBC-3 5.13, 5.41, 5.36, 5.47, and WRITE SAME). */
 #define MASK_RW32(flags) { VARIABLE_LENGTH_CMD, CONTROL, 0, 0, 0, 0, GROUP10, 0x18, ALL2, flags, 0, ALL8, ALL8, ALL4 }
 
 static const struct scst_opcode scst_row_read32 = {
@@ -497,10 +499,23 @@ static const struct scst_opcode scst_row_write_verify32 = {
 	.cdb_mask	= MASK_RW32(0xf6),
 };
 
+static const struct scst_opcode scst_row_write_same32 = {
+	.name		= "WRITE SAME(32)",
+	.prepare	= scst_sbc_prepare_write_same32,
+	.execute	= scst_sbc_write_same,
+	.cdb_len	= 32,
+	.format		= SCST_CDB_RW32,
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_WRITE | SCST_STOPS_MEDIUM),
+	.flags		= SCST_OP_MEDIUM | SCST_OP_WRITE | SCST_OP_TURNS | SCST_OP_TYPE2,
+	.dir		= DMA_TO_DEVICE,
+	.cdb_mask	= MASK_RW32(0xe9),
+};
+
 static const struct scst_opcode *const scst_variable[] = {
 	[READ_32]	= &scst_row_read32,
 	[VERIFY_32]	= &scst_row_verify32,
 	[WRITE_32]	= &scst_row_write32,
+	[WRITE_SAME_32]	= &scst_row_write_same32,
 	[WRITE_VERIFY_32] = &scst_row_write_verify32,
 };
 

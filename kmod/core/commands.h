@@ -61,7 +61,7 @@ u32 scst_clear_length(const struct scst_geometry *geo, u64 pos, u64 left);
 void scst_fill_chunk(struct page *chunk, unsigned int chunk_size, unsigned int block);
 u32 scst_fill_data(struct scst_data *data, struct scatterlist *sg, struct page *chunk, unsigned int chunk_size, u64 left);
 
-/* --- pi.c: protection information -------------------------------------------------------------- */
+/* --- pi.c, pi-io.c: protection information ----------------------------------------------------- */
 
 /* RDPROTECT, WRPROTECT or VRPROTECT. */
 static inline u8 scst_pi_field(const struct scst_cmd *cmd)
@@ -77,9 +77,14 @@ static inline bool scst_pi_ato(const struct scst_device *dev)
 
 u8 scst_pi_extended(const struct scst_device *dev);
 bool scst_pi_prepare(struct scst_cmd *cmd);
+u32 scst_pi_stride(const struct scst_cmd *cmd);
+u64 scst_pi_offset(const struct scst_cmd *cmd, u64 offset);
 void scst_pi_read(struct scst_cmd *cmd);
 void scst_pi_write(struct scst_cmd *cmd);
 void scst_pi_verify(struct scst_cmd *cmd);
+void scst_pi_caw(struct scst_cmd *cmd, void (*end)(struct scst_cmd *cmd));
+void scst_pi_or(struct scst_cmd *cmd, void (*end)(struct scst_cmd *cmd));
+bool scst_pi_fetch(struct scst_cmd *cmd, u8 *block, u8 *pi);
 
 /* --- format.c, sanitize.c: FORMAT UNIT, SANITIZE -------------------------------------------------------- */
 
@@ -190,6 +195,7 @@ bool scst_sbc_prepare_read32(struct scst_cmd *cmd);
 bool scst_sbc_prepare_write32(struct scst_cmd *cmd);
 bool scst_sbc_prepare_verify32(struct scst_cmd *cmd);
 bool scst_sbc_prepare_write_verify32(struct scst_cmd *cmd);
+bool scst_sbc_prepare_write_same32(struct scst_cmd *cmd);
 bool scst_sbc_prepare_write_verify(struct scst_cmd *cmd);
 bool scst_sbc_prepare_sync(struct scst_cmd *cmd);
 bool scst_sbc_prepare_capacity(struct scst_cmd *cmd);

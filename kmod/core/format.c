@@ -7,7 +7,6 @@
  * was.  With IMMED, which only a device has that remembers it (pr_file), it goes on to its end: overhaul.c.
  */
 #include "overhaul.h"
-#include <linux/sched/mm.h>
 
 /* Byte 1 of the CDB */
 #define LONGLIST	0x20
@@ -92,38 +91,26 @@ static bool scst_format_check(struct scst_cmd *cmd, const u8 *list)
 	return false;
 }
 
-static void scst_format_begin(struct scst_cmd *cmd)
+static bool scst_format_take(struct scst_cmd *cmd, struct scst_overhaul *overhaul)
 {
-	struct scst_overhaul *overhaul;
 	u8 list[HEADER_LONG] = { };
 
 	if (cmd->xfer_len)
 		scst_cmd_fetch(cmd, list, cmd->xfer_len);
-	if (scst_cmd_aborted(cmd) || !scst_format_check(cmd, list)) {
-		scst_cmd_respond(cmd);
-		return;
-	}
-	overhaul = scst_overhaul_alloc(cmd);
-	if (!overhaul) {
-		scst_cmd_errno(cmd, -ENOMEM);
-		scst_cmd_respond(cmd);
-		return;
-	}
+	if (!scst_format_check(cmd, list))
+		return false;
 	overhaul->gate = SCST_GATE_FORMATTING;
 	overhaul->immed = list[1] & IMMED;
 	overhaul->undone = overhaul->immed ? SCST_UNDONE_FORMAT : SCST_UNDONE_NOTHING;
 	overhaul->action = SCST_ACTION_ZERO;
 	/* Where the handler can't. */
 	memset(page_address(overhaul->chunk), 0, overhaul->chunk_size);
-	scst_overhaul_begin(overhaul);
+	return true;
 }
 
 static void scst_format_job(struct scst_job *job)
 {
-	unsigned int noio = memalloc_noio_save();
-
-	scst_format_begin(scst_cmd_of_job(job));
-	memalloc_noio_restore(noio);
+	scst_overhaul_begin(job, scst_format_take);
 }
 
 /**

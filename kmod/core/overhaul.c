@@ -16,7 +16,7 @@
 #include <linux/sched/mm.h>
 
 /* Memory for one, with @cmd as its command, or NULL.  Process context. */
-struct scst_overhaul *scst_overhaul_alloc(struct scst_cmd *cmd)
+static struct scst_overhaul *scst_overhaul_alloc(struct scst_cmd *cmd)
 {
 	struct scst_overhaul *overhaul = kzalloc(sizeof(*overhaul), GFP_NOIO);
 
@@ -32,8 +32,7 @@ struct scst_overhaul *scst_overhaul_alloc(struct scst_cmd *cmd)
 	return NULL;
 }
 
-/* One that has not begun. */
-void scst_overhaul_free(struct scst_overhaul *overhaul)
+static void scst_overhaul_free(struct scst_overhaul *overhaul)
 {
 	scst_chunk_put(overhaul->chunk);
 	kfree(overhaul);
@@ -380,13 +379,8 @@ static bool scst_overhaul_claim(struct scst_overhaul *overhaul)
 	return !stopped;
 }
 
-/**
- * scst_overhaul_begin() - begin
- * @overhaul: with its command, which is pinned, and what is to be done
- *
- * On a thread of the device's.  It answers the command.
- */
-void scst_overhaul_begin(struct scst_overhaul *overhaul)
+/* It is known what is to be done.  Answers the command. */
+static void scst_overhaul_open(struct scst_overhaul *overhaul)
 {
 	struct scst_device *dev = overhaul->dev;
 	struct scst_cmd *cmd = overhaul->cmd;
@@ -407,6 +401,31 @@ void scst_overhaul_begin(struct scst_overhaul *overhaul)
 	};
 	if (scst_alone_take(&overhaul->alone))
 		scst_overhaul_look(overhaul);
+}
+
+/**
+ * scst_overhaul_begin() - begin, or refuse to
+ * @job: that of the command, which is pinned, on a thread of the device's
+ * @take: sets what is to be done; false: nothing, status and sense data are set
+ *
+ * It answers the command.
+ */
+void scst_overhaul_begin(struct scst_job *job, bool (*take)(struct scst_cmd *cmd, struct scst_overhaul *overhaul))
+{
+	struct scst_cmd *cmd = scst_cmd_of_job(job);
+	unsigned int noio = memalloc_noio_save();
+	struct scst_overhaul *overhaul = scst_overhaul_alloc(cmd);
+
+	if (!overhaul) {
+		scst_cmd_errno(cmd, -ENOMEM);
+		scst_cmd_respond(cmd);
+	} else if (scst_cmd_aborted(cmd) || !take(cmd, overhaul)) {
+		scst_overhaul_free(overhaul);
+		scst_cmd_respond(cmd);
+	} else {
+		scst_overhaul_open(overhaul);
+	}
+	memalloc_noio_restore(noio);
 }
 
 /**

@@ -19,7 +19,7 @@
  * @invert: the complement in each pass but the last, the last but two, and so on
  * @chunk: memory, @chunk_size bytes
  *
- * So far who begins it sets what is not to be 0; the rest is overhaul.c's.
+ * So far who takes what is to be done sets what is not to be 0; the rest is overhaul.c's.
  *
  * @alone: has the whole medium for itself
  * @job: how it goes on
@@ -57,9 +57,7 @@ struct scst_overhaul {
 	struct scatterlist sg[SCST_FILL_SEGMENTS];
 };
 
-struct scst_overhaul *scst_overhaul_alloc(struct scst_cmd *cmd);
-void scst_overhaul_free(struct scst_overhaul *overhaul);
-void scst_overhaul_begin(struct scst_overhaul *overhaul);
+void scst_overhaul_begin(struct scst_job *job, bool (*take)(struct scst_cmd *cmd, struct scst_overhaul *overhaul));
 void scst_overhaul_stop(struct scst_device *dev);
 void scst_overhaul_event(struct scst_device *dev);
 void scst_overhaul_settle(struct scst_device *dev);

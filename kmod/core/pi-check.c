@@ -79,6 +79,47 @@ void scst_pi_generate(const struct scst_pi_rule *rule, const u8 *data, u8 *pi, u
 	}
 }
 
+/* None at all: all ones. */
+bool scst_pi_none(const u8 *pi)
+{
+	return get_unaligned_be64(pi) == U64_MAX;
+}
+
+/**
+ * scst_pi_repeat() - the protection information of blocks that are all written from one (SBC-4, WRITE SAME)
+ * @type: of protection
+ * @one: what the one has
+ * @first: of how many blocks before it was already
+ * @pi: set
+ * @nr: how many
+ *
+ * Each reference tag is that of the block before it and one more, but for type 3.  All ones stay all ones.
+ */
+void scst_pi_repeat(u8 type, const u8 *one, u32 first, u8 *pi, u32 nr)
+{
+	u32 step = type == 3 || scst_pi_none(one) ? 0 : 1, i;
+
+	for (i = 0; i < nr; i++, pi += SCST_PI_SIZE) {
+		put_unaligned_be32(get_unaligned_be32(one + GUARD_AT), pi + GUARD_AT);
+		put_unaligned_be32(get_unaligned_be32(one + REF_AT) + (first + i) * step, pi + REF_AT);
+	}
+}
+
+/**
+ * scst_pi_regenerate() - the guards of blocks whose tags stay
+ * @data: the blocks
+ * @block: bytes of each
+ * @pi: of which only the guard is set
+ * @nr: how many
+ */
+void scst_pi_regenerate(const u8 *data, u32 block, u8 *pi, u32 nr)
+{
+	u32 i;
+
+	for (i = 0; i < nr; i++, data += block, pi += SCST_PI_SIZE)
+		put_unaligned_be16(scst_pi_guard(data, block), pi + GUARD_AT);
+}
+
 /*
  * RDPROTECT, WRPROTECT, VRPROTECT (SBC-3 5.10, 5.38, 5.34), all alike; 000b: what is on the medium is checked, nothing is moved.
  * Where the standard lets the target choose it checks.  False: reserved.
@@ -114,4 +155,14 @@ void scst_pi_compare_mask(u8 field, bool ato, u8 mask[SCST_PI_SIZE])
 
 	for (i = 0; i < SCST_PI_SIZE; i++)
 		mask[i] = (i < APP_AT ? guard : i < REF_AT ? tags && ato : tags) ? 0xff : 0;
+}
+
+/* Offset of the first difference of @len bytes, of those bits that @mask has for each eighth byte, or @len. */
+u32 scst_pi_alike(const u8 *a, const u8 *b, u32 len, const u8 mask[SCST_PI_SIZE])
+{
+	u32 i = 0;
+
+	while (i < len && !((a[i] ^ b[i]) & mask[i % SCST_PI_SIZE]))
+		i++;
+	return i;
 }

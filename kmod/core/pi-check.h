@@ -47,7 +47,11 @@ u16 scst_pi_guard(const u8 *block, u32 len);
 bool scst_pi_escaped(u8 type, const u8 *pi);
 enum scst_pi_fault scst_pi_check(const struct scst_pi_rule *rule, const u8 *data, const u8 *pi, u32 nr, u32 *bad);
 void scst_pi_generate(const struct scst_pi_rule *rule, const u8 *data, u8 *pi, u32 nr);
+bool scst_pi_none(const u8 *pi);
+void scst_pi_repeat(u8 type, const u8 *one, u32 first, u8 *pi, u32 nr);
+void scst_pi_regenerate(const u8 *data, u32 block, u8 *pi, u32 nr);
 bool scst_pi_protect(u8 field, struct scst_pi_rule *rule);
 void scst_pi_compare_mask(u8 field, bool ato, u8 mask[SCST_PI_SIZE]);
+u32 scst_pi_alike(const u8 *a, const u8 *b, u32 len, const u8 mask[SCST_PI_SIZE]);
 
 #endif /* SCST_PI_CHECK_H */

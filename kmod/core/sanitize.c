@@ -10,7 +10,6 @@
  * which the pr_file remembers.  So only devices with one have the command.
  */
 #include "overhaul.h"
-#include <linux/sched/mm.h>
 
 #define SA_OVERWRITE	0x01
 
@@ -48,7 +47,7 @@ bool scst_sanitize_prepare(struct scst_cmd *cmd)
 
 /* --- OVERWRITE --------------------------------------------------------------------------------------- */
 
-/* Sets sense data and returns false if the list, all of which is there, asks for what is not done. */
+/* @list: its header; all of it is there.  Sets sense data and returns false if it asks for what is not done. */
 static bool scst_sanitize_check(struct scst_cmd *cmd, const u8 *list)
 {
 	u16 len = get_unaligned_be16(list + 2);
@@ -68,14 +67,15 @@ static bool scst_sanitize_check(struct scst_cmd *cmd, const u8 *list)
 	return false;
 }
 
-/* Each block begins with the pattern. */
-static void scst_sanitize_pattern(struct scst_overhaul *overhaul, u32 block, const u8 *pattern, u16 len)
+/* Each block begins with the pattern, @len bytes that are not read twice: the initiator may change them. */
+static void scst_sanitize_pattern(struct scst_cmd *cmd, struct scst_overhaul *overhaul, u16 len)
 {
+	u32 block = scst_sanitize_block(cmd), at;
 	u8 *p = page_address(overhaul->chunk);
-	u32 at;
 
-	for (at = 0; at < block; at += len)
-		memcpy(p + at, pattern, min_t(u32, len, block - at));
+	sg_pcopy_to_buffer(cmd->data.sgl, cmd->data.nents, p, len, HEADER);
+	for (at = len; at < block; at += len)
+		memcpy(p + at, p, min_t(u32, len, block - at));
 	scst_fill_chunk(overhaul->chunk, overhaul->chunk_size, block);
 }
 
@@ -88,46 +88,26 @@ static bool scst_sanitize_allowed(struct scst_cmd *cmd)
 	return false;
 }
 
-/* @list: cmd->xfer_len bytes. */
-static void scst_sanitize_begin(struct scst_cmd *cmd, const u8 *list)
+static bool scst_sanitize_take(struct scst_cmd *cmd, struct scst_overhaul *overhaul)
 {
-	struct scst_overhaul *overhaul;
+	u8 list[HEADER];
 
-	if (scst_cmd_aborted(cmd) || !scst_sanitize_check(cmd, list) || !scst_sanitize_allowed(cmd)) {
-		scst_cmd_respond(cmd);
-		return;
-	}
-	overhaul = scst_overhaul_alloc(cmd);
-	if (!overhaul) {
-		scst_cmd_errno(cmd, -ENOMEM);
-		scst_cmd_respond(cmd);
-		return;
-	}
+	scst_cmd_fetch(cmd, list, sizeof(list));
+	if (!scst_sanitize_check(cmd, list) || !scst_sanitize_allowed(cmd))
+		return false;
 	overhaul->gate = SCST_GATE_SANITIZING;
 	overhaul->undone = cmd->cdb[1] & AUSE ? SCST_UNDONE_SANITIZE_FREE : SCST_UNDONE_SANITIZE;
 	overhaul->immed = cmd->cdb[1] & IMMED;
 	overhaul->action = SCST_ACTION_WRITE;
 	overhaul->passes = list[0] & COUNT;
 	overhaul->invert = list[0] & INVERT;
-	scst_sanitize_pattern(overhaul, scst_sanitize_block(cmd), list + HEADER, get_unaligned_be16(list + 2));
-	scst_overhaul_begin(overhaul);
+	scst_sanitize_pattern(cmd, overhaul, get_unaligned_be16(list + 2));
+	return true;
 }
 
 static void scst_sanitize_job(struct scst_job *job)
 {
-	struct scst_cmd *cmd = scst_cmd_of_job(job);
-	unsigned int noio = memalloc_noio_save();
-	u8 *list = kmalloc(cmd->xfer_len, GFP_NOIO);
-
-	if (list) {
-		scst_cmd_fetch(cmd, list, cmd->xfer_len);
-		scst_sanitize_begin(cmd, list);
-	} else {
-		scst_cmd_errno(cmd, -ENOMEM);
-		scst_cmd_respond(cmd);
-	}
-	kfree(list);
-	memalloc_noio_restore(noio);
+	scst_overhaul_begin(job, scst_sanitize_take);
 }
 
 /**

@@ -58,15 +58,6 @@ static noinline bool scst_sbc_take_flags(struct scst_cmd *cmd, u8 flags)
 	return false;
 }
 
-/* Where neither protection information nor anything else of it is taken.  False: it is refused. */
-static bool scst_sbc_no_protect(struct scst_cmd *cmd)
-{
-	if (!(cmd->cdb[1] & RW_PROTECT))
-		return true;
-	scst_cmd_invalid_cdb(cmd, 1, 7);
-	return false;
-}
-
 /* The last of the checks: most commands have no flags, and nothing is left to do. */
 static __always_inline bool scst_sbc_flags(struct scst_cmd *cmd)
 {
@@ -206,10 +197,16 @@ void scst_sbc_write(struct scst_cmd *cmd)
 		scst_cmd_to_handler(cmd, SCST_ACTION_WRITE);
 }
 
+/* The last of the checks of who has no DPO and FUA. */
+static bool scst_sbc_protect(struct scst_cmd *cmd)
+{
+	return !(scst_cdb_flags(cmd) & RW_PROTECT) || scst_pi_prepare(cmd);
+}
+
 /* --- WRITE SAME ---------------------------------------------------------------------------- */
 
 /*
- * WRITE SAME(10) and (16).  A number of zero would mean all that is behind the first block, and more than initiators have time for
+ * WRITE SAME(10), (16) and (32).  A number of zero would mean all that is behind the first block, and more than initiators have time for
  * is not begun: VPD page B0h says so (WSNZ, MAXIMUM WRITE SAME LENGTH).  One block of data, or by NDOB none; who offers more may
  * have meant something else.
  */
@@ -217,8 +214,8 @@ bool scst_sbc_prepare_write_same(struct scst_cmd *cmd)
 {
 	u8 shift = cmd->dev->geo.block_shift;
 
-	if ((cmd->cdb[1] & 0x08) && !cmd->dev->thin) {
-		scst_cmd_invalid_cdb(cmd, 1, 3);
+	if ((scst_cdb_flags(cmd) & 0x08) && !cmd->dev->thin) {
+		scst_cmd_invalid_cdb(cmd, scst_cdb_flags_at(cmd), 3);
 		return false;
 	}
 	if (!scst_sbc_in_range(cmd, READ_ONCE(cmd->dev->geo.nblocks)))
@@ -227,6 +224,8 @@ bool scst_sbc_prepare_write_same(struct scst_cmd *cmd)
 		return scst_sbc_too_long(cmd);
 	cmd->pos = cmd->lba << shift;
 	cmd->xfer_len = scst_same_has_data(cmd) ? 1U << shift : 0;
+	if (!scst_sbc_protect(cmd))
+		return false;
 	if (cmd->xfer_len && cmd->xfer_len != scst_cmd_room(cmd))
 		return scst_sbc_short(cmd);
 	cmd->len = cmd->xfer_len;
@@ -234,7 +233,7 @@ bool scst_sbc_prepare_write_same(struct scst_cmd *cmd)
 }
 
 /**
- * scst_sbc_write_same() - WRITE SAME(10) and (16)
+ * scst_sbc_write_same() - WRITE SAME(10), (16) and (32)
  * @cmd: the command
  */
 void scst_sbc_write_same(struct scst_cmd *cmd)
@@ -258,12 +257,6 @@ static u64 scst_verify_data(const struct scst_cmd *cmd)
 	default:
 		return 0;
 	}
-}
-
-/* The last of the checks. */
-static bool scst_sbc_protect(struct scst_cmd *cmd)
-{
-	return !(scst_cdb_flags(cmd) & RW_PROTECT) || scst_pi_prepare(cmd);
 }
 
 /* VERIFY(10), (12) and (16).  DPO is a hint and needs no support. */
@@ -363,6 +356,11 @@ bool scst_sbc_prepare_write32(struct scst_cmd *cmd)
 	return scst_sbc_is_32(cmd) && scst_sbc_extent(cmd) && scst_sbc_write_len(cmd) && scst_sbc_take_flags(cmd, scst_cdb_flags(cmd));
 }
 
+bool scst_sbc_prepare_write_same32(struct scst_cmd *cmd)
+{
+	return scst_sbc_is_32(cmd) && scst_sbc_prepare_write_same(cmd);
+}
+
 bool scst_sbc_prepare_verify32(struct scst_cmd *cmd)
 {
 	return scst_sbc_is_32(cmd) && scst_sbc_prepare_verify(cmd);
@@ -374,6 +372,15 @@ bool scst_sbc_prepare_write_verify32(struct scst_cmd *cmd)
 }
 
 /* --- COMPARE AND WRITE, ORWRITE ---------------------------------------------------------------- */
+
+/* They look for protection bits themselves: cmd->fua is what it says. */
+static bool scst_sbc_atomic_flags(struct scst_cmd *cmd)
+{
+	if (!scst_sbc_flags(cmd))
+		return false;
+	cmd->fua = cmd->cdb[1] & RW_FUA;
+	return true;
+}
 
 /* False: refused. */
 static bool scst_caw_refuse(struct scst_cmd *cmd)
@@ -400,10 +407,12 @@ bool scst_sbc_prepare_caw(struct scst_cmd *cmd)
 		return scst_caw_refuse(cmd);
 	if (!scst_sbc_in_range(cmd, READ_ONCE(cmd->dev->geo.nblocks)))
 		return scst_sbc_out_of_range(cmd);
+	if (!scst_sbc_atomic_flags(cmd))
+		return false;
 	if (cmd->xfer_len != scst_cmd_room(cmd))
 		return scst_sbc_short(cmd);
 	cmd->len = cmd->xfer_len;
-	return scst_sbc_no_protect(cmd) && scst_sbc_flags(cmd);
+	return true;
 }
 
 /**
@@ -427,13 +436,13 @@ bool scst_sbc_prepare_or(struct scst_cmd *cmd)
 		scst_cmd_refuse_opcode(cmd);
 		return false;
 	}
-	if (!scst_sbc_no_protect(cmd) || !scst_sbc_extent(cmd))
+	if (!scst_sbc_extent(cmd) || !scst_sbc_atomic_flags(cmd))
 		return false;
 	/* All of it, or nothing. */
 	if (cmd->xfer_len > scst_cmd_room(cmd))
 		return scst_sbc_short(cmd);
 	cmd->len = cmd->xfer_len;
-	return scst_sbc_flags(cmd);
+	return true;
 }
 
 /**

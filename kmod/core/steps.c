@@ -5,7 +5,7 @@
  * Nobody waits for any of them.  What has to be done between two actions (comparing, copying) is done on the device's own
  * threads; step() itself may be called in hard interrupt context.
  */
-#include "core.h"
+#include "commands.h"
 
 /* --- SYNCHRONIZE CACHE, stable WRITE, READ with FUA ------------------------------------------------- */
 
@@ -289,7 +289,7 @@ out:
 /*
  * The piece was read.  Nobody knows what a read that has failed has moved, so what can be read is moved once more; the
  * data of VERIFY is compared.  False: status and sense data are set, INFORMATION is the offset in bytes of the first
- * difference (SBC-3 5.34).
+ * difference in the initiator's data (SBC-3 5.34).
  */
 static bool scst_walk_use(struct scst_cmd *cmd)
 {
@@ -306,7 +306,7 @@ static bool scst_walk_use(struct scst_cmd *cmd)
 		same = scst_bytes_alike(page_address(walk->chunk), page_address(walk->expect), walk->piece);
 	if (same == walk->piece)
 		return true;
-	scst_cmd_sense_info(cmd, SCST_SENSE_MISCOMPARE, walk->done + same);
+	scst_cmd_sense_info(cmd, SCST_SENSE_MISCOMPARE, scst_pi_offset(cmd, walk->done + same));
 	return false;
 }
 

@@ -5,7 +5,7 @@
  * They may be long, so they are done piece by piece, each an action of the device handler; nobody waits between them, and an abort
  * ends the command with the piece that is being done.  What has to be done between two pieces is done on the device's own threads.
  */
-#include "commands.h"
+#include "pi.h"
 #include "unmap.h"
 #include <linux/sched/mm.h>
 
@@ -22,6 +22,10 @@
  * @ranges: in the list
  * @block: bytes
  * @chunk_size: bytes
+ * @prot: the command's own
+ * @tuple: of WRITE SAME: protection information that the block comes with
+ * @pi: memory for that of a piece, or NULL: the handler's matter
+ * @pi_sg: @pi
  * @chunk: of UNMAP the list; of WRITE SAME the block, as often as it fits
  * @sg: the chunk, again and again
  */
@@ -37,6 +41,10 @@ struct scst_sweep {
 	unsigned int ranges;
 	unsigned int block;
 	unsigned int chunk_size;
+	struct scst_data prot;
+	u8 tuple[SCST_PI_BYTES];
+	u8 *pi;
+	struct scatterlist pi_sg;
 	struct page *chunk;
 	struct scatterlist sg[SCST_FILL_SEGMENTS];
 };
@@ -45,6 +53,7 @@ static void scst_sweep_free(struct scst_sweep *sweep)
 {
 	if (sweep->chunk)
 		scst_chunk_put(sweep->chunk);
+	free_page((unsigned long)sweep->pi);
 	kfree(sweep);
 }
 
@@ -55,6 +64,7 @@ static struct scst_sweep *scst_sweep_alloc(const struct scst_cmd *cmd)
 	if (!sweep)
 		return NULL;
 	sweep->data = cmd->data;
+	sweep->prot = cmd->prot;
 	sweep->block = 1U << cmd->dev->geo.block_shift;
 	sweep->chunk = scst_chunk_get(&sweep->chunk_size);
 	if (sweep->chunk)
@@ -68,7 +78,9 @@ static void scst_sweep_end(struct scst_cmd *cmd)
 {
 	struct scst_sweep *sweep = cmd->step_data;
 
+	clear_bit(SCST_CMD_PI, &cmd->flags);
 	cmd->data = sweep->data;
+	cmd->prot = sweep->prot;
 	cmd->len = cmd->xfer_len;
 	scst_steps_end(cmd);
 	scst_sweep_free(sweep);
@@ -159,10 +171,22 @@ u32 scst_fill_data(struct scst_data *data, struct scatterlist *sg, struct page *
 	return len;
 }
 
+/* Who moves the information moves one chunk at a time. */
 static void scst_sweep_write(struct scst_cmd *cmd, struct scst_sweep *sweep)
 {
-	sweep->piece = scst_fill_data(&cmd->data, sweep->sg, sweep->chunk, sweep->chunk_size, sweep->left);
+	u64 most = sweep->pi ? min_t(u64, sweep->left, sweep->chunk_size) : sweep->left;
+	u8 shift = cmd->dev->geo.block_shift;
+	u32 nr;
+
+	sweep->piece = scst_fill_data(&cmd->data, sweep->sg, sweep->chunk, sweep->chunk_size, most);
 	cmd->len = sweep->piece;
+	if (!sweep->pi)
+		return;
+	nr = sweep->piece >> shift;
+	scst_pi_repeat(cmd->dev->protection, sweep->tuple, (sweep->pos >> shift) - cmd->lba, sweep->pi, nr);
+	sg_init_one(&sweep->pi_sg, sweep->pi, nr * SCST_PI_BYTES);
+	cmd->prot = (struct scst_data) { .sgl = &sweep->pi_sg, .nents = 1, .len = nr * SCST_PI_BYTES };
+	set_bit(SCST_CMD_PI, &cmd->flags);
 }
 
 static void scst_sweep_execute(struct scst_cmd *cmd)
@@ -301,13 +325,41 @@ static void scst_sweep_begin(struct scst_job *job, bool (*take)(struct scst_cmd 
 /* NDOB: there is no block of data, but zeroes are meant. */
 bool scst_same_has_data(const struct scst_cmd *cmd)
 {
-	return cmd->cdb[0] != WRITE_SAME_16 || !(cmd->cdb[1] & 0x01);
+	return !(scst_cdb_flags(cmd) & 0x01);
 }
 
-/* Zeroes that are neither written nor given back would have no protection information, but for who sends none it is generated. */
-static bool scst_same_protected(const struct scst_cmd *cmd)
+/*
+ * The block, and the protection information that comes with it: all ones with NDOB, whether it is told or not.  False: it is
+ * wrong, or there is no memory; status and sense data are set.
+ */
+static bool scst_same_fetch(struct scst_cmd *cmd, struct scst_sweep *sweep)
 {
-	return cmd->dev->protection && scst_same_has_data(cmd) && !cmd->unmap;
+	bool has_data = scst_same_has_data(cmd);
+	u8 *p = page_address(sweep->chunk);
+
+	if (cmd->dev->protection && (!has_data || scst_pi_field(cmd))) {
+		sweep->pi = (u8 *)__get_free_page(GFP_NOIO);
+		if (!sweep->pi) {
+			scst_cmd_errno(cmd, -ENOMEM);
+			return false;
+		}
+	}
+	if (has_data && sweep->pi)
+		return scst_pi_fetch(cmd, p, sweep->tuple);
+	memset(sweep->tuple, 0xff, SCST_PI_BYTES);
+	if (has_data)
+		scst_cmd_fetch(cmd, p, sweep->block);
+	else
+		memset(p, 0, sweep->block);
+	return true;
+}
+
+/* What is neither written nor given back has no protection information: not if it came with some, or is to get it. */
+static bool scst_same_protected(const struct scst_cmd *cmd, const struct scst_sweep *sweep)
+{
+	if (!cmd->dev->protection)
+		return false;
+	return sweep->pi ? !scst_pi_none(sweep->tuple) : !cmd->unmap;
 }
 
 /*
@@ -316,18 +368,14 @@ static bool scst_same_protected(const struct scst_cmd *cmd)
  */
 static bool scst_same_take(struct scst_cmd *cmd, struct scst_sweep *sweep)
 {
-	u8 *p = page_address(sweep->chunk);
-
-	if (scst_same_has_data(cmd))
-		scst_cmd_fetch(cmd, p, sweep->block);
-	else
-		memset(p, 0, sweep->block);
+	if (!scst_same_fetch(cmd, sweep))
+		return false;
 	sweep->pos = cmd->pos;
 	sweep->left = (u64)cmd->nblocks << cmd->dev->geo.block_shift;
 	sweep->action = SCST_ACTION_ZERO;
-	cmd->unmap = cmd->cdb[1] & 0x08;
+	cmd->unmap = scst_cdb_flags(cmd) & 0x08;
 	cmd->fua = false;
-	if (memchr_inv(p, 0, sweep->block) || scst_same_protected(cmd))
+	if (memchr_inv(page_address(sweep->chunk), 0, sweep->block) || scst_same_protected(cmd, sweep))
 		scst_sweep_fill(sweep);
 	return true;
 }

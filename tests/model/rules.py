@@ -95,6 +95,7 @@ RULES: dict[type[steps.Command], Rule] = {
     steps.SetTimestamp: Rule("SET TIMESTAMP", data=True, states=IN_STANDBY, reader=True),
     steps.SendDiagnostic: Rule("SEND DIAGNOSTIC", states=IN_STANDBY, loaded=True, backed=True),
     steps.FormatUnit: Rule("FORMAT UNIT", writes=True, loaded=True, backed=True, protected=True, reader=True),
+    steps.Sanitize: of_writer("SANITIZE"),
     # Choice: who may not write to the medium writes to neither buffer.
     steps.ReadBuffer: Rule("READ BUFFER"),
     steps.WriteBuffer: Rule("WRITE BUFFER", data=True, reader=True),
@@ -108,6 +109,8 @@ def has_data(command: steps.Command) -> bool:
     match command:
         case steps.Write(_, values) | steps.Verify(_, values) | steps.CompareAndWrite(_, _, values):
             return bool(values)
+        case steps.FormatUnit(immed):
+            return immed
     return RULES[type(command)].data
 
 

@@ -187,7 +187,17 @@ class SendDiagnostic:
 
 @dataclass(frozen=True)
 class FormatUnit:
-    """FORMAT UNIT without a list."""
+    """FORMAT UNIT without a list; *immed*: with one of which IMMED is all."""
+
+    immed: bool = False
+
+
+@dataclass(frozen=True)
+class Sanitize:
+    """SANITIZE, OVERWRITE with a block, once; *immed*: IMMED."""
+
+    value: int
+    immed: bool = False
 
 
 @dataclass(frozen=True)
@@ -244,6 +254,7 @@ Command = (
     | SetTimestamp
     | SendDiagnostic
     | FormatUnit
+    | Sanitize
     | ReadBuffer
     | WriteBuffer
     | ReadEcho

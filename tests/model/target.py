@@ -574,8 +574,10 @@ class Target:
                 unit.write(lba, values)
             case steps.WriteSame(lba, count, value):
                 unit.write(lba, (value,) * count)
-            case steps.FormatUnit():
-                unit.write(0, (0,) * unit.size)
+            case steps.FormatUnit(immed):
+                unit.format(immed)
+            case steps.Sanitize(value):
+                unit.fill(value)
             case steps.CompareAndWrite():
                 unit.compare_and_write(command)
             case steps.Verify(lba, values):
@@ -731,6 +733,8 @@ def make(
     room: int,
     aca: bool = False,
 ) -> Target:
-    """The device that the tests drive: one fixed unit, and a removable one that anybody may stop."""
-    units = [Unit(who, room, bool(number), bool(number)) for number, who in enumerate(identities)]
+    """The device that the tests drive: one fixed unit that remembers, and a removable one that anybody may
+    stop.
+    """
+    units = [Unit(who, room, bool(number), bool(number), not number) for number, who in enumerate(identities)]
     return Target(ports, units, transport_id, aca)

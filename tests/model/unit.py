@@ -55,9 +55,14 @@ def first_difference(one: bytes, other: bytes) -> int | None:
 
 
 class Unit:
-    """One logical unit, with room for *room* blocks, all of which it has at first."""
+    """One logical unit, with room for *room* blocks, all of which it has at first.
 
-    def __init__(self, identity: Identity, room: int, removable: bool, stops: bool) -> None:
+    *durable*: it remembers what a loss of power must not take away.
+    """
+
+    def __init__(
+        self, identity: Identity, room: int, removable: bool, stops: bool, durable: bool = False
+    ) -> None:
         self.identity = identity
         self.medium = [0] * room
         self.size = room
@@ -67,7 +72,7 @@ class Unit:
         self.parked = False
         self.ejected = False
         self.stopped = False
-        self.reservations = pr.Unit({}, 1024, durable=False)
+        self.reservations = pr.Unit({}, 1024, durable)
         self.buffer = bytearray(BUFFER)
 
     def reset(self) -> None:
@@ -88,6 +93,9 @@ class Unit:
                 require(self.removable or not load, sense.invalid_in_cdb(4, 1))
             case steps.Prevent():
                 require(self.removable, sense.INVALID_OPCODE)
+            case steps.Sanitize():
+                # Choice: who would forget that it has begun has none.
+                require(self.reservations.durable, sense.INVALID_OPCODE)
             case _:
                 pass
 
@@ -114,6 +122,15 @@ class Unit:
         """COMPARE AND WRITE."""
         self.compare(command.lba, command.expected)
         self.write(command.lba, command.values)
+
+    def format(self, immed: bool) -> None:
+        """FORMAT UNIT. Choice: who would forget that it has begun is waited for."""
+        require(self.reservations.durable or not immed, sense.invalid_in_list(1, 1))
+        self.fill(0)
+
+    def fill(self, value: int) -> None:
+        """All blocks alike. What is told while it is being done is not modelled: it is waited for."""
+        self.write(0, (value,) * self.size)
 
     # --- what is told of it ---
 

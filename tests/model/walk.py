@@ -140,7 +140,8 @@ class Walk:
             (2, self.set_groups),
             (1, steps.SetTimestamp),
             (1, steps.SendDiagnostic),
-            (1, steps.FormatUnit),
+            (1, lambda: steps.FormatUnit(self.chance(0.5))),
+            (1, lambda: steps.Sanitize(self.value(), self.chance(0.5))),
             (4, self.buffers),
         ]
         return self.source.choices([make for _, make in makers], [weight for weight, _ in makers])[0]()

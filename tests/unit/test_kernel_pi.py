@@ -169,3 +169,31 @@ def test_what_verify_compares(kernel: ctypes.CDLL, ato: bool) -> None:
         found = ctypes.create_string_buffer(8)
         kernel.scst_pi_compare_mask(field, ato, found)
         assert found.raw == mask, field
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3])
+def test_one_block_for_many(kernel: ctypes.CDLL, kind: int) -> None:
+    """SBC-4, WRITE SAME: the reference tag goes up, but for type 3; all ones say that there is none."""
+    kernel.scst_pi_none.restype = ctypes.c_bool
+    one, made = struct.pack(">HHI", 0x1234, 0x5678, 0xFFFFFFFE), ctypes.create_string_buffer(32)
+    kernel.scst_pi_repeat(kind, one, 1, made, 4)
+    step = kind != 3
+    wanted = [struct.pack(">HHI", 0x1234, 0x5678, (0xFFFFFFFE + step * n) & 0xFFFFFFFF) for n in range(1, 5)]
+    assert made.raw == b"".join(wanted)
+    kernel.scst_pi_repeat(kind, b"\xff" * 8, 7, made, 4)
+    assert made.raw == b"\xff" * 32
+    assert kernel.scst_pi_none(b"\xff" * 8)
+    assert not kernel.scst_pi_none(b"\xff" * 7 + b"\xfe")
+    assert not kernel.scst_pi_none(b"\x7f" + b"\xff" * 7)
+
+
+def test_guards_are_made_anew(kernel: ctypes.CDLL) -> None:
+    """And the tags stay."""
+    data = random.Random(5).randbytes(3 * BLOCK)
+    pi = ctypes.create_string_buffer(bytes(range(24)), 24)
+    kernel.scst_pi_regenerate(data, BLOCK, pi, 3)
+    for number in range(3):
+        found = pi.raw[number * 8 : number * 8 + 8]
+        block = data[number * BLOCK : (number + 1) * BLOCK]
+        assert found[:2] == struct.pack(">H", guard(kernel, block))
+        assert found[2:] == bytes(range(number * 8 + 2, number * 8 + 8))

@@ -313,6 +313,21 @@ def test_every_command_has_a_row() -> None:
     assert {rule.name for rule in RULES.values()} - special <= set(pr.COMMANDS)
 
 
+# --- what is done to the whole medium ---
+
+
+@pytest.mark.parametrize("immed", [False, True])
+def test_whole_medium(play: Play, immed: bool) -> None:
+    """FORMAT UNIT and SANITIZE; who forgets has no SANITIZE, and no IMMED."""
+    assert play.code("a1", steps.Sanitize(5, immed)) == 0
+    assert play.answer("b1", steps.Read(ROOM - 1, 1)).data == blocks([5])
+    assert play.code("b1", steps.FormatUnit(immed)) == 0
+    assert play.answer("b1", steps.Read(ROOM - 1, 1)).data == blocks([0])
+    assert play.told() == {}
+    assert play.code("a1", steps.Sanitize(5, immed), lun=1) == 0x052000
+    assert play.code("a1", steps.FormatUnit(immed), lun=1) == (0x052600 if immed else 0)
+
+
 # --- asymmetric access ---
 
 

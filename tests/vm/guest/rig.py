@@ -8,16 +8,18 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from tests.model import steps, transport_id
+from tests.model import pr, steps, transport_id
 from tests.model.rules import State
 from tests.model.steps import Function
-from tests.model.target import Answer, Outcome, Target, make
+from tests.model.target import Answer, Outcome, Place, Target, make
 from tests.model.unit import BLOCK, Identity
 from tests.vm.guest import alua, script, scsi, tree, wire
 from tests.vm.guest.conftest import wipe
 from tests.vm.guest.script import Kind, Tmf
+from tests.vm.guest.test_sanitize import word
 
 PORTS = (1, 2)
 ROOM = 64
@@ -44,6 +46,18 @@ def first_steps() -> list[steps.Step]:
     return [*maps, *(steps.Login(who, port) for who in INITIATORS for port in PORTS)]
 
 
+def in_force(device: tree.Device, wanted: pr.Unit) -> bool:
+    """Are these persistent reservations?"""
+    kind = wanted.type.name.lower() if wanted.type is not None else "none"
+    lines = tree.read(device.path / "pr/state").splitlines()
+    return lines[:2] == [f"generation {wanted.generation}", f"type {kind}"]
+
+
+def idle(device: tree.Device) -> bool:
+    """Is nothing done to the whole medium?"""
+    return word(device) == "none"
+
+
 class Rig:
     """The objects of the kernel. Drivers differ in how initiators are told what to do."""
 
@@ -64,10 +78,13 @@ class Rig:
 
     @staticmethod
     def device(folder: Path, number: int) -> tree.Device:
-        """The first is fixed; the second is removable, and stops for all when one says so."""
-        path = folder / f"model{number}"
+        """The first is fixed, and remembers what it must; the second is removable, and stops for all when one
+        says so.
+        """
+        path, record = folder / f"model{number}", folder / f"model{number}.pr"
         path.write_bytes(bytes(ROOM * BLOCK))
-        settings = {"removable": bool(number), "stop_unit": bool(number)}
+        record.unlink(missing_ok=True)
+        settings = {"removable": True, "stop_unit": True} if number else {"pr_file": record}
         return tree.fileio(f"d{number}", path, **settings)
 
     def model(self) -> Target:
@@ -106,6 +123,20 @@ class Rig:
         """What initiators do."""
         raise NotImplementedError
 
+    def settle(self, model: Target) -> None:
+        """What has no answer yet has got as far as it can: a reservation is in force before what it has
+        excluded has ended, and only then is it answered.
+        """
+        for device, unit in zip(self.devices, model.units, strict=True):
+            if any(task.place == Place.FENCED and task.path.unit is unit for task in model.tasks.values()):
+                tree.wait_for("what is in force", partial(in_force, device, unit.reservations))
+
+    def done(self, command: steps.Command) -> None:
+        """An answer has come; what was answered before it was done is waited for."""
+        if isinstance(command, steps.FormatUnit | steps.Sanitize) and command.immed:
+            for device in self.devices:
+                tree.wait_for("the end", partial(idle, device))
+
     def mapped(self, port: int, lun: int) -> None:
         """A LUN has come."""
 
@@ -133,7 +164,7 @@ class Scripted(Rig):
         super().__init__(folder)
         self.script = script.Script()
         self.sessions: dict[tuple[str, int], script.Nexus] = {}
-        self.commands: dict[int, tuple[script.Nexus, int]] = {}
+        self.commands: dict[int, tuple[script.Nexus, int, steps.Command]] = {}
         self.held: set[int] = set()
 
     def close(self) -> None:
@@ -162,9 +193,10 @@ class Scripted(Rig):
         """What comes of a step."""
         got = Outcome()
         for number in wanted.answers:
-            nexus, command = self.commands.pop(number)
-            event = nexus.answer(command)
+            nexus, tag, command = self.commands.pop(number)
+            event = nexus.answer(tag)
             got.answers[number] = Answer(event.status, event.raw_sense, event.data, event.foreign)
+            self.done(command)
         for number in wanted.wants_data:
             self.script.wait(Kind.WANTS_DATA, self.commands[number][1])
             got.wants_data.add(number)
@@ -182,8 +214,8 @@ class Scripted(Rig):
             case steps.Finish(number):
                 self.script.data(self.commands[number][1])
             case steps.AbortTask(number):
-                nexus, command = self.commands[number]
-                got.response = nexus.manage(Tmf.ABORT_TASK, tag=command).name
+                nexus, tag, _ = self.commands[number]
+                got.response = nexus.manage(Tmf.ABORT_TASK, tag=tag).name
             case steps.Manage(initiator, port, function, lun):
                 got.response = self.sessions[initiator, port].manage(TMF[function], lun).name
         return got
@@ -194,7 +226,7 @@ class Scripted(Rig):
         cdb, read, write = wire.encode(step.command)
         plan = NEVER if step.hold else script.USUAL
         number = nexus.submit(cdb, step.lun, read, write, plan, attr=step.attr)
-        self.commands[step.task] = nexus, number
+        self.commands[step.task] = nexus, number, step.command
         if step.hold:
             self.held.add(number)
 
@@ -263,6 +295,7 @@ class Local(Rig):
         unit = self.units[step.initiator, step.port, step.lun]
         answer = unit.command(cdb, read, write, NO_TIMEOUT)
         assert answer.host_status == 0, str(answer)
+        self.done(step.command)
         return Answer(answer.status, answer.raw_sense, answer.moved)
 
     @staticmethod

@@ -47,6 +47,8 @@ def take(rig: Rig, model: Target, step: steps.Step) -> Outcome:
     wanted = model.apply(step)
     try:
         got = rig.do(step, wanted)
+        if got == wanted:
+            rig.settle(model)
     except (AssertionError, OSError) as error:
         raise Diverged(f"{step}\n  wanted {describe(wanted)}\n  got    {error}") from error
     if got != wanted:

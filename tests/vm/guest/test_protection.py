@@ -120,6 +120,18 @@ class Kind:
         room = count * (self.block + (8 if protect else 0))
         return self.unit.command(self.cdb(0x28, 0x09, lba, count, protect), read=room)
 
+    def same(
+        self, lba: int, count: int, data: bytes, protect: int = 0, one: bytes | None = None, flags: int = 0
+    ) -> scsi.Answer:
+        """WRITE SAME(16), or (32), of a block, or (NDOB) of none."""
+        if protect and data:
+            data += one if one is not None else self.right(lba, data)[0]
+        if self.type == 2 and protect:
+            cdb = cdb32(0x0D, lba, count, protect << 5 | flags, lba)
+        else:
+            cdb = scsi.write_same16(lba, count, protect << 5 | flags)
+        return self.unit.command(cdb, write=data)
+
     def cdb(self, opcode: int, action: int, lba: int, count: int, protect: int, flags: int = 0) -> bytes:
         """A command that reads or writes."""
         if self.type == 2 and protect:
@@ -188,8 +200,12 @@ def test_what_is_told(kinds: dict[str, Kind], name: str, extended: int) -> None:
     assert one.unit.good(scsi.read_capacity16(), 32)[12] == (2 * one.type - 1 if one.type else 0)
     assert one.unit.good(scsi.inquiry(page=0x86), 64)[4] == extended
     assert one.unit.good(scsi.mode_sense6(0x0A), 64)[4 + 5] >> 7 == (one.type == 2)
-    known = one.unit.good(scsi.report_opcodes(3, 0x7F, 0x09), 64)[1] & 7
-    assert known == (3 if one.type == 2 else 1)
+    for action in (0x09, 0x0A, 0x0B, 0x0C, 0x0D):
+        known = one.unit.good(scsi.report_opcodes(3, 0x7F, action), 64)[1] & 7
+        assert known == (3 if one.type == 2 else 1)
+    usage = {0x41: 0xE8, 0x93: 0xE9, 0x89: 0xF8, 0x8B: 0xF8}
+    for opcode, flags in usage.items():
+        assert one.unit.good(scsi.report_opcodes(1, opcode), 64)[4 + 1] == flags
 
 
 # --- what is moved and kept ---
@@ -239,6 +255,8 @@ def test_nothing_kept(kinds: dict[str, Kind]) -> None:
     assert null.read(9, 3).data == zeroes
     assert null.write(9, null.noise(1), 1).good
     failed(null.write(9, null.noise(1), 1, [bytes(8)]), GUARD, 9)
+    assert null.same(9, 300, null.noise(1), 1).good
+    failed(null.same(9, 300, null.noise(1), 1, bytes(8)), GUARD, 9)
 
 
 # --- what is wrong ---
@@ -363,8 +381,66 @@ def test_write_same_generates(kind: Kind) -> None:
         assert kind.read(200, 50, 1).data == kind.between(data * 50, kind.right(200, data * 50))
 
 
-def test_compare_and_write_and_orwrite(kind: Kind) -> None:
-    """They read what is checked, and generate; with WRPROTECT they are refused."""
+def following(kind: Kind, one: bytes, count: int) -> list[bytes]:
+    """What blocks have that are written from one: its reference tag, and one more each."""
+    check, app, ref = struct.unpack(">HHI", one)
+    return [
+        struct.pack(">HHI", check, app, ref + (number if kind.type != 3 else 0)) for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("protect", [1, 2, 3, 4, 5])
+def test_write_same_with_it(kind: Kind, protect: int) -> None:
+    """Each block gets what came with the one, and its own reference tag; what is wrong is not written."""
+    lba, count = 1000 if kind.block == 512 else 500, 300
+    before, data = kind.noise("before", count), kind.noise(("same", protect))
+    right = struct.pack(">HHI", guard(data), 0x1234, lba)
+    assert kind.same(lba, count, data, protect, right).good
+    assert kind.kept(lba, count) == following(kind, right, count)
+    assert kind.read(lba, count, 3).data == kind.between(data * count, following(kind, right, count))
+    assert kind.write(lba, before).good
+    for what, at, sense, fields in WRONG:
+        wrong = bytes(byte ^ (number == at) for number, byte in enumerate(right))
+        answer = kind.same(lba, count, data, protect, wrong)
+        if protect in fields and not (what == "ref" and kind.type == 3):
+            failed(answer, sense, lba)
+            assert kind.read(lba, count).data == before
+        else:
+            assert answer.good
+            assert kind.kept(lba, count) == following(kind, wrong, count)
+            assert kind.write(lba, before).good
+
+
+def test_write_same_of_blocks_without_it(kind: Kind) -> None:
+    """All ones are not checked, and each block has them; so it is with NDOB, whatever WRPROTECT says."""
+    lba, count = 600, 200
+    data = kind.noise("none")
+    for wanted, one, flags in ((data, NONE, 0), (bytes(kind.block), NONE, 0), (b"", None, scsi.NDOB)):
+        for protect in (1, 5):
+            assert kind.write(lba, kind.noise("over", count), 1).good
+            answer = kind.same(lba, count, wanted, protect, one, flags)
+            assert answer.good, str(answer)
+            assert kind.kept(lba, count) == [NONE] * count
+            assert kind.read(lba, count).data == (wanted or bytes(kind.block)) * count
+
+
+def test_write_same_gives_back_what_has_none(kinds: dict[str, Kind]) -> None:
+    """UNMAP: zeroes are given back if they come without information; with their own, they are written."""
+    one = kinds["one"]
+    lba, count = 1024, 512
+    for tuple_, mapped in ((NONE, False), (None, True)):
+        assert one.write(lba, one.noise("thin", count), 1).good
+        assert one.same(lba, count, bytes(512), 1, tuple_, scsi.UNMAP_BIT).good
+        assert one.read(lba, count).data == bytes(512 * count)
+        assert one.kept(lba, count) == (one.right(lba, bytes(512 * count)) if mapped else [NONE] * count)
+        status = scsi.lba_status(one.unit.good(scsi.get_lba_status16(lba), read=264))
+        assert (status[0][2] == 0) == mapped
+    assert one.same(lba, count, b"", 1, None, scsi.NDOB | scsi.UNMAP_BIT).good
+    assert one.kept(lba, count) == [NONE] * count
+
+
+def test_compare_and_write_and_orwrite_generate(kind: Kind) -> None:
+    """Where they come without it. They read what is checked."""
     before, after = kind.noise("caw"), kind.noise("after")
     assert kind.write(270, before, 1).good
     kind.unit.good(scsi.compare_and_write(270, 1), write=before + after)
@@ -373,10 +449,79 @@ def test_compare_and_write_and_orwrite(kind: Kind) -> None:
     both = bytes(one | two for one, two in zip(before, after, strict=True))
     assert kind.read(270, 1).data == both
     assert kind.kept(270, 1) == kind.right(270, both)
-    for cdb in (scsi.compare_and_write(270, 1, 0x20), scsi.orwrite16(270, 1, 0x20)):
-        assert kind.unit.sense(cdb, write=bytes(2 * kind.block if cdb[0] == 0x89 else kind.block)) == (
-            scsi.INVALID_FIELD_CDB
-        )
+
+
+@pytest.fixture(params=["one", "three", "large"])
+def old(request: pytest.FixtureRequest, kinds: dict[str, Kind]) -> Kind:
+    """Types that have commands of 16 bytes with it."""
+    return kinds[request.param]
+
+
+@pytest.mark.parametrize(("count", "flags"), [(1, 0), (150, 0), (150, 0x08)])
+def test_compare_and_write_with_it(old: Kind, count: int, flags: int) -> None:
+    """Blocks are compared, without their information; what is written has its own, as it came."""
+    lba = 400
+    before, after = old.noise("before", count), old.noise(("after", count, flags), count)
+    tuples = old.right(lba, after, app=0x4321)
+    caw = scsi.compare_and_write(lba, count, 0x20 | flags)
+    assert old.write(lba, before).good
+    expected, written = old.between(before, [b"whatever"] * count), old.between(after, tuples)
+    answer = old.unit.command(caw, write=expected + written)
+    assert answer.good, str(answer)
+    assert old.kept(lba, count) == tuples
+    assert old.read(lba, count, 1).data == written
+    answer = old.unit.command(caw, write=expected + written)
+    assert answer.sense == scsi.MISCOMPARE
+    assert scsi.parse_information(answer.raw_sense) == 0
+    if count > 1:
+        other = bytearray(after)
+        other[120 * old.block + 7] ^= 1
+        answer = old.unit.command(caw, write=old.between(bytes(other), tuples) + expected)
+        assert answer.sense == scsi.MISCOMPARE
+        assert scsi.parse_information(answer.raw_sense) == 120 * (old.block + 8) + 7
+    assert old.read(lba, count, 1).data == written
+    short = old.between(after, tuples) + old.between(after, tuples)[:-8]
+    assert old.unit.sense(caw, write=short) == scsi.SHORT_TRANSFER
+
+
+@pytest.mark.parametrize("protect", [1, 2, 3, 4, 5])
+def test_compare_and_write_of_wrong_tags(old: Kind, protect: int) -> None:
+    """None of it is written if the last of many blocks is wrong."""
+    lba, count = 400, 150
+    before, after = old.noise("before", count), old.noise("wrong", count)
+    for what, at, sense, fields in WRONG:
+        assert old.write(lba, before).good
+        tuples = old.right(lba, after)
+        tuples[-1] = bytes(byte ^ (number == at) for number, byte in enumerate(tuples[-1]))
+        data = old.between(before, [NONE] * count) + old.between(after, tuples)
+        answer = old.unit.command(scsi.compare_and_write(lba, count, protect << 5), write=data)
+        if protect in fields and not (what == "ref" and old.type == 3):
+            failed(answer, sense, lba + count - 1)
+            assert old.read(lba, count).data == before
+        else:
+            assert answer.good, str(answer)
+            assert old.kept(lba, count) == tuples
+
+
+@pytest.mark.parametrize(("count", "flags"), [(1, 0), (200, 0), (200, 0x08)])
+def test_orwrite_with_it(old: Kind, count: int, flags: int) -> None:
+    """Both sides are checked; the result has its own guard, and the tags that were sent."""
+    lba, bad = 400, count * 3 // 4
+    before, mask = old.noise("before", count), old.noise(("mask", count, flags), count)
+    both = bytes(one | two for one, two in zip(before, mask, strict=True))
+    orwrite = scsi.orwrite16(lba, count, 0x20 | flags)
+    assert old.write(lba, before, 1).good
+    answer = old.unit.command(orwrite, write=old.between(mask, old.right(lba, mask, app=0x77)))
+    assert answer.good, str(answer)
+    assert old.kept(lba, count) == old.right(lba, both, app=0x77)
+    assert old.read(lba, count, 1).data == old.between(both, old.right(lba, both, app=0x77))
+    tuples = old.right(lba, mask)
+    tuples[bad] = bytes(8)
+    failed(old.unit.command(orwrite, write=old.between(mask, tuples)), GUARD, lba + bad)
+    old.unit.good(scsi.cdb10(0x35, 0, 0))
+    old.spoil(old.data, (lba + bad) * old.block + 100)
+    failed(old.unit.command(orwrite, write=old.between(mask, old.right(lba, mask))), GUARD, lba + bad)
+    assert old.write(lba, before).good
 
 
 def test_copies_are_checked(kinds: dict[str, Kind]) -> None:
@@ -417,14 +562,35 @@ def test_refused(kinds: dict[str, Kind]) -> None:
     for field in range(1, 8):
         assert kinds["plain"].read(0, 1, field).sense == scsi.INVALID_FIELD_CDB
         assert kinds["plain"].write(0, bytes(512), field).sense == scsi.INVALID_FIELD_CDB
+        for cdb, blocks in (
+            (scsi.write_same10(0, 1, field << 5), 1),
+            (scsi.write_same16(0, 1, field << 5), 1),
+            (scsi.compare_and_write(0, 1, field << 5), 2),
+            (scsi.orwrite16(0, 1, field << 5), 1),
+        ):
+            assert kinds["plain"].unit.sense(cdb, write=bytes(512 * blocks)) == scsi.INVALID_FIELD_CDB
     for name in ("one", "three", "two"):
         for field in (6, 7):
             assert kinds[name].read(0, 1, field).sense == scsi.INVALID_FIELD_CDB
+            assert kinds[name].same(0, 1, bytes(512), field).sense == scsi.INVALID_FIELD_CDB
     two = kinds["two"]
     for opcode in (0x28, 0x2F):
         answer = two.unit.command(scsi.cdb10(opcode, 0, 1, 0x20), read=520 if opcode == 0x28 else 0)
         assert answer.sense == scsi.INVALID_OPCODE
-    assert two.unit.sense(scsi.write16(0, 1, 0x20), write=bytes(520)) == scsi.INVALID_OPCODE
+    for cdb in (
+        scsi.write16(0, 1, 0x20),
+        scsi.write_same10(0, 1, 0x20),
+        scsi.write_same16(0, 1, 0x20),
+        scsi.compare_and_write(0, 1, 0x20),
+        scsi.orwrite16(0, 1, 0x20),
+    ):
+        size = 520 * (2 if cdb[0] == 0x89 else 1)
+        assert two.unit.sense(cdb, write=bytes(size)) == scsi.INVALID_OPCODE
+    assert kinds["one"].unit.sense(cdb32(0x0D, 0, 1, 0, 0), write=bytes(512)) == scsi.INVALID_OPCODE
+    assert two.unit.sense(cdb32(0x0D, 0, 1, 0x10, 0), write=bytes(512)) == scsi.INVALID_FIELD_CDB
+    assert two.unit.sense(cdb32(0x0D, 0, 1, 0x08, 0), write=bytes(512)) == scsi.INVALID_FIELD_CDB
+    assert two.unit.sense(cdb32(0x0D, 0, 0, 0, 0), write=bytes(512)) == scsi.INVALID_FIELD_CDB
+    assert two.unit.sense(cdb32(0x0D, 0, 1, 0x20, 0), write=bytes(512)) == scsi.SHORT_TRANSFER
     assert kinds["one"].unit.sense(cdb32(0x09, 0, 1, 0, 0), 512) == scsi.INVALID_OPCODE
     wrong = bytearray(cdb32(0x09, 0, 1, 0, 0))
     wrong[11] = 1
@@ -445,3 +611,10 @@ def test_expected_tags(kinds: dict[str, Kind]) -> None:
     assert two.unit.command(cdb32(0x09, 4, 2, 0x80, 901, 1, 0xFFFF), read=1040).good
     assert two.unit.good(cdb32(0x09, 4, 2, 0, 7), 1024) == data
     failed(two.unit.command(cdb32(0x0B, 4, 2, 0x20, 800), write=both), REF, 4)
+    one = struct.pack(">HHI", guard(data[:512]), 0xAB12, 900)
+    assert two.unit.command(cdb32(0x0D, 40, 9, 0x20, 900, 0xAB00, 0xFF00), write=data[:512] + one).good
+    assert two.kept(40, 9) == following(two, one, 9)
+    failed(two.unit.command(cdb32(0x0D, 40, 9, 0x20, 901), write=data[:512] + one), REF, 40)
+    failed(two.unit.command(cdb32(0x0D, 40, 9, 0x20, 900, 0xAB13, 0xFFFF), write=data[:512] + one), APP, 40)
+    assert two.unit.command(cdb32(0x0D, 40, 9, 0, 7), write=data[:512]).good
+    assert two.kept(40, 9) == two.right(40, data[:512] * 9)

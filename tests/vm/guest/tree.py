@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -139,8 +140,12 @@ def staging() -> Iterator[None]:
 
 @contextmanager
 def without_sd() -> Iterator[None]:
-    """Units that appear meanwhile have sg alone: what sd asks when it finds one takes unit attentions."""
+    """Units that appear meanwhile have sg alone: what sd asks when it finds one takes unit attentions, and so
+    does what a device handler asks that an earlier test has left.
+    """
     autoprobe = Path("/sys/bus/scsi/drivers_autoprobe")
+    if Path("/sys/module/scsi_dh_alua").exists():
+        subprocess.run(("modprobe", "-r", "scsi_dh_alua"), check=True)
     autoprobe.write_text("0")
     try:
         yield

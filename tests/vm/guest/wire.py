@@ -10,6 +10,8 @@ from tests.model import mode, steps
 from tests.model.unit import BLOCK, blocks
 from tests.unit.pr_kernel import wire as reserve_out
 from tests.vm.guest import alua, scsi
+from tests.vm.guest.test_format import FMTDATA
+from tests.vm.guest.test_sanitize import IMMED_LIST
 from tests.vm.guest.test_timestamp import list_of
 
 ROOM = 8192
@@ -60,8 +62,11 @@ def of_medium(command: steps.Command) -> Wire | None:
             return Wire(scsi.verify10(lba, len(values), 1), write=blocks(values))
         case steps.SynchronizeCache():
             return Wire(scsi.cdb10(0x35, 0, 0))
-        case steps.FormatUnit():
-            return Wire(scsi.format_unit())
+        case steps.FormatUnit(immed):
+            return Wire(scsi.format_unit(FMTDATA), write=IMMED_LIST) if immed else Wire(scsi.format_unit())
+        case steps.Sanitize(value, immed):
+            data = scsi.overwrite(blocks((value,)))
+            return Wire(scsi.sanitize(len(data), scsi.SANITIZE_IMMED if immed else 0), write=data)
     return None
 
 
