@@ -23,7 +23,7 @@ from pyscstadmin.config.layout import CLASS_ROOT, ROOT
 from pyscstadmin.iscsi import device as kernel
 from pyscstadmin.iscsi.device import Device, Kernel, Kind
 from pyscstadmin.iscsi.policy import Policy
-from pyscstadmin.iscsi.portals import Bind, Machine, Netlink, Plan, listen, look, wanted
+from pyscstadmin.iscsi.portals import Bind, Machine, Netlink, Plan, listen, look, space_of, wanted
 from pyscstadmin.iscsi.refusals import FILE, Refusals
 from pyscstadmin.iscsi.serve import Server
 from pyscstadmin.iscsi.source import Seat, Source
@@ -172,7 +172,8 @@ class Daemon:
             self._end_misplaced(policy)
         self._tell(states)
         settled = policy.available and all(state == "listening" for state in states.values())
-        return QUIET if settled else RETRY
+        # Nobody says when the name of a network namespace comes to mean none, or another one.
+        return QUIET if settled and not any(self._machines) else RETRY
 
     def _save_soon(self) -> None:
         if self._saving is None:
@@ -283,8 +284,11 @@ class Daemon:
         return found
 
     def _listen_to(self, netns: str) -> None:
-        if netns in self._netlinks:
-            return
+        known = self._netlinks.get(netns)
+        if known is not None:
+            if not netns or known.space == space_of(netns):
+                return
+            self._deaf(netns)
         try:
             netlink = Netlink(netns)
         except OSError:
@@ -306,7 +310,7 @@ class Daemon:
         """Sessions whose address is not this machine's any more end at once: their initiators have other
         paths to go on by.
         """
-        there = {address.ip for address in now.addresses} if now else set()
+        there = {address.ip for address in now.addresses} if now and now.space == before.space else set()
         gone = {address.ip for address in before.addresses} - there
         device = self._source.device
         if not gone or device is None:

@@ -5,9 +5,9 @@ the initiator is. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 
 from pyscstadmin.iscsi import names
 from pyscstadmin.iscsi.login import Discovery
@@ -67,6 +67,32 @@ def _advertised(portal: Portal) -> str:
     return f"{text}:{portal.port}"
 
 
+def _same_family(advertised: str, came: Address) -> bool:
+    """Whether an advertised address is of the family that the initiator speaks. A name may be."""
+    try:
+        ip = ip_address(advertised.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return True
+    return ip.version == came.ip.version
+
+
+def _beside(own: Portal, others: Iterable[Portal], came: Address) -> Iterator[str]:
+    """Where else an initiator can go that has come by this portal, of these. Who has come from behind
+    something (`advertise`) is told of what is advertised, for our own addresses mean nothing there; who has
+    not is told of our own, as nobody knows what there is of the others on this side.
+    """
+    for portal in others:
+        if bool(portal.advertise) != bool(own.advertise):
+            continue
+        if portal.advertise:
+            if _same_family(_advertised(portal), came):
+                yield _advertised(portal)
+        elif portal.netns == own.netns:
+            yield from (
+                _spelled(address, portal.port) for address in portal.addresses if _reachable(address, came)
+            )
+
+
 def addresses(target: Target, policy: Policy, connection: Connection) -> list[str]:
     """Where the target can be reached by who has come by this connection, as in TargetAddress: first the way
     that it has come.
@@ -78,13 +104,8 @@ def addresses(target: Target, policy: Policy, connection: Connection) -> list[st
     if own.name in target.portals:
         came = _spelled(connection.local, connection.port)
         found[_advertised(own) if own.advertise else came] = None
-    for name in sorted(target.portals & policy.portals.keys()):
-        portal = policy.portals[name]
-        if portal.advertise:
-            found[_advertised(portal)] = None
-        elif portal.netns == own.netns:
-            there = (address for address in portal.addresses if _reachable(address, connection.local))
-            found |= dict.fromkeys(_spelled(address, portal.port) for address in there)
+    linked = (policy.portals[name] for name in sorted(target.portals & policy.portals.keys()))
+    found |= dict.fromkeys(_beside(own, linked, connection.local))
     return list(found)
 
 

@@ -15,7 +15,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TypeVar
 
@@ -30,6 +30,7 @@ __all__ = [
     "listen",
     "look",
     "parse_messages",
+    "space_of",
     "wanted",
 ]
 
@@ -43,7 +44,7 @@ Messages = Iterator[tuple[int, bytes]]
 @dataclass(frozen=True, slots=True)
 class Bind:
     """A socket that listens. `zone`: number of the interface of a link-local address; `device`: the interface
-    that all has to come by, `index` its number.
+    that all has to come by, `index` its number; `space`: number of the network namespace.
     """
 
     netns: str
@@ -52,6 +53,7 @@ class Bind:
     zone: int = 0
     device: str = ""
     index: int = 0
+    space: int = 0
 
     def __str__(self) -> str:
         host = f"[{self.ip}]" if self.ip.version == 6 else str(self.ip)
@@ -60,10 +62,13 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Interfaces (name -> number) and addresses of one network namespace."""
+    """Interfaces (name -> number) and addresses of one network namespace. `space`: its number, which is
+    another one when it was made anew under its name.
+    """
 
     interfaces: Mapping[str, int]
     addresses: tuple[Address, ...]
+    space: int = 0
 
     def has(self, address: str) -> list[Address]:
         """The addresses that are this one: `10.0.0.5`, `fe80::1`, `fe80::1%eth0`."""
@@ -99,7 +104,7 @@ def _plan(portal: Portal, machine: Machine | None) -> Plan:
     if machine is None:
         return Plan(waiting=f"network namespace {portal.netns} is not there")
     if portal.address == "*":
-        binds = tuple(Bind(portal.netns, ip, portal.port) for ip in _ANY)
+        binds = tuple(Bind(portal.netns, ip, portal.port, space=machine.space) for ip in _ANY)
         return Plan(binds, machine.addresses)
     if _is_address(portal.address):
         found = machine.has(portal.address)
@@ -112,13 +117,14 @@ def _plan(portal: Portal, machine: Machine | None) -> Plan:
     here = tuple(address for address in machine.addresses if address.interface == portal.address)
     if not here:
         return Plan(waiting=f"interface {portal.address} has no address")
-    binds = tuple(Bind(portal.netns, ip, portal.port, 0, portal.address, index) for ip in _ANY)
+    binds = tuple(Bind(portal.netns, ip, portal.port, 0, portal.address, index, machine.space) for ip in _ANY)
     return Plan(binds, here)
 
 
 def _one(portal: Portal, address: Address, machine: Machine) -> Bind:
     zone = machine.interfaces.get(address.interface, 0) if address.ip.is_link_local else 0
-    return Bind(portal.netns, address.ip, portal.port, zone if address.ip.version == 6 else 0)
+    zone = zone if address.ip.version == 6 else 0
+    return Bind(portal.netns, address.ip, portal.port, zone, space=machine.space)
 
 
 def wanted(portals: Iterable[Portal], machines: Mapping[str, Machine | None]) -> dict[str, Plan]:
@@ -267,10 +273,10 @@ def _addresses(payload: bytes, names: Mapping[int, str]) -> Iterator[Address]:
 
 
 class Netlink:
-    """Hears of changes in one network namespace."""
+    """Hears of changes in one network namespace. `space`: its number."""
 
     def __init__(self, netns: str = "") -> None:
-        self._socket = inside(netns, self._open)
+        self._socket, self.space = inside(netns, lambda: (self._open(), _space()))
 
     @staticmethod
     def _open() -> socket.socket:
@@ -317,7 +323,21 @@ def _look() -> Machine:
     with _route() as asking:
         asking.bind((0, 0))
         links = _dump(asking, _GETLINK, _NEWLINK, bytes(_LINK.size))
-        return machine_of(links, _dump(asking, _GETADDR, _NEWADDR, bytes(_ADDRESS.size)))
+        found = machine_of(links, _dump(asking, _GETADDR, _NEWADDR, bytes(_ADDRESS.size)))
+    return replace(found, space=_space())
+
+
+def space_of(netns: str) -> int:
+    """The number of the network namespace that has this name now, 0 if none has."""
+    try:
+        return os.stat(f"{NETNS}/{netns}").st_ino
+    except OSError:
+        return 0
+
+
+def _space() -> int:
+    """The number of the network namespace that this thread is in."""
+    return os.stat("/proc/thread-self/ns/net").st_ino
 
 
 def _dump(asking: socket.socket, question: int, answer: int, body: bytes) -> list[bytes]:

@@ -228,8 +228,20 @@ def test_i91_other_portals() -> None:
 def test_i91_advertise(advertise: str, said: str) -> None:
     behind = Portal("a", advertise=advertise, addresses=at("10.0.0.5%eth0"))
     assert shown("10.0.0.5", behind) == [said]
-    first = Portal("a", addresses=at("10.0.0.5%eth0"))
-    assert shown("10.0.0.5", first, Portal("b", advertise=advertise)) == ["10.0.0.5:3260", said]
+
+
+def test_i91_two_sides_of_a_translation() -> None:
+    """Who comes from behind it is told of what is advertised, in its family; who does not, of our own."""
+    inside = Portal("a", addresses=at("10.0.0.5%eth0"))
+    outside = Portal("b", port=3261, advertise="192.0.2.9:860", addresses=at("10.0.0.5%eth0"))
+    others = (
+        Portal("c", advertise="san.example.org", netns="tenant", addresses=at("10.0.0.6%eth0")),
+        Portal("d", advertise="[fd00::9]:861", addresses=at("fd00::5%eth0")),
+        Portal("e", port=3262, addresses=at("10.0.0.7%eth0")),
+    )
+    assert shown("10.0.0.5", inside, outside, *others) == ["10.0.0.5:3260", "10.0.0.7:3262"]
+    assert shown("10.0.0.5", outside, inside, *others) == ["192.0.2.9:860", "san.example.org:3260"]
+    assert shown("fd00::5", others[1], inside, outside, *others) == ["[fd00::9]:861", "san.example.org:3260"]
 
 
 def test_i92_brackets_and_no_zone() -> None:

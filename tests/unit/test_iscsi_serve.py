@@ -12,6 +12,7 @@ import struct
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -627,6 +628,18 @@ def test_u11_portals_follow_addresses() -> None:
         "silent": "network namespace away is not there",
         "twin": "portal plain has the same address and port",
     }
+
+
+def test_a_namespace_that_was_made_anew_is_another() -> None:
+    """Though its name is the same, and so are its interfaces and addresses: all its sockets are others."""
+    portals = [Portal("all", netns="n"), Portal("nic", "eth0", 2, "n"), Portal("plain", "10.0.0.5", 3, "n")]
+    older, newer = (
+        wanted(portals, {"n": replace(machine("10.0.0.5%eth0"), space=number)}) for number in (1, 2)
+    )
+    for name, plan in older.items():
+        assert plan.binds
+        assert not {*plan.binds} & {*newer[name].binds}, name
+        assert [str(bind) for bind in plan.binds] == [str(bind) for bind in newer[name].binds]
 
 
 def test_rtnetlink_answers() -> None:
