@@ -93,16 +93,17 @@ class Server:
         self._adopting = 0
         self.logins = 0
 
-    async def accept(self, listener: socket.socket, portal: str) -> None:
-        """Take connections of a portal, for ever."""
+    async def accept(self, listener: socket.socket, portal_now: Callable[[], str]) -> None:
+        """Take connections of a portal, for ever. Which one it is may change."""
         loop = asyncio.get_running_loop()
         while True:
             try:
                 connection, address = await loop.sock_accept(listener)
+                portal = portal_now()
             except OSError as error:
                 if error.errno == errno.EBADF:
                     return
-                _log.warning("portal %s: %s", portal, error.strerror)
+                _log.warning("portal %s: %s", portal_now(), error.strerror)
                 await asyncio.sleep(0.1)
                 continue
             peer = str(address[0]).partition("%")[0]

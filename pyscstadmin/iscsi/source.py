@@ -204,7 +204,7 @@ def lives(root: str = CLASS_ROOT) -> list[Seat]:
 
 
 class Source:
-    """The policy of now. `device`: who has the secrets, while there is one."""
+    """The policy of now. `device`: who has the secrets, while there is one. `known`: it was read once."""
 
     def __init__(self, root: str = ROOT, class_root: str = CLASS_ROOT, uses: str = USES) -> None:
         self._root = root
@@ -215,6 +215,7 @@ class Source:
         self.uses = Uses(uses)
         self.device: Device | None = None
         self.policy = Policy(available=False)
+        self.known = False
 
     def read(self) -> Policy:
         """Read everything. While the module is not there, all remains as it was, but nobody can log in."""
@@ -225,7 +226,7 @@ class Source:
         except ScstError:
             self.policy = replace(self.policy, available=False)
             return self.policy
-        self._generation = generation
+        self._generation, self.known = generation, True
         available = self.device is not None
         self.policy = replace(
             policy,
