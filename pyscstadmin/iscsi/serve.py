@@ -116,6 +116,8 @@ class Server:
             task = loop.create_task(self._connection(connection, portal, peer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            # Of many who have waited some have given up: that is seen before the next counts.
+            await asyncio.sleep(0)
 
     def _too_many(self, peer: str) -> str:
         if self._half_open[peer] >= PER_SOURCE:

@@ -25,6 +25,7 @@ from pyscstadmin.iscsi.negotiate import text_of
 from pyscstadmin.iscsi.pdu import HEADER, LoginResponse, sizes
 from pyscstadmin.iscsi.policy import Portal
 from pyscstadmin.iscsi.portals import Bind, Machine, fits, listen, wanted
+from pyscstadmin.iscsi.serve import PER_SOURCE
 from pyscstadmin.iscsi.systemd import NAME_MAX, Manager, given, name_of
 from tests.iscsi.keeper import Keeper
 from tests.unit.iscsi_client import NAMES, Initiator
@@ -218,6 +219,16 @@ def test_who_comes_meanwhile_is_answered(world: World, keeper: Keeper, how: int)
         assert [answer(one) for one in waiting] == [UNAVAILABLE] * 3
         assert answer(ask(world.port)) == UNAVAILABLE
         assert keeper.store == kept, "the same one"
+
+
+def test_many_have_given_up(world: World, keeper: Keeper) -> None:
+    """They do not count for who comes after them."""
+    keeper.end()
+    for _ in range(3 * PER_SOURCE):
+        ask(world.port).close()
+    waiting = ask(world.port)
+    keeper.start()
+    assert answer(waiting) == UNAVAILABLE
 
 
 def test_a_portal_that_moves(world: World, keeper: Keeper) -> None:
