@@ -9,9 +9,46 @@ matter (`config.spelling`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pyscstadmin.config.model import Group, Lun, Target
 from pyscstadmin.config.spelling import Spellings, canonical, is_exact
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Protocol
+
+    from pyscstadmin.config.model import Lun
+
+    class Group(Protocol):
+        """What is to be known of a group: of a configuration, or of somebody who wants to know no more."""
+
+        @property
+        def name(self) -> str:
+            """Its name."""
+
+        @property
+        def priority(self) -> int:
+            """The lower goes first."""
+
+        @property
+        def initiators(self) -> Sequence[str]:
+            """Names and patterns."""
+
+        @property
+        def luns(self) -> tuple[Any, ...]:
+            """What it shows."""
+
+    class Target(Protocol):
+        """What is to be known of a target, likewise."""
+
+        @property
+        def groups(self) -> Sequence[Group]:
+            """Its groups."""
+
+        @property
+        def luns(self) -> tuple[Any, ...]:
+            """Its own LUNs."""
+
 
 __all__ = ["Decision", "Verdict", "decide"]
 

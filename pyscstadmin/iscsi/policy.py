@@ -10,23 +10,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
-from pyscstadmin.config import model
 from pyscstadmin.config.spelling import Spellings, is_exact, name_key
 from pyscstadmin.iscsi.names import port_of
 from pyscstadmin.iscsi.rules import Obstacle
 
 __all__ = [
     "ALGORITHMS",
+    "Access",
     "Address",
     "Connection",
+    "Group",
     "Live",
     "Params",
     "Policy",
     "Portal",
     "Target",
     "User",
-    "access",
 ]
 
 # Names in `chap_algorithms`, the strongest first, and the numbers in CHAP_A.
@@ -109,9 +110,20 @@ class User:
         return self.used_up(used)
 
 
-def access(luns: tuple[model.Lun, ...], groups: tuple[model.Group, ...]) -> model.Target:
-    """What a target shows to whom. Which driver it is of and what it is called is no matter for that."""
-    return model.Target("local", "any", luns=luns, groups=groups)
+class Group(NamedTuple):
+    """Who is in a group, and its LUNs: what they are does not matter here."""
+
+    name: str
+    priority: int
+    initiators: tuple[str, ...]
+    luns: tuple[str, ...]
+
+
+class Access(NamedTuple):
+    """What a target shows to whom."""
+
+    luns: tuple[str, ...] = ()
+    groups: tuple[Group, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,7 @@ class Target:
     """A folder in targets/iscsi. `ready`: initiators may log in. `access`: its LUNs and groups."""
 
     name: str
-    access: model.Target
+    access: Access
     ready: bool = True
     alias: str = ""
     auth: str = "none"

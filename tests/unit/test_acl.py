@@ -106,8 +106,8 @@ def test_choice_is_the_reference(groups: list[tuple[str, int, list[str]]], name:
 @given(st.lists(st.lists(rules | numbers, max_size=3), max_size=4), initiators | numbers, st.booleans())
 def test_who_is_served_is_who_sees_something(entries: list[list[str]], name: str, own: bool) -> None:
     """The login's short way, by the long one."""
-    groups = tuple(Group(f"g{number}", initiators=tuple(patterns)) for number, patterns in enumerate(entries))
-    shown = iscsi.access((Lun(0, "own"),) if own else (), groups)
+    groups = tuple(iscsi.Group(f"g{at}", 0, tuple(patterns), ()) for at, patterns in enumerate(entries))
+    shown = iscsi.Access(("own",) if own else (), groups)
     decision = decide(shown, name)
     assert iscsi.Target("t", shown).serves(name) is bool(decision.group or decision.luns)
 

@@ -150,6 +150,17 @@ def test_the_guide_has_the_rules() -> None:
     assert rows == list(RULES.items())
 
 
+def defined(name: str) -> int:
+    """A number in the sources of the kernel module."""
+    sources = (REPO / "kmod/targets/iscsi").glob("*.[ch]")
+    (value,) = [
+        int(found)
+        for file in sources
+        for found in re.findall(rf"^#define {name}\s+(\d+)", file.read_text(), re.M)
+    ]
+    return value
+
+
 def test_the_guide_has_the_limits_that_are() -> None:
     """Those that are settings, and those that are not."""
     page = (REPO / "docs/iscsi.md").read_text()
@@ -168,6 +179,13 @@ def test_the_guide_has_the_limits_that_are() -> None:
         "commands of a session at a time": str(own["session_queue_depth"].default),
         "memory for data of a session, of a target": ", ".join(
             _mib(own[name]) for name in ("session_buffer_limit", "buffer_limit")
+        ),
+        "memory for data that comes before its command wants it, all sessions": _mib(driver["memory_limit"]),
+        "immediate requests of a session at a time": f"{defined('ISCSI_IMMEDIATES')}, and task management",
+        "a Text Request in a session": f"{defined('ISCSI_TEXT_MAX')} bytes, one at a time, "
+        f"answered within {defined('TEXT_SECONDS')} s",
+        "data of a ping (NOP-Out) that goes back": (
+            f"{(defined('ISCSI_PIECES') - defined('ISCSI_PIECES_MIN')) * 4} KiB"
         ),
         "R2Ts of a command at a time": str(own["max_outstanding_r2t"].default),
         "a discovery session in which nothing happens": f"{serve.IDLE:g} s",
