@@ -4,7 +4,7 @@
 Virtual machines, one after the other: instructions per I/O (one CPU, the clock counts instructions), cache
 lines that move between CPUs (2, 4 and 8 CPUs, where QEMU takes plugins), throughput (two CPUs), the
 control plane, the target's side of Fibre Channel (emulated boards), and iSCSI with Linux's initiator on the
-same machine.
+same machine: instructions, and two sessions on two CPUs beside one.
 Prints the tables, what is required, and what is worse than in the last commit. Exit status 0: all required
 figures are met; 1: one is not; 2: wrong usage; 3: the measurements failed.
 """
@@ -21,14 +21,14 @@ from bench import fc, sharing, table, vm
 from bench.baseline import committed
 from bench.counts import NoPlugins
 from bench.hostload import QUIET
-from bench.pattern import ISCSI
+from bench.pattern import ISCSI, SESSIONS
 from bench.samples import Result, Sample, aggregate, dumps, loads, merge
 from bench.verdict import judged
 from bench.vm import REPO, Part, PartFailed
 
 RESULTS = REPO / "bench/results.json"
 README = REPO / "README.md"
-BENCHES = ("instructions", "sharing", "throughput", "control", ISCSI, fc.BENCH)
+BENCHES = ("instructions", "sharing", "throughput", "control", ISCSI, SESSIONS, fc.BENCH)
 ALWAYS_SHOWN = ("setup", "multiqueue")
 FULL_SECONDS = 3600
 MISSED, USAGE, BROKEN = 1, 2, 3
@@ -61,6 +61,7 @@ def parts(full: bool) -> dict[str, list[Part]]:
         "sharing": sharing.parts(),
         "throughput": [Part("throughput", cells, ("throughput", *rounds), seconds=seconds)],
         ISCSI: [Part(ISCSI, cells, (ISCSI,), icount=True, seconds=seconds, append=vm.NETWORKED)],
+        SESSIONS: [Part(SESSIONS, "bench.guest.sessions", seconds=seconds, append=vm.NETWORKED)],
         "control": [Part("control", "bench.guest.control", (*scales, *rtslib), seconds=seconds)],
     }
     if full:

@@ -15,6 +15,8 @@ FAR = "far"
 DIGEST = "digest"
 # The bench in which a target and its initiator are on one machine, with TCP between them.
 ISCSI = "iscsi"
+# The one in which sessions of iSCSI on CPUs of their own are compared with one alone.
+SESSIONS = "sessions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ OVER_ISCSI = {
     "file": tuple(pattern for pattern in INSTRUCTIONS if pattern.depth == 1),
     DIGEST: tuple(pattern for pattern in INSTRUCTIONS if pattern.depth == 1),
 }
+SESSIONS_PATTERN = Pattern("randread", 4096, 8)
 THROUGHPUT = (
     *(
         Pattern(access, 4096, *load)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.pattern import BACKENDS, DIGEST, FAR, ISCSI, Pattern, floor, speed
+from bench.pattern import BACKENDS, DIGEST, FAR, ISCSI, SESSIONS, Pattern, floor, speed
 from bench.samples import OURS, Result
 from bench.scale import Scale
 from bench.verdict import Requirement
@@ -225,6 +225,11 @@ def report(results: Sequence[Result]) -> str:
         sections += fibre_channel(book)
     if book.cells(ISCSI, "instructions"):
         sections += over_iscsi(book)
+    if book.cells(SESSIONS, "speedup"):
+        sections += [
+            "**iSCSI over loopback, two sessions on two CPUs beside one** (I/Os per second, wall clock)",
+            sessions(book),
+        ]
     if any(result.bench == "control" for result in results):
         sections += [managed, control(book)]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -249,6 +254,17 @@ def over_iscsi(book: Book) -> list[str]:
     )
     switched = "**iSCSI over loopback, context switches per I/O of fio** (both ends)"
     return [counted, compared(book, ISCSI, "instructions"), switched, compared(book, ISCSI, "switches")]
+
+
+def sessions(book: Book) -> str:
+    """One session, both, and the ratio round by round, of each system."""
+    names = {"iops_one": "one", "iops_both": "two", "speedup": "two/one", "host_other_cpus": "host load"}
+    rows = [
+        [system, pattern, *(span(book.get(SESSIONS, backend, pattern, name, system)) for name in names)]
+        for backend, pattern in book.cells(SESSIONS, "speedup")
+        for system in (OURS, "lio")
+    ]
+    return markdown(("system", "pattern", *names.values()), rows, 2)
 
 
 SUMMARY = (

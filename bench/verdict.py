@@ -18,6 +18,8 @@ from bench.pattern import (
     INSTRUCTIONS,
     ISCSI,
     LARGE,
+    SESSIONS,
+    SESSIONS_PATTERN,
     THROUGHPUT,
     Pattern,
     floor,
@@ -57,6 +59,8 @@ ISCSI_RATIOS = {
 ISCSI_READ, ISCSI_FILE_LIMIT, ISCSI_SWITCH_LIMIT = "randread 4k qd1 j1", 3_000.0, 3.05
 # ... with both digests, as a multiple of what it is without.
 ISCSI_DIGEST_LIMIT, ISCSI_DIGEST_PATTERNS = 1.15, ("randread 4k qd1 j1", "randwrite 4k qd1 j1")
+# ... two sessions on two CPUs, as a multiple of one's speed.
+ISCSI_SPEEDUP = 1.7
 # Seconds for 1,000 mappings through `Admin`; five times as many may take GROWTH times as long.
 CONTROL_LIMITS = {"create_s": 1.5, "no_change_s": 0.5, "one_lun_s": 0.2, "clear_s": 1.5}
 CONTROL_SCALE, CONTROL_SCALE_LARGE, GROWTH = "100x10", "100x50", 6.0
@@ -202,6 +206,9 @@ def iscsi(medians: Medians) -> Iterator[Requirement]:
         value = multiple(found(DIGEST, pattern), found("null", pattern))
         what = f"iscsi: instructions per I/O / those without digests, {pattern}"
         yield Requirement(ISCSI, what, ISCSI_DIGEST_LIMIT, value)
+    value = medians.get(SESSIONS, "null", SESSIONS_PATTERN, "speedup")
+    what = f"iscsi: two sessions on two CPUs / one, null, {SESSIONS_PATTERN}"
+    yield Requirement(SESSIONS, what, ISCSI_SPEEDUP, value, at_least=True)
 
 
 def control(medians: Medians) -> Iterator[Requirement]:

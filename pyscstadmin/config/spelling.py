@@ -79,10 +79,11 @@ def canonical(name: str) -> str:
         rest = name[1:]
         return name if rest.startswith("!") else "!" + canonical(rest)
     folded = fold(name)
+    # None of these is a number of 16 or 32 digits.
+    if _ISCSI.fullmatch(folded):
+        return folded
     digits = _number(folded)
-    if digits:
-        return _grouped(digits)
-    return folded if _ISCSI.fullmatch(folded) else name
+    return _grouped(digits) if digits else name
 
 
 @lru_cache(maxsize=1 << 16)

@@ -7,7 +7,7 @@ comes in, that is an answer of the standard or the end of the connection, never 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
 from pyscstadmin.iscsi import names
@@ -33,6 +33,14 @@ __all__ = ["PDUS_MAX", "Discovery", "LoggedIn", "Login", "Refused", "Status", "S
 PDUS_MAX = 64
 
 SECURITY, OPERATIONAL, FULL = 0, 1, 3
+_STAGES = {SECURITY: Stage.SECURITY, OPERATIONAL: Stage.OPERATIONAL}
+# By name, for who asks for each key of each login.
+_LEADING = frozenset(key.name for key in KEYS.values() if Stage.LEADING in key.stage)
+_ALWAYS = frozenset(key.name for key in KEYS.values() if key.stage is Stage.ALWAYS)
+_ALLOWED = {
+    number: frozenset(key.name for key in KEYS.values() if key.stage & stage)
+    for number, stage in _STAGES.items()
+}
 _DISCOVERY_TSIH = 1
 _FIRST_STAT_SN = 1
 
@@ -132,20 +140,32 @@ class _Refuse(Exception):
         self.answer = answer or []
 
 
-def _answer(request: LoginRequest, status: Status, stat_sn: int, exp_cmd_sn: int) -> LoginResponse:
-    """An answer that leaves the stage as it is."""
+def _answer(
+    request: LoginRequest,
+    status: Status,
+    stat_sn: int,
+    exp_cmd_sn: int,
+    window: int = 1,
+    *,
+    transit: bool = False,
+    more: bool = False,
+    tsih: int | None = None,
+    data: bytes = b"",
+) -> LoginResponse:
+    """An answer; `transit`: the next stage is the one that the request asks for."""
     return LoginResponse(
-        False,
-        False,
+        transit,
+        more,
         request.stage,
-        0,
+        request.next if transit else 0,
         request.isid,
-        request.tsih,
+        request.tsih if tsih is None else tsih,
         request.tag,
         stat_sn,
         exp_cmd_sn,
-        exp_cmd_sn,
+        exp_cmd_sn + window - 1 & 0xFFFFFFFF,
         status,
+        data=data,
     )
 
 
@@ -202,8 +222,8 @@ class Login:
         if refusal.status is None:
             return Step(b"", end)
         request = self._first or _shape(header)
-        response = _answer(request, refusal.status, self._stat_sn, request.cmd_sn)
-        return Step(replace(response, data=text_of(refusal.answer)).build(), end)
+        answer = text_of(refusal.answer)
+        return Step(_answer(request, refusal.status, self._stat_sn, request.cmd_sn, data=answer).build(), end)
 
     # A request as such.
 
@@ -272,8 +292,7 @@ class Login:
         if self._led is None:
             self._led = frozenset(name for name, _ in new)
             answers += self._lead(dict(new), request)
-        operational = Stage.OPERATIONAL if self._stage == OPERATIONAL else Stage.SECURITY
-        ours = [(name, value) for name, value in new if self._mine(name, operational)]
+        ours = [(name, value) for name, value in new if self._mine(name)]
         unknown = [(name, "NotUnderstood") for name, _ in new if name not in KEYS or name.startswith("X")]
         if self._stage == OPERATIONAL:
             if not self._proved:
@@ -300,18 +319,17 @@ class Login:
                 raise _Refuse(Status.INITIATOR, f"{name}, which only targets send")
         return new
 
-    def _mine(self, name: str, stage: Stage) -> bool:
+    def _mine(self, name: str) -> bool:
         """Whether a key is one that this stage is about. Raises `_Refuse` where it must not be sent."""
-        known = KEYS.get(name)
-        if known is None or known.name.startswith("X"):
+        if name not in KEYS or name.startswith("X"):
             return False
-        if Stage.LEADING in known.stage:
+        if name in _LEADING:
             if name not in (self._led or ()):
                 raise _Refuse(Status.INITIATOR, f"{name} after the first request")
             return False
-        if not known.stage & stage:
+        if name not in _ALLOWED[self._stage]:
             raise _Refuse(Status.INITIATOR, f"{name} in the wrong stage")
-        return known.stage is not Stage.ALWAYS
+        return name not in _ALWAYS
 
     def _lead(self, keys: dict[str, str], request: LoginRequest) -> list[Pair]:
         """The first text: who wants what."""
@@ -436,30 +454,25 @@ class Login:
             raise _Refuse(Status.INITIATOR, lacking)
         return self._finish(request, chunk)
 
-    def _response(self, request: LoginRequest, chunk: bytes, transit: bool, more: bool) -> LoginResponse:
-        assert self._first is not None
-        plain = _answer(request, Status.SUCCESS, self._stat_sn, self._first.cmd_sn)
-        going = request.next if transit else 0
-        return replace(plain, transit=transit, more=more, next=going, data=chunk)
-
     def _send(self, request: LoginRequest, chunk: bytes, transit: bool, more: bool = False) -> Step:
-        response = self._response(request, chunk, transit, more)
-        self._stat_sn = self._stat_sn + 1 & 0xFFFFFFFF
+        assert self._first is not None
+        first, stat_sn = self._first.cmd_sn, self._stat_sn
+        response = _answer(request, Status.SUCCESS, stat_sn, first, transit=transit, more=more, data=chunk)
+        self._stat_sn = stat_sn + 1 & 0xFFFFFFFF
         return Step(response.build())
 
     def _finish(self, request: LoginRequest, chunk: bytes) -> Step:
-        response = self._response(request, chunk, True, False)
-        first = response.exp_cmd_sn
-        values = self._talk.values()
+        assert self._first is not None
+        first, values = self._first.cmd_sn, self._talk.values()
+        success = (request, Status.SUCCESS, self._stat_sn, first)
         if self._target is None:
-            last = replace(response, tsih=_DISCOVERY_TSIH)
+            last = _answer(*success, transit=True, tsih=_DISCOVERY_TSIH, data=chunk)
             stat_sn = self._stat_sn + 1 & 0xFFFFFFFF
             wrong = (Status.RESOURCES, Status.AUTHENTICATION)
             no = [_answer(request, status, self._stat_sn, first).build() for status in wrong]
             end = Discovery(self.initiator, request.cid, stat_sn, first, values.max_xmit, self.user, *no)
             return Step(last.build(), end)
-        depth = self._target.params.queue_depth
-        response = replace(response, max_cmd_sn=first + depth - 1 & 0xFFFFFFFF)
+        response = _answer(*success, self._target.params.queue_depth, transit=True, data=chunk)
         return Step(
             b"",
             LoggedIn(
@@ -473,7 +486,7 @@ class Login:
                 first,
                 values,
                 response.build(),
-                replace(request, data=b""),
+                request,
                 self.user,
             ),
         )

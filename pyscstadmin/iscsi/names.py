@@ -34,11 +34,10 @@ def why_no_name(text: str) -> str:
         return "it is empty"
     if len(folded.encode()) > NAME_MAX:
         return f"it is longer than {NAME_MAX} bytes"
-    ascii_part = "".join(c for c in folded if ord(c) < 128)
-    wrong = next((c for c in folded if ord(c) >= 128 and not c.isalnum()), "")
-    if wrong or not _ASCII.fullmatch(ascii_part):
-        wrong = wrong or next(c for c in ascii_part if not _ASCII.fullmatch(c))
-        return f"it has {wrong!a}, which iSCSI names cannot have"
+    if not _ASCII.fullmatch(folded):
+        wrong = next((c for c in folded if not (_ASCII.fullmatch(c) or (ord(c) >= 128 and c.isalnum()))), "")
+        if wrong:
+            return f"it has {wrong!a}, which iSCSI names cannot have"
     if _IQN.fullmatch(folded) or _EUI.fullmatch(folded) or _NAA.fullmatch(folded):
         return ""
     return "it is none of iqn.YYYY-MM.DOMAIN[:NAME], eui. with 16 hex digits, naa. with 16 or 32"

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pyscstadmin.iscsi.keys import KEYS, Key, Kind, Rule
 from pyscstadmin.iscsi.policy import Params
@@ -20,6 +21,7 @@ TIME2WAIT = 2
 PROTOCOL_LEVEL = 2
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9.+@_#-]{0,62}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NUMBER = re.compile(r"[0-9]{1,20}|0[xX][0-9a-fA-F]{1,16}")
 _SIMPLE_MAX, _LARGE_MAX = 255, 8192
 _ANSWERS = ("Reject", "Irrelevant", "NotUnderstood")
@@ -43,13 +45,13 @@ def pairs_of(text: bytes) -> list[Pair]:
             raise BadText("the text is no UTF-8") from None
         if not sign:
             raise BadText(f"{key[:64]!a} is no key=value")
-        if not _KEY.fullmatch(key):
-            raise BadText(f"{key[:64]!a} cannot be a key")
         known = KEYS.get(key)
+        if known is None and not _KEY.fullmatch(key):
+            raise BadText(f"{key[:64]!a} cannot be a key")
         large = known is None or known.kind in (Kind.LIST, Kind.BINARY)
-        if len(value.encode()) > (_LARGE_MAX if large else _SIMPLE_MAX):
+        if len(item) - len(key) - 1 > (_LARGE_MAX if large else _SIMPLE_MAX):
             raise BadText(f"the value of {key} is too long")
-        if any(ord(c) < 32 or ord(c) == 127 for c in value):
+        if _CONTROL.search(value):
             raise BadText(f"the value of {key} has control characters")
         pairs.append((key, value))
     return pairs
@@ -125,6 +127,13 @@ class Negotiation:
         """Settle operational keys of the initiator; returns what is to be answered, in their order. Raises
         `BadText`.
         """
+        if self._settled or self._offered:
+            return self._settle(pairs)
+        answers, settled = _opening(self._params, self._discovery, tuple(pairs))
+        self._settled = dict(settled)
+        return list(answers)
+
+    def _settle(self, pairs: Sequence[Pair]) -> list[Pair]:
         # What FirstBurstLength can be depends on the other, wherever that stands.
         first = sorted(pairs, key=lambda pair: pair[0] != "MaxBurstLength")
         answers = {name: self._one(KEYS[name], value) for name, value in first}
@@ -231,3 +240,14 @@ class Negotiation:
         if not legal:
             raise BadText(f"{key.name}={value[:64]!a} is no answer to {key.name}={offered}")
         self._settled[key.name] = value
+
+
+@lru_cache(maxsize=32)
+def _opening(
+    params: Params, discovery: bool, pairs: tuple[Pair, ...]
+) -> tuple[Sequence[Pair], Mapping[str, str]]:
+    """The answers to the first operational keys, and what they settle. Initiators of one kind all say the
+    same, and there may be hundreds of them at once.
+    """
+    talk = Negotiation(params, discovery)
+    return tuple(talk._settle(pairs)), talk._settled

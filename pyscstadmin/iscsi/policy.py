@@ -12,7 +12,7 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 
 from pyscstadmin.config import model
-from pyscstadmin.config.acl import decide
+from pyscstadmin.config.spelling import Spellings, is_exact, name_key
 from pyscstadmin.iscsi.names import port_of
 from pyscstadmin.iscsi.rules import Obstacle
 
@@ -139,10 +139,20 @@ class Target:
         """Why nobody can log in at present."""
         return None if self.ready else Obstacle("not-enabled", "the target is not enabled")
 
+    @cached_property
+    def _claimed(self) -> tuple[frozenset[str], tuple[str, ...]]:
+        """Who is in a group: by name (there may be thousands), and by patterns."""
+        entries = [entry for group in self.access.groups for entry in group.initiators]
+        names = frozenset(name_key(entry) for entry in entries if is_exact(entry))
+        return names, tuple(entry for entry in entries if not is_exact(entry))
+
     def serves(self, initiator: str) -> bool:
         """Whether the initiator may log in: a group claims it, or what no group claims has LUNs."""
-        decision = decide(self.access, initiator)
-        return bool(decision.group or decision.luns)
+        if self.access.luns:
+            return True
+        names, patterns = self._claimed
+        spelled = Spellings.of(initiator)
+        return spelled.key in names or any(map(spelled.match, patterns))
 
 
 @dataclass(frozen=True, slots=True)

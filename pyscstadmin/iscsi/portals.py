@@ -191,6 +191,8 @@ def _listen(bind: Bind) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if six:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # Connections take it over.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if bind.device:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, bind.device.encode())
         made.bind((str(bind.ip), bind.port, 0, bind.zone) if six else (str(bind.ip), bind.port))

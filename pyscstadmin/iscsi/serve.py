@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from pyscstadmin.iscsi import discovery
 from pyscstadmin.iscsi.chap import Challenges
+from pyscstadmin.iscsi.device import Device
 from pyscstadmin.iscsi.login import Discovery, LoggedIn, Login, Refused, Status
 from pyscstadmin.iscsi.negotiate import PDU_MAX
 from pyscstadmin.iscsi.pdu import HEADER, sizes
@@ -91,6 +92,7 @@ class Server:
         self._uses_pool = ThreadPoolExecutor(1, "uses")
         self._tasks: set[asyncio.Task[None]] = set()
         self._half_open: Counter[str] = Counter()
+        self._opening = 0
         self._discoveries = 0
         self._adopting = 0
         self.logins = 0
@@ -114,6 +116,7 @@ class Server:
                 _reset(connection)
                 continue
             self._half_open[peer] += 1
+            self._opening += 1
             task = loop.create_task(self._connection(connection, portal, peer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -121,7 +124,7 @@ class Server:
     def _too_many(self, peer: str) -> str:
         if self._half_open[peer] >= PER_SOURCE:
             return f"{PER_SOURCE} logins from this address are not finished"
-        if self._half_open.total() >= self._source.policy.max_half_open:
+        if self._opening >= self._source.policy.max_half_open:
             return f"{self._source.policy.max_half_open} logins are not finished"
         return ""
 
@@ -138,12 +141,9 @@ class Server:
     async def _connection(self, connection: socket.socket, portal: str, peer: str) -> None:
         try:
             try:
-                connection.setblocking(False)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                _outlive_address(connection)
-                policy = self._source.fresh()
-                session = await self._login(connection, policy, _came(connection, policy, portal, peer))
+                session = await self._login(connection, portal, peer)
             finally:
+                self._opening -= 1
                 self._half_open[peer] -= 1
                 if not self._half_open[peer]:
                     del self._half_open[peer]
@@ -158,21 +158,38 @@ class Server:
 
     # Login.
 
-    async def _login(
-        self, connection: socket.socket, policy: Policy, came: Connection
-    ) -> discovery.Session | None:
+    async def _login(self, connection: socket.socket, portal: str, peer: str) -> discovery.Session | None:
         """To the end of the login; returns a discovery session, if there is to be one."""
-        login = Login(policy, came, self._challenges, os.urandom)
+        loop, seconds = asyncio.get_running_loop(), self._source.policy.login_timeout
+        timer = loop.call_later(seconds, _hang_up, connection)
+        login: Login | None = None
         try:
-            end, last = await asyncio.wait_for(self._talk(connection, login), policy.login_timeout)
-        except _Gone:
-            self._note(came, login.give_up("the initiator has closed the connection"))
+            # Until it says something nothing is done for it: there may be many who never do.
+            first = await self._pdu(connection, PDU_MAX)
+            policy = self._source.fresh()
+            came = _came(connection, policy, portal, peer)
+            login = Login(policy, came, self._challenges, os.urandom)
+            end, last = await self._talk(connection, login, first)
+        except (_Gone, ConnectionError, asyncio.TimeoutError) as error:
+            closed = loop.time() < timer.when() and not isinstance(error, asyncio.TimeoutError)
+            why = "the initiator has closed the connection" if closed else f"not finished within {seconds} s"
+            self._note(portal, peer, login.give_up(why) if login else Refused(None, why, rule="not-finished"))
             return None
-        except asyncio.TimeoutError:
-            self._note(came, login.give_up(f"not finished within {policy.login_timeout} s"))
-            return None
+        finally:
+            timer.cancel()
+        return await self._ended(connection, policy, came, end, last)
+
+    async def _ended(
+        self,
+        connection: socket.socket,
+        policy: Policy,
+        came: Connection,
+        end: LoggedIn | Discovery | Refused,
+        last: bytes,
+    ) -> discovery.Session | None:
+        """The login is over, and `last` to be sent; returns a discovery session, if there is to be one."""
         if isinstance(end, Refused):
-            self._note(came, end)
+            self._note(came.portal, came.peer, end)
             if end.status is Status.AUTHENTICATION:
                 await asyncio.sleep(self._patience.delay(came.peer))
             await self._send(connection, last)
@@ -182,14 +199,14 @@ class Server:
         if isinstance(end, Discovery):
             full = self._full()
             if full:
-                self._note(came, Refused(Status.RESOURCES, full, end.initiator, user=end.user, rule="limit"))
+                refused = Refused(Status.RESOURCES, full, end.initiator, user=end.user, rule="limit")
+                self._note(came.portal, came.peer, refused)
                 await self._send(connection, end.no_room)
                 return None
             why = await self._use(policy.users, "", end.user)
             if why is not None:
-                self._note(
-                    came, Refused(Status.AUTHENTICATION, why.reason, end.initiator, "", end.user, why.rule)
-                )
+                refused = Refused(Status.AUTHENTICATION, why.reason, end.initiator, "", end.user, why.rule)
+                self._note(came.portal, came.peer, refused)
                 await self._send(connection, end.no_proof)
                 return None
             await self._send(connection, last)
@@ -198,20 +215,21 @@ class Server:
         return None
 
     async def _talk(
-        self, connection: socket.socket, login: Login
+        self, connection: socket.socket, login: Login, pdu: tuple[bytes, bytes]
     ) -> tuple[LoggedIn | Discovery | Refused, bytes]:
-        """How the login ends, and what is to be sent then."""
+        """How the login ends that begins with this PDU, and what is to be sent then."""
         while True:
-            step = login.feed(*await self._pdu(connection, PDU_MAX))
+            step = login.feed(*pdu)
             if step.end is not None:
                 return step.end, step.send
             await self._send(connection, step.send)
+            pdu = await self._pdu(connection, PDU_MAX)
 
-    def _note(self, came: Connection, refused: Refused) -> None:
+    def _note(self, portal: str, peer: str, refused: Refused) -> None:
         moved = refused.status in (Status.MOVED, Status.MOVED_FOR_EVER)
         nobody = refused.status is None and not refused.initiator and "closed" in refused.reason
         if not moved and not nobody:
-            self._refusals.note(came.portal, came.peer, refused)
+            self._refusals.note(portal, peer, refused)
 
     async def _hand_over(self, connection: socket.socket, login: LoggedIn) -> None:
         """The kernel answers, and has the connection; or this says why not."""
@@ -242,6 +260,7 @@ class Server:
             await self._refuse(connection, login, status, _obstacle(error))
         else:
             self.logins += 1
+            self._source.began()
             _log.info("session %d: %s on %s", tsih, login.initiator, where)
 
     async def _use(self, users: Sequence[User], target: str, name: str) -> Obstacle | None:
@@ -260,7 +279,7 @@ class Server:
     ) -> None:
         target = login.target.port[0]
         refused = Refused(status, why.reason, login.initiator, target, login.user, why.rule)
-        self._note(login.connection, refused)
+        self._note(login.connection.portal, login.connection.peer, refused)
         await self._send(connection, login.refused(status))
 
     def _full(self, login: LoggedIn | None = None) -> str:
@@ -285,6 +304,13 @@ class Server:
         device = self._source.device
         if device is None:
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+        _outlive_address(connection)
+        try:
+            return device.adopt(login, connection.fileno(), 0)
+        except BlockingIOError:  # an older session of the initiator port is on its way out
+            return await self._adopt_when_gone(device, connection, login)
+
+    async def _adopt_when_gone(self, device: Device, connection: socket.socket, login: LoggedIn) -> int:
         # The thread's own descriptor: it may be at it when this is given up.
         fd = os.dup(connection.fileno())
 
@@ -337,12 +363,24 @@ class Server:
         return found
 
     async def _send(self, connection: socket.socket, data: bytes) -> None:
-        if data:
-            await asyncio.wait_for(asyncio.get_running_loop().sock_sendall(connection, data), SEND)
+        # Nearly always there is room for all of it, and nobody has to watch the time.
+        try:
+            sent = connection.send(data) if data else 0
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            rest = asyncio.get_running_loop().sock_sendall(connection, data[sent:])
+            await asyncio.wait_for(rest, SEND)
 
 
 def _named(users: Sequence[User], name: str) -> User:
     return next((user for user in users if user.name == name), User(""))
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """Whoever waits for the other side finds that it has gone."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _reset(connection: socket.socket) -> None:

@@ -46,6 +46,8 @@ __all__ = ["Seat", "Source", "lives", "read_policy"]
 
 DRIVER = "iscsi"
 _DRIVER_DIR, _TARGETS_DIR = f"drivers/{DRIVER}", f"targets/{DRIVER}"
+# Seconds that a count of sessions is good for.
+COUNTED = 1.0
 _DIGESTS = {"none": "None", "crc32c": "CRC32C"}
 
 
@@ -212,6 +214,8 @@ class Source:
         self._tree: RealTree | None = None
         self._generation = ""
         self._addresses: Mapping[str, tuple[Address, ...]] = {}
+        self._most = 0
+        self._counted = -COUNTED
         self.uses = Uses(uses)
         self.device: Device | None = None
         self.policy = Policy(available=False)
@@ -266,14 +270,23 @@ class Source:
 
     def has_sessions(self, number: int) -> bool:
         """Whether there are so many sessions of iSCSI, or more."""
+        now = time.monotonic()
+        # There are at most those that there were a moment ago, and who has begun since.
+        if self._most < number and now - self._counted < COUNTED:
+            return False
         try:
             names = [name for name in os.listdir(self._class_root) if name.startswith("session.")]
         except FileNotFoundError:
             names = []
+        self._most, self._counted = len(names), now
         # Those of other drivers are told from them where it matters: there may be thousands.
-        if len(names) < number:
-            return False
-        return sum(os.path.isdir(f"{self._class_root}/{name}/iscsi") for name in names) >= number
+        if len(names) >= number:
+            self._most = sum(os.path.isdir(f"{self._class_root}/{name}/iscsi") for name in names)
+        return self._most >= number
+
+    def began(self) -> None:
+        """There is one more session."""
+        self._most += 1
 
     def replaces(self, login: LoggedIn) -> bool:
         """Whether a session ends when this one begins."""

@@ -13,10 +13,22 @@ from hypothesis import strategies as st
 from pyscstadmin.config.acl import decide
 from pyscstadmin.config.model import Group, Lun, Target
 from pyscstadmin.config.spelling import matches
+from pyscstadmin.iscsi import policy as iscsi
 
 letters = st.text("abAB*?", min_size=1, max_size=8)
 initiators = st.text("abAB", min_size=1, max_size=8)
 rules = st.tuples(st.booleans(), letters).map(lambda rule: ("!" if rule[0] else "") + rule[1])
+
+# Spellings of two names, as names and as patterns.
+numbers = st.sampled_from(
+    [
+        "naa.5000c500a1b2c3d4",
+        "50:00:c5:00:A1:b2:c3:d4",
+        "0x5000c500a1b2c3d?",
+        "5000c5*",
+        "eui.0123456789abcdef",
+    ]
+)
 
 
 def reference(pattern: str, name: str) -> bool:
@@ -88,6 +100,16 @@ def test_choice_is_the_reference(groups: list[tuple[str, int, list[str]]], name:
     assert decision.group == choice(made, name)
     assert [lun.device for lun in decision.luns] == [decision.group or "own"]
     assert [v.group for v in decision.verdicts if v.chosen] == [decision.group] * bool(decision.group)
+
+
+@settings(max_examples=150)
+@given(st.lists(st.lists(rules | numbers, max_size=3), max_size=4), initiators | numbers, st.booleans())
+def test_who_is_served_is_who_sees_something(entries: list[list[str]], name: str, own: bool) -> None:
+    """The login's short way, by the long one."""
+    groups = tuple(Group(f"g{number}", initiators=tuple(patterns)) for number, patterns in enumerate(entries))
+    shown = iscsi.access((Lun(0, "own"),) if own else (), groups)
+    decision = decide(shown, name)
+    assert iscsi.Target("t", shown).serves(name) is bool(decision.group or decision.luns)
 
 
 def test_reasons() -> None:

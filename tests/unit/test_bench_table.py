@@ -12,6 +12,7 @@ import pytest
 from bench import __main__ as command
 from bench import fc, sharing, table, vm
 from bench.counts import NoPlugins
+from bench.guest import sessions
 from bench.pattern import (
     BACKENDS,
     DIGEST,
@@ -20,6 +21,8 @@ from bench.pattern import (
     ISCSI,
     LARGE,
     OVER_ISCSI,
+    SESSIONS,
+    SESSIONS_PATTERN,
     THROUGHPUT,
     Pattern,
     floor,
@@ -37,6 +40,7 @@ from bench.verdict import (
     ISCSI_LIMITS,
     ISCSI_RATIOS,
     ISCSI_READ,
+    ISCSI_SPEEDUP,
     ISCSI_SWITCH_LIMIT,
     LARGE_LIMITS,
     LINE_LIMITS,
@@ -126,9 +130,19 @@ def iscsi_samples() -> list[Sample]:
     ]
 
 
+def session_samples() -> list[Sample]:
+    """Two sessions, nearly twice as fast as one."""
+    return [
+        sample
+        for number, both in enumerate((1_790.0, 1_800.0, 1_810.0))
+        for system in ("scst", "lio")
+        for sample in sessions.samples(system, number, 1_000.0, both)
+    ]
+
+
 def good() -> list[Result]:
     """Results that meet everything."""
-    samples = [*io_samples(), *line_samples(), *fc_samples(), *iscsi_samples()]
+    samples = [*io_samples(), *line_samples(), *fc_samples(), *iscsi_samples(), *session_samples()]
     samples.append(machine_sample("instructions", "6.1", 1))
     for scale, factor in (("100x10", 1.0), ("100x50", 5.0)):
         for metric, limit in CONTROL_LIMITS.items():
@@ -157,7 +171,7 @@ def missed(results: list[Result]) -> list[Requirement]:
 
 def test_good_results_meet_everything() -> None:
     assert missed(good()) == []
-    assert len(requirements(good())) == 4 + 2 + 6 + 2 + 5 + 27 + 8 + 8 + 11
+    assert len(requirements(good())) == 4 + 2 + 6 + 2 + 5 + 27 + 8 + 8 + 11 + 1
 
 
 @pytest.mark.parametrize(("backend", "access"), INSTRUCTION_LIMITS)
@@ -230,6 +244,18 @@ def test_sessions_that_share_lines() -> None:
     place = ("sharing", "null", sharing.pattern("randread", sharing.JUDGED_CPUS, ISCSI), "own_lines", "scst")
     assert missed(spoil(*place, LINE_LIMITS["null"])) == []
     assert len(missed(spoil(*place, LINE_LIMITS["null"] + 0.01))) == 1
+
+
+def test_sessions_that_wait_for_each_other() -> None:
+    place = (SESSIONS, "null", SESSIONS_PATTERN, "speedup", "scst")
+    assert missed(spoil(*place, ISCSI_SPEEDUP)) == []
+    assert len(missed(spoil(*place, ISCSI_SPEEDUP - 0.01))) == 1
+    row = next(line for line in table.report(good()).splitlines() if str(SESSIONS_PATTERN) in line)
+    assert [word.strip() for word in row.split("|")[3:6]] == [
+        "1,000",
+        "1,800 (1,790-1,810)",
+        "1.80 (1.79-1.81)",
+    ]
 
 
 def test_nvme_is_the_reference_of_iscsi() -> None:
@@ -409,7 +435,7 @@ def run(arguments: list[str], results: list[Result], tmp_path: Path) -> int:
 
 def test_table_of_good_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--table"], good(), tmp_path) == 0
-    assert "73 of 73 required figures met" in capsys.readouterr().out
+    assert "74 of 74 required figures met" in capsys.readouterr().out
 
 
 def test_worse_than_the_last_commit(

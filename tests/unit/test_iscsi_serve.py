@@ -26,7 +26,7 @@ from pyscstadmin.iscsi.policy import Address, Policy, Portal, User
 from pyscstadmin.iscsi.portals import Bind, Machine, look, machine_of, parse_messages, wanted
 from pyscstadmin.iscsi.refusals import Patience, Record, Refusals
 from pyscstadmin.iscsi.rules import Obstacle
-from pyscstadmin.iscsi.serve import PER_SOURCE, status_of
+from pyscstadmin.iscsi.serve import PER_SOURCE, WAIT_MS, status_of
 from pyscstadmin.iscsi.source import Source
 from pyscstadmin.iscsi.text import Asked, Said
 from tests.unit.iscsi_client import DISCOVER, INITIATOR, ISID, NAMES, SECRET, TARGET, Initiator, proof
@@ -42,14 +42,19 @@ class Fake:
         self.states: dict[str, str] = {}
         self.dropped: list[int] = []
         self.error = 0
+        # Milliseconds that the older session of the initiator port takes to end.
+        self.older = -1
+        self.waits: list[int] = []
         self.config = False
         self.asked: list[Asked] = []
         self.said: dict[int, Said] = {}
 
     def adopt(self, login: LoggedIn, fd: int, wait_ms: int) -> int:
         """Or an error."""
-        if self.error:
-            raise OSError(self.error, os.strerror(self.error))
+        self.waits.append(wait_ms)
+        error = errno.EAGAIN if wait_ms < self.older else self.error
+        if error:
+            raise OSError(error, os.strerror(error))
         self.adopted.append(login)
         self.kept.append(socket.socket(fileno=os.dup(fd)))
         self.kept[-1].sendall(login.response)
@@ -245,6 +250,18 @@ def test_i48_i85_the_kernel_does_not_take_it(world: World, number: int, status: 
     assert rule != "kernel" or record["reason"] == os.strerror(number)
 
 
+@pytest.mark.parametrize(("takes", "waits"), [(-1, [0]), (1000, [0, WAIT_MS])])
+def test_only_who_has_to_wait_for_an_older_session_does(world: World, takes: int, waits: list[int]) -> None:
+    world.kernel.older = takes
+
+    async def what() -> None:
+        assert (await (await world.connect()).say(NAMES, 3)).status == 0
+        assert world.kernel.kept[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    world.run(what)
+    assert world.kernel.waits == waits
+
+
 def sessions(folder: Path, *drivers: str, isid: str = "0x00023d000099", port: int = 1) -> None:
     """Sessions that there are, by their drivers."""
     for number, driver in enumerate(drivers):
@@ -281,6 +298,20 @@ def test_the_limit_counts_sessions_of_iscsi_and_discoveries(world: World, tmp_pa
     records = json.loads(world.logins.read_text())
     assert [(one["rule"], one["target"]) for one in records] == [("limit", ""), ("limit", TARGET)]
     assert all("max_connections (2)" in one["reason"] for one in records)
+
+
+def test_sessions_are_not_counted_for_each_login(world: World, tmp_path: Path) -> None:
+    """Only where there might be too many: then as they are."""
+    sessions(tmp_path / "class", "iscsi", "iscsi")
+    assert not world.source.has_sessions(4)
+    sessions(tmp_path / "class", "iscsi", "iscsi", "iscsi", "local")
+    assert not world.source.has_sessions(4)
+    world.source.began()
+    assert world.source.has_sessions(3)
+    world.source.began()
+    assert not world.source.has_sessions(4)
+    assert world.source.has_sessions(3)
+    world.kernel.close()
 
 
 def test_enodev_of_a_target_that_is_gone() -> None:
@@ -414,10 +445,31 @@ def test_i49_what_fails_is_not_half_open(world: World, monkeypatch: pytest.Monke
     async def what() -> None:
         monkeypatch.setattr(world.source, "fresh", failing)
         for _ in range(PER_SOURCE):
-            assert await (await world.connect()).over()
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                await (await world.connect()).say(NAMES, 3)
         assert (await (await world.connect()).say(NAMES, 3)).status == 0
 
     world.run(what)
+
+
+def test_i49_who_says_nothing_costs_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is looked up for a connection until it has said something."""
+    looks = []
+    fresh = Source.fresh
+
+    def counted(source: Source) -> Policy:
+        looks.append(source)
+        return fresh(source)
+
+    monkeypatch.setattr(Source, "fresh", counted)
+
+    async def what() -> None:
+        for _ in range(20):
+            await world.connect()
+        assert (await (await world.connect()).say(NAMES, 3)).status == 0
+
+    world.run(what)
+    assert len(looks) == 1
 
 
 def test_i49_login_timer(world: World) -> None:
