@@ -151,9 +151,13 @@ class Target:
         """Why nobody can log in at present."""
         return None if self.ready else Obstacle("not-enabled", "the target is not enabled")
 
-    def serves(self, initiator: str) -> bool:
-        """Whether the initiator may log in: a group claims it, or what no group claims has LUNs."""
-        decision = decide(self.access, initiator)
+    def serves(self, initiator: str, portal: str) -> bool:
+        """Whether the initiator may log in by the portal: a group claims it, or there are LUNs for those whom
+        none claims.
+        """
+        if portal not in self.portals:
+            return False
+        decision = decide(self.access, initiator, portal)
         return bool(decision.group or decision.luns)
 
 
@@ -219,7 +223,7 @@ class Policy:
 
     def visible(self, initiator: str, portal: str) -> list[Target]:
         """What the initiator may use through the portal."""
-        return [target for target in self.targets if portal in target.portals and target.serves(initiator)]
+        return [target for target in self.targets if target.serves(initiator, portal)]
 
     def find(self, initiator: str, name: str, portal: str) -> Target | Obstacle:
         """The target of this iSCSI name, if the initiator may use it through the portal; or, for the
@@ -232,5 +236,5 @@ class Policy:
         if not linked:
             return Obstacle("not-at-portal", f"the target is not linked to portal {portal}")
         reason = "no group of the target claims the initiator, and the target has no LUNs of its own"
-        found = (target for target in linked if target.serves(initiator))
+        found = (target for target in linked if target.serves(initiator, portal))
         return next(found, Obstacle("not-in-a-group", reason))

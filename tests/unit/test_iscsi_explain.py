@@ -45,6 +45,8 @@ CASES = [
     (target(portals=frozenset(("there",))), "", "not-at-portal"),
     (target(access=access(["iqn.2026-11.org.example:x"], own=False)), "", "not-in-a-group"),
     (target(access=access([INITIATOR], own=False)), "", ""),
+    (target(access=access([f"{INITIATOR}#here"], own=False)), "", ""),
+    (target(access=access([f"{INITIATOR}#there"], own=False)), "", "not-in-a-group"),
     (target(**CHAP), "it", ""),
     (target(**CHAP), "", "no-authentication"),
     (target(**CHAP), "you", "unknown-user"),
@@ -73,6 +75,20 @@ def test_each_portal_of_the_target_is_asked() -> None:
     ]
     (verdict,) = explain.explain(policy(target(portals=frozenset())), INITIATOR, TARGET)
     assert (verdict.rule, verdict.reason) == ("not-at-portal", "the target has no portal")
+
+
+def test_who_is_shown_what_by_a_portal() -> None:
+    """Discovery and logins know of a target by the portal only that its groups ask for."""
+    known = policy(
+        target(access=access(["*#here"], own=False), portals=frozenset(("here", "there"))),
+        target(TARGET + "2", access=access(["*#there"], own=False), portals=frozenset(("here", "there"))),
+    )
+    assert [one.name for one in known.visible(INITIATOR, "here")] == [TARGET]
+    assert [one.name for one in known.visible(INITIATOR, "there")] == [TARGET + "2"]
+    assert [(one.portal, one.allowed) for one in explain.explain(known, INITIATOR, TARGET)] == [
+        ("here", True),
+        ("there", False),
+    ]
 
 
 def test_discovery_at_an_address() -> None:
