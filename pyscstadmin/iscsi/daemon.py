@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import errno
 import logging
-import os
 import signal
-import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 
 from pyscstadmin.config.layout import CLASS_ROOT, ROOT
 from pyscstadmin.iscsi import device as kernel
 from pyscstadmin.iscsi.device import Device, Kernel, Kind
+from pyscstadmin.iscsi.listeners import Listeners
 from pyscstadmin.iscsi.policy import Policy
-from pyscstadmin.iscsi.portals import Bind, Machine, Netlink, Plan, listen, look, wanted
+from pyscstadmin.iscsi.portals import Machine, Netlink, look, wanted
 from pyscstadmin.iscsi.refusals import FILE, Refusals
 from pyscstadmin.iscsi.serve import Server
 from pyscstadmin.iscsi.source import Seat, Source
+from pyscstadmin.iscsi.systemd import Manager
 from pyscstadmin.iscsi.text import Sessions
 from pyscstadmin.iscsi.uses import FILE as USES
 
@@ -40,70 +39,22 @@ TEXTS = 32
 _log = logging.getLogger("scst-iscsid")
 
 
-class Listeners:
-    """The sockets that listen, and what listens to them."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._open: dict[Bind, tuple[socket.socket, str, asyncio.Task[None]]] = {}
-
-    def follow(self, plans: Mapping[str, Plan]) -> dict[str, str]:
-        """Listen where the plans say, and nowhere else; returns the state of each portal."""
-        due = {bind: name for name, plan in plans.items() for bind in plan.binds}
-        for bind, (_, name, _) in list(self._open.items()):
-            if due.get(bind) != name:
-                self._stop(bind)
-        return {name: self._state(name, plan) for name, plan in plans.items()}
-
-    def _state(self, name: str, plan: Plan) -> str:
-        if plan.waiting:
-            return f"waiting: {plan.waiting}"
-        failed = [why for bind in plan.binds if (why := self._start(bind, name))]
-        listening = any(bind in self._open for bind in plan.binds)
-        if not failed:
-            return "listening"
-        return f"{'listening, but not at' if listening else 'failed:'} {'; '.join(failed)}"
-
-    def _start(self, bind: Bind, name: str) -> str:
-        """Why it does not listen there; '' if it does, or if this machine has no such addresses at all."""
-        if bind in self._open:
-            return ""
-        try:
-            made = listen(bind)
-        except OSError as error:
-            if error.errno == errno.EAFNOSUPPORT or (error.errno == errno.EADDRNOTAVAIL and _any(bind)):
-                return ""
-            return f"{bind}: {error.strerror}"
-        task = asyncio.get_running_loop().create_task(self._server.accept(made, name))
-        self._open[bind] = (made, name, task)
-        return ""
-
-    def _stop(self, bind: Bind) -> None:
-        made, _, task = self._open.pop(bind)
-        # Before its number is another socket's.
-        asyncio.get_running_loop().remove_reader(made.fileno())
-        task.cancel()
-        made.close()
-
-    def close(self) -> None:
-        """Listen nowhere."""
-        for bind in list(self._open):
-            self._stop(bind)
-
-
-def _any(bind: Bind) -> bool:
-    return bind.ip.is_unspecified
-
-
 class Daemon:
     """The program. `open_device`: how to get at the kernel's part; raises OSError while that is not there."""
 
-    def __init__(self, source: Source, refusals: Refusals, open_device: Callable[[], Device]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        refusals: Refusals,
+        open_device: Callable[[], Device],
+        manager: Manager | None = None,
+    ) -> None:
+        self._manager = manager or Manager({})
         self._source = source
         self._refusals = refusals
         self._open_device = open_device
         self._server = Server(source, refusals)
-        self._listeners = Listeners(self._server)
+        self._listeners = Listeners(self._server, self._manager)
         self._texts = Sessions(source.send_targets)
         self._netlinks: dict[str, Netlink] = {}
         self._machines: dict[str, Machine | None] = {}
@@ -125,13 +76,13 @@ class Daemon:
         try:
             while not self._stopping:
                 pause = self._round()
-                _notify(f"READY=1\nWATCHDOG=1\nSTATUS={self._status()}")
+                self._manager.tell(f"READY=1\nWATCHDOG=1\nSTATUS={self._status()}")
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), pause)
                     await asyncio.sleep(TOGETHER)
                 self._wake.clear()
         finally:
-            _notify("STOPPING=1")
+            self._manager.tell("STOPPING=1")
             await self._close()
 
     def stop(self) -> None:
@@ -166,7 +117,8 @@ class Daemon:
         policy = self._source.policy
         self._look(policy)
         plans = wanted(policy.portals.values(), self._machines)
-        states = self._listeners.follow(plans)
+        # Until it is known what there is, those who come wait in the sockets of the daemon before.
+        states = self._listeners.follow(plans) if self._source.known else {}
         self._source.place({name: plan.addresses for name, plan in plans.items()})
         if stale:
             self._end_misplaced(policy)
@@ -357,16 +309,6 @@ def _reason(number: int) -> str:
     return kernel.Reason(number).name.lower() if number in set(kernel.Reason) else str(number)
 
 
-def _notify(text: str) -> None:
-    """Tell systemd, if it listens."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    name = "\0" + address[1:] if address.startswith("@") else address
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        sender.sendto(text.encode(), socket.MSG_DONTWAIT, name)
-
-
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser("scst-iscsid", description="Logs iSCSI initiators in to SCST targets.")
@@ -388,7 +330,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr, level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s"
     )
     source = Source(options.root, options.sessions, options.uses)
-    daemon = Daemon(source, Refusals(options.logins), lambda: Kernel(options.device))
+    daemon = Daemon(source, Refusals(options.logins), lambda: Kernel(options.device), Manager())
     asyncio.run(daemon.run())
     return 0
 

@@ -10,23 +10,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
-from pyscstadmin.config import model
-from pyscstadmin.config.spelling import Spellings, is_exact, name_key
+from pyscstadmin.config.spelling import Spellings, canonical, is_exact, name_key
 from pyscstadmin.iscsi.names import port_of
 from pyscstadmin.iscsi.rules import Obstacle
 
 __all__ = [
     "ALGORITHMS",
+    "Access",
     "Address",
     "Connection",
+    "Group",
     "Live",
     "Params",
     "Policy",
     "Portal",
     "Target",
     "User",
-    "access",
 ]
 
 # Names in `chap_algorithms`, the strongest first, and the numbers in CHAP_A.
@@ -109,9 +110,20 @@ class User:
         return self.used_up(used)
 
 
-def access(luns: tuple[model.Lun, ...], groups: tuple[model.Group, ...]) -> model.Target:
-    """What a target shows to whom. Which driver it is of and what it is called is no matter for that."""
-    return model.Target("local", "any", luns=luns, groups=groups)
+class Group(NamedTuple):
+    """Who is in a group, and its LUNs: what they are does not matter here."""
+
+    name: str
+    priority: int
+    initiators: tuple[str, ...]
+    luns: tuple[str, ...]
+
+
+class Access(NamedTuple):
+    """What a target shows to whom."""
+
+    luns: tuple[str, ...] = ()
+    groups: tuple[Group, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,7 @@ class Target:
     """A folder in targets/iscsi. `ready`: initiators may log in. `access`: its LUNs and groups."""
 
     name: str
-    access: model.Target
+    access: Access
     ready: bool = True
     alias: str = ""
     auth: str = "none"
@@ -146,13 +158,19 @@ class Target:
         names = frozenset(name_key(entry) for entry in entries if is_exact(entry))
         return names, tuple(entry for entry in entries if not is_exact(entry))
 
-    def serves(self, initiator: str) -> bool:
-        """Whether the initiator may log in: a group claims it, or what no group claims has LUNs."""
+    def serves(self, initiator: str, portal: str) -> bool:
+        """Whether the initiator may log in by the portal: a group claims it, or there are LUNs for those whom
+        none claims.
+        """
+        if portal not in self.portals:
+            return False
         if self.access.luns:
             return True
         names, patterns = self._claimed
-        spelled = Spellings.of(initiator)
-        return spelled.key in names or any(map(spelled.match, patterns))
+        alone, by_portal = Spellings.of(initiator), Spellings.of(f"{canonical(initiator)}#{portal}")
+        if alone.key in names or by_portal.key in names:
+            return True
+        return any((by_portal if "#" in pattern else alone).match(pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +235,7 @@ class Policy:
 
     def visible(self, initiator: str, portal: str) -> list[Target]:
         """What the initiator may use through the portal."""
-        return [target for target in self.targets if portal in target.portals and target.serves(initiator)]
+        return [target for target in self.targets if target.serves(initiator, portal)]
 
     def find(self, initiator: str, name: str, portal: str) -> Target | Obstacle:
         """The target of this iSCSI name, if the initiator may use it through the portal; or, for the
@@ -230,5 +248,5 @@ class Policy:
         if not linked:
             return Obstacle("not-at-portal", f"the target is not linked to portal {portal}")
         reason = "no group of the target claims the initiator, and the target has no LUNs of its own"
-        found = (target for target in linked if target.serves(initiator))
+        found = (target for target in linked if target.serves(initiator, portal))
         return next(found, Obstacle("not-in-a-group", reason))

@@ -26,6 +26,7 @@ __all__ = [
     "Machine",
     "Netlink",
     "Plan",
+    "fits",
     "inside",
     "listen",
     "look",
@@ -201,6 +202,38 @@ def _listen(bind: Bind) -> socket.socket:
         made.close()
         raise
     return made
+
+
+_SO_BINDTOIFINDEX, _SO_NETNS_COOKIE = 62, 71
+
+
+def fits(made: socket.socket, bind: Bind) -> bool:
+    """Whether a socket that listens is as `listen` would make it now."""
+    try:
+        return inside(bind.netns, lambda: _fits(made, bind))
+    except OSError:
+        return False
+
+
+def _fits(made: socket.socket, bind: Bind) -> bool:
+    six = bind.ip.version == 6
+    if (made.family, made.type) != (socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM):
+        return False
+    host, port, *more = made.getsockname()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
+        return (
+            (ip_address(host.partition("%")[0]), port) == (bind.ip, bind.port)
+            and more[1:] == [bind.zone] * six
+            and made.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL) == socket.IPPROTO_TCP
+            and made.getsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX) == (bind.index or bind.zone)
+            and (not six or made.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1)
+            and _namespace(made) == _namespace(here)
+        )
+
+
+def _namespace(made: socket.socket) -> bytes:
+    """A number that no other network namespace has, or had."""
+    return made.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
 
 
 # rtnetlink.

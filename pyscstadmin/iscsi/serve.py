@@ -97,16 +97,17 @@ class Server:
         self._adopting = 0
         self.logins = 0
 
-    async def accept(self, listener: socket.socket, portal: str) -> None:
-        """Take connections of a portal, for ever."""
+    async def accept(self, listener: socket.socket, portal_now: Callable[[], str]) -> None:
+        """Take connections of a portal, for ever. Which one it is may change."""
         loop = asyncio.get_running_loop()
         while True:
             try:
                 connection, address = await loop.sock_accept(listener)
+                portal = portal_now()
             except OSError as error:
                 if error.errno == errno.EBADF:
                     return
-                _log.warning("portal %s: %s", portal, error.strerror)
+                _log.warning("portal %s: %s", portal_now(), error.strerror)
                 await asyncio.sleep(0.1)
                 continue
             peer = str(address[0]).partition("%")[0]
@@ -120,6 +121,8 @@ class Server:
             task = loop.create_task(self._connection(connection, portal, peer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            # Of many who have waited some have given up: that is seen before the next counts.
+            await asyncio.sleep(0)
 
     def _too_many(self, peer: str) -> str:
         if self._half_open[peer] >= PER_SOURCE:

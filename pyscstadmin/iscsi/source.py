@@ -16,9 +16,9 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from pyscstadmin.config import model
 from pyscstadmin.config.layout import CLASS_ROOT, ROOT
 from pyscstadmin.config.names import PRIORITY_DEFAULT
+from pyscstadmin.config.spelling import unique
 from pyscstadmin.errors import NotPresent, OperationError, ScstError
 from pyscstadmin.iscsi.device import Device
 from pyscstadmin.iscsi.discovery import own_targets
@@ -26,21 +26,21 @@ from pyscstadmin.iscsi.login import LoggedIn
 from pyscstadmin.iscsi.names import canonical, port_of
 from pyscstadmin.iscsi.policy import (
     ALGORITHMS,
+    Access,
     Address,
     Connection,
+    Group,
     Live,
     Params,
     Policy,
     Portal,
     Target,
     User,
-    access,
 )
 from pyscstadmin.iscsi.text import SendTargets
 from pyscstadmin.iscsi.uses import FILE as USES
 from pyscstadmin.iscsi.uses import Uses
-from pyscstadmin.kernel.cfs import RealTree, View
-from pyscstadmin.kernel.read import luns, optional
+from pyscstadmin.kernel.cfs import RealTree, View, optional
 
 __all__ = ["Seat", "Source", "lives", "read_policy"]
 
@@ -116,17 +116,24 @@ def _algorithms(text: str) -> tuple[str, ...]:
     return tuple(name for name in ALGORITHMS if name in text.split(",")) if text else tuple(ALGORITHMS)
 
 
-def _group(view: View, path: str, name: str) -> model.Group:
+def _luns(view: View, path: str) -> tuple[str, ...]:
+    try:
+        return tuple(filter(None, view.read_all(f"{path}/lun_table").split("\n")))
+    except OperationError:
+        return ()
+
+
+def _group(view: View, path: str, name: str) -> Group:
     here = f"{path}/{name}"
     priority = _number(view, f"{here}/priority", PRIORITY_DEFAULT)
-    return model.Group(name, priority, tuple(_names(view, f"{here}/initiators")), luns(view, here))
+    return Group(name, priority, unique(_names(view, f"{here}/initiators")), _luns(view, here))
 
 
 def _target(view: View, name: str) -> Target:
     groups = tuple(_group(view, f"{name}/groups", group) for group in _names(view, f"{name}/groups"))
     return Target(
         name,
-        access(luns(view, name), groups),
+        Access(_luns(view, name), groups),
         ready=_text(view, f"{name}/enabled") == "1",
         alias=_text(view, f"{name}/alias"),
         auth=_text(view, f"{name}/auth", "none"),
@@ -206,7 +213,7 @@ def lives(root: str = CLASS_ROOT) -> list[Seat]:
 
 
 class Source:
-    """The policy of now. `device`: who has the secrets, while there is one."""
+    """The policy of now. `device`: who has the secrets, while there is one. `known`: it was read once."""
 
     def __init__(self, root: str = ROOT, class_root: str = CLASS_ROOT, uses: str = USES) -> None:
         self._root = root
@@ -219,6 +226,7 @@ class Source:
         self.uses = Uses(uses)
         self.device: Device | None = None
         self.policy = Policy(available=False)
+        self.known = False
 
     def read(self) -> Policy:
         """Read everything. While the module is not there, all remains as it was, but nobody can log in."""
@@ -229,7 +237,7 @@ class Source:
         except ScstError:
             self.policy = replace(self.policy, available=False)
             return self.policy
-        self._generation = generation
+        self._generation, self.known = generation, True
         available = self.device is not None
         self.policy = replace(
             policy,

@@ -20,7 +20,7 @@ from pyscstadmin.errors import NotPresent, OperationError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["RealTree", "Tree", "View"]
+__all__ = ["RealTree", "Tree", "View", "optional"]
 
 _PAGE = 4096
 _TABLE = 64 << 10
@@ -312,3 +312,13 @@ def _open_root(root: str) -> int:
 def _identity(fd: int) -> tuple[int, int]:
     status = os.fstat(fd)
     return status.st_dev, status.st_ino
+
+
+def optional(tree: View, path: str) -> str | None:
+    """An attribute, None if its object is not there."""
+    try:
+        return tree.read(path)
+    except OperationError as error:
+        if error.errno != errno.ENOENT:
+            raise
+    return None

@@ -17,10 +17,9 @@ from pyscstadmin.config.settings import HANDLERS
 from pyscstadmin.errors import Conflict, OperationError
 from pyscstadmin.kernel.asking import ON_THE_WAY, Patience, arrived
 from pyscstadmin.kernel.backing import Found, Machine
-from pyscstadmin.kernel.cfs import Tree, View
+from pyscstadmin.kernel.cfs import Tree, View, optional
 from pyscstadmin.kernel.hints import hinted
 from pyscstadmin.kernel.prove import Proof, proven
-from pyscstadmin.kernel.read import optional
 
 __all__ = ["MOMENT", "Asked", "Openings", "Rebound", "Resized", "write_all"]
 

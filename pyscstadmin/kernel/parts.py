@@ -11,7 +11,7 @@ from pyscstadmin.config.layout import group_dir, set_dir, target_dir
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from pyscstadmin.config.spelling import spelled
 from pyscstadmin.kernel import read
-from pyscstadmin.kernel.cfs import View
+from pyscstadmin.kernel.cfs import View, optional
 
 __all__ = ["luns", "part"]
 
@@ -38,7 +38,7 @@ def _target(tree: View, needs: Needs) -> Target | None:
         return read.target(tree, *key)
     if needs.itself:
         return read.bare_target(tree, *key)
-    enabled = read.optional(tree, f"{target_dir(*key)}/enabled")
+    enabled = optional(tree, f"{target_dir(*key)}/enabled")
     if enabled is None:
         return None
     sets = {group: luns(tree, key, group, numbers) for group, numbers in needs.luns.items()}
@@ -51,7 +51,7 @@ def _target(tree: View, needs: Needs) -> Target | None:
 def _group(tree: View, key: Key, name: str, itself: bool, shown: tuple[Lun, ...]) -> Group | None:
     """A group with its priority and its initiators (`itself`), or only with these LUNs."""
     path = group_dir(*key, name)
-    priority = read.optional(tree, f"{path}/priority")
+    priority = optional(tree, f"{path}/priority")
     if priority is None:
         return None
     if not itself:

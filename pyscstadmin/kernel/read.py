@@ -22,7 +22,7 @@ from pyscstadmin.config.spelling import spelled
 from pyscstadmin.errors import Conflict, OperationError, Unstable
 from pyscstadmin.kernel import alua
 from pyscstadmin.kernel import iscsi as of_iscsi
-from pyscstadmin.kernel.cfs import View
+from pyscstadmin.kernel.cfs import View, optional
 
 __all__ = [
     "Access",
@@ -39,7 +39,6 @@ __all__ = [
     "link_to",
     "lun",
     "luns",
-    "optional",
     "other_link",
     "port_targets",
     "root_state",
@@ -474,16 +473,6 @@ def find_handler(tree: View, name: str) -> tuple[str, str] | None:
         state = optional(tree, f"{device_dir(handler, name)}/state")
         if state is not None:
             return handler, state
-    return None
-
-
-def optional(tree: View, path: str) -> str | None:
-    """An attribute, None if its object is not there."""
-    try:
-        return tree.read(path)
-    except OperationError as error:
-        if error.errno != errno.ENOENT:
-            raise
     return None
 
 

@@ -13,8 +13,7 @@ from pyscstadmin.config.ports import waits
 from pyscstadmin.config.settings import DRIVERS
 from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel.apply import Outcome
-from pyscstadmin.kernel.cfs import View
-from pyscstadmin.kernel.read import optional
+from pyscstadmin.kernel.cfs import View, optional
 
 __all__ = ["device_states", "target_states", "with_devices", "with_targets"]
 

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from pyscstadmin.config import model
 from pyscstadmin.iscsi.chap import Challenges, digest
 from pyscstadmin.iscsi.login import Discovery, LoggedIn, Login, Refused, Step
 from pyscstadmin.iscsi.negotiate import pairs_of, text_of
 from pyscstadmin.iscsi.pdu import HEADER, LoginRequest, LoginResponse, sizes
-from pyscstadmin.iscsi.policy import Address, Connection, Policy, Portal, Target, User
-from pyscstadmin.iscsi.policy import access as shown
+from pyscstadmin.iscsi.policy import Access, Address, Connection, Group, Policy, Portal, Target, User
 
 TARGET = "iqn.2026-11.org.example:disk"
 INITIATOR = "iqn.1993-08.org.debian:01:abc"
@@ -25,11 +23,10 @@ DISCOVER = [("InitiatorName", INITIATOR), ("SessionType", "Discovery")]
 Pairs = Sequence[tuple[str, str]]
 
 
-def access(patterns: Sequence[str] = (), own: bool = True) -> model.Target:
+def access(patterns: Sequence[str] = (), own: bool = True) -> Access:
     """A target with a LUN of its own, or with a group for some initiators."""
-    luns = (model.Lun(0, "disk"),)
-    groups = (model.Group("some", initiators=tuple(patterns), luns=luns),) if patterns else ()
-    return shown(luns if own else (), groups)
+    luns = ("0 0 disk",)
+    return Access(luns if own else (), (Group("some", 0, tuple(patterns), luns),) if patterns else ())
 
 
 def target(name: str = TARGET, **fields: object) -> Target:

@@ -47,6 +47,20 @@ OF_OTHERS = {
 }
 
 
+# What logs initiators in knows of a configuration by itself, and is started anew while initiators wait.
+NOT_OF_THE_DAEMON = {
+    "pyudev",
+    "configshell_fb",
+    "rtslib",
+    "pyscstadmin.admin",
+    "pyscstadmin.cli",
+    "pyscstadmin.config.facts",
+    "pyscstadmin.config.model",
+    "pyscstadmin.config.settings",
+    "pyscstadmin.kernel.read",
+}
+
+
 def configuration() -> Config:
     luns = tuple(Lun(number, f"d{number}") for number in range(3))
     devices = tuple(Device(lun.device, "nullio", size=MIB) for lun in luns)
@@ -91,3 +105,10 @@ def test_an_apply_without_options_imports_less(tmp_path: Path) -> None:
     code, *modules = last.split()
     assert (said, code) == ("nothing to do", "0")
     assert (EXPENSIVE | OF_OTHERS).isdisjoint(modules)
+
+
+def test_the_daemon_imports_little() -> None:
+    program = "import sys, pyscstadmin.iscsi.daemon; print(*sys.modules)"
+    command = [sys.executable, "-S", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPO)
+    assert NOT_OF_THE_DAEMON.isdisjoint(done.stdout.split())

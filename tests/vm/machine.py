@@ -529,6 +529,7 @@ def run(machine: Machine, job: Job, out: Path, *, fresh: bool = False, echo: boo
     """
     start = time.monotonic()
     write_job(machine, job, out)
+    compile_python()
     boot = prepare_boot(machine)
     process = (booted if fresh or machine.icount else resumed)(machine, boot, out)
     try:
@@ -546,6 +547,18 @@ def run(machine: Machine, job: Job, out: Path, *, fresh: bool = False, echo: boo
         raise MachineError(f"the VM ended without a result; console:\n{console(out)}")
     timing = json.loads((out / "timing").read_text())
     return Result(int((out / "rc").read_text()), out, time.monotonic() - start, timing)
+
+
+def compile_python() -> None:
+    """Programs in the guest cannot keep the byte code that they make: to make it is most of their start."""
+    command = [
+        str(PYTHON),
+        "-m",
+        "compileall",
+        "-q",
+        *(str(REPO / name) for name in ("pyscstadmin", "tests")),
+    ]
+    subprocess.run(command, check=False)  # what is no Python is found by whoever runs it
 
 
 def write_job(machine: Machine, job: Job, out: Path) -> None:
