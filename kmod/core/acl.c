@@ -59,21 +59,32 @@ static int scst_acl_find_exact(const struct scst_acl *acl, const char *name)
  * scst_acl_select() - the group that claims an initiator
  * @acl: the rules
  * @name: the initiator's name, in any spelling
+ * @at: the canonical name, # and the name of the portal that it has come by; NULL: by none
  *
- * An exact name wins over every pattern.  Among equals the group of better precedence.
+ * A pattern with # is about name and portal, where there is one.  An exact name wins over every pattern, and one with its portal over
+ * one without.  Among equals the group of better precedence.
  *
  * Return: the group's index, or -1 if none claims it.
  */
-int scst_acl_select(const struct scst_acl *acl, const char *name)
+int scst_acl_select(const struct scst_acl *acl, const char *name, const char *at)
 {
-	struct scst_spellings of;
-	int group;
+	struct scst_spellings of, of_at, *full = &of;
+	int group = -1;
 	u32 i;
 
 	scst_spellings_of(&of, name);
-	group = scst_acl_find_exact(acl, of.name);
-	for (i = 0; group < 0 && i < acl->nr_wild; i++)
-		if (scst_spellings_match(&of, acl->wild[i].pattern))
+	if (at) {
+		full = &of_at;
+		scst_spellings_of(full, at);
+		group = scst_acl_find_exact(acl, at);
+	}
+	if (group < 0)
+		group = scst_acl_find_exact(acl, of.name);
+	for (i = 0; group < 0 && i < acl->nr_wild; i++) {
+		const char *pattern = acl->wild[i].pattern;
+
+		if (scst_spellings_match(strchr(pattern, '#') ? full : &of, pattern))
 			group = acl->wild[i].group;
+	}
 	return group;
 }

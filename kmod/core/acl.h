@@ -34,6 +34,6 @@ struct scst_acl {
 bool scst_pattern_is_exact(const char *pattern);
 bool scst_pattern_match(const char *pattern, const char *name);
 int scst_acl_rule_cmp(const void *a, const void *b);
-int scst_acl_select(const struct scst_acl *acl, const char *name);
+int scst_acl_select(const struct scst_acl *acl, const char *name, const char *at);
 
 #endif /* SCST_ACL_H */

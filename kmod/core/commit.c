@@ -229,10 +229,10 @@ static void scst_access_put(struct scst_access *access)
 
 /* --- sessions ---------------------------------------------------------------------------------- */
 
-static struct scst_lunset *scst_access_select(const struct scst_access *access, const char *initiator,
+static struct scst_lunset *scst_access_select(const struct scst_access *access, const struct scst_session *sess,
 					      const char **group)
 {
-	int i = scst_acl_select(&access->acl, initiator);
+	int i = scst_acl_select(&access->acl, sess->initiator, sess->at[0] ? sess->at : NULL);
 
 	*group = i < 0 ? NULL : access->group[i].name;
 	return i < 0 ? access->default_set : access->group[i].set;
@@ -240,7 +240,7 @@ static struct scst_lunset *scst_access_select(const struct scst_access *access, 
 
 static int scst_session_prepare(struct scst_session *sess, const struct scst_access *access)
 {
-	struct scst_lunset *set = scst_access_select(access, sess->initiator, &sess->next_group_name);
+	struct scst_lunset *set = scst_access_select(access, sess, &sess->next_group_name);
 	struct scst_view *view = rcu_dereference_protected(sess->view, lockdep_is_held(&scst_config_mutex));
 
 	if (view && view->set == set)

@@ -21,6 +21,7 @@ static int scst_resize_apply(struct scst_device *dev, const struct scst_resize *
 {
 	u64 all = capacity >> dev->geo.block_shift, nblocks = resize->size >> dev->geo.block_shift;
 
+	lockdep_assert_held(&dev->settings_lock);
 	if (resize->grow && (dev->size_asked || all <= dev->geo.nblocks))
 		return 0;
 	if (resize->size && (!nblocks || nblocks << dev->geo.block_shift != resize->size))

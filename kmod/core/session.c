@@ -121,7 +121,7 @@ out_pcpu:
 	return ret;
 }
 
-static struct scst_session *scst_session_alloc(struct scst_target *tgt, const char *initiator)
+static struct scst_session *scst_session_alloc(struct scst_target *tgt, const char *initiator, const char *portal)
 {
 	struct scst_session *sess = kzalloc_node(sizeof(*sess), GFP_KERNEL, tgt->limits.node);
 
@@ -139,6 +139,8 @@ static struct scst_session *scst_session_alloc(struct scst_target *tgt, const ch
 	sess->track_all = tgt->driver->receive_data || tgt->driver->abort;
 	scst_copy_setup_session(sess);
 	scst_name_canonical(sess->initiator, initiator);
+	if (portal)
+		snprintf(sess->at, sizeof(sess->at), "%s#%s", sess->initiator, portal);
 	INIT_WORK(&sess->close_work, scst_session_close_work);
 	INIT_WORK(&sess->gone_work, scst_session_gone_work);
 	atomic_inc(&scst_objects[SCST_OBJ_SESSIONS]);
@@ -179,16 +181,18 @@ static void scst_session_identify(struct scst_session *sess, const struct scst_t
  * scst_session_register() - an initiator port has logged in
  * @tgt: the target port
  * @initiator: name of the initiator port, in any of the spellings that access groups may have for it
+ * @portal: name of what it has come by, where a target port has several, for access groups that ask for it: there is no # in @initiator
+ *	then; NULL: there are none
  * @id: its TransportID, copied; NULL: made from the name
  * @driver_data: the driver's own
  *
  * Process context, may sleep, but waits for no back end.  Commands may be submitted on return.  The session has the
  * name in its canonical spelling.
  *
- * Return: the session, to be ended by scst_session_close(), or an ERR_PTR: -EINVAL for a name that is empty or too
- * long or a TransportID that is too long, -ENOMEM.
+ * Return: the session, to be ended by scst_session_close(), or an ERR_PTR: -EINVAL for a name that is empty, or one or a TransportID
+ * that is too long, -ENOMEM.
  */
-struct scst_session *scst_session_register(struct scst_target *tgt, const char *initiator,
+struct scst_session *scst_session_register(struct scst_target *tgt, const char *initiator, const char *portal,
 					   const struct scst_transport_id *id, void *driver_data)
 {
 	struct scst_session *sess;
@@ -197,7 +201,9 @@ struct scst_session *scst_session_register(struct scst_target *tgt, const char *
 	might_sleep();
 	if (!*initiator || strlen(initiator) > SCST_INITIATOR_NAME_LEN || (id && id->len > SCST_TRANSPORT_ID_MAX))
 		return ERR_PTR(-EINVAL);
-	sess = scst_session_alloc(tgt, initiator);
+	if (portal && (strchr(initiator, '#') || strlen(portal) > SCST_PORTAL_NAME_LEN))
+		return ERR_PTR(-EINVAL);
+	sess = scst_session_alloc(tgt, initiator, portal);
 	if (!sess)
 		return ERR_PTR(-ENOMEM);
 	sess->driver_data = driver_data;

@@ -96,6 +96,7 @@ static void scst_cmd_await(struct scst_cmd *cmd, u64 seq)
 /* The command, which can't leave, is aborted by @by; the driver is asked for it if it may have it. */
 static void scst_cmd_abort(struct scst_cmd *cmd, const struct scst_session *by)
 {
+	lockdep_assert_held(&scst_wait_lock);
 	if (scst_cmd_aborted(cmd))
 		return;
 	trace_scst_cmd_abort(cmd, by);
@@ -188,6 +189,7 @@ static void scst_wait_begin(struct scst_wait *wait)
 /* Under scst_wait_lock: one less. */
 static void scst_wait_less(struct scst_wait *wait)
 {
+	lockdep_assert_held(&scst_wait_lock);
 	if (--wait->left)
 		return;
 	list_del_init(&wait->entry);

@@ -262,6 +262,7 @@ struct scst_session {
 	const char *group_name;		/* in force; points into tgt->access, NULL: no group */
 	const char *next_group_name;
 	char initiator[SCST_INITIATOR_NAME_LEN + 1];
+	char at[SCST_INITIATOR_NAME_LEN + 1 + SCST_PORTAL_NAME_LEN + 1];	/* initiator#portal; "": it came by none */
 	struct scst_transport_id transport_id;
 	u32 id;
 	bool silent;			/* the driver never got it */
@@ -271,7 +272,7 @@ struct scst_session {
 	struct device *classdev;
 };
 
-struct scst_session *scst_session_register(struct scst_target *tgt, const char *initiator,
+struct scst_session *scst_session_register(struct scst_target *tgt, const char *initiator, const char *portal,
 					   const struct scst_transport_id *id, void *driver_data);
 void scst_session_close(struct scst_session *sess);
 void scst_initiator_leave(struct scst_target *tgt, const char *initiator);

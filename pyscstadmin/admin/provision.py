@@ -266,13 +266,20 @@ class Admin(Sight):
         from pyscstadmin.config.losses import Login, losses
 
         disturbs = any(step.revokes or step.impact for step in steps.operations)
+        found = self.sessions() if disturbs else []
+        by = {one.name: one.values.get("portal", "") for one in self.iscsi_sessions()} if found else {}
         logins = [
-            Login(one.initiator, one.target, [(lun.number, lun.device) for lun in one.luns])
-            for one in (self.sessions() if disturbs else ())
+            Login(
+                one.initiator,
+                one.target,
+                [(lun.number, lun.device) for lun in one.luns],
+                by.get(one.name, ""),
+            )
+            for one in found
         ]
-        found = losses(old, new, logins)
-        if found:
-            agree(found)
+        lost = losses(old, new, logins)
+        if lost:
+            agree(lost)
 
     def again(self) -> None:
         """What was asked for is not done and will be asked for once more: signals raise again until then."""

@@ -217,16 +217,17 @@ class Sight:
 
     def explain(self, target: str, initiator: str) -> Decision:
         """What an initiator sees on a target, and why: by what the tree shows (see `settled`). A LUN without
-        device is not seen.
+        device is not seen. One of iSCSI may be `name#portal`: by that portal.
         """
         from pyscstadmin.config.acl import decide
+        from pyscstadmin.config.spelling import parted
 
         check_initiators(initiator)
         key = self.target_key(target)
         found = read.target(self.tree, *key)
         if found is None:
             raise Conflict(f"there is no target {target}")
-        decision = decide(found, initiator)
+        decision = decide(found, *parted(found.driver, initiator))
         return replace(decision, luns=tuple(lun for lun in decision.luns if lun.device))
 
     def port_states(self, target: str, devices: Iterable[str]) -> dict[str, str]:

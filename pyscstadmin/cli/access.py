@@ -151,6 +151,7 @@ def _decision_data(decision: Decision) -> dict[str, Any]:
 
 def _explain_file(given: Given) -> Result:
     from pyscstadmin.config.acl import decide
+    from pyscstadmin.config.spelling import parted
     from pyscstadmin.kernel.read import Standing
     from pyscstadmin.store.load import load_file
 
@@ -159,7 +160,7 @@ def _explain_file(given: Given) -> Result:
     found = [target for target in config.targets if not name or is_called(target.key, name)]
     if len(found) != 1:
         raise Conflict(f"{given['file']} has {'several targets' if found else 'no target'} {name}".rstrip())
-    decision = decide(found[0], given["initiator"])
+    decision = decide(found[0], *parted(found[0].driver, given["initiator"]))
     written = {d.name: Standing("active", 0, d.read_only) for d in config.devices if d.read_only}
     name = "/".join(found[0].key)
     paths = states_of(config.alua, name, [lun.device for lun in decision.luns])

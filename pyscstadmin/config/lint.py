@@ -18,7 +18,7 @@ from pyscstadmin.config.cover import Before, claims_everybody
 from pyscstadmin.config.identity import designators, same_backing, same_identities
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target, User
 from pyscstadmin.config.settings import hint
-from pyscstadmin.config.spelling import Spellings, fold, is_exact, name_key
+from pyscstadmin.config.spelling import Spellings, asks_portal, fold, is_exact, matches, name_key, parted
 from pyscstadmin.config.where import Path, dotted
 from pyscstadmin.errors import InvalidInput, Problem
 
@@ -201,7 +201,7 @@ class _Subject:
 
 
 class _Claims:
-    """Which group of a target claims whom; as `acl.decide`, for many names."""
+    """Which group of a target claims whom, by whichever portal; as `acl.decide`, for many names."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -210,11 +210,15 @@ class _Claims:
         self.wild: list[tuple[str, str]] = []
         self._luns = dict(target.lun_sets())
         for group in self.order:
-            for entry in group.initiators:
+            for entry in self.by_any(group):
                 if is_exact(entry):
                     self.exact.setdefault(name_key(entry), group.name)
                 else:
                     self.wild.append((entry, group.name))
+
+    def by_any(self, group: Group) -> list[str]:
+        """Whom a group claims by whichever portal."""
+        return [entry for entry in group.initiators if not asks_portal(self.target.driver, entry)]
 
     def group(self, name: str, spellings: Spellings) -> str:
         """The group that claims a name, '' for none."""
@@ -374,9 +378,9 @@ def _dead_pattern(subject: _Subject) -> Iterator[Found]:
     for claims in subject.claims:
         before = Before()
         for group in claims.order:
-            patterns = [entry for entry in group.initiators if not is_exact(entry)]
-            for pattern in patterns:
-                killers = before.killers(pattern)
+            patterns = [entry for entry in claims.by_any(group) if not is_exact(entry)]
+            for pattern in (entry for entry in group.initiators if not is_exact(entry)):
+                killers = before.killers(parted(claims.target.driver, pattern)[0])
                 if killers:
                     where = _set_place(claims.target, group.name, "initiators")
                     whose = f"{' and '.join(killers)} of groups before this one"
@@ -395,10 +399,12 @@ def _dead_pattern(subject: _Subject) -> Iterator[Found]:
     "keep one of them, or make one pattern of the names that are meant",
 )
 def _claims_everybody(subject: _Subject) -> Iterator[Found]:
-    for where, group in subject.groups():
-        found = claims_everybody(group.initiators)
-        if found:
-            yield Found((*where, "initiators"), f"{found[0]} and {found[1]} leave nobody out")
+    for claims in subject.claims:
+        for group in claims.target.groups:
+            found = claims_everybody(claims.by_any(group))
+            if found:
+                where = _set_place(claims.target, group.name, "initiators")
+                yield Found(where, f"{found[0]} and {found[1]} leave nobody out")
 
 
 @_rule(
@@ -408,9 +414,10 @@ def _claims_everybody(subject: _Subject) -> Iterator[Found]:
     "correct it; `scstadmin sessions` shows the names of those that are logged in",
 )
 def _malformed_name(subject: _Subject) -> Iterator[Found]:
-    for where, group in subject.groups():
-        yield from _malformed((*where, "initiators"), group.initiators)
     for target in subject.config.targets:
+        for group in target.groups:
+            names = (parted(target.driver, entry)[0] for entry in group.initiators)
+            yield from _malformed(_set_place(target, group.name, "initiators"), names)
         yield from _malformed(_set_place(target, "", "hosts"), target.hosts)
 
 
@@ -536,7 +543,9 @@ def _seen_together(subject: _Subject) -> dict[tuple[str, ...], str]:
         return {}
     names = {name_key(host): host for target in subject.config.targets for host in target.hosts}
     for target in subject.config.targets:
-        entries = (entry for group in target.groups for entry in group.initiators if is_exact(entry))
+        driver = target.driver
+        entries = [parted(driver, entry)[0] for group in target.groups for entry in group.initiators]
+        entries = list(filter(is_exact, entries))
         names.update((name_key(entry), entry) for entry in entries)
     found = {("",) * len(claims): "initiators that no group claims"}
     if len(names) * sum(len(one.wild) + 1 for one in claims) > _LOOKUPS:
@@ -617,6 +626,24 @@ def _no_portal(subject: _Subject) -> Iterator[Found]:
     for target, where in _of_iscsi(subject):
         if target.enabled and not target.portals:
             yield Found(where, "is reached nowhere")
+
+
+@_rule(
+    "not-at-that-portal",
+    WARNING,
+    "an entry `initiator#portal` of a group, and the target is at no such portal: it claims nobody",
+    "correct it, or let the target be reached there (`add portal PORTAL target=TARGET`)",
+)
+def _not_at_that_portal(subject: _Subject) -> Iterator[Found]:
+    for target, _ in _of_iscsi(subject):
+        for group in target.groups:
+            for entry in group.initiators:
+                portal = parted(target.driver, entry)[1]
+                if asks_portal(target.driver, entry) and not any(
+                    matches(portal, one) for one in target.portals
+                ):
+                    where = _set_place(target, group.name, "initiators")
+                    yield Found(where, f"{entry}: the target is at no portal {portal}")
 
 
 @_rule(

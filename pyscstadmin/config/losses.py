@@ -17,11 +17,14 @@ _SHOWN = 6
 
 
 class Login(NamedTuple):
-    """Somebody who is logged in: to which target (DRIVER/NAME), and the device that each LUN is."""
+    """Somebody who is logged in: to which target (DRIVER/NAME), the device that each LUN is, and the portal
+    that he has come by ('' for none).
+    """
 
     initiator: str
     target: str
     luns: Sequence[tuple[int, str]]
+    portal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def _ends(old: Target | None, new: Target, initiator: str) -> bool:
 
 
 def _taken(target: Target, login: Login) -> Iterator[Taken]:
-    stays = {(lun.number, lun.device) for lun in decide(target, login.initiator).luns}
+    stays = {(lun.number, lun.device) for lun in decide(target, login.initiator, login.portal).luns}
     for number, device in login.luns:
         if (number, device) not in stays:
             yield Taken(login.initiator, login.target, number, device)

@@ -15,11 +15,13 @@ from functools import lru_cache
 
 __all__ = [
     "Spellings",
+    "asks_portal",
     "canonical",
     "fold",
     "is_exact",
     "matches",
     "name_key",
+    "parted",
     "pattern_begins_dashed",
     "pattern_begins_fours",
     "same",
@@ -51,6 +53,9 @@ _NODE = re.compile(rf"nn-0x{_HEX}{{16}}:pn-0x")
 # The address that a port has in its fabric for the time being.
 _ADDRESS = re.compile(rf",0x{_HEX}{{1,6}}\Z")
 _ISCSI = re.compile(rf"iqn\..*|eui\.{_HEX}{{16}}|naa\.{_HEX}{{32}}", re.DOTALL)
+
+# The driver whose initiators come by portals; there is no # in their names.
+_PORTALS = "iscsi"
 
 # How a pattern begins that spells a WWN in pairs with - between, or in fours.
 _DASHED = re.compile(r"[0-9a-f?]{2}-[0-9a-f?]{2}")
@@ -106,6 +111,17 @@ def unique(names: Iterable[str]) -> tuple[str, ...]:
 def spelled(names: Iterable[str]) -> dict[str, str]:
     """Canonical spelling -> the one it has, where that is another."""
     return {known: name for name in names if (known := canonical(name)) != name}
+
+
+def parted(driver: str, who: str) -> tuple[str, str]:
+    """The name and the portal of `name#portal`, or of a pattern; '' for a driver that knows of no portals."""
+    name, _, portal = who.partition("#") if driver == _PORTALS else (who, "", "")
+    return name, portal
+
+
+def asks_portal(driver: str, entry: str) -> bool:
+    """Whether an entry of a group is about initiators by a portal."""
+    return driver == _PORTALS and "#" in entry
 
 
 def _number(folded: str) -> str:

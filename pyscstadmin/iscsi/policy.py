@@ -12,7 +12,7 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from pyscstadmin.config.spelling import Spellings, is_exact, name_key
+from pyscstadmin.config.spelling import Spellings, canonical, is_exact, name_key
 from pyscstadmin.iscsi.names import port_of
 from pyscstadmin.iscsi.rules import Obstacle
 
@@ -158,13 +158,19 @@ class Target:
         names = frozenset(name_key(entry) for entry in entries if is_exact(entry))
         return names, tuple(entry for entry in entries if not is_exact(entry))
 
-    def serves(self, initiator: str) -> bool:
-        """Whether the initiator may log in: a group claims it, or what no group claims has LUNs."""
+    def serves(self, initiator: str, portal: str) -> bool:
+        """Whether the initiator may log in by the portal: a group claims it, or there are LUNs for those whom
+        none claims.
+        """
+        if portal not in self.portals:
+            return False
         if self.access.luns:
             return True
         names, patterns = self._claimed
-        spelled = Spellings.of(initiator)
-        return spelled.key in names or any(map(spelled.match, patterns))
+        alone, by_portal = Spellings.of(initiator), Spellings.of(f"{canonical(initiator)}#{portal}")
+        if alone.key in names or by_portal.key in names:
+            return True
+        return any((by_portal if "#" in pattern else alone).match(pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +235,7 @@ class Policy:
 
     def visible(self, initiator: str, portal: str) -> list[Target]:
         """What the initiator may use through the portal."""
-        return [target for target in self.targets if portal in target.portals and target.serves(initiator)]
+        return [target for target in self.targets if target.serves(initiator, portal)]
 
     def find(self, initiator: str, name: str, portal: str) -> Target | Obstacle:
         """The target of this iSCSI name, if the initiator may use it through the portal; or, for the
@@ -242,5 +248,5 @@ class Policy:
         if not linked:
             return Obstacle("not-at-portal", f"the target is not linked to portal {portal}")
         reason = "no group of the target claims the initiator, and the target has no LUNs of its own"
-        found = (target for target in linked if target.serves(initiator))
+        found = (target for target in linked if target.serves(initiator, portal))
         return next(found, Obstacle("not-in-a-group", reason))

@@ -61,12 +61,29 @@ static void check_choice(const char *name, const char *pattern)
 	struct scst_acl acl = { .nr_exact = 1, .nr_wild = 1, .exact = &exact, .wild = &wild };
 
 	scst_name_canonical(canonical, name);
-	if (scst_acl_select(&acl, name) != 1)
+	if (scst_acl_select(&acl, name, NULL) != 1)
 		abort();
 	acl.nr_exact = 0;
-	if (scst_acl_select(&acl, name) != (scst_pattern_match(pattern, name) ? 0 : -1))
+	if (scst_acl_select(&acl, name, NULL) != (scst_pattern_match(pattern, name) ? 0 : -1))
 		abort();
 	free(canonical);
+}
+
+/* The group of a name with its portal is chosen before that of the name, for who has come by it. */
+static void check_portal(const char *name)
+{
+	size_t size = scst_name_canonical_size(name) + 2;
+	char *at = malloc(size), *canonical = malloc(size);
+	struct scst_acl_rule exact[] = { { canonical, 0 }, { at, 1 } };
+	struct scst_acl acl = { .nr_exact = 2, .exact = exact };
+
+	scst_name_canonical(canonical, name);
+	strcpy(at, canonical);
+	strcat(at, "#p");
+	if (scst_acl_select(&acl, name, at) != 1 || scst_acl_select(&acl, name, NULL) != 0)
+		abort();
+	free(canonical);
+	free(at);
 }
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
@@ -83,6 +100,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 		check_pattern(name, pattern);
 		if (scst_pattern_is_exact(name))
 			check_choice(name, pattern);
+		if (scst_pattern_is_exact(name) && !strchr(name, '#'))
+			check_portal(name);
 	}
 	free(pattern);
 	free(name);

@@ -172,13 +172,14 @@ def login(
     offer: Mapping[str, str] | None = None,
     chap: Chap | None = None,
     skip_security: bool = False,
+    patience: float = PATIENCE,
     **more: object,
 ) -> Session:
     """Log in; *target* None: for discovery; *offer*: over what is offered usually. Raises Refused."""
     keys = {**OFFER, **(offer or {})}
     if target is None:
         keys = {key: value for key, value in keys.items() if key in DISCOVERY or key in (offer or {})}
-    made = connect(address)
+    made = connect(address, patience)
     try:
         one = Login(made, target=target, **more)  # type: ignore[arg-type]
         made.terms.max_recv = int(keys.get("MaxRecvDataSegmentLength", "8192"))

@@ -62,7 +62,7 @@ static int example_enable(struct scst_target *tgt)
 
 	if (example_session)
 		return -EBUSY;
-	sess = scst_session_register(tgt, "example", NULL, NULL);
+	sess = scst_session_register(tgt, "example", NULL, NULL, NULL);
 	example_session = IS_ERR(sess) ? NULL : sess;
 	return PTR_ERR_OR_ZERO(sess);
 }

@@ -102,14 +102,25 @@ def test_choice_is_the_reference(groups: list[tuple[str, int, list[str]]], name:
     assert [v.group for v in decision.verdicts if v.chosen] == [decision.group] * bool(decision.group)
 
 
+entries = st.tuples(rules | numbers, st.sampled_from(["", "", "#p1", "#p*"])).map("".join)
+
+
 @settings(max_examples=150)
-@given(st.lists(st.lists(rules | numbers, max_size=3), max_size=4), initiators | numbers, st.booleans())
-def test_who_is_served_is_who_sees_something(entries: list[list[str]], name: str, own: bool) -> None:
+@given(
+    st.lists(st.lists(entries, max_size=3), max_size=4),
+    initiators | numbers,
+    st.sampled_from(["p1", "p2", "other"]),
+    st.booleans(),
+)
+def test_who_is_served_is_who_sees_something(
+    groups: list[list[str]], name: str, portal: str, own: bool
+) -> None:
     """The login's short way, by the long one."""
-    groups = tuple(iscsi.Group(f"g{at}", 0, tuple(patterns), ()) for at, patterns in enumerate(entries))
-    shown = iscsi.Access(("own",) if own else (), groups)
-    decision = decide(shown, name)
-    assert iscsi.Target("t", shown).serves(name) is bool(decision.group or decision.luns)
+    made = tuple(iscsi.Group(f"g{number}", 1, tuple(names), ()) for number, names in enumerate(groups))
+    shown = iscsi.Access(("own",) if own else (), made)
+    target = iscsi.Target("t", shown, portals=frozenset(("p1", "p2")))
+    decision = decide(shown, name, portal)
+    assert target.serves(name, portal) is (portal != "other" and bool(decision.group or decision.luns))
 
 
 def test_reasons() -> None:

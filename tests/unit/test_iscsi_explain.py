@@ -13,7 +13,7 @@ import pytest
 
 from pyscstadmin.__main__ import main
 from pyscstadmin.config.settings import DRIVERS, ISCSI, Setting
-from pyscstadmin.iscsi import explain, login, negotiate, refusals, serve
+from pyscstadmin.iscsi import explain, login, negotiate, refusals, serve, text
 from pyscstadmin.iscsi.explain import ask
 from pyscstadmin.iscsi.login import LoggedIn, Refused
 from pyscstadmin.iscsi.policy import Address, Policy, Portal, Target, User
@@ -45,6 +45,8 @@ CASES = [
     (target(portals=frozenset(("there",))), "", "not-at-portal"),
     (target(access=access(["iqn.2026-11.org.example:x"], own=False)), "", "not-in-a-group"),
     (target(access=access([INITIATOR], own=False)), "", ""),
+    (target(access=access([f"{INITIATOR}#here"], own=False)), "", ""),
+    (target(access=access([f"{INITIATOR}#there"], own=False)), "", "not-in-a-group"),
     (target(**CHAP), "it", ""),
     (target(**CHAP), "", "no-authentication"),
     (target(**CHAP), "you", "unknown-user"),
@@ -73,6 +75,20 @@ def test_each_portal_of_the_target_is_asked() -> None:
     ]
     (verdict,) = explain.explain(policy(target(portals=frozenset())), INITIATOR, TARGET)
     assert (verdict.rule, verdict.reason) == ("not-at-portal", "the target has no portal")
+
+
+def test_who_is_shown_what_by_a_portal() -> None:
+    """Discovery and logins know of a target by the portal only that its groups ask for."""
+    known = policy(
+        target(access=access(["*#here"], own=False), portals=frozenset(("here", "there"))),
+        target(TARGET + "2", access=access(["*#there"], own=False), portals=frozenset(("here", "there"))),
+    )
+    assert [one.name for one in known.visible(INITIATOR, "here")] == [TARGET]
+    assert [one.name for one in known.visible(INITIATOR, "there")] == [TARGET + "2"]
+    assert [(one.portal, one.allowed) for one in explain.explain(known, INITIATOR, TARGET)] == [
+        ("here", True),
+        ("there", False),
+    ]
 
 
 def test_discovery_at_an_address() -> None:
@@ -150,17 +166,6 @@ def test_the_guide_has_the_rules() -> None:
     assert rows == list(RULES.items())
 
 
-def defined(name: str) -> int:
-    """A number in the sources of the kernel module."""
-    sources = (REPO / "kmod/targets/iscsi").glob("*.[ch]")
-    (value,) = [
-        int(found)
-        for file in sources
-        for found in re.findall(rf"^#define {name}\s+(\d+)", file.read_text(), re.M)
-    ]
-    return value
-
-
 def test_the_guide_has_the_limits_that_are() -> None:
     """Those that are settings, and those that are not."""
     page = (REPO / "docs/iscsi.md").read_text()
@@ -181,16 +186,20 @@ def test_the_guide_has_the_limits_that_are() -> None:
             _mib(own[name]) for name in ("session_buffer_limit", "buffer_limit")
         ),
         "memory for data that comes before its command wants it, all sessions": _mib(driver["memory_limit"]),
-        "immediate requests of a session at a time": f"{defined('ISCSI_IMMEDIATES')}, and task management",
-        "a Text Request in a session": f"{defined('ISCSI_TEXT_MAX')} bytes, one at a time, "
-        f"answered within {defined('TEXT_SECONDS')} s",
-        "data of a ping (NOP-Out) that goes back": (
-            f"{(defined('ISCSI_PIECES') - defined('ISCSI_PIECES_MIN')) * 4} KiB"
-        ),
+        "immediate requests of a session at a time": str(_kernel("ISCSI_IMMEDIATES")),
+        "a Text Request in a session": f"{text.SESSION_MAX} bytes, {_kernel('TEXT_SECONDS')} s",
+        "data of a ping (NOP-Out) that goes back": f"{4 * _kernel('ISCSI_PIECES', '-ISCSI_PIECES_MIN')} KiB",
         "R2Ts of a command at a time": str(own["max_outstanding_r2t"].default),
         "a discovery session in which nothing happens": f"{serve.IDLE:g} s",
         "refusals that are kept": str(refusals.KEPT),
     }
+
+
+def _kernel(*names: str) -> int:
+    """The sum of constants of the driver, of some with a minus."""
+    sources = (path.read_text() for path in (REPO / "kmod/targets/iscsi").glob("*.[ch]"))
+    defined = dict(re.findall(r"^#define (\w+)\t+(\d+)\b", "\n".join(sources), re.M))
+    return sum(int(defined[name.lstrip("-")]) * (-1 if name.startswith("-") else 1) for name in names)
 
 
 def _mib(row: Setting) -> str:

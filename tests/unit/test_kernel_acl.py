@@ -91,7 +91,7 @@ class Made(NamedTuple):
     initiators: Sequence[str]
 
 
-def select(lib: ctypes.CDLL, groups: Sequence[Group | Made], name: str) -> str:
+def select(lib: ctypes.CDLL, groups: Sequence[Group | Made], name: str, portal: str = "") -> str:
     """The name of the group the kernel's code chooses, "" for none."""
     ordered = sorted(groups, key=lambda group: (group.priority, group.name.encode()))
     rules = [(pattern, i) for i, group in enumerate(ordered) for pattern in group.initiators]
@@ -100,7 +100,8 @@ def select(lib: ctypes.CDLL, groups: Sequence[Group | Made], name: str) -> str:
     patterns = [rule for rule in rules if not lib.scst_pattern_is_exact(rule[0].encode())]
     wild = (Rule * len(patterns))(*[Rule(pattern.encode(), group) for pattern, group in patterns])
     acl = Acl(len(exact), len(wild), exact, wild)
-    chosen = lib.scst_acl_select(ctypes.byref(acl), name.encode())
+    at = f"{kernel_canonical(lib, name)}#{portal}".encode() if portal else None
+    chosen = lib.scst_acl_select(ctypes.byref(acl), name.encode(), at)
     return "" if chosen < 0 else ordered[chosen].name
 
 
@@ -175,14 +176,17 @@ def test_match_is_not_exponential(kernel: ctypes.CDLL) -> None:
     assert not kernel.scst_pattern_match(b"*a" * 100 + b"b", b"a" * 223)
 
 
+ASKING = st.tuples(PATTERNS, st.text("pqPQ*?", max_size=3)).map("#".join)
+
+
 @st.composite
-def groups(draw: st.DrawFn) -> list[Group]:
+def groups(draw: st.DrawFn, entries: st.SearchStrategy[str] = PATTERNS | NAMES) -> list[Group]:
     names = draw(st.lists(st.text("xyz", min_size=1, max_size=3), unique=True, max_size=5))
     return [
         Group(
             name,
             draw(st.integers(0, 3)),
-            tuple(draw(st.lists(PATTERNS | NAMES, max_size=4, unique_by=str.lower))),
+            tuple(draw(st.lists(entries, max_size=4, unique_by=str.lower))),
         )
         for name in names
     ]
@@ -193,3 +197,46 @@ def groups(draw: st.DrawFn) -> list[Group]:
 def test_select(kernel: ctypes.CDLL, found: list[Group], name: str) -> None:
     target = Target("local", "t", groups=tuple(found))
     assert select(kernel, found, name) == decide(target, name).group
+
+
+@settings(max_examples=500)
+@given(groups(PATTERNS | NAMES | ASKING), NAMES, st.text("pqPQ", max_size=2))
+def test_select_by_a_portal(kernel: ctypes.CDLL, found: list[Group], name: str, portal: str) -> None:
+    target = Target("iscsi", "iqn.2026-11.com.example:t", groups=tuple(found))
+    assert select(kernel, found, name, portal) == decide(target, name, portal).group
+
+
+@pytest.mark.parametrize(
+    ("entries", "portal", "chosen"),
+    [
+        ({"g": "iqn.a:x#p"}, "p", "g"),
+        ({"g": "iqn.a:x#p"}, "P", "g"),
+        ({"g": "iqn.a:x#p"}, "q", ""),
+        ({"g": "iqn.a:x#p"}, "", ""),
+        ({"g": "iqn.a:*#p?"}, "p1", "g"),
+        ({"g": "*#*"}, "p", "g"),
+        ({"g": "*#*"}, "", ""),
+        ({"g": "!*#p"}, "p", ""),
+        ({"g": "!*#p"}, "q", "g"),
+        # The pair before the name, the name before any pattern; what asks for no portal does not care.
+        ({"a": "iqn.a:x", "b": "iqn.a:x#p"}, "p", "b"),
+        ({"a": "iqn.a:x", "b": "iqn.a:x#p"}, "q", "a"),
+        ({"a": "*#p", "b": "iqn.a:x"}, "p", "b"),
+        ({"a": "*#p", "b": "iqn.*"}, "p", "a"),
+        ({"a": "iqn.*", "b": "*#p"}, "p", "a"),
+        ({"a": "*x"}, "p", "a"),
+        ({"a": "*p"}, "p", ""),
+    ],
+)
+def test_portals(kernel: ctypes.CDLL, entries: dict[str, str], portal: str, chosen: str) -> None:
+    made = tuple(Group(name, initiators=(entry,)) for name, entry in entries.items())
+    target = Target("iscsi", "iqn.2026-11.com.example:t", groups=made)
+    assert decide(target, "iqn.a:x", portal).group == select(kernel, made, "iqn.a:x", portal) == chosen
+
+
+def test_a_name_with_a_sharp_that_came_by_no_portal(kernel: ctypes.CDLL) -> None:
+    """It is a name like any other."""
+    for entry in ("host#1", "host#?", "*#1", "host*"):
+        made = (Group("g", initiators=(entry,)),)
+        assert decide(Target("local", "t", groups=made), "host#1").group == "g"
+        assert select(kernel, made, "host#1") == "g"

@@ -287,6 +287,14 @@ CASES: dict[str, list[tuple[Json, str, Json]]] = {
         ),
     ],
     "no-portal": [(iscsi(portals=[]), f"targets.iscsi.{IQN}", iscsi())],
+    "not-at-that-portal": [
+        (
+            iscsi(groups={"g": group(f"{A}#{entry}")}),
+            f"targets.iscsi.{IQN}.groups.g.initiators",
+            iscsi(groups={"g": group(f"{A}#{right}")}),
+        )
+        for entry, right in (("q", "p"), ("q*", "P"), ("", "*"))
+    ],
     "chap-without-users": [
         (iscsi(**GOOD), f"targets.iscsi.{IQN}.auth", iscsi(users=JOE, **GOOD)),
         (
@@ -756,3 +764,20 @@ def test_uses(machine: Backings, tmp_path: Path) -> None:
     assert machine.look(str(tmp_path / "swap file")).use == "is swap space of this machine"
     assert machine.look(str(tmp_path / "proc/swaps")).use == ""
     assert machine.look("/nonexistent/x") == Backing("/nonexistent/x", "/nonexistent/x")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "rules"),
+    [
+        # What asks for a portal leaves others to those after it, and what does not leaves nobody.
+        (("iqn.*#p",), ("iqn.2026*",), set()),
+        (("iqn.*",), ("iqn.2026*#p",), {"dead-pattern"}),
+        (("*p",), ("iqn.2026*#p",), set()),
+        (("!iqn.2026-11.com.example:a", "!iqn.2026-11.com.example:a#p"), (A,), set()),
+        ((A,), (f"{A}#p",), set()),
+        (("iqn.2026#p",), (A,), {"malformed-name"}),
+    ],
+)
+def test_entries_that_ask_for_a_portal(first: tuple[str], second: tuple[str], rules: set[str]) -> None:
+    found = iscsi(groups={"a": group(*first, priority=1), "b": group(*second, priority=2)}, **GOOD, users=JOE)
+    assert {remark.rule for remark in remarks(found)} == rules

@@ -73,6 +73,19 @@ def test_losses(new: Config, removed: list[str], ended: list[str], taken: list[i
     assert losses(CONFIG, new, []).live is False
 
 
+def test_losses_by_a_portal() -> None:
+    """A group that asks for a portal takes from those only who have come by another."""
+    name, target = "iqn.2026-11.com.example:a", "iqn.2026-11.com.example:t"
+
+    def config(entry: str) -> Config:
+        shown = Group("g", initiators=(entry,), luns=(Lun(0, "da"),))
+        return Config(DEVICES, (Target("iscsi", target, groups=(shown,)),))
+
+    logins = [Login(name, f"iscsi/{target}", ((0, "da"),), portal) for portal in ("p", "q")]
+    for login, taken in zip(logins, (0, 1), strict=True):
+        assert len(losses(config(name), config(f"{name}#p"), [login]).taken) == taken
+
+
 def test_what_is_lost_is_said_in_a_line() -> None:
     many = tuple(f"device d{number}" for number in range(9))
     said = Losses(many, (f"{HOST} on local/t1",), (Taken(OTHER, "local/t1", 3, "da"),)).text()

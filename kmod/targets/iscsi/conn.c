@@ -125,7 +125,6 @@ void iscsi_conn_unlock(struct iscsi_conn *conn)
 static void iscsi_work(struct work_struct *work)
 {
 	struct iscsi_conn *conn = container_of(work, struct iscsi_conn, work);
-
 	bool more;
 
 	iscsi_conn_lock(conn);

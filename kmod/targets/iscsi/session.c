@@ -291,6 +291,7 @@ static u32 iscsi_target_sessions(const struct iscsi_target *target)
 
 static int iscsi_session_make(struct iscsi_conn *conn, struct iscsi_target *target, struct scst_iscsi_adopt *adopt)
 {
+	const char *portal = conn->portal[0] ? conn->portal : NULL;
 	struct scst_transport_id id;
 	u32 max = READ_ONCE(target->config.max_sessions);
 	int tsih;
@@ -303,7 +304,7 @@ static int iscsi_session_make(struct iscsi_conn *conn, struct iscsi_target *targ
 	conn->target = target;
 	conn->tsih = adopt->tsih = tsih;
 	iscsi_transport_id(&id, adopt);
-	conn->sess = scst_session_register(&target->scst, adopt->initiator, &id, conn);
+	conn->sess = scst_session_register(&target->scst, adopt->initiator, portal, &id, conn);
 	if (IS_ERR(conn->sess)) {
 		ida_free(&iscsi_tsihs, tsih);
 		return PTR_ERR(conn->sess);

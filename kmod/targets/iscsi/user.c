@@ -62,6 +62,7 @@ static bool iscsi_secret_reflects(const struct iscsi_user *user, u8 direction, c
 {
 	const struct iscsi_user *other;
 
+	lockdep_assert_held(&iscsi_config_lock);
 	list_for_each_entry(other, &user->users->list, entry)
 		if (other->direction != direction && other->len == len && len && !memcmp(other->secret, secret, len) && other != user)
 			return true;

@@ -448,7 +448,7 @@ struct local_login *local_login_begin(struct local_host *host)
 	if (!shost)
 		return ERR_PTR(-ENOMEM);
 	login = local_login_of(shost);
-	sess = scst_session_register(&host->lt->tgt, config_item_name(&host->item), NULL, login);
+	sess = scst_session_register(&host->lt->tgt, config_item_name(&host->item), NULL, NULL, login);
 	if (IS_ERR(sess)) {
 		scsi_host_put(shost);
 		return ERR_CAST(sess);

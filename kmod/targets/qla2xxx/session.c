@@ -107,7 +107,7 @@ static int qla_session_register(struct qla_session *qs, const u8 *wwpn)
 
 	memcpy(&id.bytes[8], wwpn, 8);
 	snprintf(name, sizeof(name), "%8phC", wwpn);
-	qs->scst = scst_session_register(qs->port->tgt, name, &id, qs);
+	qs->scst = scst_session_register(qs->port->tgt, name, NULL, &id, qs);
 	return PTR_ERR_OR_ZERO(qs->scst);
 }
 

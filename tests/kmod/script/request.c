@@ -57,7 +57,7 @@ static int script_login_locked(struct script_session *ss, const char *target, co
 	ret = xa_insert_irq(&script_sessions, ss->number, ss, GFP_KERNEL);
 	if (ret)
 		return ret;
-	sess = scst_session_register(&st->tgt, initiator, NULL, ss);
+	sess = scst_session_register(&st->tgt, initiator, NULL, NULL, ss);
 	if (IS_ERR(sess)) {
 		xa_erase_irq(&script_sessions, ss->number);
 		return PTR_ERR(sess);
