@@ -202,7 +202,13 @@ static inline int scst_tcp_send(struct sock *sk, struct iov_iter *iter, int flag
 		return tcp_sendmsg_locked(sk, &msg, iov_iter_count(iter));
 	}
 	for (; bvec <= last; bvec++) {
-		n = tcp_sendpage_locked(sk, bvec->bv_page, bvec->bv_offset, bvec->bv_len, flags | (bvec < last ? more : 0));
+		int how = flags | (bvec < last ? more : 0);
+
+		/* The first sees to what is once for all. */
+		if (bvec == iter->bvec)
+			n = tcp_sendpage_locked(sk, bvec->bv_page, bvec->bv_offset, bvec->bv_len, how);
+		else
+			n = do_tcp_sendpages(sk, bvec->bv_page, bvec->bv_offset, bvec->bv_len, how);
 		if (n <= 0)
 			return done ?: n;
 		done += n;

@@ -164,9 +164,10 @@ int scst_tcp_send(struct sock *to, struct iov_iter *iter, int flags, bool by_ref
 	if (!n)
 		return -EAGAIN;
 	for (i = 0; i < iter->nr && done < n; i++, done += part) {
-		const void *from = by_reference ? (void *)iter->bvec[i].base : iter->kvec[i].iov_base;
+		const struct bio_vec *bvec = &iter->bvec[i];
+		const void *from = by_reference ? page_address(bvec->bv_page) + bvec->bv_offset : iter->kvec[i].iov_base;
 
-		part = min_t(size_t, by_reference ? iter->bvec[i].len : iter->kvec[i].iov_len, n - done);
+		part = min_t(size_t, by_reference ? bvec->bv_len : iter->kvec[i].iov_len, n - done);
 		memcpy(out + out_len + done, from, part);
 	}
 	want(done == n);
@@ -351,9 +352,9 @@ static void data_make(struct scst_cmd *cmd)
 		struct scatterlist *sg = &cmd->data.sgl[i];
 
 		sg->length = min(left, PIECE(cmd));
-		sg->memory = malloc(sg->length);
+		sg->page.memory = malloc(sg->length);
 		sg->last = i == nents - 1;
-		memset(sg->memory, cmd->dir == DMA_FROM_DEVICE ? 0x5a : 0, sg->length);
+		memset(sg->page.memory, cmd->dir == DMA_FROM_DEVICE ? 0x5a : 0, sg->length);
 	}
 }
 
@@ -362,7 +363,7 @@ static void data_free(struct scst_cmd *cmd)
 	u32 i;
 
 	for (i = 0; i < cmd->data.nents; i++)
-		free(cmd->data.sgl[i].memory);
+		free(cmd->data.sgl[i].page.memory);
 	free(cmd->data.sgl);
 	cmd->data.sgl = NULL;
 	cmd->data.nents = 0;
@@ -379,7 +380,7 @@ static void data_check(const struct scst_cmd *cmd)
 
 	for (i = 0; i < cmd->data.nents; i++)
 		for (at = 0; at < cmd->data.sgl[i].length; at++, offset++)
-			want(cmd->data.sgl[i].memory[at] == byte_of(cmd->tag, offset));
+			want(cmd->data.sgl[i].page.memory[at] == byte_of(cmd->tag, offset));
 }
 
 static void answer(struct scst_cmd *cmd)

@@ -18,6 +18,7 @@
 #define pr_fmt(fmt) "scst_iscsi: " fmt
 
 #include <linux/completion.h>
+#include <linux/hash.h>
 #include <linux/list.h>
 #include <linux/llist.h>
 #include <linux/net.h>
@@ -310,6 +311,54 @@ static inline void iscsi_assert_locked(const struct iscsi_conn *conn)
 	lockdep_assert_held(&conn->socket->sk->sk_lock.slock);
 }
 
+/* --- requests, under the socket's lock --------------------------------------------------------- */
+
+static inline struct hlist_head *iscsi_bucket(struct iscsi_conn *conn, u32 itt)
+{
+	return &conn->tasks[hash_32(itt, ilog2(ISCSI_HASH))];
+}
+
+static inline void iscsi_req_hash(struct iscsi_req *req)
+{
+	hlist_add_head(&req->hash, iscsi_bucket(req->conn, iscsi_itt(req)));
+	req->hashed = true;
+}
+
+/* It has an answer: its tag is the initiator's again. */
+static inline void iscsi_req_unhash(struct iscsi_req *req)
+{
+	if (req->hashed)
+		hlist_del(&req->hash);
+	req->hashed = false;
+}
+
+static inline struct iscsi_req *iscsi_req_find(struct iscsi_conn *conn, u32 itt)
+{
+	struct iscsi_req *req;
+
+	hlist_for_each_entry(req, iscsi_bucket(conn, itt), hash)
+		if (iscsi_itt(req) == itt)
+			return req;
+	return NULL;
+}
+
+/* It is answered, or needs no answer: its place is another's. */
+static inline void iscsi_req_leave(struct iscsi_req *req)
+{
+	req->conn->windowed -= req->windowed;
+	req->conn->immediates -= req->immediate;
+	req->windowed = false;
+	req->immediate = false;
+}
+
+/* The request has something to send. */
+static inline void iscsi_tx_queue(struct iscsi_req *req)
+{
+	iscsi_assert_locked(req->conn);
+	if (list_empty(&req->tx))
+		list_add_tail(&req->tx, &req->conn->tx_list);
+}
+
 extern struct workqueue_struct *iscsi_wq;
 
 /* conn.c */
@@ -373,10 +422,6 @@ int iscsi_reqs_init(void);
 void iscsi_reqs_exit(void);
 struct iscsi_req *iscsi_req_get(struct iscsi_conn *conn);
 void iscsi_req_free(struct iscsi_req *req);
-void iscsi_req_leave(struct iscsi_req *req);
-void iscsi_req_hash(struct iscsi_req *req);
-void iscsi_req_unhash(struct iscsi_req *req);
-struct iscsi_req *iscsi_req_find(struct iscsi_conn *conn, u32 itt);
 struct iscsi_req *iscsi_req_by_tag(struct iscsi_conn *conn, u32 tag, bool *stale);
 u32 iscsi_req_tag(const struct iscsi_req *req);
 int iscsi_req_page(struct iscsi_req *req, u32 at, void **where, u32 *room);
@@ -384,7 +429,6 @@ void iscsi_req_unpage(struct iscsi_req *req);
 void iscsi_reqs_free(struct iscsi_conn *conn);
 
 /* tx.c */
-void iscsi_tx_queue(struct iscsi_req *req);
 void iscsi_tx(struct iscsi_conn *conn);
 void iscsi_tx_drop(struct iscsi_conn *conn);
 void iscsi_heads_init(struct iscsi_heads *heads);

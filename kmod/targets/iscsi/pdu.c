@@ -10,61 +10,6 @@
 #define AHS_HEADER	3	/* its length, which does not count itself and the type */
 #define ATTR_LAST	4
 
-/* --- cut out of a stream --------------------------------------------------------------------- */
-
-/* The next one begins. */
-void iscsi_frame_start(struct iscsi_frame *frame)
-{
-	frame->part = ISCSI_PART_HEAD;
-	frame->have = 0;
-	frame->left = ISCSI_BHS;
-}
-
-/* Where bytes of a header or a tail go: frame->left of them. */
-u8 *iscsi_frame_room(struct iscsi_frame *frame)
-{
-	if (frame->part == ISCSI_PART_TAIL)
-		return frame->tail + frame->tail_len - frame->left;
-	return frame->head + frame->have;
-}
-
-/**
- * iscsi_frame_added() - bytes of the part have come
- * @frame: the frame
- * @n: how many, at most frame->left
- *
- * Return: that was all of it.
- */
-bool iscsi_frame_added(struct iscsi_frame *frame, u32 n)
-{
-	frame->left -= n;
-	if (frame->part != ISCSI_PART_HEAD)
-		return !frame->left;
-	frame->have += n;
-	if (frame->left || frame->have > ISCSI_BHS)
-		return !frame->left;
-	/* The basic segment says how much there is of the others. */
-	frame->head_len = ISCSI_BHS + frame->head[ISCSI_AT_AHS_LEN] * 4;
-	frame->left = frame->head_len - ISCSI_BHS + (frame->header_digest ? ISCSI_DIGEST : 0);
-	return !frame->left;
-}
-
-/* A part that is not the last is over; the one behind it may be empty. */
-void iscsi_frame_next(struct iscsi_frame *frame)
-{
-	if (frame->part == ISCSI_PART_DATA) {
-		frame->part = ISCSI_PART_TAIL;
-		frame->left = frame->tail_len;
-		return;
-	}
-	frame->data_len = iscsi_data_len(frame->head);
-	frame->tail_len = -frame->data_len & 3;
-	if (frame->data_digest && frame->data_len)
-		frame->tail_len += ISCSI_DIGEST;
-	frame->part = ISCSI_PART_DATA;
-	frame->left = frame->data_len;
-}
-
 /* --- is it one? ------------------------------------------------------------------------------ */
 
 /* The next additional header segment; its whole length, 0: it is not all there. */

@@ -7,6 +7,7 @@
 #define ISCSI_PDU_H
 
 #include <linux/types.h>
+#include "compat.h"
 
 #define ISCSI_BHS		48
 #define ISCSI_AHS_MAX		(255 * 4)
@@ -46,7 +47,7 @@ enum iscsi_opcode {
 /* Where fields are that several of them have. */
 #define ISCSI_AT_FLAGS		1
 #define ISCSI_AT_AHS_LEN	4
-#define ISCSI_AT_DATA_LEN	5
+#define ISCSI_DATA_LEN_MAX	0xffffffu	/* in the three bytes behind it */
 #define ISCSI_AT_LUN		8
 #define ISCSI_AT_ITT		16
 #define ISCSI_AT_TTT		20
@@ -157,7 +158,7 @@ static inline bool iscsi_sn_before(u32 a, u32 b)
 
 static inline u32 iscsi_data_len(const u8 *head)
 {
-	return head[ISCSI_AT_DATA_LEN] << 16 | head[ISCSI_AT_DATA_LEN + 1] << 8 | head[ISCSI_AT_DATA_LEN + 2];
+	return get_unaligned_be32(head + ISCSI_AT_AHS_LEN) & ISCSI_DATA_LEN_MAX;
 }
 
 /* --- cut out of a stream --------------------------------------------------------------------- */
@@ -194,10 +195,51 @@ struct iscsi_frame {
 	u8 tail[3 + ISCSI_DIGEST];
 };
 
-void iscsi_frame_start(struct iscsi_frame *frame);
-u8 *iscsi_frame_room(struct iscsi_frame *frame);
-bool iscsi_frame_added(struct iscsi_frame *frame, u32 n);
-void iscsi_frame_next(struct iscsi_frame *frame);
+/* The next one begins. */
+static inline void iscsi_frame_start(struct iscsi_frame *frame)
+{
+	frame->part = ISCSI_PART_HEAD;
+	frame->have = 0;
+	frame->left = ISCSI_BHS;
+}
+
+/* Where bytes of a header or a tail go: frame->left of them. */
+static inline u8 *iscsi_frame_room(struct iscsi_frame *frame)
+{
+	if (frame->part == ISCSI_PART_TAIL)
+		return frame->tail + frame->tail_len - frame->left;
+	return frame->head + frame->have;
+}
+
+/* So many bytes of the part have come, at most frame->left. */
+static inline void iscsi_frame_added(struct iscsi_frame *frame, u32 n)
+{
+	frame->left -= n;
+	if (frame->part != ISCSI_PART_HEAD)
+		return;
+	frame->have += n;
+	if (frame->left || frame->have > ISCSI_BHS)
+		return;
+	/* The basic segment says how much there is of the others. */
+	frame->head_len = ISCSI_BHS + frame->head[ISCSI_AT_AHS_LEN] * 4;
+	frame->left = frame->head_len - ISCSI_BHS + (frame->header_digest ? ISCSI_DIGEST : 0);
+}
+
+/* A part that is not the last is over.  The tail may be empty; data that is empty is none. */
+static inline void iscsi_frame_next(struct iscsi_frame *frame)
+{
+	if (frame->part == ISCSI_PART_HEAD) {
+		frame->data_len = frame->left = iscsi_data_len(frame->head);
+		frame->tail_len = -frame->data_len & 3;
+		if (frame->data_digest && frame->data_len)
+			frame->tail_len += ISCSI_DIGEST;
+		frame->part = ISCSI_PART_DATA;
+		if (frame->data_len)
+			return;
+	}
+	frame->part = ISCSI_PART_TAIL;
+	frame->left = frame->tail_len;
+}
 
 /* --- is it one? ------------------------------------------------------------------------------ */
 

@@ -6,7 +6,6 @@
  * Freed in any context, taken under the socket's lock.
  */
 #include "iscsi.h"
-#include <linux/hash.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 
@@ -82,47 +81,7 @@ void iscsi_req_free(struct iscsi_req *req)
 		iscsi_run_later(conn);
 }
 
-/* It is answered, or needs no answer: its place is another's. */
-void iscsi_req_leave(struct iscsi_req *req)
-{
-	if (req->windowed)
-		req->conn->windowed--;
-	if (req->immediate)
-		req->conn->immediates--;
-	req->windowed = false;
-	req->immediate = false;
-}
-
 /* --- by tag ---------------------------------------------------------------------------------- */
-
-static struct hlist_head *iscsi_bucket(struct iscsi_conn *conn, u32 itt)
-{
-	return &conn->tasks[hash_32(itt, ilog2(ISCSI_HASH))];
-}
-
-void iscsi_req_hash(struct iscsi_req *req)
-{
-	hlist_add_head(&req->hash, iscsi_bucket(req->conn, iscsi_itt(req)));
-	req->hashed = true;
-}
-
-/* It has an answer: its tag is the initiator's again. */
-void iscsi_req_unhash(struct iscsi_req *req)
-{
-	if (req->hashed)
-		hlist_del(&req->hash);
-	req->hashed = false;
-}
-
-struct iscsi_req *iscsi_req_find(struct iscsi_conn *conn, u32 itt)
-{
-	struct iscsi_req *req;
-
-	hlist_for_each_entry(req, iscsi_bucket(conn, itt), hash)
-		if (iscsi_itt(req) == itt)
-			return req;
-	return NULL;
-}
 
 /* The target transfer tag of its next R2T. */
 u32 iscsi_req_tag(const struct iscsi_req *req)

@@ -10,27 +10,31 @@
 #include "iscsi.h"
 #include <scsi/scsi_proto.h>
 
-/* The request has something to send. */
-void iscsi_tx_queue(struct iscsi_req *req)
-{
-	iscsi_assert_locked(req->conn);
-	if (list_empty(&req->tx))
-		list_add_tail(&req->tx, &req->conn->tx_list);
-}
-
 /* --- PDUs ----------------------------------------------------------------------------------------- */
 
-static void iscsi_piece_add(struct iscsi_tx *tx, void *base, u32 len, bool by_reference)
+static void iscsi_piece_copy(struct iscsi_tx *tx, void *base, u32 len)
 {
-	tx->by_reference |= (u64)by_reference << tx->nr;
 	tx->piece[tx->nr++] = (struct kvec){ .iov_base = base, .iov_len = len };
 }
 
+/* @offset may be beyond the first page of a larger one */
+static void iscsi_piece_refer(struct iscsi_tx *tx, struct page *page, u32 offset, u32 len)
+{
+	tx->by_reference |= BIT_ULL(tx->nr);
+	bvec_set_page(&tx->bvec[tx->nr], page, len, offset);
+	iscsi_piece_copy(tx, page_address(page) + offset, len);
+}
+
+static void iscsi_piece_set_len(struct iscsi_tx *tx, u32 at, u32 len)
+{
+	tx->piece[at].iov_len = len;
+	tx->bvec[at].bv_len = len;
+}
+
+/* There are no additional headers, whose length is the byte before it. */
 static void iscsi_put_data_len(u8 *head, u32 len)
 {
-	head[ISCSI_AT_DATA_LEN] = len >> 16;
-	head[ISCSI_AT_DATA_LEN + 1] = len >> 8;
-	head[ISCSI_AT_DATA_LEN + 2] = len;
+	put_unaligned_be32(len, head + ISCSI_AT_AHS_LEN);
 }
 
 /* @status: it takes a StatSN; all others tell the next one. */
@@ -58,8 +62,8 @@ void iscsi_heads_free(struct iscsi_heads *heads)
 			put_page(heads->page[i]);
 }
 
-/* The next page, or a new one in its place.  False: there is no memory. */
-static bool iscsi_heads_turn(struct iscsi_heads *heads)
+/* The next page, or a new one in its place, once in dozens of PDUs.  False: there is no memory. */
+static noinline bool iscsi_heads_turn(struct iscsi_heads *heads)
 {
 	u32 next = (heads->now + 1) % ISCSI_HEAD_PAGES;
 	struct page *page = heads->page[next];
@@ -81,26 +85,24 @@ static bool iscsi_heads_turn(struct iscsi_heads *heads)
 	return true;
 }
 
-/* Room for the header and the tail of a PDU, or NULL. */
-static u8 *iscsi_heads_room(struct iscsi_heads *heads)
+/* Is there room for the header and the tail of a PDU? */
+static bool iscsi_heads_room(struct iscsi_heads *heads)
 {
-	if (heads->at + ISCSI_HEAD_ROOM > PAGE_SIZE && !iscsi_heads_turn(heads))
-		return NULL;
-	return page_address(heads->page[heads->now]) + heads->at;
+	return heads->at + ISCSI_HEAD_ROOM <= PAGE_SIZE || iscsi_heads_turn(heads);
 }
 
 /* @by_reference: as its data is, if it has any */
 static struct iscsi_tx_pdu *iscsi_pdu_begin(struct iscsi_conn *conn, bool by_reference)
 {
+	struct iscsi_heads *heads = &conn->heads;
 	struct iscsi_tx *tx = &conn->tx;
 	struct iscsi_tx_pdu *pdu = &tx->pdu[tx->pdus];
 
-	pdu->req = NULL;
-	pdu->head = by_reference ? iscsi_heads_room(&conn->heads) : NULL;
-	by_reference = pdu->head;
-	if (!by_reference)
-		pdu->head = pdu->space;
-	iscsi_piece_add(tx, pdu->head, ISCSI_BHS, by_reference);
+	if (by_reference && iscsi_heads_room(heads))
+		iscsi_piece_refer(tx, heads->page[heads->now], heads->at, ISCSI_BHS);
+	else
+		iscsi_piece_copy(tx, pdu->space, ISCSI_BHS);
+	pdu->head = tx->piece[tx->nr - 1].iov_base;
 	return pdu;
 }
 
@@ -116,6 +118,7 @@ static u32 iscsi_pieces_digest(const struct iscsi_tx *tx, u32 from)
 /* @first: its piece with the header; @len: bytes of data behind that; @req: is over with it, or NULL */
 static void iscsi_pdu_end(struct iscsi_conn *conn, struct iscsi_tx_pdu *pdu, u32 first, u32 len, struct iscsi_req *req)
 {
+	struct iscsi_heads *heads = &conn->heads;
 	struct iscsi_tx *tx = &conn->tx;
 	bool by_reference = pdu->head != pdu->space;
 	u32 head_len = ISCSI_BHS, tail_len = -len & 3;
@@ -125,7 +128,7 @@ static void iscsi_pdu_end(struct iscsi_conn *conn, struct iscsi_tx_pdu *pdu, u32
 	if (conn->frame.header_digest) {
 		iscsi_crc_put(iscsi_crc(ISCSI_CRC_START, pdu->head, ISCSI_BHS), pdu->head + ISCSI_BHS);
 		head_len += ISCSI_DIGEST;
-		tx->piece[first].iov_len = head_len;
+		iscsi_piece_set_len(tx, first, head_len);
 	}
 	tail = pdu->head + head_len;
 	memset(tail, 0, tail_len);
@@ -133,10 +136,12 @@ static void iscsi_pdu_end(struct iscsi_conn *conn, struct iscsi_tx_pdu *pdu, u32
 		iscsi_crc_put(iscsi_crc(iscsi_pieces_digest(tx, first + 1), tail, tail_len), tail + tail_len);
 		tail_len += ISCSI_DIGEST;
 	}
-	if (tail_len)
-		iscsi_piece_add(tx, tail, tail_len, by_reference);
+	if (tail_len && by_reference)
+		iscsi_piece_refer(tx, heads->page[heads->now], heads->at + head_len, tail_len);
+	else if (tail_len)
+		iscsi_piece_copy(tx, tail, tail_len);
 	if (by_reference)
-		conn->heads.at += head_len + tail_len;
+		heads->at += head_len + tail_len;
 	pdu->end = tx->nr;
 	pdu->req = req;
 	tx->pdus++;
@@ -178,7 +183,7 @@ static void iscsi_tx_response(struct iscsi_req *req)
 	iscsi_req_leave(req);
 	iscsi_put_numbers(conn, pdu->head, true);
 	if (len)
-		iscsi_piece_add(&conn->tx, req->payload, len, false);
+		iscsi_piece_copy(&conn->tx, req->payload, len);
 	iscsi_pdu_end(conn, pdu, first, len, req);
 }
 
@@ -196,7 +201,10 @@ static u32 iscsi_data_pieces(struct iscsi_req *req, u32 len, bool by_reference)
 	/* One is kept for the tail. */
 	while (done < len && tx->nr < ISCSI_PIECES - 1) {
 		n = min(req->sg->length - req->sg_at, len - done);
-		iscsi_piece_add(tx, sg_virt(req->sg) + req->sg_at, n, by_reference);
+		if (by_reference)
+			iscsi_piece_refer(tx, sg_page(req->sg), req->sg->offset + req->sg_at, n);
+		else
+			iscsi_piece_copy(tx, sg_virt(req->sg) + req->sg_at, n);
 		done += n;
 		req->sg_at += n;
 		if (req->sg_at == req->sg->length) {
@@ -274,14 +282,14 @@ static u32 iscsi_payload_pieces(struct iscsi_req *req)
 	u32 done = 0, n;
 
 	if (req->payload_len) {
-		iscsi_piece_add(tx, req->payload, req->payload_len, false);
+		iscsi_piece_copy(tx, req->payload, req->payload_len);
 		return req->payload_len;
 	}
 	list_for_each_entry(page, &req->pages, lru) {
 		n = min_t(u32, req->paged - done, PAGE_SIZE);
 		if (!n || tx->nr == ISCSI_PIECES - 1)
 			break;
-		iscsi_piece_add(tx, page_address(page), n, false);
+		iscsi_piece_copy(tx, page_address(page), n);
 		done += n;
 	}
 	return done;
@@ -392,19 +400,14 @@ static bool iscsi_tx_gather(struct iscsi_conn *conn, struct iov_iter *iter, int 
 {
 	struct iscsi_tx *tx = &conn->tx;
 	bool by_reference = iscsi_piece_referred(tx, tx->at);
-	u32 at = tx->at, nr = 0, len = 0;
+	u32 at = tx->at, len = 0;
 
-	for (; at < tx->nr && iscsi_piece_referred(tx, at) == by_reference; at++, nr++) {
-		const struct kvec *piece = &tx->piece[at];
-
-		if (by_reference)
-			bvec_set_page(&tx->bvec[nr], virt_to_page(piece->iov_base), piece->iov_len, offset_in_page(piece->iov_base));
-		len += piece->iov_len;
-	}
+	for (; at < tx->nr && iscsi_piece_referred(tx, at) == by_reference; at++)
+		len += tx->piece[at].iov_len;
 	if (by_reference)
-		iov_iter_bvec(iter, ITER_SOURCE, tx->bvec, nr, len);
+		iov_iter_bvec(iter, ITER_SOURCE, &tx->bvec[tx->at], at - tx->at, len);
 	else
-		iov_iter_kvec(iter, ITER_SOURCE, &tx->piece[tx->at], nr, len);
+		iov_iter_kvec(iter, ITER_SOURCE, &tx->piece[tx->at], at - tx->at, len);
 	*flags = MSG_DONTWAIT | MSG_NOSIGNAL;
 	/* Only if more does come: what waits for it goes with the next acknowledgement, or a timer. */
 	if (at < tx->nr || iscsi_tx_first(conn))
@@ -421,7 +424,8 @@ static void iscsi_tx_gone(struct iscsi_conn *conn, u32 n)
 		n -= tx->piece[tx->at].iov_len;
 	if (n) {
 		tx->piece[tx->at].iov_base += n;
-		tx->piece[tx->at].iov_len -= n;
+		tx->bvec[tx->at].bv_offset += n;
+		iscsi_piece_set_len(tx, tx->at, tx->piece[tx->at].iov_len - n);
 	}
 	while (tx->over < tx->pdus && tx->pdu[tx->over].end <= tx->at) {
 		struct iscsi_req *req = tx->pdu[tx->over++].req;

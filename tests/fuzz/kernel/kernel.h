@@ -58,7 +58,9 @@ static inline void put_unaligned_le32(u32 value, void *to)
 #define SZ_256K			0x40000
 #define PAGE_SIZE		4096u
 #define BIT(n)			(1ul << (n))
+#define BIT_ULL(n)		(1ull << (n))
 #define BITS_PER_TYPE(type)	(8 * sizeof(type))
+#define noinline		__attribute__((__noinline__))
 #define unlikely(condition)	(condition)
 #define likely(condition)	(condition)
 #define fallthrough		__attribute__((__fallthrough__))
@@ -187,12 +189,14 @@ static inline void put_page(struct page *page)
 }
 
 struct scatterlist {
-	u8 *memory;
+	struct page page;
+	u32 offset;
 	u32 length;
 	bool last;
 };
 
-#define sg_virt(sg)		((void *)(sg)->memory)
+#define sg_page(sg)		(&(sg)->page)
+#define sg_virt(sg)		page_address(sg_page(sg))
 static inline struct scatterlist *sg_next(struct scatterlist *sg)
 {
 	return sg->last ? NULL : sg + 1;
@@ -209,7 +213,7 @@ static inline size_t sg_pcopy_from_buffer(struct scatterlist *sg, unsigned int n
 			continue;
 		}
 		n = min_t(size_t, sg->length - skip, len - done);
-		memcpy(sg->memory + skip, byte + done, n);
+		memcpy(sg->page.memory + skip, byte + done, n);
 		done += n;
 		skip = 0;
 	}
@@ -234,8 +238,9 @@ struct kvec {
 };
 
 struct bio_vec {
-	u8 *base;
-	u32 len;
+	struct page *bv_page;
+	u32 bv_len;
+	u32 bv_offset;
 };
 
 struct iov_iter {
@@ -245,14 +250,9 @@ struct iov_iter {
 	size_t count;
 };
 
-/* The address is put together again of both. */
-#define virt_to_page(address)		((struct page *)((uintptr_t)(address) & ~(uintptr_t)(PAGE_SIZE - 1)))
-#define offset_in_page(address)		((uintptr_t)(address) & (PAGE_SIZE - 1))
-
 static inline void bvec_set_page(struct bio_vec *bvec, struct page *page, u32 len, u32 offset)
 {
-	bvec->base = (u8 *)page + offset;
-	bvec->len = len;
+	*bvec = (struct bio_vec){ .bv_page = page, .bv_len = len, .bv_offset = offset };
 }
 
 static inline void iov_iter_kvec(struct iov_iter *iter, int way, const struct kvec *kvec, unsigned int nr, size_t count)

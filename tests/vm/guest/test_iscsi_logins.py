@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.iscsi import pdu
 from tests.iscsi.initiator import Session
-from tests.iscsi.login import login
+from tests.iscsi.login import FULL, OFFER, OPERATIONAL, SECURITY, Login, login
 from tests.vm.guest import iscsi, lio, openiscsi, scsi, tree
 from tests.vm.guest.fault import Fault
 from tests.vm.guest.iscsid import by_daemon, portal
@@ -32,6 +33,8 @@ pytestmark = pytest.mark.usefixtures("clean_tree")
 ADDRESS = ("127.0.0.1", 3260)
 NAMES = int(os.environ.get("SCST_LOGINS") or often(40, 500))
 AT_A_TIME = 8
+# Who is further away waits for answers, and not for the target: then more may log in at a time.
+FROM_AFAR, AWAY = 40, 0.02
 HALF_OPEN = often(300, 2000)
 PER_SOURCE = 50
 SAMPLES = often(15, 100)
@@ -50,51 +53,95 @@ def target(clean_tree: None, tmp_path: Path) -> Iterator[iscsi.Target]:
 # --- many ---
 
 
-def in_parallel(names: list[str], target: str) -> tuple[float, list[Session]]:
+class Prepared:
+    """A login whose requests are made before the clock runs, and its answers looked at after that."""
+
+    def __init__(self, name: str, target: str) -> None:
+        self.session = Session(socket.socket())
+        self.login = Login(self.session, initiator=name, target=target)
+        first = self.login.names() | {"AuthMethod": "CHAP,None"}
+        stages = ((SECURITY, OPERATIONAL, first), (OPERATIONAL, FULL, OFFER))
+        self.requests = [
+            self.session.encode(self.login.request(now, then, pdu.join(keys))) for now, then, keys in stages
+        ]
+        self.answers: list[tuple[bytes, bytes]] = []
+
+    def run(self, away: float) -> None:
+        """*away*: seconds to the target and back."""
+        self.session.sock.connect(ADDRESS)
+        for request in self.requests:
+            time.sleep(away)
+            self.session.sock.sendall(request)
+            header = self.session.read_bytes(pdu.BHS)
+            length = pdu.head_lengths(header)[1]
+            self.answers.append((header, self.session.read_bytes(length + pdu.padding(length))))
+
+    def end(self) -> Session:
+        """The session."""
+        for header, data in self.answers:
+            answer = pdu.decode_header(header)
+            self.session.check(answer)
+            assert not answer.get(36) >> 16, "refused"
+            self.login.said |= pdu.split(data)
+        return self.login.full(answer, OFFER)
+
+
+def in_parallel(
+    names: list[str], target: str, at_a_time: int, away: float = 0.0
+) -> tuple[float, list[Session]]:
     """Log all of them in, a few at a time; how long it takes."""
-    left, made, lock = iter(names), list[Session](), threading.Lock()
+    logins = [Prepared(name, target) for name in names]
+    left, lock = iter(logins), threading.Lock()
 
     def work() -> None:
         while True:
             with lock:
-                name = next(left, None)
-            if name is None:
+                one = next(left, None)
+            if one is None:
                 return
-            session = login(ADDRESS, target, initiator=name)
-            with lock:
-                made.append(session)
+            one.run(away)
 
-    threads = [threading.Thread(target=work) for _ in range(AT_A_TIME)]
+    threads = [threading.Thread(target=work) for _ in range(at_a_time)]
     began = time.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return time.monotonic() - began, made
+    took = time.monotonic() - began
+    return took, [one.end() for one in logins]
+
+
+def told(what: str, took: dict[str, float]) -> None:
+    """For who reads the log."""
+    print(f"{NAMES} logins{what}: {', '.join(f'{who} {seconds:.2f} s' for who, seconds in took.items())}")
 
 
 def test_many_names(target: iscsi.Target, tmp_path: Path) -> None:
-    """All are in, and each is served; how long it takes beside Linux's own target."""
+    """All are in, and each is served; how long it takes beside Linux's own target, here and from afar."""
     names = [f"iqn.2026-11.test:many{number}" for number in range(NAMES)]
-    took = {}
+    near, far = dict[str, float](), dict[str, float]()
     with by_daemon():
-        took["scst"], made = in_parallel(names, target.name)
+        near["scst"], made = in_parallel(names, target.name, AT_A_TIME)
         iscsi.wait_sessions(NAMES)
         assert {tree.read(folder / "initiator") for folder in iscsi.sessions()} == set(names)
         for session in made:
             assert session.ping(b"x").data == b"x"
             session.close()
-        assert len(made) == NAMES
+        iscsi.wait_sessions(0)
+        far["scst"], made = in_parallel(names, target.name, FROM_AFAR, AWAY)
+        for session in made:
+            session.close()
         iscsi.wait_sessions(0)
     file = tmp_path / "lio"
     file.write_bytes(bytes(iscsi.SIZE))
     with lio.served(file) as other:
-        took["lio"], made = in_parallel(names, other.name)
-        assert len(made) == NAMES
-        for session in made:
-            session.logout()
-            session.close()
-    print(f"{NAMES} logins: {', '.join(f'{who} {seconds:.1f} s' for who, seconds in took.items())}")
+        for took, ways in ((near, (AT_A_TIME,)), (far, (FROM_AFAR, AWAY))):
+            took["lio"], made = in_parallel(names, other.name, *ways)
+            for session in made:
+                session.logout()
+                session.close()
+    told("", near)
+    told(f" from {AWAY * 1000:.0f} ms away", far)
 
 
 # --- beside those that go nowhere ---
