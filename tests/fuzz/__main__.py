@@ -72,7 +72,8 @@ def fuzz(target: Target, program: Path, seconds: int) -> tuple[bool, str]:
 
 
 def keep(target: Target, program: Path) -> None:
-    """Of all inputs, the fewest that reach all that is reached."""
+    """Of all inputs, the fewest that reach all that is reached; and what was recorded of initiators."""
+    recorded = {path.name: path.read_bytes() for path in target.corpus.glob("recorded-*")}
     merged = BUILD / f"{target.name}.merged"
     shutil.rmtree(merged, ignore_errors=True)
     merged.mkdir()
@@ -86,6 +87,8 @@ def keep(target: Target, program: Path) -> None:
     target.corpus.mkdir()
     for path in found:
         shutil.copy(path, target.corpus / path.name[:16])
+    for name, data in recorded.items():
+        (target.corpus / name).write_bytes(data)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -95,7 +95,7 @@ static void look_at(const u8 *head, u32 len, const u8 *data)
 	u8 flags = head[ISCSI_AT_FLAGS];
 	bool tagged = get_unaligned_be32(head + ISCSI_AT_ITT) != ISCSI_TAG_NONE;
 
-	want(len <= conn->max_xmit || ISCSI_OPCODE(head) == ISCSI_REJECT);
+	want(len <= conn->max_xmit);
 	switch (ISCSI_OPCODE(head)) {
 	case ISCSI_NOP_IN:
 		look_at_numbers(head, tagged);

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pyscstadmin.iscsi import discovery
@@ -24,20 +25,80 @@ from pyscstadmin.iscsi.pdu import HEADER, LoginResponse, Opcode, opcode, padded,
 from pyscstadmin.iscsi.policy import Policy
 from tests.unit.iscsi_client import TARGET, Dice, came, chap_policy, policy, split
 
-__all__ = ["NAME", "RECORDED", "TARGET", "changed", "feed", "fuzz", "recorded"]
+__all__ = [
+    "NAME",
+    "RECORDED",
+    "SECRETS",
+    "TARGET",
+    "Asked",
+    "asked",
+    "changed",
+    "feed",
+    "fuzz",
+    "kept_as",
+    "recorded",
+    "steps",
+]
 
 NAME = "iscsi_login"
 RECORDED = Path(__file__).resolve().parent / "corpus" / NAME
 REPO = RECORDED.parents[3]
 BYTES = (1 << 24) - 1
+MOST = 48
+# Of the users by whom the recorded logins prove themselves, and the target itself.
+SECRETS = {"it": "recorded-secret-it", "me": "recorded-secret-me"}
 
 Pdu = tuple[bytes, bytes]
 End = LoggedIn | Discovery | Refused | None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the target has asked an initiator by CHAP when that was recorded."""
+
+    identifier: int
+    challenge: bytes
+
+    def __call__(self, length: int) -> bytes:
+        """In place of random bytes: it asks the same again."""
+        if length == 1:
+            return bytes((self.identifier,))
+        assert length == len(self.challenge)
+        return self.challenge
+
+
 def recorded() -> dict[str, bytes]:
-    """What initiators have sent, by name: program-what."""
-    return {path.stem: bytes.fromhex(path.read_text()) for path in sorted(RECORDED.glob("*.hex"))}
+    """What initiators have sent, by name: program-what. Recorded by test_iscsi_recorded.py."""
+    lines = {path.stem: path.read_text().splitlines() for path in sorted(RECORDED.glob("*.hex"))}
+    return {
+        name: bytes.fromhex("".join(line for line in text if line[0] != "#")) for name, text in lines.items()
+    }
+
+
+def asked(name: str) -> Asked | None:
+    """What it answers, if it does."""
+    first = (RECORDED / f"{name}.hex").read_text().partition("\n")[0]
+    if not first.startswith("# CHAP"):
+        return None
+    identifier, challenge = first.split()[2:]
+    return Asked(int(identifier), bytes.fromhex(challenge))
+
+
+def kept_as(text: bytes, question: Asked | None = None) -> str:
+    """The content of such a file."""
+    lines = [text[at : at + 48].hex() for at in range(0, len(text), 48)]
+    if question is not None:
+        lines.insert(0, f"# CHAP {question.identifier} {question.challenge.hex()}")
+    return "\n".join(lines) + "\n"
+
+
+def steps(text: bytes) -> list[tuple[int, list[str]]]:
+    """Of each request of a login: stage and where to, and the keys that it has."""
+    return [
+        (header[1], [item.partition(b"=")[0].decode() for item in data.split(b"\0") if item])
+        for header, data in pdus_of(text)
+        if header[0] & 0x3F == Opcode.LOGIN
+    ]
 
 
 def pdus_of(stream: bytes) -> Iterator[Pdu]:
@@ -107,22 +168,62 @@ def discover(what: Policy, begun: Discovery, pdus: Iterator[Pdu]) -> None:
             return
 
 
-def feed(stream: bytes, proving: bool = False) -> End:
-    """One connection; *proving*: the target wants CHAP, whose challenge no recording knows."""
-    what = chap_policy(mutual=True) if proving else policy()
-    login = Login(what, came(), Challenges(Dice()), Dice())
+def proving_policy() -> Policy:
+    """The target, and discovery, want CHAP of the users of the recordings."""
+    what = chap_policy(mutual=True)
+    here = replace(what.portals["here"], discovery_auth="chap")
+    return replace(
+        what,
+        portals={"here": here},
+        users=what.targets[0].users,
+        secret=lambda where, user: SECRETS.get(user, "").encode() or None,
+    )
+
+
+def feed(stream: bytes, proving: bool = False, question: Asked | None = None) -> End:
+    """One connection; *proving*: the target wants CHAP, and asks *question*, or what no recording answers."""
+    what = proving_policy() if proving else policy()
+    login = Login(what, came(), Challenges(question or Dice()), Dice())
     pdus = pdus_of(stream)
     for stat_sn, (header, data) in enumerate(pdus, 1):
         step = login.feed(header, data)
         check_step(step, stat_sn, header)
+        if step.end is not None and not isinstance(step.end, Refused):
+            assert question or not proving, "somebody is in without the secret"
         if isinstance(step.end, LoggedIn):
-            assert not proving, "somebody is in without the secret"
             check_values(step.end)
         if isinstance(step.end, Discovery):
             discover(what, step.end, pdus)
         if step.end is not None:
             return step.end
     return None
+
+
+# What comes behind a login, for the targets that are C: iscsi_pdu.c, iscsi_conn.c.
+
+
+def behind(stream: bytes) -> list[Pdu]:
+    """The PDUs of the full-feature phase."""
+    return [one for one in pdus_of(stream) if one[0][0] & 0x3F != Opcode.LOGIN]
+
+
+def in_short(stream: bytes) -> list[Pdu]:
+    """Of these the first, and the last, a logout: longer inputs are no use."""
+    pdus = behind(stream)
+    return [*pdus[: MOST - 1], pdus[-1]] if len(pdus) > MOST else pdus
+
+
+def for_pdu(stream: bytes) -> bytes:
+    """As the parser's: lengths of 8 KiB, immediate data, no digests; in pieces of 8 bytes."""
+    return bytes((0x2A, 1, 0, 7, 0, 0)) + joined(in_short(stream))
+
+
+def for_conn(stream: bytes) -> bytes:
+    """As a connection's: each header with the next number, and who serves what is there goes on with it."""
+    made = bytes((7, 4, 0xFF, 0))
+    for header, _ in in_short(stream):
+        made += bytes((0, HEADER + 4, 0, 0, 0, 0)) + header + bytes((2, 1, 0)) * 2
+    return made
 
 
 # Changes.

@@ -30,6 +30,8 @@ class Link:
     deaf: set[str] = field(default_factory=set)
     # How many bytes more until one is flipped, by direction.
     flips: dict[str, int] = field(default_factory=dict)
+    # What was passed on, by direction, where that is kept.
+    kept: dict[str, bytearray] = field(default_factory=dict)
     over: bool = False
 
     def side(self, direction: str) -> tuple[socket.socket, socket.socket]:
@@ -54,6 +56,8 @@ class Link:
         source, sink = self.side(direction)
         try:
             data = source.recv(CHUNK)
+            if direction in self.kept:
+                self.kept[direction] += data
             if data:
                 sink.sendall(self.flipped(direction, data))
         except ConnectionError:
@@ -93,10 +97,13 @@ class Link:
 
 
 class Cable:
-    """Listens at *near* and passes on to *far*, until it is closed."""
+    """Listens at *near* and passes on to *far*, until it is closed; *keep*: and keeps what was said."""
 
-    def __init__(self, near: tuple[str, int], far: tuple[str, int], seed: int = 1) -> None:
+    def __init__(
+        self, near: tuple[str, int], far: tuple[str, int], seed: int = 1, keep: bool = False
+    ) -> None:
         self.far = far
+        self.keep = keep
         self.chance = random.Random(seed)
         self.links: list[Link] = []
         self.listener = socket.create_server(near)
@@ -122,6 +129,8 @@ class Cable:
                 except OSError:
                     near.close()
                     continue
+                if self.keep:
+                    link.kept = {"in": bytearray(), "out": bytearray()}
                 for sock in (link.near, link.far):
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.links.append(link)

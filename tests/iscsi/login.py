@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tests.iscsi import pdu
@@ -173,13 +173,17 @@ def login(
     chap: Chap | None = None,
     skip_security: bool = False,
     patience: float = PATIENCE,
+    by: Callable[[tuple[str, int], float], Session] = connect,
     **more: object,
 ) -> Session:
-    """Log in; *target* None: for discovery; *offer*: over what is offered usually. Raises Refused."""
+    """Log in; *target* None: for discovery; *offer*: over what is offered usually; *by*: how to connect.
+
+    Raises Refused.
+    """
     keys = {**OFFER, **(offer or {})}
     if target is None:
         keys = {key: value for key, value in keys.items() if key in DISCOVERY or key in (offer or {})}
-    made = connect(address, patience)
+    made = by(address, patience)
     try:
         one = Login(made, target=target, **more)  # type: ignore[arg-type]
         made.terms.max_recv = int(keys.get("MaxRecvDataSegmentLength", "8192"))

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""docs/iscsi-conformance.md: every row is there, and the tests that it names exist."""
+"""docs/iscsi-conformance.md: every row is there, and the tests that it names exist; so do those that
+docs/conformance.md names.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,8 @@ import pytest
 REPO = Path(__file__).resolve().parents[2]
 TEXT = (REPO / "docs/iscsi-conformance.md").read_text()
 ROWS = re.findall(r"^\| (I-\d+) \| ([^|]+) \| ([^|]+) \| ([^|]*)\|$", TEXT, re.M)
+LATER = (REPO / "docs/conformance.md").read_text().partition("## Later versions of the tool")[2]
+NAMED = r"`(test_\w+\.py): (test_\w+)`"
 VERDICTS = ("kept", "refused", "partly", "not there")
 
 
@@ -35,9 +39,23 @@ def test_row(row: str, verdict: str, tests: str) -> None:
     """A verdict that is one, and tests for it; what is not there says why, and has none."""
     word = next((word for word in VERDICTS if re.match(rf"{word}\b", verdict)), "")
     assert word, verdict
-    named = re.findall(r"`(test_\w+\.py): (test_\w+)`", tests)
+    named = re.findall(NAMED, tests)
     assert len(named) == tests.count("`") // 2, "a test that is not named as the others"
     assert bool(named) == (word != "not there")
     assert word != "partly" or ":" in verdict, "what is missing?"
     for file, test in named:
         assert test in found_in(file), f"{row}: there is no {test} in {file}"
+
+
+def test_later_tests_of_libiscsi() -> None:
+    """Each row of the table names tests, and there is none that no row names."""
+    rows = re.findall(r"^\| (iSCSI[^|]+) \| [^|]+ \| ([^|]+) \|$", LATER, re.M)
+    named = {place for _, tests in rows for place in re.findall(NAMED, tests)}
+    assert all(re.search(NAMED, tests) for _, tests in rows)
+    assert len(rows) == LATER.count("\n| iSCSI") == 10
+    there = {
+        (name, test)
+        for name in ("test_libiscsi_later.py", "test_libiscsi_chap.py")
+        for test in found_in(name)
+    }
+    assert named == {place for place in there if place[1].startswith("test_")}

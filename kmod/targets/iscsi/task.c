@@ -101,7 +101,8 @@ int iscsi_reject(struct iscsi_conn *conn, u8 reason)
 	iscsi_head_make(req, ISCSI_REJECT, ISCSI_TAG_NONE);
 	req->head[ISCSI_AT_RESPONSE] = reason;
 	memcpy(where, conn->frame.head, conn->frame.head_len);
-	req->paged = conn->frame.head_len;
+	/* Additional headers may be more than the initiator takes in one PDU. */
+	req->paged = min_t(u32, conn->frame.head_len, conn->max_xmit);
 	iscsi_answer(req);
 	return 0;
 }
