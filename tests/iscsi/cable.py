@@ -13,7 +13,10 @@ import select
 import socket
 import struct
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from tests.iscsi.spoiler import Spoiler, Wish
 
 CHUNK = 1 << 16
 BEAT = 0.05
@@ -32,6 +35,8 @@ class Link:
     flips: dict[str, int] = field(default_factory=dict)
     # What was passed on, by direction, where that is kept.
     kept: dict[str, bytearray] = field(default_factory=dict)
+    # By direction, where it is known how PDUs are cut.
+    spoilers: Mapping[str, Spoiler] = field(default_factory=dict)
     over: bool = False
 
     def side(self, direction: str) -> tuple[socket.socket, socket.socket]:
@@ -72,6 +77,8 @@ class Link:
 
     def flipped(self, direction: str, data: bytes) -> bytes:
         """With one bit the other way round, when it is time."""
+        if direction in self.spoilers:
+            data = self.spoilers[direction].passed(data)
         if direction not in self.flips:
             return data
         at = self.flips[direction]
@@ -97,13 +104,20 @@ class Link:
 
 
 class Cable:
-    """Listens at *near* and passes on to *far*, until it is closed; *keep*: and keeps what was said."""
+    """Listens at *near* and passes on to *far*, until it is closed; *keep*: and keeps what was said.
+
+    Of connections that come from now on: *digests*, they have both; *window*, bytes of what the target sends
+    that are taken before they are passed on.
+    """
 
     def __init__(
         self, near: tuple[str, int], far: tuple[str, int], seed: int = 1, keep: bool = False
     ) -> None:
         self.far = far
         self.keep = keep
+        self.digests = False
+        self.window: int | None = None
+        self.wishes: dict[str, list[Wish]] = {"in": [], "out": []}
         self.chance = random.Random(seed)
         self.links: list[Link] = []
         self.listener = socket.create_server(near)
@@ -125,7 +139,7 @@ class Cable:
             while True:
                 near, _ = self.listener.accept()
                 try:
-                    link = Link(near, socket.create_connection(self.far))
+                    link = Link(near, self._onward(), spoilers=self._spoilers())
                 except OSError:
                     near.close()
                     continue
@@ -135,6 +149,21 @@ class Cable:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.links.append(link)
                 threading.Thread(target=link.run, daemon=True).start()
+
+    def _onward(self) -> socket.socket:
+        """A connection to the target."""
+        made = socket.socket()
+        try:
+            if self.window is not None:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.window)
+            made.connect(self.far)
+        except OSError:
+            made.close()
+            raise
+        return made
+
+    def _spoilers(self) -> dict[str, Spoiler]:
+        return {one: Spoiler(wishes) for one, wishes in self.wishes.items()} if self.digests else {}
 
     @property
     def last(self) -> Link:
@@ -169,3 +198,12 @@ class Cable:
     def damaged(self) -> bool:
         """Has it been?"""
         return not self.last.flips
+
+    def spoil(self, direction: str, wish: Wish) -> None:
+        """A bit of the next PDU of a kind is flipped, of whatever connection."""
+        self.wishes[direction].append(wish)
+
+    @property
+    def spoilt(self) -> bool:
+        """Has it been?"""
+        return not any(self.wishes.values())
