@@ -265,6 +265,12 @@ class Sight:
 
         return portal_states(self.tree)
 
+    def isns_state(self) -> str:
+        """What the login daemon says of the iSNS server; '' while the module is not loaded."""
+        from pyscstadmin.kernel.iscsi import isns_state
+
+        return isns_state(self.tree)
+
     def touched(self, wanted: Config) -> list[Touched]:
         """The iSCSI sessions that notice when the configuration becomes this one, at once or when they log in
         again.

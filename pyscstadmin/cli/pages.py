@@ -30,6 +30,7 @@ from pyscstadmin.config.settings import (
     HOST_STATES,
     IDENTITY,
     ISCSI,
+    ISCSI_STATES,
     ISCSI_USER,
     LUN,
     LUN_STATES,
@@ -119,7 +120,7 @@ def _tables() -> Iterator[tuple[str, str, Rows, Iterable[State]]]:
     yield "Device groups (ALUA)", "`alua.GROUP`, beside `devices`", DEVICE_GROUP, ()
     where = "`alua.GROUP.target_port_groups.NAME`, beside `targets` and `remote_ports`"
     yield "Target port groups", where, ports, ()
-    yield "iSCSI", "`iscsi`, beside `portals` and `users`", ISCSI, ()
+    yield "iSCSI", "`iscsi`, beside `portals` and `users`", ISCSI, ISCSI_STATES
     yield "iSCSI portals", "`iscsi.portals.NAME`", PORTAL, PORTAL_STATES
     users = "`targets.iscsi.NAME.users.USER`, and `iscsi.users.USER` for discovery"
     yield "iSCSI users", users, ISCSI_USER, ()

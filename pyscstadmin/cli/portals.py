@@ -12,7 +12,7 @@ from pyscstadmin.cli.verbs import Given, Result
 from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.config import iscsi_edits, iscsi_names
 from pyscstadmin.config.iscsi_names import BY_HAND
-from pyscstadmin.config.settings import DRIVERS, ISCSI, ISCSI_USER, PORTAL, PORTAL_STATES
+from pyscstadmin.config.settings import DRIVERS, ISCSI, ISCSI_STATES, ISCSI_USER, PORTAL, PORTAL_STATES
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
@@ -64,7 +64,8 @@ def _has_settings(given: Given) -> None:
 def get_driver(ctx: Context, given: Given) -> Result:
     """get driver"""
     _has_settings(given)
-    return got(given, dict(ctx.config.iscsi.settings), {}, ISCSI, ())
+    states = {} if ctx.batch is not None else {"isns_state": ctx.admin.isns_state()}
+    return got(given, dict(ctx.config.iscsi.settings), states, ISCSI, ISCSI_STATES)
 
 
 # Portals.

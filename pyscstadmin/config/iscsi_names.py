@@ -163,7 +163,7 @@ def check_host_port(text: str) -> Fault | None:
         good, bare = bool(colon) and _is_ipv6(host[1:]), not port
         port = port.removeprefix(":") if port.startswith(":") else "?"
     else:
-        good, bare = _is_host(host), not colon
+        good, bare = _is_host(host) and ":" not in port, not colon
     if not good:
         said = "must be a name, an IPv4 address, or an IPv6 address in brackets, then :PORT or nothing"
         return Fault(errno.EINVAL, said)

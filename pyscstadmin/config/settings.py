@@ -47,6 +47,7 @@ __all__ = [
     "HOST_STATES",
     "IDENTITY",
     "ISCSI",
+    "ISCSI_STATES",
     "ISCSI_USER",
     "LIMITS",
     "LUN",
@@ -514,6 +515,13 @@ ISCSI = rows(
         "bytes of memory for data that comes before its command wants it; at the limit sessions are not read",
         live=True,
     ),
+    Setting(
+        "isns_server",
+        _WHERE_TO,
+        "",
+        "iSNS server that is told of enabled targets and where they are reached, port 3205 if none is said",
+        live=True,
+    ),
 )
 PORTAL = rows(
     Setting(
@@ -728,6 +736,7 @@ BACKED_STATES = (
     State("expect", "what the next opening has to find"),
     State("backing", "what is open now"),
 )
+ISCSI_STATES = (State("isns_state", "off, registered, or waiting or refused and what is in the way"),)
 PORTAL_STATES = (State("state", "listening, waiting for what is not there yet, or failed; and why"),)
 TARGET_STATES = (State("state", "disabled, enabled, parked (its port is not there) or closing"),)
 LUN_STATES = (State("state", "unmapped, or the device's state"),)

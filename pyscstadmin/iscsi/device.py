@@ -108,6 +108,15 @@ class PortalStateStruct(ctypes.Structure):
     )
 
 
+class IsnsStateStruct(ctypes.Structure):
+    """struct scst_iscsi_isns_state."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("state", ctypes.c_char * _STATE),
+    )
+
+
 class DropStruct(ctypes.Structure):
     """struct scst_iscsi_drop."""
 
@@ -179,6 +188,7 @@ PORTAL = _number(_WRITE, 0x42, PortalStateStruct)
 DROP = _number(_WRITE, 0x43, DropStruct)
 TEXT = _number(_READ | _WRITE, 0x44, TextStruct)
 TEXT_ANSWER = _number(_WRITE, 0x45, TextAnswerStruct)
+ISNS = _number(_WRITE, 0x46, IsnsStateStruct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +212,9 @@ class Device(Protocol):
 
     def portal_state(self, portal: str, state: str) -> None:
         """What `state` of a portal is to show."""
+
+    def isns_state(self, state: str) -> None:
+        """What `isns_state` is to show."""
 
     def drop(self, tsih: int, seconds: int | None = None) -> None:
         """End a session: at once, or the initiator is asked to and has so many seconds."""
@@ -259,8 +272,15 @@ class Kernel:
 
     def portal_state(self, portal: str, state: str) -> None:
         """What `state` of a portal is to show."""
-        line = state.encode()[: _STATE - 1]
-        self._ioctl(PORTAL, PortalStateStruct(portal=portal.encode(), state=line))
+        self._ioctl(PORTAL, PortalStateStruct(portal=portal.encode(), state=_line(state)))
+
+    def isns_state(self, state: str) -> None:
+        """What `isns_state` is to show; nothing where the kernel's part knows of no such thing."""
+        try:
+            self._ioctl(ISNS, IsnsStateStruct(state=_line(state)))
+        except OSError as error:
+            if error.errno != errno.ENOTTY:
+                raise
 
     def drop(self, tsih: int, seconds: int | None = None) -> None:
         """End a session."""
@@ -314,6 +334,11 @@ class Kernel:
     def close(self) -> None:
         """Close it."""
         os.close(self._fd)
+
+
+def _line(state: str) -> bytes:
+    """As much of it as there is room for."""
+    return state.encode()[: _STATE - 1].decode(errors="ignore").encode()
 
 
 def adopt_struct(login: LoggedIn, fd: int, wait_ms: int) -> AdoptStruct:

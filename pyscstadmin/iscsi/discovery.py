@@ -28,7 +28,7 @@ from pyscstadmin.iscsi.pdu import (
 from pyscstadmin.iscsi.policy import Address, Connection, Policy, Portal, Target
 from pyscstadmin.iscsi.text import PROTOCOL_ERROR, Texts
 
-__all__ = ["Answer", "Session", "addresses", "own_targets", "told"]
+__all__ = ["Answer", "Session", "addresses", "advertised", "own_targets", "told"]
 
 # The commands that an initiator may send ahead, and the longest of them.
 WINDOW = 8
@@ -56,7 +56,7 @@ def _spelled(address: Address, port: int) -> str:
     return f"{plain}:{port}"
 
 
-def _advertised(portal: Portal) -> str:
+def advertised(portal: Portal) -> str:
     """`advertise` with the port it has, or the portal's."""
     text = portal.advertise
     host, sign, port = text.rpartition(":")
@@ -67,10 +67,10 @@ def _advertised(portal: Portal) -> str:
     return f"{text}:{portal.port}"
 
 
-def _same_family(advertised: str, came: Address) -> bool:
+def _same_family(shown: str, came: Address) -> bool:
     """Whether an advertised address is of the family that the initiator speaks. A name may be."""
     try:
-        ip = ip_address(advertised.rpartition(":")[0].strip("[]"))
+        ip = ip_address(shown.rpartition(":")[0].strip("[]"))
     except ValueError:
         return True
     return ip.version == came.ip.version
@@ -85,8 +85,8 @@ def _beside(own: Portal, others: Iterable[Portal], came: Address) -> Iterator[st
         if bool(portal.advertise) != bool(own.advertise):
             continue
         if portal.advertise:
-            if _same_family(_advertised(portal), came):
-                yield _advertised(portal)
+            if _same_family(advertised(portal), came):
+                yield advertised(portal)
         elif portal.netns == own.netns:
             yield from (
                 _spelled(address, portal.port) for address in portal.addresses if _reachable(address, came)
@@ -103,7 +103,7 @@ def addresses(target: Target, policy: Policy, connection: Connection) -> list[st
     found: dict[str, None] = {}
     if own.name in target.portals:
         came = _spelled(connection.local, connection.port)
-        found[_advertised(own) if own.advertise else came] = None
+        found[advertised(own) if own.advertise else came] = None
     linked = (policy.portals[name] for name in sorted(target.portals & policy.portals.keys()))
     found |= dict.fromkeys(_beside(own, linked, connection.local))
     return list(found)

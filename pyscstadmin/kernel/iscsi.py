@@ -12,7 +12,7 @@ from pyscstadmin.config.settings import ISCSI, ISCSI_USER, PORTAL, USER_ATTRIBUT
 from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel.cfs import View
 
-__all__ = ["iscsi", "links", "portal_states", "users"]
+__all__ = ["iscsi", "isns_state", "links", "portal_states", "users"]
 
 
 def iscsi(tree: View) -> Iscsi:
@@ -37,6 +37,16 @@ def portal_states(tree: View) -> dict[str, str]:
         if error.errno != errno.ENOENT:
             raise
     return found
+
+
+def isns_state(tree: View) -> str:
+    """What the login daemon says of the iSNS server; '' while the module is not loaded."""
+    try:
+        return tree.read(f"{ISCSI_DIR}/isns_state")
+    except OperationError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        return ""
 
 
 def _texts(tree: View, path: str, rows: Table) -> tuple[str, ...]:

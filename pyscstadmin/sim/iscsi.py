@@ -46,9 +46,11 @@ class IscsiDir(Node):
         self.children = {"portals": self.portals, "users": self.users}
 
     def attributes(self) -> Mapping[str, Attribute]:
-        return dict.fromkeys(ISCSI, RW)
+        return {**dict.fromkeys(ISCSI, RW), "isns_state": RO}
 
     def show(self, name: str) -> str:
+        if name == "isns_state":
+            return _STATE if self.values["isns_server"] else "off"
         return ISCSI[name].type.to_kernel(self.values[name])
 
     def store(self, name: str, text: str) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -359,6 +360,23 @@ def test_edits(admin: Admin, secret: Callable[..., str]) -> None:
             admin.change(edit)
     assert admin.change(iscsi_edits.remove_user(key, "u"))
     assert admin.change(iscsi_edits.remove_portal("q"))
+
+
+def test_isns_server(admin: Admin) -> None:
+    """It is one, and there is a word of what becomes of it; or it is said what it has to be."""
+    assert admin.isns_state() == "off"
+    admin.apply(Config(iscsi=Iscsi(isns_server="[2001:db8::9]:3206")))
+    assert admin.isns_state() == "waiting: for scst-iscsid"
+    assert admin.config().iscsi.settings["isns_server"] == "[2001:db8::9]:3206"
+    assert admin.change(iscsi_edits.change_iscsi({"isns_server": ""}))
+    assert admin.isns_state() == "off"
+    for value, words in (
+        ("isns:0", "isns_server: 'isns:0' must have a port of 1-65535"),
+        ("10.0.0.300", "isns_server: '10.0.0.300' must be a name, an IPv4 address, or an IPv6 address in"),
+        ("2001:db8::9", "an IPv6 address in brackets"),
+    ):
+        with pytest.raises(InvalidInput, match=re.escape(words)):
+            Iscsi(isns_server=value)
 
 
 def test_refused_before_anything_is_done(admin: Admin, secret: Callable[..., str]) -> None:

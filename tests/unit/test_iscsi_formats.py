@@ -164,6 +164,7 @@ STRUCTS = {
     "scst_iscsi_adopt": device.AdoptStruct,
     "scst_iscsi_secret": device.SecretStruct,
     "scst_iscsi_portal_state": device.PortalStateStruct,
+    "scst_iscsi_isns_state": device.IsnsStateStruct,
     "scst_iscsi_drop": device.DropStruct,
     "scst_iscsi_event": device.EventStruct,
     "scst_iscsi_text": device.TextStruct,
@@ -176,6 +177,7 @@ NUMBERS = {
     "SCST_ISCSI_DROP": device.DROP,
     "SCST_ISCSI_TEXT": device.TEXT,
     "SCST_ISCSI_TEXT_ANSWER": device.TEXT_ANSWER,
+    "SCST_ISCSI_ISNS": device.ISNS,
 }
 
 

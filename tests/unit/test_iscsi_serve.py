@@ -41,6 +41,7 @@ class Fake:
         self.adopted: list[LoggedIn] = []
         self.kept: list[socket.socket] = []
         self.states: dict[str, str] = {}
+        self.isns: list[str] = []
         self.dropped: list[int] = []
         self.error = 0
         # Milliseconds that the older session of the initiator port takes to end.
@@ -68,6 +69,10 @@ class Fake:
     def portal_state(self, portal: str, state: str) -> None:
         """Remember."""
         self.states[portal] = state
+
+    def isns_state(self, state: str) -> None:
+        """Remember."""
+        self.isns.append(state)
 
     def drop(self, tsih: int, seconds: int | None = None) -> None:
         """Remember."""

@@ -109,6 +109,16 @@ struct scst_iscsi_portal_state {
 	char state[SCST_ISCSI_STATE];
 };
 
+/**
+ * struct scst_iscsi_isns_state - what the attribute `isns_state` of drivers/iscsi shows
+ * @size: of this structure
+ * @state: one line
+ */
+struct scst_iscsi_isns_state {
+	__u32 size;
+	char state[SCST_ISCSI_STATE];
+};
+
 enum scst_iscsi_drop_how {
 	SCST_ISCSI_DROP_NOW,	/* the connection is reset */
 	SCST_ISCSI_DROP_ASK,	/* the initiator is asked to log out (Async Message 1), and dropped if it does not in @seconds */
@@ -235,5 +245,6 @@ struct scst_iscsi_event {
 #define SCST_ISCSI_DROP		_IOW('I', 0x43, struct scst_iscsi_drop)
 #define SCST_ISCSI_TEXT		_IOWR('I', 0x44, struct scst_iscsi_text)
 #define SCST_ISCSI_TEXT_ANSWER	_IOW('I', 0x45, struct scst_iscsi_text_answer)
+#define SCST_ISCSI_ISNS		_IOW('I', 0x46, struct scst_iscsi_isns_state)
 
 #endif /* _UAPI_SCST_ISCSI_H */

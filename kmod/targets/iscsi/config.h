@@ -20,6 +20,7 @@
 #define ISCSI_ALIAS_LEN		255
 #define ISCSI_ALGORITHMS_LEN	63
 #define ISCSI_SOURCE_LEN	255
+#define ISCSI_NOBODY		"waiting: for scst-iscsid"	/* a state that nobody has told */
 #define ISCSI_SECRET_MIN	12		/* bytes: the 96 bits of RFC 7143 9.2.1 */
 
 /* users/: of a target, or of discovery */
@@ -99,6 +100,8 @@ bool iscsi_target_exists(const char *name);
 u32 iscsi_memory_limit(void);
 int iscsi_portal_set_state(const char *name, const char *state, const void *by);
 void iscsi_portal_forget(const void *by);
+int iscsi_isns_set_state(const char *state, const void *by);
+void iscsi_isns_forget(const void *by);
 
 /* Something is different: called after it has changed, by process context that may hold locks of configfs; must not wait. */
 void iscsi_config_changed(void);

@@ -188,11 +188,72 @@ ISCSI_NUMBER(iscsi_driver_, iscsi_limits_of, max_half_open, 1, 65535);
 ISCSI_NUMBER(iscsi_driver_, iscsi_limits_of, login_timeout, 1, 3600);
 ISCSI_NUMBER(iscsi_driver_, iscsi_limits_of, memory_limit, SZ_1M, U32_MAX);
 
+/* The server that targets are registered with, and what who does so says of it: under iscsi_config_lock. */
+static struct {
+	char isns_server[ISCSI_HOST_PORT_LEN + 1];
+	char state[SCST_ISCSI_STATE];
+	const void *told_by;		/* who has said so, while he is there */
+} iscsi_isns = {
+	.state	= ISCSI_NOBODY,
+};
+
+#define iscsi_isns_of(item)	(&iscsi_isns)
+
+ISCSI_TEXT(iscsi_driver_, iscsi_isns_of, isns_server, iscsi_host_port_check);
+
+static ssize_t iscsi_driver_isns_state_show(struct config_item *item, char *page)
+{
+	ssize_t len;
+
+	mutex_lock(&iscsi_config_lock);
+	len = sysfs_emit(page, "%s\n", iscsi_isns.isns_server[0] ? iscsi_isns.state : "off");
+	mutex_unlock(&iscsi_config_lock);
+	return len;
+}
+
+CONFIGFS_ATTR_RO(iscsi_driver_, isns_state);
+
+/**
+ * iscsi_isns_set_state() - what `isns_state` is to show, if there is a server
+ * @state: one line
+ * @by: who says so: shown until he says something else, or iscsi_isns_forget()
+ *
+ * Process context, may sleep.  Return: 0, -EINVAL for more than a line.
+ */
+int iscsi_isns_set_state(const char *state, const void *by)
+{
+	if (strlen(state) >= SCST_ISCSI_STATE || strchr(state, '\n'))
+		return -EINVAL;
+	mutex_lock(&iscsi_config_lock);
+	strscpy(iscsi_isns.state, state, sizeof(iscsi_isns.state));
+	iscsi_isns.told_by = by;
+	mutex_unlock(&iscsi_config_lock);
+	return 0;
+}
+
+/**
+ * iscsi_isns_forget() - what somebody has said of the server is not so any more
+ * @by: he is gone
+ *
+ * What a successor has said meanwhile stays.  Process context, may sleep.
+ */
+void iscsi_isns_forget(const void *by)
+{
+	mutex_lock(&iscsi_config_lock);
+	if (iscsi_isns.told_by == by) {
+		strscpy(iscsi_isns.state, ISCSI_NOBODY, sizeof(iscsi_isns.state));
+		iscsi_isns.told_by = NULL;
+	}
+	mutex_unlock(&iscsi_config_lock);
+}
+
 static struct configfs_attribute *iscsi_driver_attrs[] = {
 	&iscsi_driver_attr_max_connections,
 	&iscsi_driver_attr_max_half_open,
 	&iscsi_driver_attr_login_timeout,
 	&iscsi_driver_attr_memory_limit,
+	&iscsi_driver_attr_isns_server,
+	&iscsi_driver_attr_isns_state,
 	NULL,
 };
 

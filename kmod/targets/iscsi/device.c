@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * /dev/scst-iscsi: for who logs initiators in.  A program that opens it holds nothing: when it ends, nothing does with it but what it
- * has said of portals, at which nobody listens then.
+ * has said of portals, at which nobody listens then, and of the iSNS server.
  *
  * Events are kept for each reader, the newest few; a reader that is too late learns how many it has missed, and looks at everything.
  */
@@ -226,6 +226,19 @@ static int iscsi_ioctl_portal(const struct iscsi_reader *reader, void __user *ar
 	return iscsi_portal_set_state(portal.portal, portal.state, reader);
 }
 
+static int iscsi_ioctl_isns(const struct iscsi_reader *reader, void __user *arg)
+{
+	struct scst_iscsi_isns_state isns;
+	u32 theirs;
+	int ret = iscsi_copy_in(&isns, sizeof(isns), arg, &theirs);
+
+	if (ret)
+		return ret;
+	if (!iscsi_is_text(isns.state, sizeof(isns.state)))
+		return -EINVAL;
+	return iscsi_isns_set_state(isns.state, reader);
+}
+
 static int iscsi_ioctl_text(void __user *arg)
 {
 	struct scst_iscsi_text text;
@@ -285,6 +298,8 @@ static long iscsi_device_ioctl(struct file *file, unsigned int cmd, unsigned lon
 		return iscsi_ioctl_text(user);
 	case SCST_ISCSI_TEXT_ANSWER:
 		return iscsi_ioctl_text_answer(user);
+	case SCST_ISCSI_ISNS:
+		return iscsi_ioctl_isns(file->private_data, user);
 	default:
 		return -ENOTTY;
 	}
@@ -317,6 +332,7 @@ static int iscsi_device_release(struct inode *inode, struct file *file)
 	list_del(&reader->entry);
 	spin_unlock_irq(&iscsi_readers_lock);
 	iscsi_portal_forget(reader);
+	iscsi_isns_forget(reader);
 	kfree(reader);
 	return 0;
 }

@@ -28,8 +28,6 @@ struct iscsi_portal {
 	const void *told_by;			/* who has said so, while he is there */
 };
 
-#define ISCSI_NOBODY	"waiting: for scst-iscsid"
-
 static LIST_HEAD(iscsi_portals);		/* under iscsi_config_lock */
 
 static struct iscsi_portal *iscsi_portal_of(struct config_item *item)

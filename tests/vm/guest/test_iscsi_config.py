@@ -58,6 +58,7 @@ ATTRIBUTES: dict[str, tuple[Row, ...]] = {
         number("max_half_open", 1024, 1, 65535),
         number("login_timeout", 15, 1, 3600),
         number("memory_limit", 256 << 20, 1 << 20, (1 << 32) - 1),
+        text("isns_server", HOSTS, NO_HOSTS),
     ),
     "drivers/iscsi/portals/p": (
         (
@@ -181,7 +182,7 @@ def test_attributes() -> None:
                 assert tree.read(path) == good[-1], path
             tree.write(path, default or "\n")
     core = {"enabled", "rel_tgt_id", "buffer_limit", "session_buffer_limit", "lun_table"}
-    core |= {"secret", "secret_from"}
+    core |= {"secret", "secret_from", "isns_state"}
     both = {"queue_depth", "state"}
     for folder, rows in ATTRIBUTES.items():
         files = {path.name for path in (tree.ROOT / folder).iterdir() if path.is_file()} - core
@@ -206,6 +207,17 @@ def test_state_of_a_portal() -> None:
     path = portal() / "state"
     assert tree.read(path) == "waiting: for scst-iscsid"
     assert tree.errno_of(partial(tree.write, path, "listening")) in (errno.EACCES, errno.EPERM, errno.EINVAL)
+
+
+def test_state_of_the_isns_server() -> None:
+    """Nobody tells it anything, and nobody can write that he does."""
+    path = DRIVER / "isns_state"
+    assert tree.read(path) == "off"
+    tree.write(DRIVER / "isns_server", "10.0.0.9")
+    assert tree.read(path) == "waiting: for scst-iscsid"
+    assert tree.errno_of(partial(tree.write, path, "off")) in (errno.EACCES, errno.EPERM, errno.EINVAL)
+    tree.write(DRIVER / "isns_server", "\n")
+    assert tree.read(path) == "off"
 
 
 @pytest.mark.parametrize(
