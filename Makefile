@@ -30,7 +30,7 @@ ROUNDS ?= 10000
 FUZZ_TIME ?= 600
 SEED ?=
 LONG_TESTS := tests/vm/guest/test_life.py tests/vm/guest/test_power_cut.py tests/vm/guest/test_shuffles.py \
-	tests/vm/guest/test_reserve_power_cut.py tests/vm/guest/test_model.py
+	tests/vm/guest/test_reserve_power_cut.py tests/vm/guest/test_sanitize_power_cut.py tests/vm/guest/test_model.py
 # Where pages are poisoned, dropping caches keeps a CPU for long; and objects are larger than what is reckoned with.
 POISON := slub_debug=FZPU page_poison=1 rcupdate.rcu_cpu_stall_timeout=120
 NOT_POISONED := --deselect=tests/vm/guest/test_memory.py::test_what_a_host_costs

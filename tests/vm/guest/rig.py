@@ -67,7 +67,7 @@ class Rig:
     def __init__(self, folder: Path) -> None:
         self.devices = [self.device(folder, number) for number in (0, 1)]
         self.exponent = (os.statvfs(folder).f_bsize // BLOCK).bit_length() - 1
-        self.targets = {port: self.driver(f"t{port}").make() for port in PORTS}
+        self.targets = {port: self.target(port) for port in PORTS}
         group = alua.DeviceGroup("g").make(*self.devices, explicit=True)
         self.groups = {}
         for port, target in self.targets.items():
@@ -86,6 +86,10 @@ class Rig:
         record.unlink(missing_ok=True)
         settings = {"removable": True, "stop_unit": True} if number else {"pr_file": record}
         return tree.fileio(f"d{number}", path, **settings)
+
+    def target(self, port: int) -> tree.Target:
+        """One of the ports."""
+        return self.driver(f"t{port}").make()
 
     def model(self) -> Target:
         """A model of it as it is at first."""
@@ -232,12 +236,15 @@ class Scripted(Rig):
 
 
 class Local(Rig):
-    """By the local driver and /dev/sg*."""
+    """By the local driver and /dev/sg*. The driver does not look for itself, which takes unit attentions."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.hosts: dict[tuple[str, int], tree.Initiator] = {}
         self.units: dict[tuple[str, int, int], scsi.Unit] = {}
+
+    def target(self, port: int) -> tree.Target:
+        return self.driver(f"t{port}").make(auto_rescan=False)
 
     def close(self) -> None:
         for unit in self.units.values():
