@@ -196,7 +196,8 @@ static struct iscsi_conn *iscsi_conn_alloc(const struct scst_iscsi_adopt *adopt)
 	INIT_LIST_HEAD(&conn->entry);
 	INIT_WORK(&conn->end_work, iscsi_conn_end_work);
 	INIT_RCU_WORK(&conn->free_work, iscsi_conn_free_work);
-	INIT_DEFERRABLE_WORK(&conn->tick, iscsi_tick);
+	/* Not a deferrable one: a CPU that has nothing to do is where nobody else would notice. */
+	INIT_DELAYED_WORK(&conn->tick, iscsi_tick);
 	INIT_DELAYED_WORK(&conn->drop, iscsi_drop_work);
 	iscsi_room_prepare(conn);
 	return conn;
