@@ -164,10 +164,10 @@ int scst_tcp_send(struct sock *to, struct iov_iter *iter, int flags, bool by_ref
 	if (!n)
 		return -EAGAIN;
 	for (i = 0; i < iter->nr && done < n; i++, done += part) {
-		const struct bio_vec *bvec = &iter->bvec[i];
-		const void *from = by_reference ? page_address(bvec->bv_page) + bvec->bv_offset : iter->kvec[i].iov_base;
+		const struct bio_vec *bvec = by_reference ? &iter->bvec[i] : NULL;
+		const void *from = bvec ? page_address(bvec->bv_page) + bvec->bv_offset : iter->kvec[i].iov_base;
 
-		part = min_t(size_t, by_reference ? bvec->bv_len : iter->kvec[i].iov_len, n - done);
+		part = min_t(size_t, bvec ? bvec->bv_len : iter->kvec[i].iov_len, n - done);
 		memcpy(out + out_len + done, from, part);
 	}
 	want(done == n);
