@@ -16,7 +16,7 @@ NONE = "-"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 INSTRUCTIONS_SHOWN = ("randread 4k qd1 j1", "randwrite 4k qd1 j1", "read 256k qd1 j1")
 THROUGHPUT_SHOWN = ("randread 4k qd1 j1", "randread 4k qd32 j2", "randwrite 4k qd32 j2", "read 256k qd4 j1")
-SHARING_SHOWN = ("randread 4k qd8, 4 CPUs",)
+SHARING_SHOWN = ("randread 4k qd8, 4 CPUs", "randread 4k qd8, 4 CPUs over iscsi")
 NOTES = (
     "An I/O is one of fio's, however many requests the block layer makes of it. LIO's null leaves a read's "
     "buffer as it is, ours fills it with zeroes."

@@ -163,7 +163,7 @@ struct iscsi_heads {
  *	that is over with it
  * @by_reference: bit n: piece n is sent so
  * @piece: in order; the first that is not all out is what is left of it
- * @bvec: those by reference, for one call of the socket
+ * @bvec: the same, of those by reference, as the socket takes them
  */
 struct iscsi_tx {
 	u16 nr;
