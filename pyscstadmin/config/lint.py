@@ -380,7 +380,9 @@ def _dead_pattern(subject: _Subject) -> Iterator[Found]:
         for group in claims.order:
             patterns = [entry for entry in claims.by_any(group) if not is_exact(entry)]
             for pattern in (entry for entry in group.initiators if not is_exact(entry)):
-                killers = before.killers(parted(claims.target.driver, pattern)[0])
+                name, portal = parted(claims.target.driver, pattern)
+                # All but one who comes by one portal are more than all but that one.
+                killers = before.killers(name) if name and not (portal and name[0] == "!") else []
                 if killers:
                     where = _set_place(claims.target, group.name, "initiators")
                     whose = f"{' and '.join(killers)} of groups before this one"

@@ -775,6 +775,8 @@ def test_uses(machine: Backings, tmp_path: Path) -> None:
         (("*p",), ("iqn.2026*#p",), set()),
         (("!iqn.2026-11.com.example:a", "!iqn.2026-11.com.example:a#p"), (A,), set()),
         ((A,), (f"{A}#p",), set()),
+        ((f"!{A}",), (f"!{A}#p",), set()),
+        (("iqn.*",), ("#p*",), set()),
         (("iqn.2026#p",), (A,), {"malformed-name"}),
     ],
 )
