@@ -21,10 +21,12 @@ from ipaddress import ip_address
 
 from pyscstadmin.config.layout import CLASS_ROOT, ROOT
 from pyscstadmin.iscsi import device as kernel
+from pyscstadmin.iscsi import registration
 from pyscstadmin.iscsi.device import Device, Kernel, Kind
 from pyscstadmin.iscsi.policy import Policy
 from pyscstadmin.iscsi.portals import Bind, Machine, Netlink, Plan, listen, look, wanted
 from pyscstadmin.iscsi.refusals import FILE, Refusals
+from pyscstadmin.iscsi.registrar import Registrar
 from pyscstadmin.iscsi.serve import Server
 from pyscstadmin.iscsi.source import Seat, Source
 from pyscstadmin.iscsi.text import Sessions
@@ -34,6 +36,7 @@ __all__ = ["Daemon", "main"]
 
 # Seconds: between looks while something is missing, and in quiet times; until several changes are one.
 RETRY, QUIET, TOGETHER = 1.0, 30.0, 0.05
+MACHINE_ID = "/etc/machine-id"
 # Texts of sessions that are answered before others have a turn.
 TEXTS = 32
 
@@ -108,10 +111,13 @@ class Daemon:
         self._netlinks: dict[str, Netlink] = {}
         self._machines: dict[str, Machine | None] = {}
         self._states: dict[str, str] = {}
+        self._registrar = Registrar(self._wake_up)
+        self._isns = ""
         self._stale = True
         self._stopping = False
         self._saving: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
+        self._entity = registration.entity_of(_machine_id(), socket.gethostname())
         refusals.noted = self._save_soon
 
     async def run(self) -> None:
@@ -122,6 +128,7 @@ class Daemon:
                 loop.add_signal_handler(number, self.stop)
         with suppress(ValueError, RuntimeError):
             loop.add_signal_handler(signal.SIGHUP, self._changed)
+        self._registrar.start()
         try:
             while not self._stopping:
                 pause = self._round()
@@ -139,9 +146,12 @@ class Daemon:
         self._stopping = True
         self._wake.set()
 
+    def _wake_up(self) -> None:
+        self._wake.set()
+
     async def _close(self) -> None:
         self._listeners.close()
-        await self._server.close()
+        await asyncio.gather(self._server.close(), self._registrar.close())
         self._let_go()
         for netlink in self._netlinks.values():
             asyncio.get_running_loop().remove_reader(netlink.fileno())
@@ -171,6 +181,7 @@ class Daemon:
         if stale:
             self._end_misplaced(policy)
         self._tell(states)
+        self._register(states)
         settled = policy.available and all(state == "listening" for state in states.values())
         return QUIET if settled else RETRY
 
@@ -196,6 +207,7 @@ class Daemon:
             return
         self._source.device = device
         self._states.clear()
+        self._isns = ""
         self._stale = True
         asyncio.get_running_loop().add_reader(device.fileno(), self._hear, device)
         self._answer(device)
@@ -257,6 +269,18 @@ class Daemon:
             self._states[name] = state
         for name in self._states.keys() - states.keys():
             del self._states[name]
+
+    def _register(self, states: Mapping[str, str]) -> None:
+        """Have the iSNS server know what there is; and tell how that goes."""
+        policy = self._source.policy
+        listening = {name for name, state in states.items() if state.startswith("listening")}
+        server = policy.isns_server
+        self._registrar.want(server, registration.wanted(self._entity, policy, listening, server))
+        state, device = self._registrar.state, self._source.device
+        if device is not None and state != self._isns:
+            with suppress(OSError):
+                device.isns_state(state)
+                self._isns = state
 
     # The machine.
 
@@ -355,6 +379,14 @@ def _ip(text: str) -> object:
 
 def _reason(number: int) -> str:
     return kernel.Reason(number).name.lower() if number in set(kernel.Reason) else str(number)
+
+
+def _machine_id() -> str:
+    try:
+        with open(MACHINE_ID, encoding="ascii", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def _notify(text: str) -> None:

@@ -28,7 +28,7 @@ from pyscstadmin.iscsi.pdu import (
 from pyscstadmin.iscsi.policy import Address, Connection, Policy, Portal, Target
 from pyscstadmin.iscsi.text import PROTOCOL_ERROR, Texts
 
-__all__ = ["Answer", "Session", "addresses", "own_targets", "told"]
+__all__ = ["Answer", "Session", "addresses", "advertised", "own_targets", "told"]
 
 # The commands that an initiator may send ahead, and the longest of them.
 WINDOW = 8
@@ -56,7 +56,7 @@ def _spelled(address: Address, port: int) -> str:
     return f"{plain}:{port}"
 
 
-def _advertised(portal: Portal) -> str:
+def advertised(portal: Portal) -> str:
     """`advertise` with the port it has, or the portal's."""
     text = portal.advertise
     host, sign, port = text.rpartition(":")
@@ -77,11 +77,11 @@ def addresses(target: Target, policy: Policy, connection: Connection) -> list[st
     found: dict[str, None] = {}
     if own.name in target.portals:
         came = _spelled(connection.local, connection.port)
-        found[_advertised(own) if own.advertise else came] = None
+        found[advertised(own) if own.advertise else came] = None
     for name in sorted(target.portals & policy.portals.keys()):
         portal = policy.portals[name]
         if portal.advertise:
-            found[_advertised(portal)] = None
+            found[advertised(portal)] = None
         elif portal.netns == own.netns:
             there = (address for address in portal.addresses if _reachable(address, connection.local))
             found |= dict.fromkeys(_spelled(address, portal.port) for address in there)

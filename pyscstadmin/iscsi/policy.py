@@ -196,6 +196,7 @@ class Policy:
     login_timeout: int = 15
     max_connections: int = 4096
     max_half_open: int = 1024
+    isns_server: str = ""
     secret: Callable[[str, str], bytes | None] = _no_secret
     used: Callable[[str, User], int] = _no_use
     session: Callable[[int], Live | None] = _no_session

@@ -166,6 +166,7 @@ def read_policy(tree: View) -> Policy:
             login_timeout=_number(view, "login_timeout", Policy.login_timeout),
             max_connections=_number(view, "max_connections", Policy.max_connections),
             max_half_open=_number(view, "max_half_open", Policy.max_half_open),
+            isns_server=_text(view, "isns_server"),
         )
 
 

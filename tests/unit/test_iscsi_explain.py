@@ -13,7 +13,7 @@ import pytest
 
 from pyscstadmin.__main__ import main
 from pyscstadmin.config.settings import DRIVERS, ISCSI, Setting
-from pyscstadmin.iscsi import explain, login, negotiate, refusals, serve
+from pyscstadmin.iscsi import explain, isns, login, negotiate, refusals, registrar, serve
 from pyscstadmin.iscsi.explain import ask
 from pyscstadmin.iscsi.login import LoggedIn, Refused
 from pyscstadmin.iscsi.policy import Address, Policy, Portal, Target, User
@@ -171,6 +171,7 @@ def test_the_guide_has_the_limits_that_are() -> None:
         ),
         "R2Ts of a command at a time": str(own["max_outstanding_r2t"].default),
         "a discovery session in which nothing happens": f"{serve.IDLE:g} s",
+        "an answer of an iSNS server": f"{registrar.ANSWER:g} s, {isns.MESSAGE_MAX >> 20} MiB",
         "refusals that are kept": str(refusals.KEPT),
     }
 
