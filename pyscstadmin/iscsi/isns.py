@@ -8,7 +8,6 @@ what there is before anything is looked at.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from ipaddress import IPv4Address, IPv6Address
@@ -41,7 +40,6 @@ PAYLOAD_MAX, MESSAGE_MAX = 0xFFFC, 1 << 22
 _HEADER = struct.Struct(">HHHHHH")
 _TAG = struct.Struct(">II")
 _ANSWER = 0x8000
-_UDP = 0x10000
 
 
 class Malformed(ValueError):
@@ -190,11 +188,6 @@ class Attribute:
         mapped = b"" if ip.version == 6 else bytes(10) + b"\xff\xff"
         return cls(tag, mapped + ip.packed)
 
-    @classmethod
-    def port(cls, tag: int, number: int, udp: bool = False) -> Attribute:
-        """Of TCP, if not said otherwise."""
-        return cls.number(tag, number | _UDP * udp)
-
     def build(self) -> bytes:
         """As it is sent."""
         self.check()
@@ -305,10 +298,6 @@ class Message:
     def first(self, tag: int) -> Attribute | None:
         """The first attribute that has that tag and a value."""
         return next((one for one in self.attributes if one.tag == tag and one.value), None)
-
-    def answer(self, status: int, attributes: Iterable[Attribute] = (), by: Flag = Flag.SERVER) -> Message:
-        """An answer to this request."""
-        return Message(self.function | _ANSWER, tuple(attributes), by, status, self.transaction)
 
     def payload(self) -> bytes:
         """All of it."""
