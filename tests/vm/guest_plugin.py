@@ -23,7 +23,7 @@ from typing import NoReturn
 import pytest
 
 from tests.vm import klog, kmodbuild
-from tests.vm.guest.long import LONG
+from tests.vm.guest.long import EACH
 from tests.vm.guest.scsi import close_units
 from tests.vm.guest.share import of_environment
 
@@ -53,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is for the long run, and what is in another share."""
-    there = [item for item in items if LONG or not item.get_closest_marker("long")]
+    there = [item for item in items if EACH or not item.get_closest_marker("long")]
     taken = SHARE.taken(item.path.name for item in there)
     kept = [item for item, yes in zip(there, taken, strict=True) if yes]
     if left := set(items).difference(kept):

@@ -250,7 +250,8 @@ struct iscsi_conn {
 	u32 nr_reqs;
 	struct llist_node *spare;	/* requests that were taken from @freed */
 	unsigned long heard;	/* jiffies: when something came */
-	unsigned long moved;	/* ... when something went, or there was nothing to send */
+	unsigned long moved;	/* ... when something went, or arrived, or there was nothing to send */
+	u32 acked;		/* what had arrived at the last look, as a sequence number of TCP's */
 	unsigned long early_since;
 	bool pinged;
 

@@ -127,6 +127,18 @@ static bool iscsi_is_sending(const struct iscsi_conn *conn)
 	return conn->tx.at < conn->tx.nr || !list_empty(&conn->tx_list);
 }
 
+/* What the socket has taken is not with the other side yet, and may be all there is. */
+static bool iscsi_is_stuck(struct iscsi_conn *conn)
+{
+	const struct tcp_sock *tp = tcp_sk(conn->socket->sk);
+
+	if (conn->acked != tp->snd_una) {
+		conn->acked = tp->snd_una;
+		conn->moved = jiffies;
+	}
+	return (iscsi_is_sending(conn) || tp->snd_una != tp->write_seq) && iscsi_late(conn->moved, conn->send_timeout);
+}
+
 /*
  * Each second: is the other side there?  Anything that comes is a sign of life; it is asked for one after a while of silence.  A command that
  * waits for one with a lower number waits as long: on one connection nothing is overtaken.
@@ -139,7 +151,7 @@ static void iscsi_tick(struct work_struct *work)
 	/* Who is not read may have said something. */
 	if (test_bit(ISCSI_CONN_NO_ROOM, &conn->state))
 		conn->heard = conn->early_since = jiffies;
-	if (iscsi_is_sending(conn) && iscsi_late(conn->moved, conn->send_timeout))
+	if (iscsi_is_stuck(conn))
 		iscsi_conn_end(conn, SCST_ISCSI_REASON_STUCK);
 	else if (conn->pinged && iscsi_late(conn->heard, conn->nop_interval + conn->nop_timeout) && conn->nop_timeout)
 		iscsi_conn_end(conn, SCST_ISCSI_REASON_SILENT);

@@ -43,6 +43,11 @@ def sessions(name: str = NAME) -> list[Path]:
     return found
 
 
+def incarnation(folder: Path) -> int:
+    """Tells a session from a later one that has its number, and so its name."""
+    return folder.stat().st_ino
+
+
 def wait_sessions(count: int, name: str = NAME) -> list[Path]:
     """Until there are so many."""
     tree.wait_for(f"{count} sessions", lambda: len(sessions(name)) == count, PATIENCE)

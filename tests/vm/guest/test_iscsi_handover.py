@@ -114,6 +114,11 @@ def served(clean_tree: None, initiators: list[Initiator], tmp_path: Path) -> Ite
     iscsi.wait_sessions(0)
 
 
+def incarnations() -> set[int]:
+    """The sessions there are, each by what no other one is."""
+    return {iscsi.incarnation(folder) for folder in iscsi.sessions()}
+
+
 def enter(who: Initiator) -> Login:
     """Log in as soon as somebody listens: iscsiadm does not try for ever."""
     tree.wait_for("a daemon", iscsid.reachable, SOON)
@@ -128,7 +133,8 @@ def test_daemon_is_killed_again_and_again(served: Served) -> None:
         tree.wait_for("a portal", listening, iscsid.PATIENCE)
         logins = [one.login(iscsi.NAME) for one in served.initiators]
         with served.loaded(logins):
-            before = set(iscsi.wait_sessions(len(logins)))
+            iscsi.wait_sessions(len(logins))
+            before = incarnations()
             for _ in range(KILLS):
                 began = pulse.time()
                 daemon.kill()
@@ -137,10 +143,11 @@ def test_daemon_is_killed_again_and_again(served: Served) -> None:
                 starts.append(pulse.time() - began)
                 came = served.guest.login(iscsi.NAME)
                 logs_in.append(pulse.time() - began - starts[-1])
-                assert set(iscsi.sessions()) > before
+                assert incarnations() > before
                 came.logout()
                 time.sleep(max(0.0, EVERY - starts[-1] - logs_in[-1]))
-            assert set(iscsi.wait_sessions(len(logins))) == before
+            iscsi.wait_sessions(len(logins))
+            assert incarnations() == before
         for one in logins:
             one.logout()
     finally:
@@ -158,12 +165,13 @@ def test_daemon_is_replaced(served: Served) -> None:
     with by_daemon() as older:
         logins = [one.login(iscsi.NAME) for one in served.initiators]
         with served.loaded(logins):
-            before = set(iscsi.wait_sessions(len(logins)))
+            iscsi.wait_sessions(len(logins))
+            before = incarnations()
             with Daemon():
                 older.stop()
                 enter(served.guest).logout()
                 iscsi.wait_sessions(len(logins))
-                assert set(iscsi.sessions()) == before
+                assert incarnations() == before
         for one in logins:
             one.logout()
 
