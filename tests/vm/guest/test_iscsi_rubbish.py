@@ -18,7 +18,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from tests.iscsi import pdu
 from tests.iscsi.adopter import EVENT_GONE, Adopter
 from tests.iscsi.crc import digest
 from tests.iscsi.initiator import GOOD, Closed, Session
+from tests.iscsi.login import login
 from tests.iscsi.pdu import FINAL, NONE, Op, Pdu
 from tests.vm.guest import iscsi, iscsid, scsi, tree
 from tests.vm.guest.full_phase import DIGESTS, NO_UNASKED, SMALL, blocks, read, write
@@ -51,6 +52,8 @@ TERMS: tuple[dict[str, int], ...] = (
 )
 # How many sessions at a time; those with one ISID throw each other out.
 BESIDE = 3
+# Until what was sent has been looked at, mostly.
+BEAT = 0.05
 ISIDS = tuple(bytes.fromhex(f"40000000000{number}") for number in range(1, BESIDE + 2))
 
 Say = Callable[[str], None]
@@ -72,32 +75,45 @@ class Witness:
 
 
 @pytest.fixture
-def witness(iscsi_target: iscsi.Target, tmp_path: Path) -> Iterator[Witness]:
-    """At a target of its own: resets of the other one are none of its business."""
+def witness_target(iscsi_target: iscsi.Target, tmp_path: Path) -> Iterator[iscsi.Target]:
+    """A target of its own: resets of the other one are none of its business."""
     path = tmp_path / "witness"
     path.write_bytes(bytes(1 << 20))
     target = iscsi.Target(WITNESS)
     target.make()
     target.luns.map(0, device := tree.fileio("witness", path))
     target.enable()
-    with iscsi.adopter(WITNESS) as adopter:
-        session = adopter.login()
-        iscsi.hear(session)
-        yield Witness(session)
-        assert session.ping(b"alive").data == b"alive"
+    yield target
     target.enable(False)
+    iscsi.wait_sessions(0, WITNESS)
     target.luns.unmap(0)
     target.path.rmdir()
     device.enable(False)
     device.remove()
 
 
+@contextmanager
+def looking_on(session: Session) -> Iterator[Witness]:
+    """From before to after it."""
+    iscsi.hear(session)
+    seen = Witness(session)
+    yield seen
+    seen.look()
+
+
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Say:
+def witness(witness_target: iscsi.Target) -> Iterator[Witness]:
+    """Handed over by the test."""
+    with iscsi.adopter(WITNESS) as adopter, looking_on(adopter.login()) as seen:
+        yield seen
+
+
+@pytest.fixture
+def say(capfd: pytest.CaptureFixture[str]) -> Say:
     """To the log at once: a machine that goes down says it no more."""
 
     def to_log(text: str) -> None:
-        with capsys.disabled():
+        with capfd.disabled():
             print(f"\n{text}", flush=True)
 
     return to_log
@@ -220,7 +236,6 @@ def begin(adopter: Adopter, number: int) -> tuple[Rubbish, int]:
     # An older session of the same port ends first, which none of its commands can hinder for long.
     waits = int(iscsi.PATIENCE * 1000)
     session = adopter.login(isid=stream.choice(ISIDS), wait_ms=waits, **stream.choice(TERMS))
-    adopter.sessions.remove(session)
     session.sock.settimeout(iscsi.PATIENCE)
     return Rubbish(session, stream), stream.randint(1, 12)
 
@@ -237,29 +252,33 @@ def test_rubbish(adopter: Adopter, witness: Witness, say: Say) -> None:
             for one, steps in going:
                 if not steps or not one.step():
                     one.session.close()
+                    adopter.sessions.remove(one.session)
             going = [(one, steps - 1) for one, steps in going if one.session.sock.fileno() >= 0]
             if ended.total() % 16 == 0:
                 witness.look()
         iscsi.wait_sessions(0)
-        say(f"{ended.total()} of {number - FROM} sessions have ended: {dict(ended.why.most_common())}")
+        tree.wait_for("the last news", lambda: ended.total() >= number - FROM, iscsi.PATIENCE)
+        say(f"{ended.total()} sessions, {number - FROM} begun: {dict(ended.why.most_common())}")
         assert ended.total() == number - FROM
-    witness.look()
 
 
 # --- logins: the daemon, and the kernel behind it ---
 
 
 @pytest.fixture
-def daemon(iscsi_target: iscsi.Target, witness: Witness, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """It lets in by a portal; the witness's target wants a proof that nobody has."""
-    tree.write(iscsi.Target(WITNESS).path / "auth", "chap")
-    for name in (iscsi.NAME, WITNESS):
-        portal(iscsi.Target(name))
+def witness_of_daemon(witness_target: iscsi.Target, capfd: pytest.CaptureFixture[str]) -> Iterator[Witness]:
+    """Let in by scst-iscsid; later its target wants a proof that nobody has."""
+    targets = (iscsi.Target(iscsi.NAME), witness_target)
+    for target in targets:
+        portal(target)
     with by_daemon() as running:
-        yield
+        with login(iscsid.ADDRESS, WITNESS) as session:
+            tree.write(witness_target.path / "auth", "chap")
+            with looking_on(session) as seen:
+                yield seen
         assert running.process.poll() is None, "the daemon has ended"
-    for name in (iscsi.NAME, WITNESS):
-        (iscsi.Target(name).path / "portals/p").unlink()
+    for target in targets:
+        (target.path / "portals/p").unlink()
     (tree.ROOT / "drivers/iscsi/portals/p").rmdir()
     assert "Traceback" not in capfd.readouterr().err
 
@@ -270,32 +289,40 @@ def recorded(target: str) -> list[bytes]:
     return [logins.joined(list(logins.pdus_of(text))) for text in kept]
 
 
-def connection(number: int, text: bytes, stream: random.Random) -> None:
-    """It says this, rubbish behind it, and no more; the other end has to close, too."""
+def connection(number: int, text: bytes, stream: random.Random, answered: bool) -> None:
+    """It says this, rubbish behind it, and no more; the other end has to close, too. *answered*: it is sure
+    to be; who has closed before that is not let in.
+    """
     source = f"127.1.{number >> 7 & 127}.{1 + (number & 127)}"  # the more who guess, the longer it takes
     with (
         suppress(ConnectionError),
         socket.create_connection(iscsid.ADDRESS, iscsi.PATIENCE, (source, 0)) as sock,
     ):
         sock.sendall(text + changed(Session(sock, patience=iscsi.PATIENCE), stream, []))
-        sock.shutdown(socket.SHUT_WR)
+        wait = iscsi.PATIENCE if answered else BEAT
+        while select.select([sock], [], [], wait)[0]:
+            if not sock.recv(1 << 16):
+                return
+            wait = BEAT
+        with suppress(OSError):  # it was reset
+            sock.shutdown(socket.SHUT_WR)
         while sock.recv(1 << 16):
             pass
 
 
-def test_rubbish_in_logins(witness: Witness, daemon: None, say: Say) -> None:
+def test_rubbish_in_logins(witness_of_daemon: Witness, say: Say) -> None:
     """What initiators have sent, changed, and PDUs of the full-feature phase behind it."""
     say(f"seed {SEED}")
     until, number = time.monotonic() + SECONDS, FROM
     kept, proving = recorded(iscsi.NAME), recorded(WITNESS)
     with Ends() as ended:
         for text in kept:
-            connection(0, text, random.Random(SEED))
+            connection(0, text, random.Random(SEED), True)
         while time.monotonic() < until:
             stream = random.Random(f"{SEED}/{number}")
             text = stream.choice(proving if stream.random() < 0.1 else kept)
-            text = text if stream.random() < 0.3 else logins.changed(stream, text)
-            connection(number, text, stream)
+            same = stream.random() < 0.3
+            connection(number, text if same else logins.changed(stream, text), stream, same)
             number += 1
             ended.total()
         iscsi.wait_sessions(0)
@@ -303,4 +330,3 @@ def test_rubbish_in_logins(witness: Witness, daemon: None, say: Say) -> None:
         say(f"{number - FROM} connections, of which {let_in} were let in: {dict(ended.why.most_common())}")
     assert let_in, "nobody was let in"
     assert len(iscsi.sessions(WITNESS)) == 1, "somebody is in without the secret"
-    witness.look()
