@@ -24,7 +24,7 @@ vm_packages=(
 	libaio1 libjson-c5 libreadline8 liburcu8
 )
 # Not installed, for they would look after the disks of this machine: unpacked, and put into the VM by who wants them.
-unpacked_packages=(multipath-tools kpartx sg3-utils-udev open-iscsi libopeniscsiusr libisns0)
+unpacked_packages=(multipath-tools kpartx sg3-utils-udev open-iscsi libopeniscsiusr libisns0 open-isns-server)
 kernels_packages=(mmdebstrap debian-archive-keyring util-linux)
 debug_packages=(flex bison bc libelf-dev patch xz-utils zstd tar)
 

@@ -72,7 +72,7 @@ def running(node_name: str = "iqn.2026-11.test:machine") -> Iterator[None]:
                 subprocess.run(["iscsiadm", "-m", "node", "-u"], capture_output=True, check=False)
                 daemon.send_signal(signal.SIGTERM)
                 daemon.wait(PATIENCE)
-        for folder in ("nodes", "send_targets", "ifaces"):
+        for folder in ("nodes", "send_targets", "isns", "ifaces"):
             shutil.rmtree(ETC / folder, ignore_errors=True)
         (ETC / "initiatorname.iscsi").unlink()
         command("modprobe", "-r", "iscsi_tcp")
