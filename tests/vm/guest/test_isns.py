@@ -122,11 +122,17 @@ def isns(server: str) -> Iterator[None]:
 
 
 @pytest.fixture
-def target(make_file: MakeFile) -> Iterator[iscsi.Target]:
+def disk(make_file: MakeFile) -> Path:
+    """What it has."""
+    return make_file("da", 16)
+
+
+@pytest.fixture
+def target(disk: Path) -> Iterator[iscsi.Target]:
     """A target with a disk, enabled, reachable at 127.0.0.1."""
     made = iscsi.Target(iscsi.NAME)
     made.make()
-    made.luns.map(0, tree.fileio("da", make_file("da", 16)))
+    made.luns.map(0, tree.fileio("da", disk))
     portal(made)
     made.enable()
     yield made
@@ -138,7 +144,9 @@ HERE = ("127.0.0.1:3260,1", iscsi.NAME)
 THERE = (f"{OUTSIDE}:3261,2", OTHER)
 
 
-def test_initiator_finds_and_logs_in(target: iscsi.Target, initiator: Initiator, tmp_path: Path) -> None:
+def test_initiator_finds_and_logs_in(
+    target: iscsi.Target, disk: Path, initiator: Initiator, tmp_path: Path
+) -> None:
     """What is enabled, where it is, and with which tag; what is not linked there is not told."""
     assert state() == "off"
     other = iscsi.Target(f"{OTHER},t,0x0002")
@@ -153,7 +161,7 @@ def test_initiator_finds_and_logs_in(target: iscsi.Target, initiator: Initiator,
             wait_found(initiator, HERE, THERE)
             login = login_as_found(initiator)
             login.wait_luns(0)
-            assert login.disk(0).read_bytes()[:512] == bytes(512)
+            assert login.disk(0).read_bytes() == disk.read_bytes()
             login.logout()
             target.enable(False)
             wait_found(initiator, THERE)
