@@ -9,9 +9,6 @@ does when nothing happens.
 
 from __future__ import annotations
 
-import errno
-import mmap
-import os
 import subprocess
 import time
 from collections import Counter
@@ -95,7 +92,6 @@ class Scene:
     cable: Cable
     victim: Initiator
     mapper: Mapper
-    disk: Path
     folder: Path
     login: Login | None = None
 
@@ -390,12 +386,12 @@ def address_leaves(scene: Scene) -> None:
 
 
 def portal_leaves(scene: Scene) -> None:
-    """Nobody is let in there; who is in stays."""
-    with scene.kept():
-        link = scene.target.path / "portals/p"
+    """Who is in by a portal at which the target is not any more is put out; he is back when it is again."""
+    link = scene.target.path / "portals/p"
+    with scene.cut_for("dropped"):
         link.unlink()
-        time.sleep(1)
-        link.symlink_to(tree.ROOT / "drivers/iscsi/portals/p")
+    link.symlink_to(tree.ROOT / "drivers/iscsi/portals/p")
+    scene.back()
 
 
 def target_is_disabled(scene: Scene) -> None:
@@ -431,31 +427,6 @@ def answer(disk: Path | None) -> None:
     dmsetup("suspend", "--nolockfs", "hang")
     dmsetup("load", "hang", "--table", f"0 {MIB << 11} {leads}")
     dmsetup("resume", "hang")
-
-
-def try_to_read(disk: Path) -> None:
-    """One page from the disk itself. Raises OSError."""
-    file = os.open(disk, os.O_RDONLY | os.O_DIRECT)
-    try:
-        with mmap.mmap(-1, mmap.PAGESIZE) as page:
-            os.preadv(file, [page], 0)
-    finally:
-        os.close(file)
-
-
-def back_end_fails(scene: Scene) -> None:
-    """Each command is told so, as long as it does; the session has no part in it."""
-    assert scene.login is not None
-    disk = scene.login.disk(0)
-    with scene.kept():
-        for _ in range(often(3, 30)):
-            answer(None)
-            # Of Linux: MEDIUM ERROR is ENODATA.
-            assert tree.errno_of(lambda: try_to_read(disk)) == errno.ENODATA
-            time.sleep(0.3)
-            answer(scene.disk)
-            try_to_read(disk)
-        assert scene.login.up
 
 
 def back_end_hangs(scene: Scene) -> None:
@@ -501,7 +472,6 @@ FURTHER = {
     "corrupt": Case(in_trouble("corrupt", "1%"), ROUTED),
     "black hole": Case(black_hole, ROUTED, NOTICES),
     "comes again": Case(comes_again, ROUTED, NOTICES, params=FOR_EVER, times=2),
-    "errors": Case(back_end_fails, load={"continue_on_error": "io"}),
     "portal": Case(portal_leaves),
     "disabled": Case(target_is_disabled, times=3),
     "group": Case(group_changes),
@@ -564,7 +534,7 @@ def scene(
     target.enable()
     other.enable()
     with by_daemon("p", "far") as daemon, Cable(("127.0.0.1", 3261), ("127.0.0.1", 3260)) as cable:
-        yield Scene(target, daemon, cable, initiators[0], mapper, disk, tmp_path)
+        yield Scene(target, daemon, cable, initiators[0], mapper, tmp_path)
         mapper.resume()
         with suppress(openiscsi.Failed):  # there are none, unless a test has failed
             openiscsi.iscsiadm("-m", "node", "-u")
