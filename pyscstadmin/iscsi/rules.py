@@ -43,6 +43,8 @@ RULES = {
     "limit": "`scstadmin sessions --iscsi` says who has them; raise the limit that the reason names",
     "older-session": "the commands of the initiator's older session hang: see "
     "`scstadmin sessions --commands`; it comes again by itself",
+    "newer-session": "nothing: the later login is the one that counts. If they end each other again and "
+    "again, two machines have one initiator name",
     "not-finished": "the initiator has given up, or something between takes packets: look at its log",
     "protocol": "what came is not as RFC 7143 wants it: look at the initiator's log and version",
     "kernel": "the kernel did not take the connection: look at its log",

@@ -43,12 +43,13 @@ IDLE = 60.0
 # To take an answer.
 SEND = 10.0
 
-_UNAVAILABLE = (errno.EAGAIN, errno.ESHUTDOWN, errno.ENOTCONN)
+_UNAVAILABLE = (errno.EAGAIN, errno.ECANCELED, errno.ESHUTDOWN, errno.ENOTCONN)
 _RESOURCES = (errno.ENOMEM, errno.ENOSPC)
 
 # What the kernel says, for the administrator: the rule, and the reason in other words than the kernel's.
 _RULES = {
     errno.EAGAIN: ("older-session", "the commands of the initiator's older session do not end"),
+    errno.ECANCELED: ("newer-session", "the initiator has logged in again meanwhile"),
     errno.ESHUTDOWN: ("not-enabled", "the target is not enabled"),
     errno.ENODEV: ("not-enabled", "the target is not enabled"),
     errno.ENOTCONN: ("unavailable", "the kernel module is not loaded"),

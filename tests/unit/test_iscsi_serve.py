@@ -233,6 +233,7 @@ def test_login_and_what_comes_early_is_the_kernels(world: World) -> None:
     ("number", "status", "rule"),
     [
         (errno.EAGAIN, 0x0301, "older-session"),
+        (errno.ECANCELED, 0x0301, "newer-session"),
         (errno.ESHUTDOWN, 0x0301, "not-enabled"),
         (errno.ENOMEM, 0x0302, "kernel"),
         (errno.ENOSPC, 0x0302, "limit"),

@@ -279,6 +279,7 @@ struct iscsi_conn {
 
 	/* Under iscsi_conns_lock. */
 	struct list_head entry;
+	u64 came;		/* the how manieth login it is */
 	struct kref kref;
 	struct completion gone;
 	struct work_struct end_work;

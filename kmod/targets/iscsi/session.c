@@ -13,6 +13,7 @@
 static LIST_HEAD(iscsi_conns);
 static LIST_HEAD(iscsi_targets);
 static DEFINE_MUTEX(iscsi_conns_lock);
+static u64 iscsi_logins;	/* how many there were; under it */
 static DEFINE_IDA(iscsi_tsihs);
 
 #define TICK	HZ
@@ -350,16 +351,21 @@ static void iscsi_conn_begin(struct iscsi_conn *conn, u8 *response, u32 len)
 	iscsi_socket_open(conn);
 }
 
-/* Under the lock.  NULL: there is none. */
-static struct iscsi_conn *iscsi_older(struct iscsi_target *target, const struct scst_iscsi_adopt *adopt)
+/*
+ * Under the lock.  Ends the session of the same initiator port.  NULL: there is none; an error: it is the session of a login that
+ * came later, and is not ended by one that has waited all the while, and that its initiator may have given up.
+ */
+static struct iscsi_conn *iscsi_older(struct iscsi_conn *conn, struct iscsi_target *target, const struct scst_iscsi_adopt *adopt)
 {
-	struct iscsi_conn *older = target ? iscsi_conn_same(target, adopt) : NULL;
+	struct iscsi_conn *other = target ? iscsi_conn_same(target, adopt) : NULL;
 
-	if (older) {
-		kref_get(&older->kref);
-		iscsi_conn_end(older, SCST_ISCSI_REASON_REINSTATED);
-	}
-	return older;
+	if (!other)
+		return NULL;
+	if (other->came > conn->came)
+		return ERR_PTR(-ECANCELED);
+	kref_get(&other->kref);
+	iscsi_conn_end(other, SCST_ISCSI_REASON_REINSTATED);
+	return other;
 }
 
 /* When there is no other session of the same initiator port; the lock is not held while that one goes. */
@@ -373,10 +379,14 @@ static int iscsi_session_begin(struct iscsi_conn *conn, struct scst_iscsi_adopt 
 	for (;;) {
 		mutex_lock(&iscsi_conns_lock);
 		target = iscsi_target_find(adopt->target);
-		older = iscsi_older(target, adopt);
+		if (!conn->came)
+			conn->came = ++iscsi_logins;
+		older = iscsi_older(conn, target, adopt);
 		if (!older)
 			break;
 		mutex_unlock(&iscsi_conns_lock);
+		if (IS_ERR(older))
+			return PTR_ERR(older);
 		left = left ? wait_for_completion_killable_timeout(&older->gone, left) : 0;
 		iscsi_conn_put(older);
 		if (left <= 0)

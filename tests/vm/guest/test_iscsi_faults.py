@@ -9,7 +9,10 @@ does when nothing happens.
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -691,3 +694,55 @@ def test_two_initiators_with_one_port(slow_disk: tuple[Adopter, Mapper]) -> None
     assert other.ping(b"x").data == b"x"
     assert last.ping(b"x").data == b"x"
     iscsi.wait_sessions(2)
+
+
+def waits(task: int) -> bool:
+    """Does a thread of ours wait in the driver?"""
+    what = patience.describe_task(os.getpid(), task)
+    return " (D): " in what and "[scst_iscsi]" in what
+
+
+def test_login_that_was_overtaken(slow_disk: tuple[Adopter, Mapper]) -> None:
+    """It waits for an older session, and so does a later login of the same port, which is let in before it
+    has got a CPU: the later one's session is not ended, as it is the one that the initiator has.
+    """
+    adopter, mapper = slow_disk
+    oldest = adopter.login()
+    iscsi.hear(oldest)
+    mapper.suspend()
+    oldest.start(scsi.write10(0, 1), write=bytes(512))
+    assert oldest.ping(b"x").data == b"x"
+    tasks: list[int] = []
+    refused: list[int] = []
+    me, wait_ms = threading.get_native_id(), round(60_000 * tree.SLOW)
+
+    def log_in() -> None:
+        os.sched_setaffinity(0, {0})
+        tasks.append(threading.get_native_id())
+        refused.append(tree.errno_of(lambda: adopter.login(wait_ms=wait_ms)))
+
+    def go_on() -> None:
+        tree.wait_for("the later login", lambda: waits(me))
+        mapper.resume()
+
+    earlier, later = threading.Thread(target=log_in), threading.Thread(target=go_on)
+    os.sched_setaffinity(0, {1})
+    try:
+        earlier.start()
+        tree.wait_for("the earlier login", lambda: bool(tasks) and waits(tasks[0]))
+        with subprocess.Popen(["chrt", "-f", "1", "taskset", "1", "sh", "-c", "while :; do :; done"]) as busy:
+            tree.wait_for(
+                "the first CPU to be taken", lambda: os.sched_getscheduler(busy.pid) == os.SCHED_FIFO
+            )
+            later.start()
+            newest = adopter.login(wait_ms=wait_ms)
+            busy.kill()
+        earlier.join()
+        later.join()
+    finally:
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    # If it was quick it has had a session, which the later one has ended.
+    print(f"the earlier login: {errno.errorcode.get(refused[0], 'let in')}")
+    assert refused[0] in (0, errno.ECANCELED), errno.errorcode[refused[0]]
+    assert newest.ping(b"x").data == b"x"
+    iscsi.wait_sessions(1)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pyscstadmin.iscsi.refusals import FILE
 from tests.vm.guest import iscsi, openiscsi, tree
 from tests.vm.guest_plugin import command
 
@@ -45,6 +46,7 @@ def machines() -> Iterator[None]:
     stdin = Path("/dev/stdin")
     if not stdin.is_symlink():  # every system has it; the machine's first program does not make it
         stdin.symlink_to("/proc/self/fd/0")
+    Path(FILE).unlink(missing_ok=True)  # logins that were refused in other tests
     with openiscsi.running():
         before = CONFIG.read_bytes()
         daemon = subprocess.Popen([sys.executable, "-m", "pyscstadmin.iscsi.daemon"])
