@@ -97,7 +97,7 @@ def wanted(*files: str) -> Config:
 
 
 def test_what_is_there(made: Tree) -> None:
-    assert set(made.list("drivers/iscsi")) == {*ISCSI, "portals", "users"}
+    assert set(made.list("drivers/iscsi")) == {*ISCSI, "isns_state", "portals", "users"}
     assert set(made.list(P)) == {*PORTAL, "state"}
     assert set(made.list(U)) == {*USER_ATTRIBUTES, "secret", "secret_from"}
     common = {"enabled", "state", "rel_tgt_id", "lun_table", "queue_depth", "luns", "groups"}

@@ -23,10 +23,11 @@ from typing import Any
 
 import pytest
 
+from pyscstadmin.kernel.inflight import read_commands
 from tests.iscsi import adopter as handover
 from tests.iscsi.adopter import EVENT_GONE, Adopter
 from tests.iscsi.cable import Cable
-from tests.iscsi.initiator import CHECK_CONDITION, GOOD
+from tests.iscsi.initiator import CHECK_CONDITION, GOOD, Session
 from tests.iscsi.pdu import Answered, Op, Tmf
 from tests.iscsi.spoiler import Wish
 from tests.vm.guest import iscsi, openiscsi, patience, scsi, tree
@@ -673,6 +674,15 @@ def test_back_end_answers_errors(slow_disk: tuple[Adopter, Mapper], disks: dict[
     assert not session.rejects
 
 
+def hang(session: Session) -> None:
+    """A write that the disk has: before that, it would not be waited for."""
+    session.start(scsi.write10(0, 1), write=bytes(512))
+    tree.wait_for(
+        "the disk to have the write",
+        lambda: [one.place for one in read_commands() if one.device == "victim"] == ["handler"],
+    )
+
+
 def test_two_initiators_with_one_port(slow_disk: tuple[Adopter, Mapper]) -> None:
     """Each ends the other's session as it comes, and nobody else's; also while the disk hangs."""
     adopter, mapper = slow_disk
@@ -682,9 +692,7 @@ def test_two_initiators_with_one_port(slow_disk: tuple[Adopter, Mapper]) -> None
         if number % 5 == 4:
             iscsi.hear(last)
             mapper.suspend()
-            last.start(scsi.write10(0, 1), write=bytes(512))
-            # The answer to what came behind it says that the write is with the disk.
-            assert last.ping(b"x").data == b"x"
+            hang(last)
             with pytest.raises(BlockingIOError):
                 adopter.login(wait_ms=50)
             mapper.resume()
@@ -710,8 +718,7 @@ def test_login_that_was_overtaken(slow_disk: tuple[Adopter, Mapper]) -> None:
     oldest = adopter.login()
     iscsi.hear(oldest)
     mapper.suspend()
-    oldest.start(scsi.write10(0, 1), write=bytes(512))
-    assert oldest.ping(b"x").data == b"x"
+    hang(oldest)
     tasks: list[int] = []
     refused: list[int] = []
     me, wait_ms = threading.get_native_id(), round(60_000 * tree.SLOW)
