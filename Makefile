@@ -17,7 +17,7 @@
 # make fuzz [FUZZ_TIME=600]  libFuzzer on all that reads bytes from the wire and from files, for so many seconds
 # make test-debug [KERNEL=6.1] [KIND=kcsan] [SHARE=1/1]  faults, and a share of the tests, on a debug kernel, which is built
 #                first when it is not in the cache; of the kind kcsan: the tests, looking for accesses that nothing orders.
-#                Each day another fifth of the tests, or the share that is given; 1/1: all
+#                Each day another seventh of the tests, or the share that is given; 1/1: all
 
 SHELL := /bin/bash
 SETUP := tests/vm/setup.sh

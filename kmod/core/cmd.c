@@ -774,14 +774,22 @@ static bool scst_cmd_must_enter(const struct scst_cmd *cmd)
 	return (likely(cmd->op) && cmd->op->flags & SCST_OP_WRITE) || unlikely(cmd->sess->track_all);
 }
 
-static void scst_cmd_start_work(struct work_struct *work)
+static void scst_cmd_start_or_answer(struct scst_cmd *cmd)
 {
-	struct scst_cmd *cmd = container_of(work, struct scst_cmd, work);
-
 	if (cmd->status)
 		scst_cmd_respond(cmd);
 	else
 		scst_cmd_start(cmd);
+}
+
+static void scst_cmd_start_job(struct scst_job *job)
+{
+	scst_cmd_start_or_answer(container_of(job, struct scst_cmd, job));
+}
+
+static void scst_cmd_start_work(struct work_struct *work)
+{
+	scst_cmd_start_or_answer(container_of(work, struct scst_cmd, work));
 }
 
 /* Begin with a command from a work item.  Any context. */
@@ -811,7 +819,8 @@ static noinline void scst_cmd_submit_deferred(struct scst_cmd *cmd)
 	} else if (!scst_cmd_in_order(cmd)) {
 		return;
 	}
-	scst_cmd_start_later(cmd);
+	cmd->now = SCST_CTX_ATOMIC;
+	scst_soft_add(&cmd->job, scst_cmd_start_job);
 }
 
 /**
@@ -878,11 +887,9 @@ static void scst_cmd_go_on(struct scst_cmd *cmd)
 		scst_cmd_respond(cmd);
 }
 
-static void scst_cmd_go_on_work(struct work_struct *work)
+static void scst_cmd_go_on_job(struct scst_job *job)
 {
-	struct scst_cmd *cmd = container_of(work, struct scst_cmd, work);
-
-	scst_cmd_go_on(cmd);
+	scst_cmd_go_on(container_of(job, struct scst_cmd, job));
 }
 
 static void scst_cmd_unblock_work(struct work_struct *work)
@@ -925,8 +932,7 @@ void scst_data_received(struct scst_cmd *cmd, int error, enum scst_context ctx)
 		scst_cmd_transfer_error(cmd, error);
 	if (ctx == SCST_CTX_DEFER) {
 		cmd->now = SCST_CTX_ATOMIC;
-		INIT_WORK(&cmd->work, scst_cmd_go_on_work);
-		queue_work(scst_cmd_wq, &cmd->work);
+		scst_soft_add(&cmd->job, scst_cmd_go_on_job);
 		return;
 	}
 	cmd->now = ctx;

@@ -44,7 +44,7 @@
 extern struct mutex scst_config_mutex;
 extern struct list_head scst_targets;
 extern struct list_head scst_devices;
-extern struct workqueue_struct *scst_cmd_wq;	/* goes on with commands; never blocks */
+extern struct workqueue_struct *scst_cmd_wq;	/* goes on with commands that no interrupt has brought; never blocks */
 extern struct workqueue_struct *scst_retire_wq;
 extern struct workqueue_struct *scst_release_wq;
 
@@ -835,6 +835,12 @@ struct scst_pr *scst_pr_file_load(struct scst_device *dev, const struct scst_ope
 int scst_pr_file_write(struct scst_device *dev, const struct scst_pr *pr);
 void scst_pr_file_close(struct scst_device *dev);
 bool scst_pr_file_is(const struct scst_device *dev, const void *inode);
+
+/* --- soft.c: soft interrupts ------------------------------------------------------------------- */
+
+int scst_soft_init(void);
+void scst_soft_exit(void);
+void scst_soft_add(struct scst_job *job, void (*fn)(struct scst_job *job));
 
 /* --- threads.c: threads that come when there is work ----------------------------------------- */
 

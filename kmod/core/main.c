@@ -32,6 +32,7 @@ static const struct scst_part {
 	void (*exit)(void);
 } scst_parts[] = {
 	{ scst_workqueues_create, scst_workqueues_destroy },
+	{ scst_soft_init, scst_soft_exit },
 	{ scst_threads_module_init, scst_threads_module_exit },
 	{ scst_device_module_init, scst_device_module_exit },
 	{ scst_data_init, scst_data_exit },

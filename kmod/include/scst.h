@@ -165,7 +165,8 @@ struct scst_request;
  * @SCST_CTX_TASK: process context without spinlocks: may sleep, may call back
  * @SCST_CTX_ATOMIC: process or softirq context: must not sleep, may call back
  * @SCST_CTX_DEFER: anything, hard interrupt and the driver's own locks included: must not sleep and
- *	never calls back before it returns; the core goes on in process context
+ *	never calls back before it returns; the core goes on in a soft interrupt, soon.  Where bottom halves are on
+ *	that may come before the call has returned, so that the driver's locks are taken with them, or interrupts, off
  */
 enum scst_context {
 	SCST_CTX_TASK,

@@ -31,7 +31,7 @@ SLOW = 8
 SECONDS = 5400
 # What stands still for so long hangs. For less, a busy host may not have run the machine's processors.
 STALLS = "rcupdate.rcu_cpu_stall_timeout=300 workqueue.watchdog_thresh=300"
-SHARES = 5
+SHARES = 7
 GUESTS = 2  # machines that the tests of tests/vm/guest are dealt out to
 LAST = LEAKS  # what all tests before it have leaked
 STRESS = "test_stress.py"  # needs no fault injection
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = argparse.ArgumentParser(prog="python -m tests.debug", description="Tests on a debug kernel.")
     options.add_argument("--kind", choices=kernel.KINDS, default=kernel.KINDS[0])
     options.add_argument("--series", default=kernel.SERIES, help="of the source package: linux-source-SERIES")
-    options.add_argument("--share", type=share_of, default=todays(), help="of tests/vm/guest: 2/5")
+    options.add_argument("--share", type=share_of, default=todays(), help="of tests/vm/guest: 2/7")
     options.add_argument("parts", nargs="*", help="names of parts; default: all")
     chosen = options.parse_args(argv)
     known = parts(chosen.kind, chosen.share)

@@ -21,7 +21,7 @@ import pytest
 
 from tests.vm import guest_plugin
 from tests.vm.guest import tree
-from tests.vm.guest.patience import SLOW, children
+from tests.vm.guest.patience import SLOW, children, impatient_kernel
 from tests.vm.guest.test_unload_race import delete_module
 from tests.vm.guest_plugin import PluggedDisk
 
@@ -32,6 +32,9 @@ pytestmark = pytest.mark.usefixtures("clean_tree")
 SECONDS = float(os.environ.get("SCST_STRESS_SECONDS", "60"))
 SEED = int(os.environ.get("SCST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 PROCESSES = 4
+# Linux asks a disk that becomes ready again and again for (retries + 1) * timeout = 180 s, with a lock held
+# that a rescan waits for: a device may be parked for all the time. What stands still for longer hangs.
+PATIENCE = 300
 # Others are at the same objects: not there, already there, in use, changed meanwhile, not allowed now.
 WORDS = {
     errno.ENOENT,
@@ -210,7 +213,7 @@ def test_random_operations(modules: bool, disks: dict[str, PluggedDisk], tmp_pat
         "fileio": [*map(str, files), "/nonexistent", "/proc/version"],
         "blockio": [str(disks["vm-disk-a"].node), str(disks["vm-disk-b"].node), "/dev/null", "/dev/nope"],
     }
-    with children() as start:
+    with impatient_kernel(PATIENCE), children() as start:
         outs = [tmp_path / f"seen{number}" for number in range(PROCESSES)]
         running = [
             start(f"process {number}, SCST_SEED={SEED}", partial(work, number, SECONDS, paths, out))

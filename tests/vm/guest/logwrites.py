@@ -84,7 +84,11 @@ class Image:
         """Make *disk* such a disk."""
         file = os.open(disk, os.O_WRONLY | os.O_DIRECT)
         try:
-            assert os.write(file, self.content) == len(self.content)
+            with memoryview(self.content) as left:
+                # Where memory is scarce a write may be a short one; the next says why, if that lasts.
+                at = 0
+                while at < len(left):
+                    at += os.write(file, left[at:])
         finally:
             os.close(file)
 

@@ -165,6 +165,19 @@ def test_life_with_a_data_phase(trace: Trace, script: Script) -> None:
     assert (read[2].fields["owner"], read[2].fields["bytes"]) == ("HANDLER", "1024")
 
 
+def test_life_of_what_interrupts_bring(trace: Trace, script: Script) -> None:
+    """A command, and its data, that hard interrupts have brought go on in soft ones: no thread is woken."""
+    nexus, _ = scripted.serve(script, tree.nullio("d0"))
+    trace.clear()
+    plan = Plan(submit_from=scripted.From.IRQ, data_from=scripted.From.IRQ)
+    nexus.answer(nexus.write10(5, BLOCK, plan=plan))
+    write = life(trace.events(), "WRITE(10)", initiator="first")
+    assert [(event.name.removeprefix("cmd_"), event.place) for event in write[:-1]] == [
+        ("submit", "h"), ("admit", "s"), ("buffer", "s"), ("receive", "s"), ("received", "h"),
+        ("execute", "s"), ("done", "s"), ("respond", "s"),
+    ]  # fmt: skip
+
+
 def test_life_on_a_thread(trace: Trace, script: Script, make_file: MakeFile) -> None:
     """What may block waits for a thread of its device first; a failed transfer never gets there."""
     nexus, _ = scripted.serve(script, tree.fileio("d0", make_file("d0", 1)))

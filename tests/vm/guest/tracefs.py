@@ -12,17 +12,23 @@ from pathlib import Path
 from tests.vm import guest_plugin
 
 ROOT = Path("/sys/kernel/tracing")
-_LINE = re.compile(r"\s(?P<seconds>\d+\.\d+): (?P<name>scst_\w+): (?P<text>.*)$")
+_LINE = re.compile(r"\] (?P<flags>\S+)\s+(?P<seconds>\d+\.\d+): (?P<name>scst_\w+): (?P<text>.*)$")
 _FIELD = re.compile(r"(\w+)=(\S*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the trace: the trace point's name without ``scst_``, its fields, and its words."""
+    """One line of the trace: flags, the trace point's name without ``scst_``, its fields, and its words."""
 
     seconds: float
+    flags: str
     name: str
     text: str
+
+    @property
+    def place(self) -> str:
+        """Where that was: ``h`` a hard interrupt, ``s`` a soft one, ``.`` a thread."""
+        return self.flags[2].lower()  # H: a soft one was interrupted
 
     @property
     def fields(self) -> dict[str, str]:
@@ -64,7 +70,8 @@ class Trace:
                 continue
             match = _LINE.search(line)
             assert match, f"not an event of ours: {line!r}"
-            found.append(Event(float(match["seconds"]), match["name"].removeprefix("scst_"), match["text"]))
+            name = match["name"].removeprefix("scst_")
+            found.append(Event(float(match["seconds"]), match["flags"], name, match["text"]))
         return found
 
 
