@@ -27,6 +27,8 @@ __all__ = ["Faces", "admin_of", "agreed", "conclude", "emit", "emit_result", "ma
 
 Command = Callable[[argparse.Namespace], int]
 
+_ALL_THE_SAME = "what was asked for was done all the same"
+
 
 class Faces(NamedTuple):
     """What is more than a verb: `watch`, `shell`, `import`, and how the tree is drawn."""
@@ -42,13 +44,32 @@ def main(argv: Sequence[str] | None, faces: Faces) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     _prepare_streams()
     try:
-        return _run(parsed(words, faces), is_process=argv is None)
+        return _run(_understood(words, faces), is_process=argv is None)
     except WrongUsage as error:
         if not _asks_json(words):
-            _say_usage(error)
+            _if_heard(lambda: _say_usage(error))
             raise SystemExit(error.exit_code) from None
-        _emit_fault(error.as_dict())
+        _if_heard(lambda: _emit_fault(words, error.as_dict()))
         return error.exit_code
+    except OSError as error:
+        return _unheard(argparse.Namespace(code=None), error)
+
+
+def _understood(words: list[str], faces: Faces) -> argparse.Namespace:
+    try:
+        return parsed(words, faces)
+    except SystemExit:  # the help of a face is said
+        sys.stdout.flush()
+        raise
+
+
+def _if_heard(say: Callable[[], None]) -> None:
+    """Say something of which the exit code stands, whether anybody reads it or not."""
+    try:
+        say()
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
 
 
 def _say_usage(error: WrongUsage) -> None:
@@ -102,7 +123,7 @@ def _unheard(args: argparse.Namespace, error: OSError) -> int:
     code = 1 if args.code is None else int(args.code)
     # A reader that has gone is no fault worth a word; a full disk is.
     if not isinstance(error, BrokenPipeError):
-        done = "" if args.code is None else "; what was asked for was done all the same"
+        done = "" if args.code is None else f"; {_ALL_THE_SAME if code in (0, 3) else f'exit code {code}'}"
         with suppress(OSError):
             print(f"scstadmin: output: {os.strerror(error.errno or 0)}{done}", file=sys.stderr)
     _drop_output()
@@ -122,22 +143,25 @@ def _report(args: argparse.Namespace, error: ScstError | Interrupted) -> int:
     text = str(error)
     if isinstance(error, Interrupted):
         text += "; nothing changed"
-    try:
+
+    def say() -> None:
         if args.json:
-            _emit_fault({**error.as_dict(), "message": text})
-        else:
-            for line in text.splitlines():
-                print(f"scstadmin: {line}", file=sys.stderr)
-        sys.stdout.flush()
-    except OSError:  # the exit code stands, whether anybody reads the rest or not
-        _drop_output()
+            _emit_fault(args.words, {**error.as_dict(), "message": text})
+            return
+        for line in text.splitlines():
+            print(f"scstadmin: {line}", file=sys.stderr)
+
+    _if_heard(say)
     return error.exit_code
 
 
-def _emit_fault(data: dict[str, object]) -> None:
+def _emit_fault(words: Sequence[str], data: dict[str, object]) -> None:
+    """Print the document of an error; on one line, if that is what the command prints."""
+    import json
+
     from pyscstadmin.cli.answers import ERROR, named
 
-    emit(argparse.Namespace(json=True), named(ERROR, data))
+    print(json.dumps(named(ERROR, data), indent=None if "watch" in words else 2))
 
 
 def admin_of(args: argparse.Namespace) -> Admin:

@@ -5,6 +5,7 @@ says.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,35 @@ def test_what_was_only_to_be_shown_has_failed(sim: str, words: str) -> None:
     done = run(sim, words, ">/dev/full")
     assert done.returncode in (1, 2)
     assert b"all the same" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "redirect"),
+    [
+        ("bogus", "2>/dev/full"),
+        ("watch --bogus", "2>&1 | true"),
+        ("--json bogus", ">/dev/full"),
+        ("--json bogus", "| true"),
+        ("--json shell -c bogus", ">/dev/full"),
+    ],
+)
+def test_what_was_said_wrongly_is_wrong_usage(tmp_path: Path, words: str, redirect: str) -> None:
+    done = run(str(tmp_path), words, redirect)
+    assert (done.returncode, b"Traceback" in done.stderr) == (2, False)
+    assert b"all the same" not in done.stderr
+
+
+def test_help_that_cannot_be_shown(tmp_path: Path) -> None:
+    done = run(str(tmp_path), "watch --help", ">/dev/full")
+    assert (done.returncode, done.stderr) == (1, b"scstadmin: output: No space left on device\n")
+
+
+@pytest.mark.parametrize(("words", "code"), [("watch --once", 5), ("watch --bogus", 2)])
+def test_all_lines_of_watch_are_json(tmp_path: Path, words: str, code: int, capsys: Capture) -> None:
+    assert main(["--json", "--root", str(tmp_path), *words.split()]) == code
+    lines = capsys.readouterr().out.splitlines()
+    assert json.loads(lines[-1])["schema"] == "scstadmin/error/1"
+    assert all(json.loads(line) for line in lines)
 
 
 @pytest.mark.parametrize("words", [["show"], ["sessions"], ["map", "n", "--target", "t", "--lun", "1"]])
