@@ -77,12 +77,14 @@ if TYPE_CHECKING:
     from pyscstadmin.config.lint import Remark
     from pyscstadmin.config.losses import Losses
     from pyscstadmin.config.reservations import Reservations
-    from pyscstadmin.kernel.logins import IscsiSession
+    from pyscstadmin.kernel.logins import Drained
     from pyscstadmin.kernel.newfile import NewFile
 
 __all__ = ["Admin", "Rebound", "Resized", "Use", "Who"]
 
 STATE_DIR = "/run/scst"
+
+_KILLED = "the scstadmin that made it was killed; `plan FILE` says what is missing, `apply FILE` makes it so"
 
 _NOTHING_THERE = (Was.ABSENT, Was.SILENT)
 
@@ -169,20 +171,24 @@ class Admin(Sight):
         from pyscstadmin.kernel.logins import drop
 
         found = next((one for one in self.iscsi_sessions() if one.name == name), None)
-        if found is None or not drop(found.tsih):
-            raise Conflict(f"there is no iSCSI session {name}")
+        with self._deferred():
+            self._last_chance()
+            if found is None or not drop(found.tsih):
+                raise Conflict(f"there is no iSCSI session {name}")
 
-    def drain(
-        self, target: str = "", portal: str = "", seconds: int = 30
-    ) -> tuple[list[IscsiSession], list[IscsiSession]]:
-        """Ask the initiators of these sessions to log out, wait so long, and drop those that have not: (who
-        has left, who was dropped). Who logs in meanwhile is none of them.
+    def drain(self, target: str = "", portal: str = "", seconds: int = 30) -> Drained:
+        """Ask the initiators of these sessions to log out, wait so long, and drop those that have not. Who
+        logs in meanwhile is none of them.
         """
-        from pyscstadmin.kernel.logins import SECONDS_MAX, drain
+        from pyscstadmin.kernel.logins import SECONDS_MAX, ask, drain
 
         if type(seconds) is not int or not 0 <= seconds <= SECONDS_MAX:
             raise InvalidInput("seconds", [Problem(f"must be 0-{SECONDS_MAX}")])
-        return drain(self.iscsi_sessions(target, portal), seconds, self.iscsi_sessions)
+        found = self.iscsi_sessions(target, portal)
+        with self._deferred():
+            self._last_chance()
+            ask(found, seconds)
+        return drain(found, seconds, self.iscsi_sessions, self._stopped)
 
     def answer(self, group: str, number: int, accept: bool) -> None:
         """Answer the question of a device group; what is accepted is in force on return. One of another
@@ -196,7 +202,9 @@ class Admin(Sight):
             raise Conflict(f"there is no device group {group}")
         path = f"alua/{group}/{'accept' if accept else 'refuse'}"
         if simulated_tree(self.tree) is None:
-            self.tree.write(path, str(number))
+            with self._deferred():
+                self._last_chance()
+                self.tree.write(path, str(number))
             return
         with self._writing() as tree:
             tree.write(path, str(number))

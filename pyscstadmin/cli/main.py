@@ -46,11 +46,7 @@ def main(argv: Sequence[str] | None, faces: Faces) -> int:
     try:
         return _run(_understood(words, faces), is_process=argv is None)
     except WrongUsage as error:
-        if not _asks_json(words):
-            _if_heard(lambda: _say_usage(error))
-            raise SystemExit(error.exit_code) from None
-        _if_heard(lambda: _emit_fault(words, error.as_dict()))
-        return error.exit_code
+        return _said_wrongly(words, error)
     except OSError as error:
         return _unheard(argparse.Namespace(code=None), error)
 
@@ -61,6 +57,14 @@ def _understood(words: list[str], faces: Faces) -> argparse.Namespace:
     except SystemExit:  # the help of a face is said
         sys.stdout.flush()
         raise
+
+
+def _said_wrongly(words: list[str], error: WrongUsage) -> int:
+    if _asks_json(words):
+        _if_heard(lambda: _emit_fault(words, error.as_dict()))
+        return error.exit_code
+    _if_heard(lambda: _say_usage(error))
+    raise SystemExit(error.exit_code)
 
 
 def _if_heard(say: Callable[[], None]) -> None:
