@@ -8,10 +8,11 @@ somebody wants to log in.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import NamedTuple
@@ -51,11 +52,22 @@ COUNTED = 1.0
 _DIGESTS = {"none": "None", "crc32c": "CRC32C"}
 
 
-def _names(view: View, path: str) -> list[str]:
+@contextmanager
+def _while_there() -> Iterator[None]:
+    """Whatever goes meanwhile is as if it had not been there. What cannot be read for another reason is: to
+    take it for gone would end sessions.
+    """
     try:
+        yield
+    except OperationError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV):
+            raise
+
+
+def _names(view: View, path: str) -> list[str]:
+    with _while_there():
         return sorted(view.list(path))
-    except OperationError:
-        return []
+    return []
 
 
 def _text(view: View, path: str, default: str = "") -> str:
@@ -117,10 +129,9 @@ def _algorithms(text: str) -> tuple[str, ...]:
 
 
 def _luns(view: View, path: str) -> tuple[str, ...]:
-    try:
+    with _while_there():
         return tuple(filter(None, view.read_all(f"{path}/lun_table").split("\n")))
-    except OperationError:
-        return ()
+    return ()
 
 
 def _group(view: View, path: str, name: str) -> Group:
@@ -162,7 +173,7 @@ def read_policy(tree: View) -> Policy:
     targets = []
     with tree.at(_TARGETS_DIR) as view:
         for name in sorted(view.list("")):
-            with suppress(ScstError):
+            with _while_there():
                 targets.append(_target(view, name))
     with tree.at(_DRIVER_DIR) as view:
         with view.at("portals") as below:
