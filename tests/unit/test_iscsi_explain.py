@@ -177,7 +177,7 @@ def test_the_guide_has_the_limits_that_are() -> None:
         "sessions and discoveries, all targets": str(driver["max_connections"].default),
         "sessions of a target": f"{own['max_sessions'].default}: no limit",
         "logins that are not finished": str(driver["max_half_open"].default),
-        "... from one address": str(serve.PER_SOURCE),
+        "... and discovery sessions, from one address": str(serve.PER_SOURCE),
         "seconds that a login may take": str(driver["login_timeout"].default),
         "requests in one stage of a login": str(login.PDUS_MAX),
         "text in one PDU, in a login": f"{negotiate.PDU_MAX} bytes, {negotiate.TEXT_MAX >> 10} KiB",
