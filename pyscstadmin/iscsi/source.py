@@ -11,9 +11,10 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -199,29 +200,42 @@ class Seat(NamedTuple):
     port: int
 
 
-def _seat(path: str) -> Seat:
-    def value(name: str) -> str:
-        with open(f"{path}/{name}", encoding="utf-8") as file:
-            return file.read().strip()
+# The value of a file of a session. Raises OSError.
+Value = Callable[[str], str]
 
+
+def _seat(value: Value) -> Seat:
     driver, _, target = value("target").partition("/")
     if driver != DRIVER:
-        raise FileNotFoundError(path)
+        raise ValueError(driver)
     isid = bytes.fromhex(value("iscsi/isid").removeprefix("0x"))
-    live = Live(int(value("iscsi/tsih"), 0), target, value("initiator"), isid, int(value("iscsi/cid"), 0))
+    live = Live(_tsih(value), target, value("initiator"), isid, int(value("iscsi/cid"), 0))
     local, _, port = value("iscsi/local").rpartition(":")
     return Seat(live, value("iscsi/portal"), local.strip("[]"), int(port))
 
 
-def lives(root: str = CLASS_ROOT) -> list[Seat]:
-    """The sessions that there are."""
+def _tsih(value: Value) -> int:
+    return int(value("iscsi/tsih"), 0)
+
+
+def lives(root: str = CLASS_ROOT, like: Callable[[Value], bool] = lambda value: True) -> list[Seat]:
+    """The sessions that there are. `like`: those only of which this is so; there may be thousands, and the
+    rest of a session is read then.
+    """
     found = []
     with suppress(FileNotFoundError):
         for name in os.listdir(root):
             if name.startswith("session."):
+                value = partial(_value, f"{root}/{name}")
                 with suppress(OSError, ValueError):  # gone meanwhile, or of another driver
-                    found.append(_seat(f"{root}/{name}"))
+                    if like(value):
+                        found.append(_seat(value))
     return found
+
+
+def _value(path: str, name: str) -> str:
+    with open(f"{path}/{name}", encoding="utf-8") as file:
+        return file.read().strip()
 
 
 class Source:
@@ -281,7 +295,7 @@ class Source:
 
     def send_targets(self, tsih: int) -> SendTargets | None:
         """What SendTargets is answered with in that session, None if there is none."""
-        seat = next((seat for seat in self.lives() if seat.live.tsih == tsih), None)
+        seat = self._of(tsih)
         if seat is None:
             return None
         came = Connection(seat.portal, Address(ip_address(seat.local)), seat.port)
@@ -311,7 +325,8 @@ class Source:
     def replaces(self, login: LoggedIn) -> bool:
         """Whether a session ends when this one begins."""
         port = (login.target.name, login.initiator, login.isid)
-        return any((one.target, canonical(one.initiator), one.isid) == port for one, *_ in self.lives())
+        its = lives(self._class_root, lambda value: canonical(value("initiator")) == login.initiator)
+        return any((one.target, canonical(one.initiator), one.isid) == port for one, *_ in its)
 
     def _open(self) -> RealTree:
         if self._tree is None:
@@ -342,4 +357,8 @@ class Source:
             return None
 
     def _session(self, tsih: int) -> Live | None:
-        return next((seat.live for seat in self.lives() if seat.live.tsih == tsih), None)
+        seat = self._of(tsih)
+        return seat.live if seat is not None else None
+
+    def _of(self, tsih: int) -> Seat | None:
+        return next(iter(lives(self._class_root, lambda value: _tsih(value) == tsih)), None)

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from pyscstadmin.errors import OperationError
-from pyscstadmin.iscsi import serve
+from pyscstadmin.iscsi import serve, source
 from pyscstadmin.iscsi.daemon import Daemon
 from pyscstadmin.iscsi.device import Event, Kind
 from pyscstadmin.iscsi.login import LoggedIn, Refused, Status
@@ -290,6 +290,22 @@ def sessions(folder: Path, *drivers: str, isid: str = "0x00023d000099", port: in
             }
             for name, text in texts.items():
                 World.write(here / "iscsi" / name, text)
+
+
+def test_one_session_is_found_without_reading_all(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may ask for one that there is not, before he has said who he is."""
+    sessions(tmp_path / "class", "local", *["iscsi"] * 50)
+    reads, value = count(), source._value
+    monkeypatch.setattr(source, "_value", lambda path, name: (next(reads), value(path, name))[1])
+    found = world.source._session(7)
+    assert found is not None
+    assert (found.tsih, found.target, found.initiator) == (7, TARGET, INITIATOR)
+    assert world.source._session(99) is None
+    assert world.source.send_targets(99) is None
+    assert next(reads) < 4 * 51
+    world.kernel.close()
 
 
 def test_the_limit_counts_sessions_of_iscsi_and_discoveries(world: World, tmp_path: Path) -> None:
