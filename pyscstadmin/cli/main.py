@@ -227,11 +227,14 @@ def _person() -> bool:
 
 
 def agreed(question: str) -> bool:
-    """Ask the person at the terminal; the end of input is no consent."""
+    """Ask the person at the terminal, wherever the output goes; the end of input is no consent."""
+    if not getattr(sys.stdout, "isatty", bool)():
+        print(question, end="", file=sys.stderr, flush=True)
+        question = ""
     try:
         return input(question).strip().lower() in ("y", "yes")
     except EOFError:
-        print()
+        print(file=sys.stderr)
         return False
 
 

@@ -5,6 +5,7 @@ says.
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from pyscstadmin.__main__ import main
 from pyscstadmin.admin import Admin
+from pyscstadmin.cli.main import agreed
 from pyscstadmin.config import schema
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from tests.unit.strategies import MIB
@@ -130,6 +132,14 @@ def test_what_was_said_wrongly_is_wrong_usage(tmp_path: Path, words: str, redire
 def test_help_that_cannot_be_shown(tmp_path: Path) -> None:
     done = run(str(tmp_path), "watch --help", ">/dev/full")
     assert (done.returncode, done.stderr) == (1, b"scstadmin: output: No space left on device\n")
+
+
+def test_a_question_is_not_put_into_a_file(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """Where nobody sees it who is waited for."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    assert agreed("Go on? ")
+    assert not agreed("Go on? ")
+    assert capsys.readouterr() == ("", "Go on? Go on? \n")
 
 
 @pytest.mark.parametrize(("words", "code"), [("watch --once", 5), ("watch --bogus", 2)])
