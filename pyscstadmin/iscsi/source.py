@@ -239,7 +239,9 @@ def _value(path: str, name: str) -> str:
 
 
 class Source:
-    """The policy of now. `device`: who has the secrets, while there is one. `known`: it was read once."""
+    """The policy of now. `device`: who has the secrets, while there is one. `known`: it was read once.
+    `sure`: it could be read when that was tried last, or there is nothing to be read.
+    """
 
     def __init__(self, root: str = ROOT, class_root: str = CLASS_ROOT, uses: str = USES) -> None:
         self._root = root
@@ -253,6 +255,7 @@ class Source:
         self.device: Device | None = None
         self.policy = Policy(available=False)
         self.known = False
+        self.sure = True
 
     def read(self) -> Policy:
         """Read everything. While the module is not there, all remains as it was, but nobody can log in."""
@@ -260,10 +263,11 @@ class Source:
             tree = self._open()
             generation = tree.read("generation")
             policy = read_policy(tree)
-        except ScstError:
+        except ScstError as error:
+            self.sure = isinstance(error, NotPresent)
             self.policy = replace(self.policy, available=False)
             return self.policy
-        self._generation, self.known = generation, True
+        self._generation, self.known, self.sure = generation, True, True
         available = self.device is not None
         self.policy = replace(
             policy,

@@ -534,8 +534,14 @@ def test_what_cannot_be_read_is_not_gone(world: World, monkeypatch: pytest.Monke
         monkeypatch.setattr(_Directory, "list", refuse)
         policy = source.read()
         assert (policy.available, policy.targets) == (False, before), folder
+    # Nor is an iSNS server told so.
+    told = count()
+    monkeypatch.setattr(world.daemon._registrar, "want", lambda server, wanted: next(told))
+    world.daemon._register({})
+    assert next(told) == 0
     monkeypatch.undo()
     assert source.fresh().available
+    assert source.sure
     world.kernel.close()
 
 
