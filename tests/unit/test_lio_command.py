@@ -73,6 +73,11 @@ def test_a_signal_when_it_is_written(
     assert "nothing changed" not in "".join(capsys.readouterr())
 
 
+def test_a_name_that_no_file_has(capsys: Capture) -> None:
+    code, _, err = run(capsys, "a\0b")
+    assert (code, err) == (2, "scstadmin: 'a\\x00b': cannot be read: embedded null byte\n")
+
+
 def test_every_item_with_verbose(capsys: Capture, complete: str) -> None:
     code, _, err = run(capsys, complete, "-v")
     assert code == 0
