@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyscstadmin.cli.parser import FACES, defaults, face_parser, options
 from pyscstadmin.cli.words import WrongUsage
-from pyscstadmin.errors import Interrupted, ScstError
+from pyscstadmin.errors import Interrupted, OperationError, ScstError
 
 if TYPE_CHECKING:
     from pyscstadmin.admin import Admin
@@ -117,7 +117,9 @@ def _run(args: argparse.Namespace, *, is_process: bool) -> int:
         _drop_output()
         return int(args.code)
     except OSError as error:
-        return _unheard(args, error)
+        if error.filename is None or args.code is not None:
+            return _unheard(args, error)
+        return _report(args, OperationError("read", os.fsdecode(error.filename), None, error.errno or 0))
 
 
 def _unheard(args: argparse.Namespace, error: OSError) -> int:

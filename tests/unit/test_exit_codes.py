@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,16 @@ def test_what_was_said_wrongly_is_wrong_usage(tmp_path: Path, words: str, redire
 def test_help_that_cannot_be_shown(tmp_path: Path) -> None:
     done = run(str(tmp_path), "watch --help", ">/dev/full")
     assert (done.returncode, done.stderr) == (1, b"scstadmin: output: No space left on device\n")
+
+
+def test_what_cannot_be_read_is_no_fault_of_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """And is a document, where one is asked for."""
+    monkeypatch.setattr(Admin, "sessions", lambda admin: os.listdir(tmp_path / "sessions"))
+    assert main(["--sim", str(tmp_path), "--json", "sessions"]) == 1
+    error = json.loads(capsys.readouterr().out)
+    assert (error["errno"], error["path"]) == ("ENOENT", str(tmp_path / "sessions"))
 
 
 def test_a_question_is_not_put_into_a_file(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
