@@ -119,19 +119,23 @@ class Server:
                     silent_until = loop.time() + SILENT
                 await asyncio.sleep(0.1)
                 continue
-            peer = str(address[0]).partition("%")[0]
-            why = self._too_many(peer)
-            if why:
-                self._refusals.note(portal, peer, Refused(None, why, rule="limit"))
-                _reset(connection)
-                continue
-            self._from[peer] += 1
-            self._opening += 1
-            task = loop.create_task(self._connection(connection, portal, peer))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            # Of many who have waited some have given up: that is seen before the next counts.
+            self._admit(connection, portal, str(address[0]).partition("%")[0])
+            # Where more of them wait, the next comes without a turn for anybody else. And of many who have
+            # waited some have given up: that is seen before the next counts.
             await asyncio.sleep(0)
+
+    def _admit(self, connection: socket.socket, portal: str, peer: str) -> None:
+        """Begin with a connection that has come; or reset it, where there are too many."""
+        why = self._too_many(peer)
+        if why:
+            self._refusals.note(portal, peer, Refused(None, why, rule="limit"))
+            _reset(connection)
+            return
+        self._from[peer] += 1
+        self._opening += 1
+        task = asyncio.get_running_loop().create_task(self._connection(connection, portal, peer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _too_many(self, peer: str) -> str:
         if self._from[peer] >= PER_SOURCE:

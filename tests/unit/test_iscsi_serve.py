@@ -478,6 +478,29 @@ def test_discoveries_of_one_address_leave_room_for_others(
     assert not world.daemon._server._from
 
 
+def test_a_flood_of_those_who_are_too_many_leaves_others_their_turn(world: World) -> None:
+    """Connections that wait already are taken without waiting, and so one after the other."""
+
+    async def what() -> None:
+        server, turns = world.daemon._server, count()
+        server._too_many = lambda peer: "too many"  # type: ignore[method-assign]
+        with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+            listener.setblocking(False)
+            peers = [socket.create_connection(listener.getsockname()) for _ in range(50)]
+            task = asyncio.create_task(server.accept(listener, lambda: "here"))
+            refused = server._refusals._kept
+            while len(refused) < 50:
+                next(turns)
+                await asyncio.sleep(0)
+            task.cancel()
+            for peer in peers:
+                peer.close()
+        assert next(turns) > 25
+
+    asyncio.run(what())
+    world.kernel.close()
+
+
 def test_the_end_of_a_daemon_does_not_wait_for_a_cancellation_that_was_lost() -> None:
     """wait_for() of Python before 3.12 loses one where what it waits for is over just then."""
 
