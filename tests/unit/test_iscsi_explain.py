@@ -150,7 +150,8 @@ def test_a_file_of_refusals_that_is_none(tmp_path: Path) -> None:
     # The daemon knows what its own successor has written, too.
     assert Refusals(str(path)).records == [record]
     good = {**old, "time": 2.5}
-    for wrong in ({}, 7, None, [], {"time": 1}, {**good, "time": "x"}, {**good, "peer": 5}):
+    wrongs: list[object] = [{}, 7, None, [], {"time": 1}, {**good, "time": "x"}, {**good, "peer": 5}]
+    for wrong in wrongs:
         path.write_text(json.dumps([wrong, good]))
         assert [one.time for one in read_logins(str(path))] == [2.5]
     for broken in ("[{", "{}", "[" * 99999, "\udcff"):
