@@ -253,7 +253,7 @@ _ERROR, _DONE = 2, 3
 _REQUEST_DUMP = 0x301
 # Something has changed while it was told: an address that was there all the time may be missing.
 _TORN = 0x10
-_ATTEMPTS = 100
+_ATTEMPTS = 20
 _IFLA_IFNAME, _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 3, 1, 2, 8
 _UNUSABLE = 0x40 | 0x08  # tentative; a duplicate
 _OPTIMISTIC = 0x04

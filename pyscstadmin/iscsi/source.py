@@ -142,11 +142,11 @@ def _group(view: View, path: str, name: str) -> Group:
 
 
 def _target(view: View, name: str) -> Target:
+    ready = view.read(f"{name}/enabled") == "1"
     groups = tuple(_group(view, f"{name}/groups", group) for group in _names(view, f"{name}/groups"))
     return Target(
         name,
         Access(_luns(view, name), groups),
-        ready=_text(view, f"{name}/enabled") == "1",
         alias=_text(view, f"{name}/alias"),
         auth=_text(view, f"{name}/auth", "none"),
         algorithms=_algorithms(_text(view, f"{name}/chap_algorithms")),
@@ -155,17 +155,20 @@ def _target(view: View, name: str) -> Target:
         params=_params(view, f"{name}/params"),
         portals=frozenset(_names(view, f"{name}/portals")),
         users=_users(view, f"{name}/users"),
+        # Once more: what was read of a target that went meanwhile would be open to everybody.
+        ready=ready and view.read(f"{name}/enabled") == "1",
     )
 
 
 def _portal(view: View, name: str) -> Portal:
     return Portal(
         name,
-        _text(view, f"{name}/address", "*"),
-        _number(view, f"{name}/port", 3260),
-        _text(view, f"{name}/netns"),
-        _text(view, f"{name}/advertise"),
-        _text(view, f"{name}/discovery_auth", "none"),
+        port=_number(view, f"{name}/port", 3260),
+        netns=_text(view, f"{name}/netns"),
+        advertise=_text(view, f"{name}/advertise"),
+        discovery_auth=_text(view, f"{name}/discovery_auth", "none"),
+        # The last, and without a default: what was read of a portal that goes would be everywhere, and open.
+        address=view.read(f"{name}/address"),
     )
 
 
@@ -178,7 +181,10 @@ def read_policy(tree: View) -> Policy:
                 targets.append(_target(view, name))
     with tree.at(_DRIVER_DIR) as view:
         with view.at("portals") as below:
-            portals = {name: _portal(below, name) for name in sorted(below.list(""))}
+            portals = {}
+            for name in sorted(below.list("")):
+                with _while_there():
+                    portals[name] = _portal(below, name)
         users = _users(view, "users")
         return Policy(
             tuple(targets),

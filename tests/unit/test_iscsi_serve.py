@@ -568,6 +568,16 @@ def test_what_cannot_be_read_is_not_gone(world: World, monkeypatch: pytest.Monke
     world.kernel.close()
 
 
+def test_a_portal_that_goes_while_it_is_read_is_none(world: World) -> None:
+    """It would listen at all addresses, else."""
+    world.portal.joinpath("address").unlink()
+    world.source.device = world.kernel
+    policy = world.source.read()
+    assert policy.available
+    assert not policy.portals
+    world.kernel.close()
+
+
 def test_i49_what_fails_is_not_half_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections that end before their login has begun, as many as one address may have open."""
     fresh, left = world.source.fresh, PER_SOURCE
