@@ -17,7 +17,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -77,12 +77,14 @@ if TYPE_CHECKING:
     from pyscstadmin.config.lint import Remark
     from pyscstadmin.config.losses import Losses
     from pyscstadmin.config.reservations import Reservations
-    from pyscstadmin.kernel.logins import IscsiSession
+    from pyscstadmin.kernel.logins import Drained
     from pyscstadmin.kernel.newfile import NewFile
 
 __all__ = ["Admin", "Rebound", "Resized", "Use", "Who"]
 
 STATE_DIR = "/run/scst"
+
+_KILLED = "the scstadmin that made it was killed; `plan FILE` says what is missing, `apply FILE` makes it so"
 
 _NOTHING_THERE = (Was.ABSENT, Was.SILENT)
 
@@ -169,20 +171,24 @@ class Admin(Sight):
         from pyscstadmin.kernel.logins import drop
 
         found = next((one for one in self.iscsi_sessions() if one.name == name), None)
-        if found is None or not drop(found.tsih):
-            raise Conflict(f"there is no iSCSI session {name}")
+        with self._deferred():
+            self._last_chance()
+            if found is None or not drop(found.tsih):
+                raise Conflict(f"there is no iSCSI session {name}")
 
-    def drain(
-        self, target: str = "", portal: str = "", seconds: int = 30
-    ) -> tuple[list[IscsiSession], list[IscsiSession]]:
-        """Ask the initiators of these sessions to log out, wait so long, and drop those that have not: (who
-        has left, who was dropped). Who logs in meanwhile is none of them.
+    def drain(self, target: str = "", portal: str = "", seconds: int = 30) -> Drained:
+        """Ask the initiators of these sessions to log out, wait so long, and drop those that have not. Who
+        logs in meanwhile is none of them.
         """
-        from pyscstadmin.kernel.logins import SECONDS_MAX, drain
+        from pyscstadmin.kernel.logins import SECONDS_MAX, ask, drain
 
         if type(seconds) is not int or not 0 <= seconds <= SECONDS_MAX:
             raise InvalidInput("seconds", [Problem(f"must be 0-{SECONDS_MAX}")])
-        return drain(self.iscsi_sessions(target, portal), seconds, self.iscsi_sessions)
+        found = self.iscsi_sessions(target, portal)
+        with self._deferred():
+            self._last_chance()
+            ask(found, seconds)
+        return drain(found, seconds, self.iscsi_sessions, self._stopped)
 
     def answer(self, group: str, number: int, accept: bool) -> None:
         """Answer the question of a device group; what is accepted is in force on return. One of another
@@ -196,7 +202,9 @@ class Admin(Sight):
             raise Conflict(f"there is no device group {group}")
         path = f"alua/{group}/{'accept' if accept else 'refuse'}"
         if simulated_tree(self.tree) is None:
-            self.tree.write(path, str(number))
+            with self._deferred():
+                self._last_chance()
+                self.tree.write(path, str(number))
             return
         with self._writing() as tree:
             tree.write(path, str(number))
@@ -826,17 +834,7 @@ class Admin(Sight):
         were asked for, else only those that the plan is about: others' parked ones are none of its business.
         """
         self._known = None
-        outcome = execute(
-            self.tree,
-            steps,
-            shot.root.generation,
-            progress=progress,
-            keep_going=keep_going,
-            fence=self.fence,
-            deliver=self._deliver,
-            prove=self._openings.proven,
-            patience=self._patience,
-        )
+        outcome = self._carry_out(steps, shot.root.generation, progress, keep_going)
         touched = waiting.device_states(self.tree, result, steps)
         opened = waiting.target_states(self.tree, result, steps)
         states, target_states = {**shot.device_states, **touched}, {**shot.target_states, **opened}
@@ -856,17 +854,26 @@ class Admin(Sight):
         root = root or read.root_state(self.tree)
         _must_be_settled(root)
         steps = plan(old, new)
-        outcome = execute(
-            self.tree,
-            steps,
-            root.generation,
-            fence=self.fence,
-            deliver=self._deliver,
-            prove=self._openings.proven,
-            patience=self._patience,
-        )
+        outcome = self._carry_out(steps, root.generation)
         outcome = waiting.with_targets(outcome, new, waiting.target_states(self.tree, new, steps))
         return waiting.with_devices(outcome, waiting.device_states(self.tree, new, steps))
+
+    def _carry_out(
+        self, steps: Plan, generation: int, progress: Progress | None = None, keep_going: bool = False
+    ) -> Outcome:
+        """Execute a plan. If this program is killed meanwhile, `save` takes what is left for what it is."""
+        with self._noted_as_begun() if steps else nullcontext():
+            return execute(
+                self.tree,
+                steps,
+                generation,
+                progress=progress,
+                keep_going=keep_going,
+                fence=self.fence,
+                deliver=self._deliver,
+                prove=self._openings.proven,
+                patience=self._patience,
+            )
 
     def _settled(self, outcome: Outcome) -> Outcome:
         """Wait until what was revoked is over, and backings that did not answer are open. Not under the lock:
@@ -962,6 +969,18 @@ class Admin(Sight):
     @property
     def _note_path(self) -> str:
         return os.path.join(self.state_dir, "degraded")
+
+    @contextmanager
+    def _noted_as_begun(self) -> Iterator[None]:
+        """A note that is there for as long as the block takes. Where none can be made, none is."""
+        before = read_note(self._note_path)
+        with suppress(OperationError):
+            write_note(self._note_path, [*before, f"a change was begun and never ended: {_KILLED}"])
+        try:
+            yield
+        finally:
+            with suppress(OperationError):
+                write_note(self._note_path, before)
 
     def _noting(self, outcome: Outcome) -> Outcome:
         """Note what an apply left out, or that it left out nothing; a note that cannot be made is left out,

@@ -289,8 +289,7 @@ class Sight:
 
     def refused_logins(self) -> list[Refused]:
         """The iSCSI logins that were refused last, the oldest first. Raises `OperationError`."""
-        from pyscstadmin.iscsi.explain import read_logins
-        from pyscstadmin.iscsi.refusals import FILE
+        from pyscstadmin.iscsi.refusals import FILE, read_logins
 
         if self.sim is not None:
             return []

@@ -449,7 +449,7 @@ _SAYS: dict[str, dict[str, Schema]] = {
     },
     "discover": {"initiator": _TEXT, "asked": _list(_object(_TOLD))},
     "drop": {"session": _TEXT},
-    "drain": {"left": _list(_TEXT), "dropped": _list(_TEXT)},
+    "drain": {"left": _list(_TEXT), "dropped": _list(_TEXT), "asked": _list(_TEXT)},
     "recorder": {"records": _list(_object(_RECORD))},
     "ports": {"ports": _list(_object(_PORT))},
     "pr": {

@@ -17,7 +17,7 @@ from pyscstadmin.cli.words import Declined, NotAgreed, WrongUsage
 from pyscstadmin.config import edits
 from pyscstadmin.config.draft import Draft, Key, LunSet, near
 from pyscstadmin.config.edits import Edit
-from pyscstadmin.config.layout import group_dir, target_dir
+from pyscstadmin.config.layout import group_dir, port_group_dir, portal_dir, target_dir, users_dir
 from pyscstadmin.config.model import Config, Device, Lun, Target
 from pyscstadmin.config.spelling import name_key
 from pyscstadmin.errors import Conflict, NotPresent, OperationError, ScstError
@@ -203,17 +203,41 @@ class Context:
                 return self.handler(fixed["device"]) == fixed["handler"]
             if "target" in fixed:
                 return self._exists_in(self.key(fixed["target"]), place)
-            return not place.name or place.name in self._others(place)
+            return self._exists_elsewhere(place)
         except ScstError as error:
             if isinstance(error, NotPresent):
                 raise
             return False
 
-    def _others(self, place: Place) -> Sequence[str]:
-        """The names of what is in a folder that is neither of devices nor below targets."""
-        if place.kind == "session":
-            return [login.name for login in self.logins()]
-        return [fault.name for fault in self.admin.faults()] if place.kind == "fault" else (place.name,)
+    def _exists_elsewhere(self, place: Place) -> bool:
+        """Whether something is at a place that is neither of devices nor below targets."""
+        group = place.fixed.get("alua", "")
+        if group and place.kind != "alua" and group not in self._others("alua", ""):
+            return False
+        return not place.name or place.name in self._others(place.kind, group)
+
+    def _others(self, kind: str, group: str) -> Sequence[str]:
+        """The names of what is there of a kind; `group`: in which device group."""
+        match kind:
+            case "session":
+                return [login.name for login in self.logins()]
+            case "fault":
+                return [fault.name for fault in self.admin.faults()]
+        if self.batch is None:
+            folders = {
+                "alua": "alua",
+                "tpg": port_group_dir(group, ""),
+                "portal": portal_dir(""),
+                "user": users_dir(),
+            }
+            return self.admin.tree.list(folders[kind].rstrip("/"))
+        config = self.batch.config
+        return {
+            "alua": [one.name for one in config.alua],
+            "tpg": [tpg.name for one in config.alua if one.name == group for tpg in one.port_groups],
+            "portal": [one.name for one in config.iscsi.portals],
+            "user": [one.name for one in config.iscsi.users],
+        }[kind]
 
     def near_place(self, place: Place) -> str:
         """`; did you mean t1?` for a place where nothing is."""
@@ -231,9 +255,15 @@ class Context:
             self.priority(key, group)
         match place.kind if place.name else "":
             case "lun":
+                if not place.name.isdecimal():
+                    return False
                 self.lun(key, group, int(place.name))
             case "initiator" | "host":
                 return name_key(place.name) in map(name_key, self.members(key, group))
+            case "portal":
+                return place.name in self.bare_target(key).portals
+            case "user":
+                return place.name in [user.name for user in self.bare_target(key).users]
         return True
 
     def members(self, key: Key, group: str) -> Sequence[str]:

@@ -7,15 +7,16 @@ import argparse
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.cli.answers import IMPORT, named
-from pyscstadmin.cli.main import emit
+from pyscstadmin.cli.main import conclude, emit
 from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.config.schema import dumps, loads, to_data
 from pyscstadmin.config.where import dotted
 from pyscstadmin.errors import Conflict, InvalidInput, SaveRefused
+from pyscstadmin.kernel.stops import deferred
 from pyscstadmin.migrate.account import Account, Item, Verdict
 from pyscstadmin.migrate.lio import convert
 
@@ -38,8 +39,10 @@ def run(args: argparse.Namespace) -> int:
     imported = convert(document, as_local=args.as_local, file_size=_file_size)
     text = _proven(imported, document.source)
     if args.output:
-        _write(imported, args.output)
+        with deferred(args.stops) as deliver:
+            _write(imported, args.output, deliver)
     code = 0 if imported.complete else NOT_ALL
+    conclude(args, code)
     if args.json:
         emit(args, named(IMPORT, _data(imported, document.source, args.output, code)))
         return code
@@ -84,13 +87,13 @@ def _proven(imported: Imported, source: str) -> str:
     return text
 
 
-def _write(imported: Imported, path: str) -> None:
+def _write(imported: Imported, path: str, ready: Callable[[], None]) -> None:
     from pyscstadmin.store.save import save
 
     if not imported.config.devices and not imported.config.targets:
         raise Conflict(f"{path} not written: there is nothing in it that could be imported")
     try:
-        save(imported.config, path)
+        save(imported.config, path, ready=ready)
     except SaveRefused as error:
         raise Conflict(f"{path} not written: {', '.join(error.reasons)}; give another file") from error
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyscstadmin.cli.parser import FACES, defaults, face_parser, options
 from pyscstadmin.cli.words import WrongUsage
-from pyscstadmin.errors import Interrupted, ScstError
+from pyscstadmin.errors import Interrupted, OperationError, ScstError
 
 if TYPE_CHECKING:
     from pyscstadmin.admin import Admin
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Faces", "admin_of", "agreed", "conclude", "emit", "emit_result", "main", "parsed", "progress_of"]
 
 Command = Callable[[argparse.Namespace], int]
+
+_ALL_THE_SAME = "what was asked for was done all the same"
 
 
 class Faces(NamedTuple):
@@ -42,13 +44,36 @@ def main(argv: Sequence[str] | None, faces: Faces) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     _prepare_streams()
     try:
-        return _run(parsed(words, faces), is_process=argv is None)
+        return _run(_understood(words, faces), is_process=argv is None)
     except WrongUsage as error:
-        if not _asks_json(words):
-            _say_usage(error)
-            raise SystemExit(error.exit_code) from None
-        _emit_fault(error.as_dict())
+        return _said_wrongly(words, error)
+    except OSError as error:
+        return _unheard(argparse.Namespace(code=None), error)
+
+
+def _understood(words: list[str], faces: Faces) -> argparse.Namespace:
+    try:
+        return parsed(words, faces)
+    except SystemExit:  # the help of a face is said
+        sys.stdout.flush()
+        raise
+
+
+def _said_wrongly(words: list[str], error: WrongUsage) -> int:
+    if _asks_json(words):
+        _if_heard(lambda: _emit_fault(words, error.as_dict()))
         return error.exit_code
+    _if_heard(lambda: _say_usage(error))
+    raise SystemExit(error.exit_code)
+
+
+def _if_heard(say: Callable[[], None]) -> None:
+    """Say something of which the exit code stands, whether anybody reads it or not."""
+    try:
+        say()
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
 
 
 def _say_usage(error: WrongUsage) -> None:
@@ -92,7 +117,9 @@ def _run(args: argparse.Namespace, *, is_process: bool) -> int:
         _drop_output()
         return int(args.code)
     except OSError as error:
-        return _unheard(args, error)
+        if error.filename is None or args.code is not None:
+            return _unheard(args, error)
+        return _report(args, OperationError("read", os.fsdecode(error.filename), None, error.errno or 0))
 
 
 def _unheard(args: argparse.Namespace, error: OSError) -> int:
@@ -102,7 +129,7 @@ def _unheard(args: argparse.Namespace, error: OSError) -> int:
     code = 1 if args.code is None else int(args.code)
     # A reader that has gone is no fault worth a word; a full disk is.
     if not isinstance(error, BrokenPipeError):
-        done = "" if args.code is None else "; what was asked for was done all the same"
+        done = "" if args.code is None else f"; {_ALL_THE_SAME if code in (0, 3) else f'exit code {code}'}"
         with suppress(OSError):
             print(f"scstadmin: output: {os.strerror(error.errno or 0)}{done}", file=sys.stderr)
     _drop_output()
@@ -122,22 +149,25 @@ def _report(args: argparse.Namespace, error: ScstError | Interrupted) -> int:
     text = str(error)
     if isinstance(error, Interrupted):
         text += "; nothing changed"
-    try:
+
+    def say() -> None:
         if args.json:
-            _emit_fault({**error.as_dict(), "message": text})
-        else:
-            for line in text.splitlines():
-                print(f"scstadmin: {line}", file=sys.stderr)
-        sys.stdout.flush()
-    except OSError:  # the exit code stands, whether anybody reads the rest or not
-        _drop_output()
+            _emit_fault(args.words, {**error.as_dict(), "message": text})
+            return
+        for line in text.splitlines():
+            print(f"scstadmin: {line}", file=sys.stderr)
+
+    _if_heard(say)
     return error.exit_code
 
 
-def _emit_fault(data: dict[str, object]) -> None:
+def _emit_fault(words: Sequence[str], data: dict[str, object]) -> None:
+    """Print the document of an error; on one line, if that is what the command prints."""
+    import json
+
     from pyscstadmin.cli.answers import ERROR, named
 
-    emit(argparse.Namespace(json=True), named(ERROR, data))
+    print(json.dumps(named(ERROR, data), indent=None if "watch" in words else 2))
 
 
 def admin_of(args: argparse.Namespace) -> Admin:
@@ -199,11 +229,14 @@ def _person() -> bool:
 
 
 def agreed(question: str) -> bool:
-    """Ask the person at the terminal; the end of input is no consent."""
+    """Ask the person at the terminal, wherever the output goes; the end of input is no consent."""
+    if not getattr(sys.stdout, "isatty", bool)():
+        print(question, end="", file=sys.stderr, flush=True)
+        question = ""
     try:
         return input(question).strip().lower() in ("y", "yes")
     except EOFError:
-        print()
+        print(file=sys.stderr)
         return False
 
 

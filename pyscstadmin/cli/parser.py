@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, prog: str | None = None, **named: Any) -> None:
-        super().__init__(prog, allow_abbrev=False, **named)
+        super().__init__(prog or "scstadmin", allow_abbrev=False, **named)
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
         if not arg_string:
@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `WrongUsage`."""
-        raise WrongUsage(message, self.format_usage().removeprefix("usage: ").rstrip())
+        raise WrongUsage(message, " ".join(self.format_usage().split()).removeprefix("usage: "))
 
 
 def options() -> Parser:

@@ -161,11 +161,18 @@ def drain(ctx: Context, given: Given) -> Result:
         else "all targets"
     )
     ctx.confirm(f"The iSCSI sessions of {what} are asked to end, and dropped.", given.get("yes"))
-    left, dropped = ctx.admin.drain(target, given.get("portal", ""), given.get("timeout", 30))
-    lines = [f"{one.name} {one.initiator} on {one.target}: dropped, it has not logged out" for one in dropped]
-    lines.append(f"{len(left)} logged out, {len(dropped)} dropped")
-    data = {"left": [one.name for one in left], "dropped": [one.name for one in dropped]}
-    return Result(data, lines, code=3 if dropped else 0)
+    found = ctx.admin.drain(target, given.get("portal", ""), given.get("timeout", 30))
+    lines = [
+        *_drained(found.dropped, "dropped, it has not logged out"),
+        *_drained(found.asked, "asked, and not waited for: interrupted"),
+    ]
+    lines.append(f"{len(found.left)} logged out, {len(found.dropped)} dropped")
+    data = {what: [one.name for one in which] for what, which in found._asdict().items()}
+    return Result(data, lines, code=3 if found.dropped or found.asked else 0)
+
+
+def _drained(sessions: Iterable[IscsiSession], how: str) -> Iterator[str]:
+    return (f"{one.name} {one.initiator} on {one.target}: {how}" for one in sessions)
 
 
 def session_lines(found: Iterable[IscsiSession]) -> Iterator[str]:

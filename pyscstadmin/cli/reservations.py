@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -13,7 +12,6 @@ from pyscstadmin.cli.results import table
 from pyscstadmin.cli.verbs import Given, Result
 from pyscstadmin.cli.words import WrongUsage
 from pyscstadmin.config.reservations import TYPES, from_json, to_json
-from pyscstadmin.errors import OperationError
 
 if TYPE_CHECKING:
     from pyscstadmin.cli.context import Context
@@ -78,16 +76,10 @@ def _file(given: Given) -> str:
 
 
 def _read(file: str) -> Reservations:
-    try:
-        with open(file, "rb") as opened:
-            data = opened.read()
-    except OSError as error:
-        raise OperationError("read", file, None, error.errno or errno.EIO) from error
-    try:
-        document = json.loads(data)
-    except ValueError:
-        document = None
-    return from_json(document, file)
+    from pyscstadmin.config.document import parse
+    from pyscstadmin.store.load import read_text
+
+    return from_json(parse(read_text(file), file).data, file)
 
 
 def _lines(found: Reservations) -> Iterator[str]:

@@ -150,7 +150,7 @@ def from_json(data: object, source: str = "reservations") -> Reservations:
             str(data.get("reserve", "")),
         )
         check(made)
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
+    except (AssertionError, KeyError, OverflowError, TypeError, ValueError) as error:
         why = f": {error}" if type(error) is ValueError else ", as `pr export` writes them"
         raise InvalidInput(source, [Problem(f"no reservations{why}")]) from error
     return made

@@ -229,7 +229,8 @@ class Daemon:
         policy = self._source.policy
         listening = {name for name, state in states.items() if state.startswith("listening")}
         server = policy.isns_server
-        self._registrar.want(server, registration.wanted(self._entity, policy, listening, server))
+        if self._source.sure:  # else nobody is to be told that there is nothing any more
+            self._registrar.want(server, registration.wanted(self._entity, policy, listening, server))
         state, device = self._registrar.state, self._source.device
         if device is not None and state != self._isns:
             with suppress(OSError):

@@ -1,29 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What would become of a login, or of a discovery, said to the administrator by what the daemon decides by.
 
-What is decided is pure; how this machine is reached, and which logins were refused, is looked up.
+What is decided is pure; how this machine is reached is looked up.
 """
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from pyscstadmin.iscsi import names
 from pyscstadmin.iscsi.discovery import told
 from pyscstadmin.iscsi.policy import Address, Connection, Policy, Portal, Target
 from pyscstadmin.iscsi.portals import Machine, inside, look, wanted
-from pyscstadmin.iscsi.refusals import FILE, Record
 from pyscstadmin.iscsi.rules import RULES, Obstacle
 from pyscstadmin.iscsi.source import read_policy
 from pyscstadmin.iscsi.uses import Uses
 from pyscstadmin.kernel.cfs import View
 
-__all__ = ["Told", "Verdict", "ask", "discoveries", "explain", "placed", "read_logins"]
+__all__ = ["Told", "Verdict", "ask", "discoveries", "explain", "placed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,16 +163,3 @@ def _facing(netns: str, source: str) -> tuple[IPv4Address | IPv6Address | None, 
         return _address(inside(netns, route))[0], zone
     except OSError:
         return None, ""
-
-
-def read_logins(path: str = FILE) -> list[Record]:
-    """The logins that were refused, the oldest first; none while there is no file. Raises OSError."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            kept = json.load(file)
-    except FileNotFoundError:
-        return []
-    except ValueError:
-        return []
-    known = {field.name for field in fields(Record)}
-    return [Record(**{name: value for name, value in one.items() if name in known}) for one in kept]

@@ -61,8 +61,10 @@ class Listeners:
 
     def _start(self, bind: Bind, name: str) -> str:
         """Why it does not listen there; '' if it does, or if this machine has no such addresses at all."""
-        if bind in self._open:
-            self._open[bind].portal = name
+        known = self._open.get(bind)
+        if known is not None:
+            known.portal = name
+            self._listen_to(known)
             return ""
         before = self._taken_over(bind)
         try:
@@ -71,10 +73,15 @@ class Listeners:
             if error.errno == errno.EAFNOSUPPORT or (error.errno == errno.EADDRNOTAVAIL and _any(bind)):
                 return ""
             return f"{bind}: {error.strerror}"
-        accept = self._server.accept(opened.made, lambda: opened.portal)
-        opened.task = asyncio.get_running_loop().create_task(accept)
+        self._listen_to(opened)
         self._open[bind] = opened
         return ""
+
+    def _listen_to(self, opened: _Open) -> None:
+        """Have connections taken, also if that has ended by an error that nobody thought of."""
+        if opened.task is None or opened.task.done():
+            accept = self._server.accept(opened.made, lambda: opened.portal)
+            opened.task = asyncio.get_running_loop().create_task(accept)
 
     def _taken_over(self, bind: Bind) -> socket.socket | None:
         """The socket that the daemon before has listened with."""

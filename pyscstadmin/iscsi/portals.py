@@ -39,7 +39,7 @@ NETNS = "/run/netns"
 BACKLOG = 1024
 
 T = TypeVar("T")
-Messages = Iterator[tuple[int, bytes]]
+Messages = Iterator[tuple[int, int, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +251,9 @@ _ATTRIBUTE = struct.Struct("=HH")
 _NEWLINK, _GETLINK, _NEWADDR, _GETADDR = 16, 18, 20, 22
 _ERROR, _DONE = 2, 3
 _REQUEST_DUMP = 0x301
+# Something has changed while it was told: an address that was there all the time may be missing.
+_TORN = 0x10
+_ATTEMPTS = 20
 _IFLA_IFNAME, _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 3, 1, 2, 8
 _UNUSABLE = 0x40 | 0x08  # tentative; a duplicate
 _OPTIMISTIC = 0x04
@@ -259,12 +262,12 @@ _BUFFER = 1 << 20
 
 
 def parse_messages(data: bytes) -> Messages:
-    """(type, payload) of each message."""
+    """(type, flags, payload) of each message."""
     while len(data) >= _HEADER.size:
-        length, kind, *_ = _HEADER.unpack_from(data)
+        length, kind, flags, *_ = _HEADER.unpack_from(data)
         if not _HEADER.size <= length <= len(data):
             return
-        yield kind, data[_HEADER.size : length]
+        yield kind, flags, data[_HEADER.size : length]
         data = data[length + -length % 4 :]
 
 
@@ -374,13 +377,24 @@ def _space() -> int:
 
 
 def _dump(asking: socket.socket, question: int, answer: int, body: bytes) -> list[bytes]:
-    header = _HEADER.pack(_HEADER.size + len(body), question, _REQUEST_DUMP, 1, 0)
-    asking.send(header + body)
+    """What is answered, all of one moment. Raises OSError."""
+    request = _HEADER.pack(_HEADER.size + len(body), question, _REQUEST_DUMP, 1, 0) + body
+    for _ in range(_ATTEMPTS):
+        asking.send(request)
+        found, torn = _answers(asking, answer)
+        if not torn:
+            return found
+    raise OSError(errno.EAGAIN, "they change whenever they are looked at")
+
+
+def _answers(asking: socket.socket, answer: int) -> tuple[list[bytes], int]:
     found: list[bytes] = []
+    torn = 0
     while True:
-        for kind, payload in parse_messages(asking.recv(_BUFFER)):
+        for kind, flags, payload in parse_messages(asking.recv(_BUFFER)):
+            torn |= flags & _TORN
             if kind == _DONE:
-                return found
+                return found, torn
             if kind == _ERROR:
                 number = -struct.unpack_from("=i", payload)[0]
                 raise OSError(number, os.strerror(number))

@@ -14,11 +14,11 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from pyscstadmin.iscsi.login import Refused
 
-__all__ = ["FILE", "Patience", "Record", "Refusals"]
+__all__ = ["FILE", "Patience", "Record", "Refusals", "read_logins"]
 
 FILE = "/run/scst/iscsi-logins.json"
 KEPT = 256
@@ -44,6 +44,37 @@ class Record:
     rule: str = "protocol"
 
 
+_FIELDS = tuple(field.name for field in fields(Record))
+
+
+def read_logins(path: str = FILE) -> list[Record]:
+    """The logins that were refused, the oldest first; none while there is no file, and none of what no daemon
+    has written. Raises OSError.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            kept = json.load(file)
+    except FileNotFoundError:
+        return []
+    except (ValueError, RecursionError):
+        return []
+    return [*filter(None, map(_record, kept))] if isinstance(kept, list) else []
+
+
+def _record(data: object) -> Record | None:
+    """What another daemon, older or newer, has written."""
+    if not isinstance(data, dict):
+        return None
+    known = {name: data[name] for name in _FIELDS if name in data}
+    texts = [value for name, value in known.items() if name != "time"]
+    if type(known.get("time")) not in (int, float) or not all(type(text) is str for text in texts):
+        return None
+    try:
+        return Record(**known)
+    except TypeError:  # something is missing
+        return None
+
+
 class Refusals:
     """The last refusals. `save` writes the file, if there is something new."""
 
@@ -56,8 +87,8 @@ class Refusals:
         self.unsaved = False
         # Called when there is something to save.
         self.noted: Callable[[], None] = lambda: None
-        with suppress(OSError, ValueError, TypeError, KeyError), open(path, encoding="utf-8") as file:
-            self._kept.extend(Record(**fields) for fields in json.load(file))
+        with suppress(OSError):
+            self._kept.extend(read_logins(path))
 
     def note(self, portal: str, peer: str, refused: Refused) -> None:
         """One more."""

@@ -30,6 +30,7 @@ from pyscstadmin.iscsi.registration import (
     shown,
     split,
 )
+from pyscstadmin.iscsi.tasks import ended
 
 __all__ = ["OFF", "Registrar"]
 
@@ -40,8 +41,6 @@ PERIOD, RENEW, APART = 300, 60.0, 1.0
 CONNECT, ANSWER, FAREWELL = 3.0, 30.0, 2.0
 # Seconds until it is tried again, the first time and at most.
 FIRST, LONGEST = 1.0, 60.0
-# Seconds that the end of the task may take.
-AGAIN = 0.1
 # Log lines in a minute.
 _LINES, _MINUTE = 10, 60.0
 
@@ -89,10 +88,7 @@ class Registrar:
 
     async def close(self) -> None:
         """Have the server forget us, if it takes no time worth mentioning."""
-        # More than once: before Python 3.12 wait_for() forgets it where what it waits for is over just then.
-        while self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=AGAIN)
+        await ended([self._task] if self._task is not None else [])
         await self._farewell()
 
     async def _run(self) -> None:

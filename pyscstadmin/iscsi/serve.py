@@ -31,9 +31,11 @@ from pyscstadmin.iscsi.policy import Address, Connection, Policy, Target, User
 from pyscstadmin.iscsi.refusals import Patience, Refusals
 from pyscstadmin.iscsi.rules import Obstacle
 from pyscstadmin.iscsi.source import Source
+from pyscstadmin.iscsi.tasks import ended
 
 __all__ = ["Server", "status_of"]
 
+# Of one address: logins that are not finished, and discovery sessions.
 PER_SOURCE = 64
 # What the commands of an older session of the same initiator port may take: the newer one has to come again.
 WAIT_MS = 5000
@@ -42,6 +44,8 @@ ADOPTING = 128
 IDLE = 60.0
 # To take an answer.
 SEND = 10.0
+# Between lines about a portal that takes no connections.
+SILENT = 60.0
 
 _UNAVAILABLE = (errno.EAGAIN, errno.ECANCELED, errno.ESHUTDOWN, errno.ENOTCONN)
 _RESOURCES = (errno.ENOMEM, errno.ENOSPC)
@@ -92,7 +96,8 @@ class Server:
         # Apart from the others, who are not to wait for a disk.
         self._uses_pool = ThreadPoolExecutor(1, "uses")
         self._tasks: set[asyncio.Task[None]] = set()
-        self._half_open: Counter[str] = Counter()
+        # Connections that are no sessions of the kernel, by the address that they come from.
+        self._from: Counter[str] = Counter()
         self._opening = 0
         self._discoveries = 0
         self._adopting = 0
@@ -101,6 +106,7 @@ class Server:
     async def accept(self, listener: socket.socket, portal_now: Callable[[], str]) -> None:
         """Take connections of a portal, for ever. Which one it is may change."""
         loop = asyncio.get_running_loop()
+        silent_until = loop.time()
         while True:
             try:
                 connection, address = await loop.sock_accept(listener)
@@ -108,36 +114,39 @@ class Server:
             except OSError as error:
                 if error.errno == errno.EBADF:
                     return
-                _log.warning("portal %s: %s", portal_now(), error.strerror)
+                if loop.time() >= silent_until:
+                    _log.warning("portal %s: %s", portal_now(), error.strerror)
+                    silent_until = loop.time() + SILENT
                 await asyncio.sleep(0.1)
                 continue
-            peer = str(address[0]).partition("%")[0]
-            why = self._too_many(peer)
-            if why:
-                self._refusals.note(portal, peer, Refused(None, why, rule="limit"))
-                _reset(connection)
-                continue
-            self._half_open[peer] += 1
-            self._opening += 1
-            task = loop.create_task(self._connection(connection, portal, peer))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            # Of many who have waited some have given up: that is seen before the next counts.
+            self._admit(connection, portal, str(address[0]).partition("%")[0])
+            # Where more of them wait, the next comes without a turn for anybody else. And of many who have
+            # waited some have given up: that is seen before the next counts.
             await asyncio.sleep(0)
 
+    def _admit(self, connection: socket.socket, portal: str, peer: str) -> None:
+        """Begin with a connection that has come; or reset it, where there are too many."""
+        why = self._too_many(peer)
+        if why:
+            self._refusals.note(portal, peer, Refused(None, why, rule="limit"))
+            _reset(connection)
+            return
+        self._from[peer] += 1
+        self._opening += 1
+        task = asyncio.get_running_loop().create_task(self._connection(connection, portal, peer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _too_many(self, peer: str) -> str:
-        if self._half_open[peer] >= PER_SOURCE:
-            return f"{PER_SOURCE} logins from this address are not finished"
+        if self._from[peer] >= PER_SOURCE:
+            return f"{PER_SOURCE} logins and discoveries from this address are not finished"
         if self._opening >= self._source.policy.max_half_open:
             return f"{self._source.policy.max_half_open} logins are not finished"
         return ""
 
     async def close(self) -> None:
         """End what is not the kernel's."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(self._tasks)
         # What is on its way to the kernel gets there, or not: that is not for ever.
         for pool in (self._adopt_pool, self._uses_pool):
             await asyncio.to_thread(pool.shutdown)
@@ -148,9 +157,6 @@ class Server:
                 session = await self._login(connection, portal, peer)
             finally:
                 self._opening -= 1
-                self._half_open[peer] -= 1
-                if not self._half_open[peer]:
-                    del self._half_open[peer]
             if session is not None:
                 await self._discover(connection, session)
         except (_Gone, OSError, asyncio.TimeoutError):
@@ -159,6 +165,9 @@ class Server:
             _log.exception("a connection by portal %s", portal)
         finally:
             connection.close()
+            self._from[peer] -= 1
+            if not self._from[peer]:
+                del self._from[peer]
 
     # Login.
 

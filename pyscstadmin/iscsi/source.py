@@ -8,11 +8,13 @@ somebody wants to log in.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -51,11 +53,22 @@ COUNTED = 1.0
 _DIGESTS = {"none": "None", "crc32c": "CRC32C"}
 
 
-def _names(view: View, path: str) -> list[str]:
+@contextmanager
+def _while_there() -> Iterator[None]:
+    """Whatever goes meanwhile is as if it had not been there. What cannot be read for another reason is: to
+    take it for gone would end sessions.
+    """
     try:
+        yield
+    except OperationError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV):
+            raise
+
+
+def _names(view: View, path: str) -> list[str]:
+    with _while_there():
         return sorted(view.list(path))
-    except OperationError:
-        return []
+    return []
 
 
 def _text(view: View, path: str, default: str = "") -> str:
@@ -117,10 +130,9 @@ def _algorithms(text: str) -> tuple[str, ...]:
 
 
 def _luns(view: View, path: str) -> tuple[str, ...]:
-    try:
+    with _while_there():
         return tuple(filter(None, view.read_all(f"{path}/lun_table").split("\n")))
-    except OperationError:
-        return ()
+    return ()
 
 
 def _group(view: View, path: str, name: str) -> Group:
@@ -130,11 +142,11 @@ def _group(view: View, path: str, name: str) -> Group:
 
 
 def _target(view: View, name: str) -> Target:
+    ready = view.read(f"{name}/enabled") == "1"
     groups = tuple(_group(view, f"{name}/groups", group) for group in _names(view, f"{name}/groups"))
     return Target(
         name,
         Access(_luns(view, name), groups),
-        ready=_text(view, f"{name}/enabled") == "1",
         alias=_text(view, f"{name}/alias"),
         auth=_text(view, f"{name}/auth", "none"),
         algorithms=_algorithms(_text(view, f"{name}/chap_algorithms")),
@@ -143,17 +155,20 @@ def _target(view: View, name: str) -> Target:
         params=_params(view, f"{name}/params"),
         portals=frozenset(_names(view, f"{name}/portals")),
         users=_users(view, f"{name}/users"),
+        # Once more: what was read of a target that went meanwhile would be open to everybody.
+        ready=ready and view.read(f"{name}/enabled") == "1",
     )
 
 
 def _portal(view: View, name: str) -> Portal:
     return Portal(
         name,
-        _text(view, f"{name}/address", "*"),
-        _number(view, f"{name}/port", 3260),
-        _text(view, f"{name}/netns"),
-        _text(view, f"{name}/advertise"),
-        _text(view, f"{name}/discovery_auth", "none"),
+        port=_number(view, f"{name}/port", 3260),
+        netns=_text(view, f"{name}/netns"),
+        advertise=_text(view, f"{name}/advertise"),
+        discovery_auth=_text(view, f"{name}/discovery_auth", "none"),
+        # The last, and without a default: what was read of a portal that goes would be everywhere, and open.
+        address=view.read(f"{name}/address"),
     )
 
 
@@ -162,11 +177,14 @@ def read_policy(tree: View) -> Policy:
     targets = []
     with tree.at(_TARGETS_DIR) as view:
         for name in sorted(view.list("")):
-            with suppress(ScstError):
+            with _while_there():
                 targets.append(_target(view, name))
     with tree.at(_DRIVER_DIR) as view:
         with view.at("portals") as below:
-            portals = {name: _portal(below, name) for name in sorted(below.list(""))}
+            portals = {}
+            for name in sorted(below.list("")):
+                with _while_there():
+                    portals[name] = _portal(below, name)
         users = _users(view, "users")
         return Policy(
             tuple(targets),
@@ -188,33 +206,48 @@ class Seat(NamedTuple):
     port: int
 
 
-def _seat(path: str) -> Seat:
-    def value(name: str) -> str:
-        with open(f"{path}/{name}", encoding="utf-8") as file:
-            return file.read().strip()
+# The value of a file of a session. Raises OSError.
+Value = Callable[[str], str]
 
+
+def _seat(value: Value) -> Seat:
     driver, _, target = value("target").partition("/")
     if driver != DRIVER:
-        raise FileNotFoundError(path)
+        raise ValueError(driver)
     isid = bytes.fromhex(value("iscsi/isid").removeprefix("0x"))
-    live = Live(int(value("iscsi/tsih"), 0), target, value("initiator"), isid, int(value("iscsi/cid"), 0))
+    live = Live(_tsih(value), target, value("initiator"), isid, int(value("iscsi/cid"), 0))
     local, _, port = value("iscsi/local").rpartition(":")
     return Seat(live, value("iscsi/portal"), local.strip("[]"), int(port))
 
 
-def lives(root: str = CLASS_ROOT) -> list[Seat]:
-    """The sessions that there are."""
+def _tsih(value: Value) -> int:
+    return int(value("iscsi/tsih"), 0)
+
+
+def lives(root: str = CLASS_ROOT, like: Callable[[Value], bool] = lambda value: True) -> list[Seat]:
+    """The sessions that there are. `like`: those only of which this is so; there may be thousands, and the
+    rest of a session is read then.
+    """
     found = []
     with suppress(FileNotFoundError):
         for name in os.listdir(root):
             if name.startswith("session."):
+                value = partial(_value, f"{root}/{name}")
                 with suppress(OSError, ValueError):  # gone meanwhile, or of another driver
-                    found.append(_seat(f"{root}/{name}"))
+                    if like(value):
+                        found.append(_seat(value))
     return found
 
 
+def _value(path: str, name: str) -> str:
+    with open(f"{path}/{name}", encoding="utf-8") as file:
+        return file.read().strip()
+
+
 class Source:
-    """The policy of now. `device`: who has the secrets, while there is one. `known`: it was read once."""
+    """The policy of now. `device`: who has the secrets, while there is one. `known`: it was read once.
+    `sure`: it could be read when that was tried last, or there is nothing to be read.
+    """
 
     def __init__(self, root: str = ROOT, class_root: str = CLASS_ROOT, uses: str = USES) -> None:
         self._root = root
@@ -228,6 +261,7 @@ class Source:
         self.device: Device | None = None
         self.policy = Policy(available=False)
         self.known = False
+        self.sure = True
 
     def read(self) -> Policy:
         """Read everything. While the module is not there, all remains as it was, but nobody can log in."""
@@ -235,10 +269,11 @@ class Source:
             tree = self._open()
             generation = tree.read("generation")
             policy = read_policy(tree)
-        except ScstError:
+        except ScstError as error:
+            self.sure = isinstance(error, NotPresent)
             self.policy = replace(self.policy, available=False)
             return self.policy
-        self._generation, self.known = generation, True
+        self._generation, self.known, self.sure = generation, True, True
         available = self.device is not None
         self.policy = replace(
             policy,
@@ -270,7 +305,7 @@ class Source:
 
     def send_targets(self, tsih: int) -> SendTargets | None:
         """What SendTargets is answered with in that session, None if there is none."""
-        seat = next((seat for seat in self.lives() if seat.live.tsih == tsih), None)
+        seat = self._of(tsih)
         if seat is None:
             return None
         came = Connection(seat.portal, Address(ip_address(seat.local)), seat.port)
@@ -300,7 +335,8 @@ class Source:
     def replaces(self, login: LoggedIn) -> bool:
         """Whether a session ends when this one begins."""
         port = (login.target.name, login.initiator, login.isid)
-        return any((one.target, canonical(one.initiator), one.isid) == port for one, *_ in self.lives())
+        its = lives(self._class_root, lambda value: canonical(value("initiator")) == login.initiator)
+        return any((one.target, canonical(one.initiator), one.isid) == port for one, *_ in its)
 
     def _open(self) -> RealTree:
         if self._tree is None:
@@ -331,4 +367,8 @@ class Source:
             return None
 
     def _session(self, tsih: int) -> Live | None:
-        return next((seat.live for seat in self.lives() if seat.live.tsih == tsih), None)
+        seat = self._of(tsih)
+        return seat.live if seat is not None else None
+
+    def _of(self, tsih: int) -> Seat | None:
+        return next(iter(lives(self._class_root, lambda value: _tsih(value) == tsih)), None)

@@ -44,7 +44,7 @@ from pyscstadmin.kernel.hints import hinted
 from pyscstadmin.kernel.prove import Proof, Was
 from pyscstadmin.kernel.read import link_to
 from pyscstadmin.kernel.running import Running
-from pyscstadmin.kernel.secrets import give
+from pyscstadmin.kernel.secrets import give, give_back
 from pyscstadmin.kernel.stops import deferred, uninterrupted
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ class _Run:
             case Write(path, value):
                 self.write(path, value)
             case Secret():
-                give(tree, act)
+                (give_back if self.undoing else give)(tree, act)
             case Unlink():
                 return self.unlink(act)
             case Rmdir(path):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pyscstadmin.config.layout import DEBUG_ROOT
 from pyscstadmin.errors import OperationError
 
-__all__ = ["PLACES", "Command", "parse_commands", "plain_name", "read_commands"]
+__all__ = ["PLACES", "Command", "debug_text", "parse_commands", "plain_name", "read_commands"]
 
 # The kernel's words for where a command is, for people.
 PLACES = {
@@ -69,9 +69,14 @@ def parse_commands(text: str) -> list[Command]:
 
 def read_commands(path: str = f"{DEBUG_ROOT}/commands") -> list[Command]:
     """What is in flight, the oldest first. Waits for nobody. Raises `OperationError`."""
+    return parse_commands(debug_text(path))
+
+
+def debug_text(path: str) -> str:
+    """A file of debugfs. Raises `OperationError`."""
     try:
         with open(path, encoding="ascii", errors="surrogateescape") as file:
-            return parse_commands(file.read())
+            return file.read()
     except OSError as error:
         raise OperationError("read", path, None, error.errno or errno.EIO) from error
 

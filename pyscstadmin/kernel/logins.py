@@ -11,12 +11,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pyscstadmin.config.layout import CLASS_ROOT
 from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel.sessions import read_sessions
 
-__all__ = ["DEVICE", "SECONDS_MAX", "IscsiSession", "drain", "drop", "read_iscsi_sessions"]
+__all__ = [
+    "DEVICE",
+    "SECONDS_MAX",
+    "Drained",
+    "IscsiSession",
+    "ask",
+    "drain",
+    "drop",
+    "read_iscsi_sessions",
+]
 
 DEVICE = "/dev/scst-iscsi"
 SECONDS_MAX = 3600
@@ -28,6 +38,8 @@ _NOW, _ASK = 0, 1
 # The kernel drops by itself who does not log out, so much later than this program would: should it be killed.
 _LATER = 5
 _PACE = 0.1
+
+End = Callable[[int, "int | None"], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +94,44 @@ def drop(tsih: int, seconds: int | None = None, device: str = DEVICE) -> bool:
     return True
 
 
+class Drained(NamedTuple):
+    """What became of sessions that were asked to end. `asked`: they are still there, and the kernel drops
+    them in a while.
+    """
+
+    left: list[IscsiSession]
+    dropped: list[IscsiSession]
+    asked: list[IscsiSession]
+
+
+def ask(sessions: Sequence[IscsiSession], seconds: int, end: End = drop) -> None:
+    """Ask initiators to log out. Raises `OperationError`."""
+    for one in sessions:
+        end(one.tsih, seconds + _LATER)
+
+
 def drain(
     sessions: Sequence[IscsiSession],
     seconds: int,
     there: Callable[[], Sequence[IscsiSession]],
-    end: Callable[[int, int | None], bool] = drop,
+    stopped: Callable[[], bool],
+    end: End = drop,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> tuple[list[IscsiSession], list[IscsiSession]]:
-    """Ask initiators to log out, wait, and drop those that have not: (who has left, who was dropped).
+) -> Drained:
+    """Wait for those that were asked, and drop who is still there then. *stopped*: wait no longer, and drop
+    nobody.
 
     *there*: reads the sessions that there are; one of the same name and handle is the same.
     """
     until = clock() + seconds
     waiting = {(one.name, one.tsih): one for one in sessions}
-    for one in sessions:
-        end(one.tsih, seconds + _LATER)
-    while waiting and clock() < until:
+    while waiting and clock() < until and not stopped():
         sleep(min(_PACE, max(0.0, until - clock())))
         present = {(one.name, one.tsih) for one in there()}
         waiting = {key: one for key, one in waiting.items() if key in present}
-    dropped = [one for one in waiting.values() if end(one.tsih, None)]
-    gone = {one.name for one in dropped}
-    return [one for one in sessions if one.name not in gone], dropped
+    still = list(waiting.values())
+    asked = still if stopped() else []
+    dropped = [] if asked else [one for one in still if end(one.tsih, None)]
+    gone = {one.name for one in (*asked, *dropped)}
+    return Drained([one for one in sessions if one.name not in gone], dropped, asked)

@@ -7,12 +7,10 @@ more.
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass
 
 from pyscstadmin.config.layout import DEBUG_ROOT
-from pyscstadmin.errors import OperationError
-from pyscstadmin.kernel.inflight import PLACES, plain_name
+from pyscstadmin.kernel.inflight import PLACES, debug_text, plain_name
 
 __all__ = ["STAGES", "Record", "parse_records", "read_records"]
 
@@ -111,11 +109,7 @@ def parse_records(text: str) -> list[Record]:
 
 def read_records(path: str = f"{DEBUG_ROOT}/recorder") -> list[Record]:
     """What the kernel remembers, the newest last. Waits for nobody. Raises `OperationError`."""
-    try:
-        with open(path, encoding="ascii", errors="surrogateescape") as file:
-            return parse_records(file.read())
-    except OSError as error:
-        raise OperationError("read", path, None, error.errno or errno.EIO) from error
+    return parse_records(debug_text(path))
 
 
 def _record(line: str) -> Record:

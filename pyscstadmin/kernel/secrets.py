@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pyscstadmin.config.acts import Secret
 from pyscstadmin.config.iscsi_names import BY_HAND, CREDENTIAL
@@ -19,9 +20,11 @@ from pyscstadmin.config.model import Config, User
 from pyscstadmin.errors import OperationError
 from pyscstadmin.kernel.cfs import View
 
-__all__ = ["give", "stamped"]
+__all__ = ["give", "give_back", "stamped"]
 
 SHORTEST, LONGEST = 12, 64
+# The state of a file that nobody has looked at.
+_UNKNOWN = "0"
 
 
 def stamped(config: Config) -> Config:
@@ -74,7 +77,19 @@ def give(tree: View, act: Secret) -> None:
         raise refused from None
     finally:
         data[:] = bytes(len(data))
-    tree.write(f"{act.path}/secret_from", f"{act.file} {act.stamp or '0'}")
+    tree.write(f"{act.path}/secret_from", f"{act.file} {act.stamp or _UNKNOWN}")
+
+
+def give_back(tree: View, act: Secret) -> None:
+    """The same, for undoing. A file that is another one by now has not the secret of before, which nobody
+    has: then ESTALE, and what the tree keeps says which it is.
+    """
+    now = _stamp(act.file)
+    give(tree, replace(act, stamp=now))
+    if act.stamp not in ("", _UNKNOWN, now):
+        raise _unfit(
+            _path(act.file), errno.ESTALE, f"{act.path} has the secret that is in it now, not the older one"
+        )
 
 
 def _read(source: str) -> bytes:

@@ -19,7 +19,7 @@ from pyscstadmin.config.where import Path
 from pyscstadmin.migrate.account import Verdict
 from pyscstadmin.migrate.lio_devices import Devices
 from pyscstadmin.migrate.lio_names import free_name
-from pyscstadmin.migrate.lio_rules import ACL_RULES, DEFAULT_GROUP, FABRICS, apply_rules
+from pyscstadmin.migrate.lio_rules import ACL_RULES, DEFAULT_GROUP, FABRICS, PORT_GROUPS, apply_rules
 from pyscstadmin.migrate.reader import Reader
 
 __all__ = ["Access"]
@@ -148,8 +148,7 @@ class Access:
         if lun.text("alua_tg_pt_gp_name") in ("", DEFAULT_GROUP):
             lun.same("all paths are alike and active, with LIO's one group and without", "alua_tg_pt_gp_name")
         else:
-            text = "scst has no target port groups (ALUA): all paths of the device look alike and active"
-            lun.note("alua_tg_pt_gp_name", Verdict.LOST, text)
+            lun.note("alua_tg_pt_gp_name", Verdict.LOST, PORT_GROUPS)
 
     # ACLs.
 

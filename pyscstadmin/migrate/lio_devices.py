@@ -18,6 +18,7 @@ from pyscstadmin.migrate.lio_names import free_name
 from pyscstadmin.migrate.lio_rules import (
     DEFAULT_GROUP,
     MISC_RULES,
+    PORT_GROUPS,
     PRODUCTS,
     STORE_RULES,
     UNMAP_OF_MEMORY,
@@ -240,7 +241,7 @@ class _Store:
         apply_rules(self.attributes, {**STORE_RULES, **UNMAP_RULES[unmap], **offers})
         apply_rules(self.store, MISC_RULES)
         if "reservation" in self.store:
-            text = "an initiator holds a reservation, which scst does not have: whoever relies on it loses it"
+            text = "an initiator holds a reservation, which is not taken over: it has to make it again"
             self.store.note("reservation", Verdict.LOST, text)
 
     def _port_groups(self) -> None:
@@ -250,5 +251,4 @@ class _Store:
                 text = "one group for all ports: here all paths are alike and active, too, without a group"
                 group.account.note(group.path, Verdict.DIFFERS, text, whole=True)
                 continue
-            text = "scst has no target port groups (ALUA): all paths of the device look alike and active"
-            group.account.note(group.path, Verdict.LOST, text, whole=True)
+            group.account.note(group.path, Verdict.LOST, PORT_GROUPS, whole=True)

@@ -19,6 +19,7 @@ __all__ = [
     "DEFAULT_GROUP",
     "FABRICS",
     "MISC_RULES",
+    "PORT_GROUPS",
     "PRODUCTS",
     "REVISION",
     "STORE_RULES",
@@ -80,10 +81,18 @@ _RESERVATIONS = "only about reservations, of which emulate_pr speaks"
 _MACHINE = "describes the machine"
 _HINT = "a hint to initiators; scst gives the one that suits the backing"
 _INSIDE = "how LIO works inside"
-_PROTECTION = "scst has no protection information (T10 PI): initiators see a disk without it"
+_PROTECTION = (
+    "protection information (T10 PI) is not taken over, which LIO keeps in another form: initiators see a "
+    "disk without it (`protection` of the device begins anew)"
+)
+# Of a device, and of a LUN that is in one.
+PORT_GROUPS = (
+    "target port groups (ALUA) are not taken over: all paths of the device are alike and active, until "
+    "`create alua` and `create tpg` say otherwise"
+)
 
 STORE_RULES: Mapping[str, Rule] = {
-    "alua_support": _offered("asymmetric access (ALUA)", "all paths are alike and active"),
+    "alua_support": _offered("ALUA unasked", "it is for devices that are in a device group"),
     "atomic_alignment": Rule((0,), SAME, "atomic writes were not offered", DIFFERS, "see atomic_max_len"),
     "atomic_granularity": Rule((0,), SAME, "atomic writes were not offered", DIFFERS, "see atomic_max_len"),
     "atomic_max_boundary": Rule((0,), SAME, "atomic writes were not offered", DIFFERS, "see atomic_max_len"),
@@ -101,13 +110,19 @@ STORE_RULES: Mapping[str, Rule] = {
     "emulate_dpo": Rule(None, SAME, "DPO is accepted"),
     "emulate_fua_read": Rule(None, SAME, "FUA is honoured"),
     "emulate_fua_write": Rule((1,), SAME, "FUA is honoured", DIFFERS, "LIO denied FUA, scst honours it"),
-    "emulate_pr": _offered(
-        "reservations", "they are refused; clusters that fence by them cannot use the disk"
+    "emulate_pr": Rule(
+        (1,), SAME, "reservations are done", DIFFERS, "LIO refused reservations, scst does them"
     ),
     "emulate_rest_reord": Rule(
         (0,), SAME, "commands may be reordered", LOST, "scst has no restricted reordering of commands"
     ),
-    "emulate_rsoc": _offered("REPORT SUPPORTED OPERATION CODES", "initiators try instead of asking"),
+    "emulate_rsoc": Rule(
+        (1,),
+        SAME,
+        "REPORT SUPPORTED OPERATION CODES is done",
+        DIFFERS,
+        "LIO refused REPORT SUPPORTED OPERATION CODES, scst does it",
+    ),
     "emulate_tas": Rule(
         (0,),
         SAME,
@@ -119,7 +134,7 @@ STORE_RULES: Mapping[str, Rule] = {
     "enforce_pr_isids": Rule(None, SAME, _RESERVATIONS),
     "fabric_max_sectors": Rule(None, DIFFERS, _HINT),
     "force_pr_aptpl": Rule(
-        (0,), SAME, _RESERVATIONS, LOST, "reservations kept over power loss: scst has none"
+        (0,), SAME, _RESERVATIONS, LOST, "to keep reservations over power loss the device needs a `pr_file`"
     ),
     "hw_block_size": Rule(None, SAME, _MACHINE),
     "hw_max_sectors": Rule(None, SAME, _MACHINE),
@@ -128,7 +143,7 @@ STORE_RULES: Mapping[str, Rule] = {
     "max_sectors": Rule(None, DIFFERS, _HINT),
     "max_write_same_len": Rule(None, DIFFERS, "initiators are told that WRITE SAME may be up to 1 GiB"),
     "optimal_sectors": Rule(None, DIFFERS, _HINT),
-    "pgr_support": _offered("reservations", "see emulate_pr"),
+    "pgr_support": Rule(None, SAME, _RESERVATIONS),
     "pi_prot_format": Rule((0,), SAME, "no protection information", LOST, _PROTECTION),
     "pi_prot_type": Rule((0,), SAME, "no protection information", LOST, _PROTECTION),
     "pi_prot_verify": Rule((0,), SAME, "no protection information", LOST, _PROTECTION),

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pyscstadmin.config.ports import Port
-from pyscstadmin.errors import NotPresent, OperationError
+from pyscstadmin.errors import NotPresent, OperationError, ScstError
 from pyscstadmin.kernel import inflight
 from pyscstadmin.kernel.backing import Machine
 from pyscstadmin.kernel.running import Running
@@ -349,12 +349,17 @@ class SimTree(SimView):
             return False
         try:
             state, changes = self._journal.news()
+            if state is not None:
+                self.load(state)
+            for change in changes:
+                self._repeat(change)
+        except ScstError:
+            raise
         except (OSError, ValueError) as error:
             raise NotPresent(self.name, f"state.json cannot be read: {error}") from error
-        if state is not None:
-            self.load(state)
-        for change in changes:
-            self._repeat(change)
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, Refused, TypeError) as error:
+            # It is JSON, and nothing that this has written.
+            raise NotPresent(self.name, f"state.json is damaged ({error!r}); remove it") from error
         return state is not None or bool(changes)
 
     def _repeat(self, change: Change) -> None:

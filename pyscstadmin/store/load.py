@@ -47,6 +47,8 @@ def read_text(path: str) -> str:
                 data = _read(file, path)
     except OSError as error:
         raise InvalidInput(path, [Problem(f"cannot be read: {os.strerror(error.errno or 0)}")]) from error
+    except ValueError as error:
+        raise InvalidInput(ascii(path), [Problem(f"cannot be read: {error}")]) from error
     return _text(data, path)
 
 

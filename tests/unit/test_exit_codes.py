@@ -5,6 +5,9 @@ says.
 
 from __future__ import annotations
 
+import io
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 
 from pyscstadmin.__main__ import main
 from pyscstadmin.admin import Admin
+from pyscstadmin.cli.main import agreed
 from pyscstadmin.config import schema
 from pyscstadmin.config.model import Config, Device, Group, Lun, Target
 from tests.unit.strategies import MIB
@@ -108,6 +112,53 @@ def test_what_was_only_to_be_shown_has_failed(sim: str, words: str) -> None:
     done = run(sim, words, ">/dev/full")
     assert done.returncode in (1, 2)
     assert b"all the same" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "redirect"),
+    [
+        ("bogus", "2>/dev/full"),
+        ("watch --bogus", "2>&1 | true"),
+        ("--json bogus", ">/dev/full"),
+        ("--json bogus", "| true"),
+        ("--json shell -c bogus", ">/dev/full"),
+    ],
+)
+def test_what_was_said_wrongly_is_wrong_usage(tmp_path: Path, words: str, redirect: str) -> None:
+    done = run(str(tmp_path), words, redirect)
+    assert (done.returncode, b"Traceback" in done.stderr) == (2, False)
+    assert b"all the same" not in done.stderr
+
+
+def test_help_that_cannot_be_shown(tmp_path: Path) -> None:
+    done = run(str(tmp_path), "watch --help", ">/dev/full")
+    assert (done.returncode, done.stderr) == (1, b"scstadmin: output: No space left on device\n")
+
+
+def test_what_cannot_be_read_is_no_fault_of_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """And is a document, where one is asked for."""
+    monkeypatch.setattr(Admin, "sessions", lambda admin: os.listdir(tmp_path / "sessions"))
+    assert main(["--sim", str(tmp_path), "--json", "sessions"]) == 1
+    error = json.loads(capsys.readouterr().out)
+    assert (error["errno"], error["path"]) == ("ENOENT", str(tmp_path / "sessions"))
+
+
+def test_a_question_is_not_put_into_a_file(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """Where nobody sees it who is waited for."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    assert agreed("Go on? ")
+    assert not agreed("Go on? ")
+    assert capsys.readouterr() == ("", "Go on? Go on? \n")
+
+
+@pytest.mark.parametrize(("words", "code"), [("watch --once", 5), ("watch --bogus", 2)])
+def test_all_lines_of_watch_are_json(tmp_path: Path, words: str, code: int, capsys: Capture) -> None:
+    assert main(["--json", "--root", str(tmp_path), *words.split()]) == code
+    lines = capsys.readouterr().out.splitlines()
+    assert json.loads(lines[-1])["schema"] == "scstadmin/error/1"
+    assert all(json.loads(line) for line in lines)
 
 
 @pytest.mark.parametrize("words", [["show"], ["sessions"], ["map", "n", "--target", "t", "--lun", "1"]])

@@ -17,7 +17,7 @@ from pyscstadmin.iscsi import explain, isns, login, negotiate, refusals, registr
 from pyscstadmin.iscsi.explain import ask
 from pyscstadmin.iscsi.login import LoggedIn, Refused
 from pyscstadmin.iscsi.policy import Address, Policy, Portal, Target, User
-from pyscstadmin.iscsi.refusals import Refusals
+from pyscstadmin.iscsi.refusals import Refusals, read_logins
 from pyscstadmin.iscsi.rules import RULES
 from tests.unit.iscsi_client import INITIATOR, NAMES, SECRET, TARGET, Initiator, access, policy, proof, target
 
@@ -142,13 +142,21 @@ def test_what_the_daemon_keeps_is_shown(
 def test_a_file_of_refusals_that_is_none(tmp_path: Path) -> None:
     """From an older daemon, cut off, or not there."""
     path = tmp_path / "logins.json"
-    assert explain.read_logins(str(path)) == []
+    assert read_logins(str(path)) == []
     old = dict.fromkeys(("portal", "peer", "initiator", "target", "user", "status", "reason"), "")
     path.write_text(json.dumps([{**old, "time": 1, "later": 2}]))
-    (record,) = explain.read_logins(str(path))
+    (record,) = read_logins(str(path))
     assert record.rule == "protocol"
-    path.write_text("[{")
-    assert explain.read_logins(str(path)) == []
+    # The daemon knows what its own successor has written, too.
+    assert Refusals(str(path)).records == [record]
+    good = {**old, "time": 2.5}
+    wrongs: list[object] = [{}, 7, None, [], {"time": 1}, {**good, "time": "x"}, {**good, "peer": 5}]
+    for wrong in wrongs:
+        path.write_text(json.dumps([wrong, good]))
+        assert [one.time for one in read_logins(str(path))] == [2.5]
+    for broken in ("[{", "{}", "[" * 99999, "\udcff"):
+        path.write_text(broken, errors="surrogateescape")
+        assert read_logins(str(path)) == Refusals(str(path)).records == []
 
 
 def test_every_rule_that_is_used_has_its_advice() -> None:
@@ -177,7 +185,7 @@ def test_the_guide_has_the_limits_that_are() -> None:
         "sessions and discoveries, all targets": str(driver["max_connections"].default),
         "sessions of a target": f"{own['max_sessions'].default}: no limit",
         "logins that are not finished": str(driver["max_half_open"].default),
-        "... from one address": str(serve.PER_SOURCE),
+        "... and discovery sessions, from one address": str(serve.PER_SOURCE),
         "seconds that a login may take": str(driver["login_timeout"].default),
         "requests in one stage of a login": str(login.PDUS_MAX),
         "text in one PDU, in a login": f"{negotiate.PDU_MAX} bytes, {negotiate.TEXT_MAX >> 10} KiB",

@@ -14,10 +14,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from pyscstadmin.errors import OperationError
+from pyscstadmin.iscsi import serve, source
 from pyscstadmin.iscsi.daemon import Daemon
 from pyscstadmin.iscsi.device import Event, Kind
 from pyscstadmin.iscsi.login import LoggedIn, Refused, Status
@@ -27,9 +30,11 @@ from pyscstadmin.iscsi.policy import Address, Policy, Portal, User
 from pyscstadmin.iscsi.portals import Bind, Machine, look, machine_of, parse_messages, wanted
 from pyscstadmin.iscsi.refusals import Patience, Record, Refusals
 from pyscstadmin.iscsi.rules import Obstacle
-from pyscstadmin.iscsi.serve import PER_SOURCE, WAIT_MS, status_of
+from pyscstadmin.iscsi.serve import PER_SOURCE, WAIT_MS, Server, status_of
 from pyscstadmin.iscsi.source import Source
+from pyscstadmin.iscsi.tasks import ended
 from pyscstadmin.iscsi.text import Asked, Said
+from pyscstadmin.kernel.cfs import _Directory
 from tests.unit.iscsi_client import DISCOVER, INITIATOR, ISID, NAMES, SECRET, TARGET, Initiator, proof
 
 
@@ -287,6 +292,22 @@ def sessions(folder: Path, *drivers: str, isid: str = "0x00023d000099", port: in
                 World.write(here / "iscsi" / name, text)
 
 
+def test_one_session_is_found_without_reading_all(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may ask for one that there is not, before he has said who he is."""
+    sessions(tmp_path / "class", "local", *["iscsi"] * 50)
+    reads, value = count(), source._value
+    monkeypatch.setattr(source, "_value", lambda path, name: (next(reads), value(path, name))[1])
+    found = world.source._session(7)
+    assert found is not None
+    assert (found.tsih, found.target, found.initiator) == (7, TARGET, INITIATOR)
+    assert world.source._session(99) is None
+    assert world.source.send_targets(99) is None
+    assert next(reads) < 4 * 51
+    world.kernel.close()
+
+
 def test_the_limit_counts_sessions_of_iscsi_and_discoveries(world: World, tmp_path: Path) -> None:
     """Not those of other drivers; and one that takes the place of an older one is none more."""
     world.write(world.root / "drivers/iscsi/max_connections", "2")
@@ -436,6 +457,125 @@ def test_i49_half_open_logins(world: World) -> None:
         raise AssertionError("nobody gets in")
 
     world.run(what)
+
+
+def test_discoveries_of_one_address_leave_room_for_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They need no secret, and count as connections: one initiator could have all of them."""
+    monkeypatch.setattr(serve, "PER_SOURCE", 3)
+
+    async def what() -> None:
+        wires = [await world.connect() for _ in range(3)]
+        for wire in wires:
+            assert (await wire.say(DISCOVER, 3)).status == 0
+        assert await (await world.connect()).over()
+        wires[0].writer.close()
+        await world.until(lambda: world.daemon._server._from.total() == 2)
+        assert (await (await world.connect()).say(NAMES, 3)).status == 0
+
+    world.run(what)
+    assert not world.daemon._server._from
+
+
+def test_a_flood_of_those_who_are_too_many_leaves_others_their_turn(world: World) -> None:
+    """Connections that wait already are taken without waiting, and so one after the other."""
+
+    async def what() -> None:
+        server, turns = world.daemon._server, count()
+        server._too_many = lambda peer: "too many"  # type: ignore[method-assign]
+        with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+            listener.setblocking(False)
+            peers = [socket.create_connection(listener.getsockname()) for _ in range(50)]
+            task = asyncio.create_task(server.accept(listener, lambda: "here"))
+            refused = server._refusals._kept
+            while len(refused) < 50:
+                next(turns)
+                await asyncio.sleep(0)
+            task.cancel()
+            for peer in peers:
+                peer.close()
+        assert next(turns) > 25
+
+    asyncio.run(what())
+    world.kernel.close()
+
+
+def test_the_end_of_a_daemon_does_not_wait_for_a_cancellation_that_was_lost() -> None:
+    """wait_for() of Python before 3.12 loses one where what it waits for is over just then."""
+
+    async def what() -> None:
+        lost = asyncio.Event()
+
+        async def deaf() -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            lost.set()
+            await asyncio.sleep(60)
+
+        task = asyncio.create_task(deaf())
+        await asyncio.sleep(0)
+        await asyncio.wait_for(ended([task]), 30)
+        assert lost.is_set()
+        assert task.cancelled()
+
+    asyncio.run(what())
+
+
+def test_who_accepts_is_there_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error that nobody thought of."""
+    began, accept = count(), Server.accept
+
+    async def fails_once(self: Server, listener: socket.socket, portal: Callable[[], str]) -> None:
+        if next(began) == 0:
+            raise ZeroDivisionError
+        await accept(self, listener, portal)
+
+    monkeypatch.setattr(Server, "accept", fails_once)
+
+    async def what() -> None:
+        world.kernel.changed()
+        assert (await (await world.connect()).say(NAMES, 3)).status == 0
+
+    world.run(what)
+
+
+def test_what_cannot_be_read_is_not_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without descriptors, say: its sessions would end, and its users be unknown."""
+    source = world.source
+    source.device = world.kernel
+    before = source.read().targets
+    assert before[0].portals == {"here"}
+    names = _Directory.list
+    for folder in ("portals", "users", "groups"):
+
+        def refuse(view: _Directory, path: str, folder: str = folder) -> list[str]:
+            if path.endswith(f"/{folder}"):
+                raise OperationError("list", path, None, errno.EMFILE)
+            return names(view, path)
+
+        monkeypatch.setattr(_Directory, "list", refuse)
+        policy = source.read()
+        assert (policy.available, policy.targets) == (False, before), folder
+    # Nor is an iSNS server told so.
+    told = count()
+    monkeypatch.setattr(world.daemon._registrar, "want", lambda server, wanted: next(told))
+    world.daemon._register({})
+    assert next(told) == 0
+    monkeypatch.undo()
+    assert source.fresh().available
+    assert source.sure
+    world.kernel.close()
+
+
+def test_a_portal_that_goes_while_it_is_read_is_none(world: World) -> None:
+    """It would listen at all addresses, else."""
+    world.portal.joinpath("address").unlink()
+    world.source.device = world.kernel
+    policy = world.source.read()
+    assert policy.available
+    assert not policy.portals
+    world.kernel.close()
 
 
 def test_i49_what_fails_is_not_half_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -658,8 +798,35 @@ def test_rtnetlink_answers() -> None:
     found = machine_of([link], [four, tentative, b""])
     assert found == Machine({"eth0": 2}, (Address(ip_address("10.0.0.5"), "eth0"),))
     message = struct.pack("=IHHII", 16 + len(four), 20, 0, 0, 0) + four
-    assert list(parse_messages(message * 2 + b"\xff" * 7)) == [(20, four)] * 2
+    assert list(parse_messages(message * 2 + b"\xff" * 7)) == [(20, 0, four)] * 2
     assert list(parse_messages(struct.pack("=IHHII", 4, 20, 0, 0, 0))) == []
+
+
+class Torn:
+    """In place of a socket of rtnetlink: the first so many answers lack what there is."""
+
+    def __init__(self, torn: int) -> None:
+        self.torn = torn
+
+    def send(self, data: bytes) -> None:
+        """A question."""
+
+    def recv(self, size: int) -> bytes:
+        """NLM_F_DUMP_INTR may stand in the last message only."""
+        self.torn -= 1
+        if self.torn >= 0:
+            return struct.pack("=IHHII", 20, 3, 0x12, 1, 0) + bytes(4)
+        there = struct.pack("=IHHII", 20, 20, 2, 1, 0) + b"here"
+        return there + struct.pack("=IHHII", 20, 3, 2, 1, 0) + bytes(4)
+
+
+def test_an_answer_of_rtnetlink_that_was_torn_is_asked_for_again() -> None:
+    """Sessions whose address is not in it would be ended."""
+    from pyscstadmin.iscsi.portals import _dump
+
+    assert _dump(Torn(3), 22, 20, b"") == [b"here"]  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="they change whenever"):
+        _dump(Torn(10**6), 22, 20, b"")  # type: ignore[arg-type]
 
 
 def test_this_machine_has_itself() -> None:

@@ -312,6 +312,7 @@ def test_a_portal_that_is_called_otherwise_keeps_its_socket() -> None:
 
         async def accept(made: socket.socket, name: Any) -> None:
             asked.append((made, name))
+            await asyncio.Event().wait()
 
         listeners = Listeners(SimpleNamespace(accept=accept), Manager({}))  # type: ignore[arg-type]
         machine = Machine({"lo": 1}, ())

@@ -46,7 +46,7 @@ FILES = {
 T = "targets[0].tpgs[0]"
 A = "storage_objects[0].attributes"
 CHAP = "cannot ask initiators to authenticate"
-ALUA = "no target port groups"
+ALUA = "target port groups (ALUA) are not taken over"
 UNKNOWN = "does not know"
 PORTAL = "no network portals"
 NOT_IMPORTED = "was not imported"
@@ -133,9 +133,9 @@ LOST: dict[str, dict[str, str]] = {
     "thin": {
         "storage_objects[1].attributes.emulate_rest_reord": "no restricted reordering",
         "storage_objects[1].attributes.emulate_ua_intlck_ctrl": "no unit attention interlock",
-        "storage_objects[1].attributes.force_pr_aptpl": "kept over power loss",
-        "storage_objects[1].attributes.pi_prot_type": "no protection information",
-        "storage_objects[1].attributes.pi_prot_verify": "no protection information",
+        "storage_objects[1].attributes.force_pr_aptpl": "needs a `pr_file`",
+        "storage_objects[1].attributes.pi_prot_type": "is not taken over",
+        "storage_objects[1].attributes.pi_prot_verify": "is not taken over",
     },
     "user": {
         "storage_objects[0]": "no handler for programs",

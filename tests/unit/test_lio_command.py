@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from pyscstadmin.config.document import Document
 from pyscstadmin.config.model import Target
 from pyscstadmin.config.schema import loads
 from pyscstadmin.migrate import lio_kernel
-from pyscstadmin.store import load
+from pyscstadmin.store import load, save
 
 Capture = pytest.CaptureFixture[str]
 
@@ -57,6 +59,23 @@ def test_what_cannot_be_expressed_is_4(capsys: Capture) -> None:
     assert code == 4
     assert loads(out).devices
     assert "cannot be expressed: storage_objects[0]: scst has no RAM disk that keeps data" in err
+
+
+@pytest.mark.parametrize("way", ["", "--json"])
+def test_a_signal_when_it_is_written(
+    way: str, complete: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """It is not said then that nothing has changed; whether it is heard or not, the exit code is of that."""
+    monkeypatch.setattr(save, "_sync_directory", lambda path: os.kill(os.getpid(), signal.SIGTERM))
+    output = tmp_path / "scst.json"
+    assert main([*way.split(), "import", "lio", complete, "-o", str(output)]) == 0
+    assert loads(output.read_text()).devices
+    assert "nothing changed" not in "".join(capsys.readouterr())
+
+
+def test_a_name_that_no_file_has(capsys: Capture) -> None:
+    code, _, err = run(capsys, "a\0b")
+    assert (code, err) == (2, "scstadmin: 'a\\x00b': cannot be read: embedded null byte\n")
 
 
 def test_every_item_with_verbose(capsys: Capture, complete: str) -> None:

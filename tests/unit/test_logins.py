@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
 import re
+import signal
 import struct
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ from pyscstadmin.__main__ import main
 from pyscstadmin.admin import Admin
 from pyscstadmin.errors import Conflict, InvalidInput, OperationError
 from pyscstadmin.kernel import logins
-from pyscstadmin.kernel.logins import IscsiSession, drain, drop, read_iscsi_sessions
+from pyscstadmin.kernel.logins import Drained, IscsiSession, ask, drain, drop, read_iscsi_sessions
 from pyscstadmin.kernel.sessions import COUNTERS
 
 IQN, INITIATOR = "iqn.2026-11.com.example:disk", "iqn.2026-11.com.example:a"
@@ -100,7 +104,7 @@ def test_drop(told: Told) -> None:
 
 
 def run(
-    seconds: int, left_after: dict[str, float]
+    seconds: int, left_after: dict[str, float], stop: float = 1e9
 ) -> tuple[list[str], list[str], list[tuple[int, int | None]]]:
     """Drain three sessions, of which some log out after a while; no time passes but by sleeping."""
     now, ended = [0.0], []
@@ -116,9 +120,13 @@ def run(
     def sleep(step: float) -> None:
         now[0] += step
 
-    left, dropped = drain(sessions, seconds, there, end, lambda: now[0], sleep)
-    assert now[0] <= seconds + 0.2
-    return [one.name for one in left], [one.name for one in dropped], ended
+    ask(sessions, seconds, end)
+    found = drain(sessions, seconds, there, lambda: now[0] >= stop, end, lambda: now[0], sleep)
+    assert now[0] <= min(stop, seconds) + 0.2
+    assert [one.name for one in sessions if one in found.asked] == [
+        one.name for one in sessions if one not in (*found.left, *found.dropped)
+    ]
+    return [one.name for one in found.left], [one.name for one in found.dropped], ended
 
 
 def test_drain() -> None:
@@ -130,6 +138,24 @@ def test_drain() -> None:
     assert (left, dropped) == (["session.1"], ["session.2", "session.3"])
     assert ended == [*asked, (2, None), (3, None)]
     assert run(0, {})[1] == ["session.1", "session.2", "session.3"]
+    assert run(10, {"session.1": 0.5}, stop=2) == (["session.1"], [], asked)
+
+
+def test_a_drain_that_is_interrupted(
+    root: Path, told: Told, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who was asked cannot be unasked: that nothing changed is not said."""
+    found, looks = read_iscsi_sessions(str(root)), count()
+
+    def sessions(self: Admin, target: str = "", portal: str = "") -> list[IscsiSession]:
+        if next(looks):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return found
+
+    monkeypatch.setattr(Admin, "iscsi_sessions", sessions)
+    assert main(["--sim", str(root / "sim"), "--json", "drain", "--yes"]) == 3
+    assert json.loads(capsys.readouterr().out)["asked"] == [one.name for one in found]
+    assert [how for _, how, *_ in told] == [1] * len(found)
 
 
 def test_admin(root: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +168,7 @@ def test_admin(root: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("session.0", "session.9"):
         with pytest.raises(Conflict, match="no iSCSI session"):
             admin.drop_session(name)
-    left, dropped = admin.drain(portal="p", seconds=0)
+    left, dropped, _ = admin.drain(portal="p", seconds=0)
     assert ([one.name for one in left], [one.name for one in dropped]) == ([], ["session.1"])
     with pytest.raises(InvalidInput):
         admin.drain(seconds=-1)
@@ -155,12 +181,14 @@ def test_verbs(
     found = read_iscsi_sessions(str(root))
     sim = ["--sim", str(tmp_path / "sim")]
     monkeypatch.setattr(Admin, "iscsi_sessions", lambda self, target="", portal="": found)
-    monkeypatch.setattr(Admin, "drain", lambda self, target, portal, seconds: (found[:1], found[1:]))
+    monkeypatch.setattr(
+        Admin, "drain", lambda self, target, portal, seconds: Drained(found[:1], found[1:], [])
+    )
     assert main([*sim, "drain", "--timeout", "5", "--yes"]) == 3
     said = capsys.readouterr().out
     assert f"session.2 {INITIATOR} on iscsi/other: dropped" in said
     assert "1 logged out, 1 dropped" in said
-    monkeypatch.setattr(Admin, "drain", lambda self, target, portal, seconds: (found, []))
+    monkeypatch.setattr(Admin, "drain", lambda self, target, portal, seconds: Drained(found, [], []))
     assert main([*sim, "drain", "--yes"]) == 0
     assert main([*sim, "sessions", "--iscsi"]) == 0
     assert "peer 10.0.0.9:4711" in capsys.readouterr().out

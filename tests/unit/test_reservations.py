@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -213,10 +214,15 @@ def test_what_there_cannot_be(wrong: Reservations) -> None:
 def test_files_that_are_none(do: Do, shell: Shell, reserved: Device, tmp_path: Path) -> None:
     do("disable device n")
     file = tmp_path / "file"
-    for text in ("", "[]", "{}", '{"generation": []}', "\xff"):
-        file.write_bytes(text.encode("latin-1"))
+    for text in ("[]", "{}", '{"generation": []}', '{"generation": 1e999}'):
+        file.write_text(text)
         assert "as `pr export` writes them" in refused(shell, f"pr import n {file} yes=yes").message
-    assert "ENOENT" in refused(shell, f"pr import n {file}2 yes=yes").message
+    for text, why in (("", ":1:1: not JSON"), ("\xff", "not UTF-8"), ("[" * 99999, "nested too deeply")):
+        file.write_bytes(text.encode("latin-1"))
+        assert why in refused(shell, f"pr import n {file} yes=yes").message
+    os.truncate(file, 1 << 40)
+    assert "larger than" in refused(shell, f"pr import n {file} yes=yes").message
+    assert "No such file" in refused(shell, f"pr import n {file}2 yes=yes").message
     assert "say FILE" in refused(shell, "pr export n").message
     assert "there is no way" in refused(shell, "pr look n").message
 

@@ -68,6 +68,29 @@ def test_any_spelling_of_a_name_will_do(shell: Shell, do: Callable[..., list[str
     assert not any(wwn in line for line in do("/targets/local/t1 ls"))
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_is_not_there_is_said_not_to_be(shell: Shell, do: Callable[..., list[str]], begun: bool) -> None:
+    """A place that looks like one: it ended in a stack of Python."""
+    iqn = "iqn.2026-11.com.example:t"
+    do("/targets/local create t", f"/targets/iscsi create {iqn}", "create portal p", "create alua a")
+    do("create tpg g alua=a", *["begin"] * begun)
+    there = ["/portals/p", "/alua/a", "/alua/a/tpgs", "/alua/a/tpgs/g", "/users", "/targets/local/t/luns"]
+    for place in there:
+        do(f"{place} ls")
+    for place in (
+        *(f"/{place}" for place in ("portals/q", "users/q", "alua/q", "alua/q/tpgs", "alua/a/tpgs/q")),
+        *(f"/targets/iscsi/{iqn}/{folder}/q" for folder in ("portals", "users", "luns")),
+    ):
+        for line in (f"{place} ls", f"cd {place}"):
+            failure = shell.execute(line)
+            assert failure is not None
+            assert "nothing is at" in failure.message, line
+    do("/targets/local/t/luns")
+    failure = shell.execute("shwo")
+    assert failure is not None
+    assert "no command shwo" in failure.message
+
+
 # As a new user would.
 
 

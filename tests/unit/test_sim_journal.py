@@ -150,3 +150,11 @@ def test_changes_are_kept_only_while_less_is_saved_by_that(
         tree.mkdir("targets/local/t/groups/more")
         assert len(tree._changes) == 1, "changes count anew after that"
     assert (tmp_path / "state.2.log").exists()
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"format": %d}', "[" * 99999, '{"format": %d, "devices": 7}', "{}"])
+def test_a_state_that_is_json_and_damaged_is_named(text: str, tmp_path: Path) -> None:
+    form = SimTree(str(tmp_path / "other")).dump()["format"]
+    (tmp_path / "state.json").write_text(text.replace("%d", str(form)))
+    with pytest.raises(NotPresent, match="remove it"):
+        SimTree(str(tmp_path))

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from pyscstadmin.admin import Admin
 from pyscstadmin.config import schema
 from pyscstadmin.config.acl import decide
 from pyscstadmin.config.model import Config
-from pyscstadmin.errors import ApplyFailed, Interrupted, PendingChanges
+from pyscstadmin.errors import ApplyFailed, Interrupted, PendingChanges, SaveRefused
 from pyscstadmin.kernel.cfs import Tree
 from pyscstadmin.kernel.stops import STOPS, Stops, deferred
 from pyscstadmin.sim import tree as sim
 from pyscstadmin.store import save as saving
+from pyscstadmin.store.note import read_note
 from tests.unit.test_shell import Terminal
 from tests.unit.trees import dump, everything
 
@@ -297,6 +299,28 @@ def test_killed_at_every_act(tmp_path: Path) -> None:
             assert (admin.config(), views(admin.tree)) == (wanted, goal_views)
     assert moment > 50
     assert staged > 10
+
+
+def test_what_a_killed_restore_has_left_is_not_saved(tmp_path: Path) -> None:
+    """Over the file that was to be restored, say; at some moments all that is there looks as it should."""
+    wanted, place, file = everything()[1], tmp_path / "now", tmp_path / "scst.json"
+    with Admin(sim=str(place)) as admin:
+        admin.apply(wanted)
+        admin.save(str(file), force=True)
+    text, refused = file.read_text(), 0
+
+    def restore() -> None:
+        shutil.rmtree(place)
+        Interrupting.arm(refused + 1, signal.SIGKILL)
+        Admin(sim=str(place)).restore(wanted)
+
+    while killed(restore):
+        with Admin(sim=str(place)) as admin, suppress(SaveRefused):
+            assert not admin.save(str(file))  # it was all done
+        refused += 1
+        assert file.read_text() == text
+    assert refused > 50
+    assert not read_note(f"{place}/degraded")
 
 
 def test_ignored_signals_stay_ignored() -> None:
