@@ -34,6 +34,8 @@ static struct list_head sent;	/* by the driver, while the mid-level was going to
 static bool running, again, pattern;
 static bool corked;		/* what was sent last waits for more */
 static bool ended;		/* nobody uses the connection any more */
+static bool overtaken;		/* while something is sent, that command is aborted: */
+static u32 overtaken_itt;
 
 /* --- what the initiator sees --------------------------------------------------------------------- */
 
@@ -156,6 +158,19 @@ static void look(void)
 	memmove(out, out + at, out_len);
 }
 
+static void abort_cmd(struct scst_cmd *cmd, bool by_other);
+
+/* On another CPU. */
+static void overtake(void)
+{
+	struct scst_cmd *cmd;
+
+	list_for_each_entry(cmd, &cmds, entry)
+		if (overtaken && cmd->tag == overtaken_itt && cmd->place == FUZZ_SENDING)
+			abort_cmd(cmd, false);
+	overtaken = false;
+}
+
 int scst_tcp_send(struct sock *to, struct iov_iter *iter, int flags, bool by_reference)
 {
 	u32 n = min_t(size_t, min_t(size_t, iter->count, to->room), sizeof(out) - out_len), done = 0, part;
@@ -175,6 +190,7 @@ int scst_tcp_send(struct sock *to, struct iov_iter *iter, int flags, bool by_ref
 	to->room -= n;
 	out_len += n;
 	look();
+	overtake();
 	return n;
 }
 
@@ -654,6 +670,9 @@ static void step(u8 kind, const u8 *data, u32 len)
 		arrive(data, len, 1 + first);
 	} else if (kind == GO_ON && cmd) {
 		go_on(cmd);
+	} else if (kind == RECALL && cmd && len > 1 && data[1] & 2) {
+		overtaken = true;
+		overtaken_itt = cmd->tag;
 	} else if (kind == RECALL && cmd) {
 		abort_cmd(cmd, first & 0x80);
 		/* Or later. */
@@ -742,7 +761,7 @@ static void begin(const u8 *config)
 	out_len = nr_r2ts = nr_numbered = fuzz_memory = 0;
 	memset(r2ts, 0, sizeof(r2ts));
 	memset(pings, 0xff, sizeof(pings));
-	corked = ended = false;
+	corked = ended = overtaken = false;
 	pattern = true;
 	full = patient = false;
 }

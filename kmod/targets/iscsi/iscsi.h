@@ -161,6 +161,7 @@ struct iscsi_heads {
  * @over: of them, that are out
  * @pdu: of each: header and digest, padding and digest, which are in @space if they are copied; up to which piece it goes; its request, if
  *	that is over with it
+ * @promised: the request whose PDU comes next for certain: the socket waits for it with what it has
  * @by_reference: bit n: piece n is sent so
  * @piece: in order; the first that is not all out is what is left of it
  * @bvec: the same, of those by reference, as the socket takes them
@@ -176,6 +177,7 @@ struct iscsi_tx {
 		u16 end;
 		struct iscsi_req *req;
 	} pdu[ISCSI_PDUS];
+	const struct iscsi_req *promised;
 	u64 by_reference;
 	struct kvec piece[ISCSI_PIECES];
 	struct bio_vec bvec[ISCSI_PIECES];
