@@ -32,8 +32,8 @@
 #include "uapi/scst_iscsi.h"
 
 #define ISCSI_DEPTH_MAX		1024	/* commands of a session */
-#define ISCSI_EXTRA		32	/* requests that are no commands of the window: immediate ones, and what the target says by itself */
-#define ISCSI_IMMEDIATES	16	/* ... of them, what an initiator may have open */
+#define ISCSI_IMMEDIATES	16	/* immediate commands that an initiator may have open */
+#define ISCSI_EXTRA		32	/* requests that wait for nobody: answers to pings, rejects, what the target says by itself */
 #define ISCSI_SMALL		SZ_8K	/* bytes that are rather copied than sent by reference */
 #define ISCSI_PAYLOAD		(2 + SCST_SENSE_SIZE)
 #define ISCSI_HASH		64
@@ -70,7 +70,8 @@ enum iscsi_kind {
  * @early: conn->early: its turn has not come
  * @kind: enum iscsi_kind
  * @windowed: it takes a place in the window
- * @immediate: it is one of the initiator's that do not
+ * @immediate: it is an immediate command, and one of so many
+ * @function: ... task management function
  * @hashed: it is in conn->tasks
  * @ready: the core has asked for its data
  * @answered: there is an answer
@@ -111,6 +112,7 @@ struct iscsi_req {
 		u8 kind;
 		bool windowed;
 		bool immediate;
+		bool function;
 		bool hashed;
 		bool ready;
 		bool answered;
@@ -235,7 +237,8 @@ struct iscsi_conn {
 	u32 exp_cmd_sn;
 	u32 depth;
 	u32 windowed;		/* requests in the window */
-	u32 immediates;		/* of the initiator, open, that are not */
+	u32 immediates;		/* open, that are not: commands */
+	u32 functions;		/* ... task management functions */
 	u32 max_xmit;
 	u32 ping;		/* target transfer tag of the last NOP-In */
 	struct iscsi_req *text;	/* waits for an answer: see text.c */
@@ -351,8 +354,22 @@ static inline void iscsi_req_leave(struct iscsi_req *req)
 {
 	req->conn->windowed -= req->windowed;
 	req->conn->immediates -= req->immediate;
+	req->conn->functions -= req->function;
 	req->windowed = false;
 	req->immediate = false;
+	req->function = false;
+}
+
+/* Immediate functions of a session: one for each command that there may be. */
+static inline u32 iscsi_functions_max(u32 depth)
+{
+	return depth + ISCSI_IMMEDIATES;
+}
+
+/* Requests of a session.  Commands and functions may wait for a back end, and are never all of them: what waits for nobody has its place. */
+static inline u32 iscsi_reqs_max(u32 depth)
+{
+	return depth + ISCSI_IMMEDIATES + iscsi_functions_max(depth) + ISCSI_EXTRA;
 }
 
 /* The request has something to send. */

@@ -115,6 +115,22 @@ static void iscsi_early_look(struct iscsi_conn *conn)
 	}
 }
 
+/* May there be one more?  Those that may wait for a back end are so many (4.2.2.1), so that all others have room. */
+static bool iscsi_immediate_room(const struct iscsi_conn *conn, u8 opcode)
+{
+	if (opcode == ISCSI_COMMAND)
+		return conn->immediates < ISCSI_IMMEDIATES;
+	return opcode != ISCSI_TMF || conn->functions < iscsi_functions_max(conn->depth);
+}
+
+static void iscsi_immediate_enter(struct iscsi_req *req, u8 opcode)
+{
+	req->immediate = opcode == ISCSI_COMMAND;
+	req->function = opcode == ISCSI_TMF;
+	req->conn->immediates += req->immediate;
+	req->conn->functions += req->function;
+}
+
 /*
  * A request that is fine but for its turn.  Return: 0, or an errno: -EAGAIN: there is no room for it now.
  */
@@ -125,8 +141,7 @@ static int iscsi_head_request(struct iscsi_conn *conn)
 	u32 sn = get_unaligned_be32(head + ISCSI_AT_CMD_SN);
 	struct iscsi_req *req;
 
-	/* For task management there is more room (4.2.2.1). */
-	if (immediate && conn->immediates >= ISCSI_IMMEDIATES && ISCSI_OPCODE(head) != ISCSI_TMF)
+	if (immediate && !iscsi_immediate_room(conn, ISCSI_OPCODE(head)))
 		return iscsi_reject(conn, ISCSI_REASON_IMMEDIATE);
 	if (ISCSI_OPCODE(head) == ISCSI_COMMAND && iscsi_req_find(conn, get_unaligned_be32(head + ISCSI_AT_ITT)))
 		return iscsi_reject(conn, ISCSI_REASON_TASK);
@@ -141,9 +156,8 @@ static int iscsi_head_request(struct iscsi_conn *conn)
 		iscsi_req_free(req);
 		return 0;
 	}
-	req->immediate = immediate;
 	if (immediate)
-		conn->immediates++;
+		iscsi_immediate_enter(req, ISCSI_OPCODE(head));
 	conn->rx = req;
 	if (req->kind != ISCSI_KIND_COMMAND)
 		return 0;
@@ -296,7 +310,7 @@ static void iscsi_pdu_done(struct iscsi_conn *conn)
 		/* Its number has not come (11.17.1). */
 		iscsi_request_drop(req);
 	} else if (req && list_empty(&req->early)) {
-		if (!req->immediate)
+		if (!ISCSI_IMMEDIATE(frame->head))
 			iscsi_turn(req);
 		iscsi_request_begin(req);
 	}

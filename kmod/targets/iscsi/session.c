@@ -150,7 +150,7 @@ static void iscsi_tick(struct work_struct *work)
 
 	iscsi_conn_lock(conn);
 	/* Who is not read may have said something. */
-	if (test_bit(ISCSI_CONN_NO_ROOM, &conn->state))
+	if (test_bit(ISCSI_CONN_NO_ROOM, &conn->state) || test_bit(ISCSI_CONN_STARVED, &conn->state))
 		conn->heard = conn->early_since = jiffies;
 	if (iscsi_is_stuck(conn))
 		iscsi_conn_end(conn, SCST_ISCSI_REASON_STUCK);
@@ -194,7 +194,7 @@ static struct iscsi_conn *iscsi_conn_alloc(const struct scst_iscsi_adopt *adopt)
 
 	if (!conn)
 		return NULL;
-	conn->reqs = kvcalloc(adopt->queue_depth + ISCSI_EXTRA, sizeof(*conn->reqs), GFP_KERNEL);
+	conn->reqs = kvcalloc(iscsi_reqs_max(adopt->queue_depth), sizeof(*conn->reqs), GFP_KERNEL);
 	if (!conn->reqs) {
 		kfree(conn);
 		return NULL;

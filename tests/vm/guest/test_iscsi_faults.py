@@ -28,7 +28,7 @@ from tests.iscsi import adopter as handover
 from tests.iscsi.adopter import EVENT_GONE, Adopter
 from tests.iscsi.cable import Cable
 from tests.iscsi.initiator import CHECK_CONDITION, GOOD, Session
-from tests.iscsi.pdu import Answered, Op, Tmf
+from tests.iscsi.pdu import Answered, Op, Reason, Tmf
 from tests.iscsi.spoiler import Wish
 from tests.vm.guest import iscsi, openiscsi, patience, scsi, tree
 from tests.vm.guest.bystander import Bystander
@@ -613,7 +613,9 @@ def kernel_threads() -> int:
 
 
 def test_aborts_while_the_disk_hangs(slow_disk: tuple[Adopter, Mapper]) -> None:
-    """Each is answered when what it was about is over, and others are served meanwhile."""
+    """Each is answered when what it was about is over; those that are too many are rejected at once. The session
+    answers pings, and others are served meanwhile.
+    """
     adopter, mapper = slow_disk
     session = adopter.login()
     iscsi.hear(session)
@@ -630,6 +632,11 @@ def test_aborts_while_the_disk_hangs(slow_disk: tuple[Adopter, Mapper]) -> None:
     ]
     for one in asked:
         session.send(one)
+    patience.timely("a ping", lambda: session.ping_immediate(), 5 * tree.SLOW)
+    refused = {int.from_bytes(one.data[16:20], "big") for one in session.rejects}
+    assert {one.byte2 for one in session.rejects} == {Reason.TOO_MANY_IMMEDIATE}
+    asked = [one for one in asked if one.itt not in refused]
+    assert len(asked) >= 16
     other = adopter.login(isid=OTHER, initiator="iqn.2026-11.test:other")
     served, until = 0, pulse.time() + often(0, 120)
     while served < 20 or pulse.time() < until:
@@ -639,7 +646,8 @@ def test_aborts_while_the_disk_hangs(slow_disk: tuple[Adopter, Mapper]) -> None:
         served += 1
     more_threads = kernel_threads() - threads
     print(
-        f"{ABORTS} aborts and resets waited, another's {served} commands did not, {more_threads} more threads"
+        f"of {ABORTS} aborts and resets {len(asked)} waited, another's {served} commands did not, "
+        f"{more_threads} more threads"
     )
     mapper.resume()
     answers = Counter(session.wait(one).byte2 for one in asked)

@@ -138,7 +138,7 @@ def test_immediate_command(login: Make) -> None:
 
 
 def test_too_many_immediate_commands(login: Make) -> None:
-    """Some are taken, the next is rejected; there is always room for task management."""
+    """Some are taken, the next is rejected; there is always room for task management, and for a ping."""
     session = login()
     fault = hold()
     tasks = []
@@ -151,6 +151,7 @@ def test_too_many_immediate_commands(login: Make) -> None:
     assert len(tasks) > 1
     session.wait_reject(Reason.TOO_MANY_IMMEDIATE)
     del session.tasks[tasks.pop().itt]
+    session.ping_immediate()
     assert session.manage(Tmf.ABORT_TASK, task=tasks[0], ref_cmd_sn=session.cmd_sn) == Answered.COMPLETE
     del session.tasks[tasks.pop(0).itt]
     fault.enable(False)
