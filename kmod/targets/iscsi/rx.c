@@ -67,6 +67,17 @@ static bool iscsi_early_add(struct iscsi_conn *conn, struct iscsi_req *req)
 	return true;
 }
 
+/* Has it come already?  Then it is passed over (4.2.2.1), whatever else is wrong with it. */
+static bool iscsi_early_has(const struct iscsi_conn *conn, u32 sn)
+{
+	const struct iscsi_req *req;
+
+	list_for_each_entry(req, &conn->early, early)
+		if (req->cmd_sn == sn)
+			return true;
+	return false;
+}
+
 /* A number that will not come any more is taken as if it had.  False: it has come, or is none of the window's. */
 bool iscsi_early_hole(struct iscsi_conn *conn, struct iscsi_req *req, u32 sn)
 {
@@ -144,7 +155,7 @@ static int iscsi_head_request(struct iscsi_conn *conn)
 	if (immediate && !iscsi_immediate_room(conn, ISCSI_OPCODE(head)))
 		return iscsi_reject(conn, ISCSI_REASON_IMMEDIATE);
 	if (ISCSI_OPCODE(head) == ISCSI_COMMAND && iscsi_req_find(conn, get_unaligned_be32(head + ISCSI_AT_ITT)))
-		return iscsi_reject(conn, ISCSI_REASON_TASK);
+		return !immediate && iscsi_early_has(conn, sn) ? 0 : iscsi_reject(conn, ISCSI_REASON_TASK);
 	req = iscsi_req_get(conn);
 	if (!req)
 		return -EAGAIN;
