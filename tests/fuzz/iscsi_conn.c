@@ -755,6 +755,7 @@ static void begin(const u8 *config)
 	conn->protocol_level = config[1] & 64 ? 2 : 1;
 	INIT_LIST_HEAD(&conn->tx_list);
 	INIT_LIST_HEAD(&conn->early);
+	INIT_LIST_HEAD(&conn->held);
 	INIT_LIST_HEAD(&cmds);
 	INIT_LIST_HEAD(&tmfs);
 	INIT_LIST_HEAD(&sent);

@@ -75,6 +75,7 @@ enum iscsi_kind {
  * @hashed: it is in conn->tasks
  * @ready: the core has asked for its data
  * @answered: there is an answer
+ * @held: ... which goes when the data that is on its way has come: @tx is in conn->held
  * @spoilt: an errno: some of its data was damaged on the way, or broke a rule
  * @last: the connection is to be closed when its answer is out
  * @index: of it in conn->reqs
@@ -116,6 +117,7 @@ struct iscsi_req {
 		bool hashed;
 		bool ready;
 		bool answered;
+		bool held;
 		bool last;
 		u8 payload_len;
 		int spoilt;
@@ -211,6 +213,7 @@ enum iscsi_conn_bit {
  * @out: what is being sent
  * @heads: headers that the socket may still have
  * @early: commands that wait for those before them, by CmdSN
+ * @held: commands whose answer waits for the data that is on its way
  * @tasks: requests by Initiator Task Tag
  * @reqs: the requests that were ever needed; they come one by one
  * @nr_reqs: how many
@@ -250,6 +253,7 @@ struct iscsi_conn {
 	struct iscsi_tx tx;
 	struct iscsi_heads heads;
 	struct list_head early;
+	struct list_head held;
 	struct hlist_head tasks[ISCSI_HASH];
 	struct iscsi_req **reqs;
 	u32 nr_reqs;
@@ -407,6 +411,7 @@ int iscsi_data_out(struct iscsi_conn *conn);
 void iscsi_command_submit(struct iscsi_req *req);
 void iscsi_command_data(struct iscsi_req *req, const u8 *head);
 void iscsi_command_due(struct iscsi_req *req, enum iscsi_due due);
+void iscsi_command_answer(struct iscsi_req *req);
 int iscsi_receive_data(struct scst_cmd *cmd);
 int iscsi_send_response(struct scst_cmd *cmd);
 void iscsi_release(struct scst_cmd *cmd);

@@ -206,6 +206,7 @@ static struct iscsi_conn *iscsi_conn_alloc(const struct scst_iscsi_adopt *adopt)
 	init_llist_head(&conn->freed);
 	INIT_LIST_HEAD(&conn->tx_list);
 	INIT_LIST_HEAD(&conn->early);
+	INIT_LIST_HEAD(&conn->held);
 	INIT_LIST_HEAD(&conn->entry);
 	INIT_WORK(&conn->end_work, iscsi_conn_end_work);
 	INIT_RCU_WORK(&conn->free_work, iscsi_conn_free_work);

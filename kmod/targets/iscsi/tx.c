@@ -490,6 +490,8 @@ void iscsi_tx_drop(struct iscsi_conn *conn)
 			iscsi_req_over(req);
 	}
 	tx->nr = tx->at = 0;
+	while (!list_empty(&conn->held))
+		iscsi_command_answer(list_first_entry(&conn->held, struct iscsi_req, tx));
 	while (!list_empty(&conn->tx_list)) {
 		req = list_first_entry(&conn->tx_list, struct iscsi_req, tx);
 		list_del_init(&req->tx);

@@ -613,8 +613,8 @@ def kernel_threads() -> int:
 
 
 def test_aborts_while_the_disk_hangs(slow_disk: tuple[Adopter, Mapper]) -> None:
-    """Each is answered when what it was about is over; those that are too many are rejected at once. The session
-    answers pings, and others are served meanwhile.
+    """Each is answered when what it was about is over, and too many are rejected at once. The session answers
+    pings, and others are served meanwhile.
     """
     adopter, mapper = slow_disk
     session = adopter.login()
