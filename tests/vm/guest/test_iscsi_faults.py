@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import subprocess
 import threading
 import time
@@ -710,6 +711,34 @@ def test_two_initiators_with_one_port(slow_disk: tuple[Adopter, Mapper]) -> None
     assert other.ping(b"x").data == b"x"
     assert last.ping(b"x").data == b"x"
     iscsi.wait_sessions(2)
+
+
+def test_connection_that_is_refused(slow_disk: tuple[Adopter, Mapper]) -> None:
+    """It is its owner's again, who is told of what has come while the kernel had it."""
+    adopter, mapper = slow_disk
+    older = adopter.login()
+    iscsi.hear(older)
+    mapper.suspend()
+    hang(older)
+    session, theirs = adopter.before_login()
+    me = threading.get_native_id()
+
+    def talk() -> None:
+        tree.wait_for("the login to wait", lambda: waits(me))
+        session.sock.sendall(b"more")
+
+    with session, theirs, select.epoll() as poll:
+        poll.register(theirs, select.EPOLLIN)
+        assert poll.poll(0) == []
+        thread = threading.Thread(target=talk)
+        thread.start()
+        with pytest.raises(BlockingIOError):
+            adopter.adopt(theirs.fileno(), wait_ms=round(3000 * tree.SLOW))
+        thread.join()
+        assert poll.poll(iscsi.PATIENCE) == [(theirs.fileno(), select.EPOLLIN)]
+        assert theirs.recv(9) == b"more"
+    mapper.resume()
+    iscsi.wait_sessions(0)
 
 
 def waits(task: int) -> bool:
