@@ -277,6 +277,7 @@ struct iscsi_conn {
 
 	struct delayed_work room;
 	unsigned long room_since;	/* jiffies: since when there is none */
+	unsigned long room_lacked;	/* ... when that was found last */
 	u32 kept;		/* bytes of memory for data that nobody wanted yet */
 	bool no_room;
 
