@@ -120,7 +120,7 @@ void iscsi_session_gone(struct scst_session *sess)
 
 static bool iscsi_late(unsigned long since, u32 seconds)
 {
-	return seconds && time_after(jiffies, since + seconds * HZ);
+	return seconds && time_after(jiffies, since + (unsigned long)seconds * HZ);
 }
 
 static bool iscsi_is_sending(const struct iscsi_conn *conn)
@@ -255,6 +255,10 @@ static int iscsi_adopt_check(const struct scst_iscsi_adopt *adopt)
 	if (!adopt->max_outstanding_r2t || adopt->max_outstanding_r2t > U16_MAX)
 		return -EINVAL;
 	if (!adopt->queue_depth || adopt->queue_depth > ISCSI_DEPTH_MAX)
+		return -EINVAL;
+	if (adopt->nop_interval > U16_MAX || adopt->nop_timeout > U16_MAX || adopt->send_timeout > U16_MAX)
+		return -EINVAL;
+	if (memchr_inv(adopt->reserved, 0, sizeof(adopt->reserved)) || adopt->reserved2)
 		return -EINVAL;
 	return adopt->response_len < ISCSI_BHS || adopt->response_len % 4 ? -EINVAL : 0;
 }
