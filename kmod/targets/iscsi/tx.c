@@ -466,8 +466,11 @@ void iscsi_tx(struct iscsi_conn *conn)
 	while (iscsi_tx_ready(conn)) {
 		by_reference = iscsi_tx_gather(conn, &iter, &flags);
 		n = scst_tcp_send(conn->socket->sk, &iter, flags, by_reference);
-		if (n == -EAGAIN)
+		if (n == -EAGAIN) {
+			/* What it has is on its way, and takes along what waits. */
+			conn->tx.promised = NULL;
 			return;
+		}
 		if (n <= 0) {
 			iscsi_conn_end(conn, SCST_ISCSI_REASON_PEER);
 			return;
