@@ -6,7 +6,8 @@
  *
  * What must hold: nothing is touched that is not there or not any more; data that a command is given without an error is what was sent for it; what
  * is sent is PDUs of a target, in the order of their numbers, and none is held back for more that does not come; a ping comes back whole; memory
- * is counted under the socket's lock; when it is over every command has been given back, once, and no memory is left.
+ * is counted under the socket's lock; as long as nothing is short what comes is read; when it is over every command has been given back, once,
+ * and no memory is left.
  */
 #include "iscsi.h"
 
@@ -34,6 +35,9 @@ static struct list_head sent;	/* by the driver, while the mid-level was going to
 static bool running, again, pattern;
 static bool corked;		/* what was sent last waits for more */
 static bool ended;		/* nobody uses the connection any more */
+static bool scarce;		/* memory, or room in the socket, is or was short */
+static bool overtaken;		/* while something is sent, that command is aborted: */
+static u32 overtaken_itt;
 
 /* --- what the initiator sees --------------------------------------------------------------------- */
 
@@ -156,6 +160,19 @@ static void look(void)
 	memmove(out, out + at, out_len);
 }
 
+static void abort_cmd(struct scst_cmd *cmd, bool by_other);
+
+/* On another CPU. */
+static void overtake(void)
+{
+	struct scst_cmd *cmd;
+
+	list_for_each_entry(cmd, &cmds, entry)
+		if (overtaken && cmd->tag == overtaken_itt && cmd->place == FUZZ_SENDING)
+			abort_cmd(cmd, false);
+	overtaken = false;
+}
+
 int scst_tcp_send(struct sock *to, struct iov_iter *iter, int flags, bool by_reference)
 {
 	u32 n = min_t(size_t, min_t(size_t, iter->count, to->room), sizeof(out) - out_len), done = 0, part;
@@ -175,6 +192,7 @@ int scst_tcp_send(struct sock *to, struct iov_iter *iter, int flags, bool by_ref
 	to->room -= n;
 	out_len += n;
 	look();
+	overtake();
 	return n;
 }
 
@@ -241,6 +259,8 @@ static void run_out(void)
 			iscsi_tx(conn);
 	} while (!llist_empty(&conn->inbox));
 	want(!corked || iscsi_over(conn) || !sk.room || conn->tx.at < conn->tx.nr || !list_empty(&conn->tx_list));
+	/* However many commands and functions hang. */
+	want(!test_bit(ISCSI_CONN_STARVED, &conn->state) || scarce || !sk.room);
 }
 
 static void run(bool receive)
@@ -654,6 +674,9 @@ static void step(u8 kind, const u8 *data, u32 len)
 		arrive(data, len, 1 + first);
 	} else if (kind == GO_ON && cmd) {
 		go_on(cmd);
+	} else if (kind == RECALL && cmd && len > 1 && data[1] & 2) {
+		overtaken = true;
+		overtaken_itt = cmd->tag;
 	} else if (kind == RECALL && cmd) {
 		abort_cmd(cmd, first & 0x80);
 		/* Or later. */
@@ -663,9 +686,11 @@ static void step(u8 kind, const u8 *data, u32 len)
 		manage();
 	} else if (kind == ROOM) {
 		sk.room = first * 64;
+		scarce = true;
 		run(true);
 	} else if (kind == NO_MEMORY) {
 		fuzz_memory = first;
+		scarce = true;
 		full = len > 1 && data[1] & 1;
 	} else if (kind == NEWS) {
 		by_itself(first);
@@ -710,7 +735,7 @@ static void begin(const u8 *config)
 	u32 depth = 1 + config[0] % DEPTH_MAX;
 
 	conn = calloc(1, sizeof(*conn));
-	conn->reqs = calloc(depth + ISCSI_EXTRA, sizeof(*conn->reqs));
+	conn->reqs = calloc(iscsi_reqs_max(depth), sizeof(*conn->reqs));
 	conn->socket = &sock_of;
 	conn->sess = &sess;
 	conn->depth = depth;
@@ -730,6 +755,7 @@ static void begin(const u8 *config)
 	conn->protocol_level = config[1] & 64 ? 2 : 1;
 	INIT_LIST_HEAD(&conn->tx_list);
 	INIT_LIST_HEAD(&conn->early);
+	INIT_LIST_HEAD(&conn->held);
 	INIT_LIST_HEAD(&cmds);
 	INIT_LIST_HEAD(&tmfs);
 	INIT_LIST_HEAD(&sent);
@@ -742,7 +768,7 @@ static void begin(const u8 *config)
 	out_len = nr_r2ts = nr_numbered = fuzz_memory = 0;
 	memset(r2ts, 0, sizeof(r2ts));
 	memset(pings, 0xff, sizeof(pings));
-	corked = ended = false;
+	corked = ended = overtaken = scarce = false;
 	pattern = true;
 	full = patient = false;
 }

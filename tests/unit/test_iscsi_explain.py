@@ -194,7 +194,7 @@ def test_the_guide_has_the_limits_that_are() -> None:
             _mib(own[name]) for name in ("session_buffer_limit", "buffer_limit")
         ),
         "memory for data that comes before its command wants it, all sessions": _mib(driver["memory_limit"]),
-        "immediate requests of a session at a time": str(_kernel("ISCSI_IMMEDIATES")),
+        "immediate commands of a session at a time": str(_kernel("ISCSI_IMMEDIATES")),
         "a Text Request in a session": f"{text.SESSION_MAX} bytes, {_kernel('TEXT_SECONDS')} s",
         "data of a ping (NOP-Out) that goes back": f"{4 * _kernel('ISCSI_PIECES', '-ISCSI_PIECES_MIN')} KiB",
         "R2Ts of a command at a time": str(own["max_outstanding_r2t"].default),

@@ -34,7 +34,7 @@
  * @first_burst: FirstBurstLength, bytes
  * @max_outstanding_r2t: MaxOutstandingR2T
  * @queue_depth: commands that the session may have in flight
- * @nop_interval: seconds of silence before the initiator is asked for a sign of life; 0: never
+ * @nop_interval: seconds of silence before the initiator is asked for a sign of life; 0: never; this and the next two: 65535 at most
  * @nop_timeout: seconds it has to give one; 0: for ever
  * @send_timeout: seconds it may take nothing of what is sent; 0: for ever
  * @wait_ms: milliseconds that the end of an older session of the same initiator port may take
@@ -43,9 +43,11 @@
  * @header_digest: HeaderDigest is CRC32C
  * @data_digest: DataDigest is CRC32C
  * @protocol_level: iSCSIProtocolLevel
+ * @reserved: 0
  * @response: address of the final Login Response: header, data, padding
  * @response_len: bytes
  * @tsih: out: the session's
+ * @reserved2: 0
  *
  * The kernel fills StatSN, ExpCmdSN, MaxCmdSN and, of a new session, TSIH into the response, sends it and receives from then on.
  */

@@ -108,13 +108,36 @@ static void iscsi_command_received(struct iscsi_req *req, int error)
 	scst_data_received(&req->cmd, error, SCST_CTX_ATOMIC);
 }
 
+/* Is more of its data on its way?  Whoever counts wrong cannot be trusted to say when that is over. */
+static bool iscsi_command_owed(const struct iscsi_req *req)
+{
+	const struct iscsi_conn *conn = req->conn;
+
+	if (conn->rx == req && iscsi_data_len(conn->frame.head))
+		return true;
+	return req->spoilt != -EMSGSIZE && iscsi_out_owed(&req->out);
+}
+
+/* It has failed: that is said when all that is on its way has come (7.8, 11.17.1). */
+static void iscsi_command_failed(struct iscsi_req *req)
+{
+	if (!list_empty(&req->tx))
+		list_del_init(&req->tx);
+	if (!iscsi_command_owed(req))
+		iscsi_command_received(req, req->spoilt);
+}
+
 /* It is known what is wanted, or more has come: is that all, or is there more to ask for? */
 static void iscsi_command_more(struct iscsi_req *req)
 {
-	if (!req->ready || req->conn->rx == req)
+	if (req->conn->rx == req)
+		return;
+	if (unlikely(req->held && !iscsi_command_owed(req)))
+		iscsi_command_answer(req);
+	if (!req->ready)
 		return;
 	if (req->spoilt)
-		iscsi_command_received(req, req->spoilt);
+		iscsi_command_failed(req);
 	else if (iscsi_out_complete(&req->out))
 		iscsi_command_received(req, 0);
 	else if (iscsi_out_may_ask(&req->out, &req->conn->bursts))
@@ -176,10 +199,14 @@ static void iscsi_command_ready(struct iscsi_req *req)
 	iscsi_command_more(req);
 }
 
-static void iscsi_command_answered(struct iscsi_req *req)
+/* Under the socket's lock: nothing holds its answer any more. */
+void iscsi_command_answer(struct iscsi_req *req)
 {
 	struct scst_cmd *cmd = &req->cmd;
 
+	if (unlikely(req->held))
+		list_del_init(&req->tx);
+	req->held = false;
 	req->ready = false;
 	req->answered = true;
 	req->sg = cmd->data.sgl;
@@ -193,6 +220,31 @@ static void iscsi_command_answered(struct iscsi_req *req)
 	if (cmd->sense_len)
 		put_unaligned_be16(cmd->sense_len, req->payload);
 	iscsi_tx_queue(req);
+}
+
+/* What is on its way is passed over, and then it is answered (11.4.2). */
+static noinline void iscsi_command_hold(struct iscsi_req *req)
+{
+	struct iscsi_conn *conn = req->conn;
+
+	req->held = true;
+	req->spoilt = req->spoilt ?: -ECANCELED;
+	list_add_tail(&req->tx, &conn->held);
+	iscsi_req_unpage(req);
+	/* It may be what there was no room for. */
+	if (conn->rx == req)
+		iscsi_run_later(conn);
+}
+
+static void iscsi_command_answered(struct iscsi_req *req)
+{
+	struct iscsi_conn *conn = req->conn;
+
+	/* Whoever aborts it after this look finds that it is held. */
+	if (unlikely(iscsi_command_owed(req)) && !iscsi_over(conn) && !scst_cmd_aborted(&req->cmd))
+		iscsi_command_hold(req);
+	else
+		iscsi_command_answer(req);
 }
 
 /* Under the socket's lock. */
@@ -233,7 +285,7 @@ void iscsi_release(struct scst_cmd *cmd)
 	iscsi_req_free(iscsi_req_of(cmd));
 }
 
-/* Process context.  What waits for data waits no more; what is to be sent is sent, or dropped with the connection. */
+/* Process context.  What waits for data waits no more, nor does an answer; what is to be sent is sent, or dropped with the connection. */
 void iscsi_abort(struct scst_cmd *cmd)
 {
 	struct iscsi_req *req = iscsi_req_of(cmd);
@@ -242,5 +294,7 @@ void iscsi_abort(struct scst_cmd *cmd)
 	iscsi_conn_lock(conn);
 	if (req->ready)
 		iscsi_command_received(req, -ECANCELED);
+	else if (req->held)
+		iscsi_command_answer(req);
 	iscsi_conn_unlock(conn);
 }

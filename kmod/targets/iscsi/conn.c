@@ -196,7 +196,8 @@ static void iscsi_write_space(struct sock *sk)
 
 	read_lock_bh(&sk->sk_callback_lock);
 	conn = sk->sk_user_data;
-	if (conn && sk_stream_is_writeable(sk)) {
+	/* Before it is live nothing waits for room but its owner, and nobody would wait for the work item. */
+	if (conn && test_bit(ISCSI_CONN_LIVE, &conn->state) && sk_stream_is_writeable(sk)) {
 		clear_bit(SOCK_NOSPACE, &sk->sk_socket->flags);
 		if (!iscsi_running(conn))
 			iscsi_run_later(conn);
@@ -290,7 +291,7 @@ void iscsi_socket_open(struct iscsi_conn *conn)
 	iscsi_conn_lock(conn);
 	sk->sk_allocation = GFP_ATOMIC;
 	iscsi_frame_start(&conn->frame);
-	conn->heard = jiffies;
+	conn->heard = conn->moved = jiffies;
 	clear_bit(ISCSI_CONN_NEWS, &conn->state);
 	set_bit(ISCSI_CONN_LIVE, &conn->state);
 	iscsi_conn_unlock(conn);
@@ -314,10 +315,17 @@ static void iscsi_socket_leave(struct iscsi_conn *conn)
 	release_sock(sk);
 }
 
-/* It is its owner's again, as it was.  Process context. */
+/* It is its owner's again, as it was; if he waits for something he looks now whether it has come meanwhile.  Process context. */
 void iscsi_socket_give_back(struct iscsi_conn *conn)
 {
+	struct sock *sk = conn->socket->sk;
+
 	iscsi_socket_leave(conn);
+	lock_sock(sk);
+	sk->sk_state_change(sk);
+	sk->sk_data_ready(sk);
+	sk->sk_write_space(sk);
+	release_sock(sk);
 	sockfd_put(conn->socket);
 }
 

@@ -268,7 +268,7 @@ static int iscsi_ioctl_text_answer(void __user *arg)
 
 	if (ret)
 		return ret;
-	if (answer.flags & ~(SCST_ISCSI_TEXT_FINAL | SCST_ISCSI_TEXT_CONTINUE) || !answer.number ||
+	if (answer.flags & ~(SCST_ISCSI_TEXT_FINAL | SCST_ISCSI_TEXT_CONTINUE) || !answer.number || answer.reserved || answer.reserved2 ||
 	    (answer.max_xmit && (answer.max_xmit < 512 || answer.max_xmit > 0xffffff)))
 		return -EINVAL;
 	if (answer.len > SCST_ISCSI_TEXT_SIZE)

@@ -32,8 +32,8 @@
 #include "uapi/scst_iscsi.h"
 
 #define ISCSI_DEPTH_MAX		1024	/* commands of a session */
-#define ISCSI_EXTRA		32	/* requests that are no commands of the window: immediate ones, and what the target says by itself */
-#define ISCSI_IMMEDIATES	16	/* ... of them, what an initiator may have open */
+#define ISCSI_IMMEDIATES	16	/* immediate commands that an initiator may have open */
+#define ISCSI_EXTRA		32	/* requests that wait for nobody: answers to pings, rejects, what the target says by itself */
 #define ISCSI_SMALL		SZ_8K	/* bytes that are rather copied than sent by reference */
 #define ISCSI_PAYLOAD		(2 + SCST_SENSE_SIZE)
 #define ISCSI_HASH		64
@@ -70,10 +70,12 @@ enum iscsi_kind {
  * @early: conn->early: its turn has not come
  * @kind: enum iscsi_kind
  * @windowed: it takes a place in the window
- * @immediate: it is one of the initiator's that do not
+ * @immediate: it is an immediate command, and one of so many
+ * @function: ... task management function
  * @hashed: it is in conn->tasks
  * @ready: the core has asked for its data
  * @answered: there is an answer
+ * @held: ... which goes when the data that is on its way has come: @tx is in conn->held
  * @spoilt: an errno: some of its data was damaged on the way, or broke a rule
  * @last: the connection is to be closed when its answer is out
  * @index: of it in conn->reqs
@@ -111,9 +113,11 @@ struct iscsi_req {
 		u8 kind;
 		bool windowed;
 		bool immediate;
+		bool function;
 		bool hashed;
 		bool ready;
 		bool answered;
+		bool held;
 		bool last;
 		u8 payload_len;
 		int spoilt;
@@ -161,6 +165,7 @@ struct iscsi_heads {
  * @over: of them, that are out
  * @pdu: of each: header and digest, padding and digest, which are in @space if they are copied; up to which piece it goes; its request, if
  *	that is over with it
+ * @promised: the request whose PDU comes next for certain: the socket waits for it with what it has
  * @by_reference: bit n: piece n is sent so
  * @piece: in order; the first that is not all out is what is left of it
  * @bvec: the same, of those by reference, as the socket takes them
@@ -176,6 +181,7 @@ struct iscsi_tx {
 		u16 end;
 		struct iscsi_req *req;
 	} pdu[ISCSI_PDUS];
+	const struct iscsi_req *promised;
 	u64 by_reference;
 	struct kvec piece[ISCSI_PIECES];
 	struct bio_vec bvec[ISCSI_PIECES];
@@ -207,6 +213,7 @@ enum iscsi_conn_bit {
  * @out: what is being sent
  * @heads: headers that the socket may still have
  * @early: commands that wait for those before them, by CmdSN
+ * @held: commands whose answer waits for the data that is on its way
  * @tasks: requests by Initiator Task Tag
  * @reqs: the requests that were ever needed; they come one by one
  * @nr_reqs: how many
@@ -233,7 +240,8 @@ struct iscsi_conn {
 	u32 exp_cmd_sn;
 	u32 depth;
 	u32 windowed;		/* requests in the window */
-	u32 immediates;		/* of the initiator, open, that are not */
+	u32 immediates;		/* open, that are not: commands */
+	u32 functions;		/* ... task management functions */
 	u32 max_xmit;
 	u32 ping;		/* target transfer tag of the last NOP-In */
 	struct iscsi_req *text;	/* waits for an answer: see text.c */
@@ -245,6 +253,7 @@ struct iscsi_conn {
 	struct iscsi_tx tx;
 	struct iscsi_heads heads;
 	struct list_head early;
+	struct list_head held;
 	struct hlist_head tasks[ISCSI_HASH];
 	struct iscsi_req **reqs;
 	u32 nr_reqs;
@@ -268,6 +277,7 @@ struct iscsi_conn {
 
 	struct delayed_work room;
 	unsigned long room_since;	/* jiffies: since when there is none */
+	unsigned long room_lacked;	/* ... when that was found last */
 	u32 kept;		/* bytes of memory for data that nobody wanted yet */
 	bool no_room;
 
@@ -349,8 +359,22 @@ static inline void iscsi_req_leave(struct iscsi_req *req)
 {
 	req->conn->windowed -= req->windowed;
 	req->conn->immediates -= req->immediate;
+	req->conn->functions -= req->function;
 	req->windowed = false;
 	req->immediate = false;
+	req->function = false;
+}
+
+/* Immediate functions of a session: one for each command that there may be. */
+static inline u32 iscsi_functions_max(u32 depth)
+{
+	return depth + ISCSI_IMMEDIATES;
+}
+
+/* Requests of a session.  Commands and functions may wait for a back end, and are never all of them: what waits for nobody has its place. */
+static inline u32 iscsi_reqs_max(u32 depth)
+{
+	return depth + ISCSI_IMMEDIATES + iscsi_functions_max(depth) + ISCSI_EXTRA;
 }
 
 /* The request has something to send. */
@@ -388,6 +412,7 @@ int iscsi_data_out(struct iscsi_conn *conn);
 void iscsi_command_submit(struct iscsi_req *req);
 void iscsi_command_data(struct iscsi_req *req, const u8 *head);
 void iscsi_command_due(struct iscsi_req *req, enum iscsi_due due);
+void iscsi_command_answer(struct iscsi_req *req);
 int iscsi_receive_data(struct scst_cmd *cmd);
 int iscsi_send_response(struct scst_cmd *cmd);
 void iscsi_release(struct scst_cmd *cmd);

@@ -311,4 +311,10 @@ static inline bool iscsi_out_complete(const struct iscsi_out *out)
 	return !out->unsolicited && out->got >= out->want;
 }
 
+/* More is on its way: what may come unasked for, or what was asked for. */
+static inline bool iscsi_out_owed(const struct iscsi_out *out)
+{
+	return out->open || (out->unsolicited && out->got < out->burst_end);
+}
+
 #endif /* ISCSI_PDU_H */

@@ -15,7 +15,7 @@
 #define TAG_GENERATION_MASK	0xfff
 #define TAG_R2T_MASK		0xff
 
-static_assert(ISCSI_DEPTH_MAX + ISCSI_EXTRA < BIT(32 - TAG_INDEX_SHIFT) - 1);
+static_assert(2 * (ISCSI_DEPTH_MAX + ISCSI_IMMEDIATES) + ISCSI_EXTRA < BIT(32 - TAG_INDEX_SHIFT) - 1);	/* iscsi_reqs_max() */
 
 static struct kmem_cache *iscsi_req_cache;
 
@@ -34,7 +34,7 @@ static struct iscsi_req *iscsi_req_make(struct iscsi_conn *conn)
 {
 	struct iscsi_req *req;
 
-	if (conn->nr_reqs == conn->depth + ISCSI_EXTRA)
+	if (conn->nr_reqs == iscsi_reqs_max(conn->depth))
 		return NULL;
 	req = kmem_cache_zalloc(iscsi_req_cache, GFP_ATOMIC | __GFP_NOWARN);
 	if (!req)

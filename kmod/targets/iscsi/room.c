@@ -67,12 +67,14 @@ static int iscsi_room_do_without(struct iscsi_conn *conn, struct iscsi_req *req)
  */
 int iscsi_room_lacks(struct iscsi_conn *conn)
 {
-	if (!conn->no_room) {
+	/* One that ended because its command wanted the data after all, or had none, has not said so. */
+	if (!conn->no_room || time_after(jiffies, conn->room_lacked + 2 * ROOM_WAIT)) {
 		conn->no_room = true;
 		WRITE_ONCE(conn->room_since, jiffies);
 		conn->memory_full++;
 		pr_warn_ratelimited("%s: session %u is not read: memory_limit is reached\n", conn->target->scst.name, conn->tsih);
 	}
+	conn->room_lacked = jiffies;
 	if (iscsi_room_waited(conn))
 		return iscsi_room_do_without(conn, conn->rx);
 	set_bit(ISCSI_CONN_NO_ROOM, &conn->state);

@@ -67,6 +67,17 @@ static bool iscsi_early_add(struct iscsi_conn *conn, struct iscsi_req *req)
 	return true;
 }
 
+/* Has it come already?  Then it is passed over (4.2.2.1), whatever else is wrong with it. */
+static bool iscsi_early_has(const struct iscsi_conn *conn, u32 sn)
+{
+	const struct iscsi_req *req;
+
+	list_for_each_entry(req, &conn->early, early)
+		if (req->cmd_sn == sn)
+			return true;
+	return false;
+}
+
 /* A number that will not come any more is taken as if it had.  False: it has come, or is none of the window's. */
 bool iscsi_early_hole(struct iscsi_conn *conn, struct iscsi_req *req, u32 sn)
 {
@@ -115,6 +126,22 @@ static void iscsi_early_look(struct iscsi_conn *conn)
 	}
 }
 
+/* May there be one more?  Those that may wait for a back end are so many (4.2.2.1), so that all others have room. */
+static bool iscsi_immediate_room(const struct iscsi_conn *conn, u8 opcode)
+{
+	if (opcode == ISCSI_COMMAND)
+		return conn->immediates < ISCSI_IMMEDIATES;
+	return opcode != ISCSI_TMF || conn->functions < iscsi_functions_max(conn->depth);
+}
+
+static void iscsi_immediate_enter(struct iscsi_req *req, u8 opcode)
+{
+	req->immediate = opcode == ISCSI_COMMAND;
+	req->function = opcode == ISCSI_TMF;
+	req->conn->immediates += req->immediate;
+	req->conn->functions += req->function;
+}
+
 /*
  * A request that is fine but for its turn.  Return: 0, or an errno: -EAGAIN: there is no room for it now.
  */
@@ -125,11 +152,10 @@ static int iscsi_head_request(struct iscsi_conn *conn)
 	u32 sn = get_unaligned_be32(head + ISCSI_AT_CMD_SN);
 	struct iscsi_req *req;
 
-	/* For task management there is more room (4.2.2.1). */
-	if (immediate && conn->immediates >= ISCSI_IMMEDIATES && ISCSI_OPCODE(head) != ISCSI_TMF)
+	if (immediate && !iscsi_immediate_room(conn, ISCSI_OPCODE(head)))
 		return iscsi_reject(conn, ISCSI_REASON_IMMEDIATE);
 	if (ISCSI_OPCODE(head) == ISCSI_COMMAND && iscsi_req_find(conn, get_unaligned_be32(head + ISCSI_AT_ITT)))
-		return iscsi_reject(conn, ISCSI_REASON_TASK);
+		return !immediate && iscsi_early_has(conn, sn) ? 0 : iscsi_reject(conn, ISCSI_REASON_TASK);
 	req = iscsi_req_get(conn);
 	if (!req)
 		return -EAGAIN;
@@ -141,9 +167,8 @@ static int iscsi_head_request(struct iscsi_conn *conn)
 		iscsi_req_free(req);
 		return 0;
 	}
-	req->immediate = immediate;
 	if (immediate)
-		conn->immediates++;
+		iscsi_immediate_enter(req, ISCSI_OPCODE(head));
 	conn->rx = req;
 	if (req->kind != ISCSI_KIND_COMMAND)
 		return 0;
@@ -296,7 +321,7 @@ static void iscsi_pdu_done(struct iscsi_conn *conn)
 		/* Its number has not come (11.17.1). */
 		iscsi_request_drop(req);
 	} else if (req && list_empty(&req->early)) {
-		if (!req->immediate)
+		if (!ISCSI_IMMEDIATE(frame->head))
 			iscsi_turn(req);
 		iscsi_request_begin(req);
 	}

@@ -120,7 +120,7 @@ void iscsi_session_gone(struct scst_session *sess)
 
 static bool iscsi_late(unsigned long since, u32 seconds)
 {
-	return seconds && time_after(jiffies, since + seconds * HZ);
+	return seconds && time_after(jiffies, since + (unsigned long)seconds * HZ);
 }
 
 static bool iscsi_is_sending(const struct iscsi_conn *conn)
@@ -150,7 +150,7 @@ static void iscsi_tick(struct work_struct *work)
 
 	iscsi_conn_lock(conn);
 	/* Who is not read may have said something. */
-	if (test_bit(ISCSI_CONN_NO_ROOM, &conn->state))
+	if (test_bit(ISCSI_CONN_NO_ROOM, &conn->state) || test_bit(ISCSI_CONN_STARVED, &conn->state))
 		conn->heard = conn->early_since = jiffies;
 	if (iscsi_is_stuck(conn))
 		iscsi_conn_end(conn, SCST_ISCSI_REASON_STUCK);
@@ -194,7 +194,7 @@ static struct iscsi_conn *iscsi_conn_alloc(const struct scst_iscsi_adopt *adopt)
 
 	if (!conn)
 		return NULL;
-	conn->reqs = kvcalloc(adopt->queue_depth + ISCSI_EXTRA, sizeof(*conn->reqs), GFP_KERNEL);
+	conn->reqs = kvcalloc(iscsi_reqs_max(adopt->queue_depth), sizeof(*conn->reqs), GFP_KERNEL);
 	if (!conn->reqs) {
 		kfree(conn);
 		return NULL;
@@ -206,6 +206,7 @@ static struct iscsi_conn *iscsi_conn_alloc(const struct scst_iscsi_adopt *adopt)
 	init_llist_head(&conn->freed);
 	INIT_LIST_HEAD(&conn->tx_list);
 	INIT_LIST_HEAD(&conn->early);
+	INIT_LIST_HEAD(&conn->held);
 	INIT_LIST_HEAD(&conn->entry);
 	INIT_WORK(&conn->end_work, iscsi_conn_end_work);
 	INIT_RCU_WORK(&conn->free_work, iscsi_conn_free_work);
@@ -254,6 +255,10 @@ static int iscsi_adopt_check(const struct scst_iscsi_adopt *adopt)
 	if (!adopt->max_outstanding_r2t || adopt->max_outstanding_r2t > U16_MAX)
 		return -EINVAL;
 	if (!adopt->queue_depth || adopt->queue_depth > ISCSI_DEPTH_MAX)
+		return -EINVAL;
+	if (adopt->nop_interval > U16_MAX || adopt->nop_timeout > U16_MAX || adopt->send_timeout > U16_MAX)
+		return -EINVAL;
+	if (memchr_inv(adopt->reserved, 0, sizeof(adopt->reserved)) || adopt->reserved2)
 		return -EINVAL;
 	return adopt->response_len < ISCSI_BHS || adopt->response_len % 4 ? -EINVAL : 0;
 }

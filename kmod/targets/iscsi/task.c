@@ -173,8 +173,12 @@ static u8 iscsi_abort_absent(struct iscsi_req *req)
 {
 	struct iscsi_conn *conn = req->conn;
 	u32 sn = get_unaligned_be32(req->head + ISCSI_AT_REF_CMD_SN);
-	struct iscsi_req *hole = iscsi_req_get(conn);
+	struct iscsi_req *hole;
 
+	/* A number that nobody had when the function was sent is that of a later command (11.6.1). */
+	if (!iscsi_sn_before(sn, req->cmd_sn))
+		return ISCSI_NO_TASK;
+	hole = iscsi_req_get(conn);
 	if (!hole)
 		return ISCSI_FUNCTION_REJECTED;
 	if (iscsi_early_hole(conn, hole, sn))
@@ -191,6 +195,23 @@ static u8 iscsi_abort_early(struct iscsi_req *victim)
 		victim->conn->rx = NULL;
 	victim->kind = ISCSI_KIND_HOLE;
 	return ISCSI_FUNCTION_COMPLETE;
+}
+
+/*
+ * A function for many commands is for those, too, that were sent before it and wait for their turn (4.2.3.3): they are never begun.  What else
+ * it is for the core finds.
+ */
+static void iscsi_abort_early_all(struct iscsi_req *req, int fn)
+{
+	bool all = fn == SCST_TMF_TARGET_RESET || fn == SCST_TMF_I_T_NEXUS_RESET;
+	u32 lun = scst_lun_unpack(req->head + ISCSI_AT_LUN);
+	struct iscsi_req *victim;
+
+	if (!all && fn != SCST_TMF_ABORT_TASK_SET && fn != SCST_TMF_CLEAR_TASK_SET && fn != SCST_TMF_LUN_RESET)
+		return;
+	list_for_each_entry(victim, &req->conn->early, early)
+		if (victim->kind == ISCSI_KIND_COMMAND && iscsi_sn_before(victim->cmd_sn, req->cmd_sn) && (all || victim->cmd.lun == lun))
+			iscsi_abort_early(victim);
 }
 
 /* True: the core need not be asked. */
@@ -219,6 +240,7 @@ static void iscsi_tmf(struct iscsi_req *req)
 		iscsi_tmf_respond(req, response);
 		return;
 	}
+	iscsi_abort_early_all(req, fn);
 	req->kind = ISCSI_KIND_TMF;
 	memset(tmf, 0, sizeof(*tmf));
 	tmf->sess = req->conn->sess;

@@ -315,11 +315,14 @@ static void iscsi_tx_plain(struct iscsi_req *req)
 
 /* --- the queue --------------------------------------------------------------------------------- */
 
-/* Aborted commands have no answer, unless somebody else aborted them (SAM-5 5.3.4). */
+/*
+ * Aborted commands have no answer, unless somebody else aborted them (SAM-5 5.3.4), or it comes too late: on another CPU, when what was sent
+ * before has been told that there is more to come.
+ */
 static bool iscsi_silent(const struct iscsi_req *req)
 {
 	return req->kind == ISCSI_KIND_COMMAND && req->answered && scst_cmd_aborted(&req->cmd) && !req->sent &&
-	       !scst_cmd_aborted_by_other(&req->cmd);
+	       !scst_cmd_aborted_by_other(&req->cmd) && req != req->conn->tx.promised;
 }
 
 /* It has nothing more to send, or what it had does not matter any more. */
@@ -341,6 +344,7 @@ static void iscsi_tx_next(struct iscsi_req *req)
 {
 	bool last = true;
 
+	req->conn->tx.promised = NULL;
 	if (req->kind != ISCSI_KIND_COMMAND) {
 		iscsi_tx_plain(req);
 	} else if (!req->answered) {
@@ -410,7 +414,8 @@ static bool iscsi_tx_gather(struct iscsi_conn *conn, struct iov_iter *iter, int 
 		iov_iter_kvec(iter, ITER_SOURCE, &tx->piece[tx->at], at - tx->at, len);
 	*flags = MSG_DONTWAIT | MSG_NOSIGNAL;
 	/* Only if more does come: what waits for it goes with the next acknowledgement, or a timer. */
-	if (at < tx->nr || iscsi_tx_first(conn))
+	tx->promised = at < tx->nr ? NULL : iscsi_tx_first(conn);
+	if (at < tx->nr || tx->promised)
 		*flags |= MSG_MORE;
 	return by_reference;
 }
@@ -461,8 +466,11 @@ void iscsi_tx(struct iscsi_conn *conn)
 	while (iscsi_tx_ready(conn)) {
 		by_reference = iscsi_tx_gather(conn, &iter, &flags);
 		n = scst_tcp_send(conn->socket->sk, &iter, flags, by_reference);
-		if (n == -EAGAIN)
+		if (n == -EAGAIN) {
+			/* What it has is on its way, and takes along what waits. */
+			conn->tx.promised = NULL;
 			return;
+		}
 		if (n <= 0) {
 			iscsi_conn_end(conn, SCST_ISCSI_REASON_PEER);
 			return;
@@ -485,6 +493,8 @@ void iscsi_tx_drop(struct iscsi_conn *conn)
 			iscsi_req_over(req);
 	}
 	tx->nr = tx->at = 0;
+	while (!list_empty(&conn->held))
+		iscsi_command_answer(list_first_entry(&conn->held, struct iscsi_req, tx));
 	while (!list_empty(&conn->tx_list)) {
 		req = list_first_entry(&conn->tx_list, struct iscsi_req, tx);
 		list_del_init(&req->tx);

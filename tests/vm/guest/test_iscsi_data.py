@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from tests.iscsi.initiator import CHECK_CONDITION, GOOD, Session, Task, sequences
-from tests.iscsi.pdu import FINAL, NONE, Op, Pdu, Reason
+from tests.iscsi.pdu import FINAL, NONE, Answered, Op, Pdu, Reason, Tmf
 from tests.vm.guest import iscsi, scsi
 from tests.vm.guest.full_phase import (
     ABORTED,
     AMOUNT,
     BAD_LUN,
+    CRC,
     DIGESTS,
     NO_UNASKED,
     SMALL,
@@ -297,6 +298,65 @@ def test_early_data_that_nobody_asks_for(login: Make) -> None:
         assert early(session, data).status == GOOD
         assert read(session, 2).data == data
     alive(session)
+
+
+def refused(session: Session) -> tuple[Task, list[Pdu]]:
+    """A write that nobody carries out, without the data that follows it unasked."""
+    task, one = session.command_pdu(scsi.write10(0, 4), write=blocks(4, 17), lun=77)
+    session.begin(task, one)
+    return task, session.unsolicited(task, one)
+
+
+@pytest.mark.parametrize("immediate_data", [0, 1])
+def test_answer_waits_for_the_data(login: Make, immediate_data: int) -> None:
+    """A write that has failed is answered when the last of what may come unasked has come (11.4.2)."""
+    session = login(**SMALL, immediate_data=immediate_data)
+    task, outs = refused(session)
+    for one in outs:
+        session.ping_immediate()
+        assert not task.done, session.trace()
+        session.send(one)
+    assert session.finish(task).key == BAD_LUN
+    alive(session)
+    (folder,) = iscsi.sessions()
+    assert iscsi.value(folder, "stale_data") == "0"
+
+
+def test_answer_that_waits_is_aborted(login: Make) -> None:
+    """It is not given, and what comes then is passed over; nor does it keep a session that ends."""
+    session = login(**SMALL)
+    task, outs = refused(session)
+    assert session.manage(Tmf.ABORT_TASK, task=task) == Answered.COMPLETE
+    session.send(*outs)
+    del session.tasks[task.itt]
+    alive_after(session)
+    refused(session)
+    session.ping_immediate()
+    session.close()
+    iscsi.wait_sessions(0)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_damaged_data_is_waited_out(login: Make, asked: bool) -> None:
+    """A command whose data is damaged fails when the last of it has come (7.8, 11.17.1)."""
+    session = login(**SMALL, **DIGESTS, **(NO_UNASKED if asked else {"immediate_data": 0}))
+    write(session, bytes(4 * BLOCK))
+    if asked:
+        task, one = asked_write(session, 4)
+        first, last = session.data_out(task, one.offset, one.desired, one.ttt)
+    else:
+        task, one = session.command_pdu(scsi.write10(0, 4), write=blocks(4, 18))
+        session.begin(task, one)
+        first, last = session.unsolicited(task, one)
+    first.data_digest = bytes(4)
+    session.send(first)
+    session.wait_reject(Reason.DATA_DIGEST)
+    session.ping_immediate()
+    assert not task.done, session.trace()
+    session.send(last)
+    assert session.finish(task).key == CRC
+    alive(session)
+    assert read(session, 4).data == bytes(4 * BLOCK)
 
 
 def test_data_for_nobody(login: Make) -> None:

@@ -192,6 +192,23 @@ def test_data_of_a_request_before_its_turn(login: Make) -> None:
     alive(session)
 
 
+def test_command_that_is_sent_again(login: Make) -> None:
+    """By who takes a rejected command for one that has not come (7.3). The target does not: it has ended,
+    with a status that says so, and what comes with its number is passed over.
+    """
+    session = login(**DIGESTS)
+    before = bytes(read(session, 2).data)
+    one = command(session)
+    (task,) = session.tasks.values()
+    session.sock.sendall(damaged(session, one))
+    assert session.wait_reject(Reason.DATA_DIGEST).exp_cmd_sn == session.cmd_sn
+    session.send(one)
+    assert session.finish(task).key == CRC
+    alive(session)
+    assert read(session, 2).data == before
+    assert write(session, blocks(2, 21)).status == GOOD
+
+
 @pytest.mark.parametrize("name", ["command", "immediate command", "unsolicited data", "solicited data"])
 def test_data_of_a_command(adopter: Adopter, login: Make, name: str) -> None:
     """Rejected; the command ends with the status that says so, and can be repeated."""

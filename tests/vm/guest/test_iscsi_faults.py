@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import subprocess
 import threading
 import time
@@ -28,7 +29,7 @@ from tests.iscsi import adopter as handover
 from tests.iscsi.adopter import EVENT_GONE, Adopter
 from tests.iscsi.cable import Cable
 from tests.iscsi.initiator import CHECK_CONDITION, GOOD, Session
-from tests.iscsi.pdu import Answered, Op, Tmf
+from tests.iscsi.pdu import Answered, Op, Reason, Tmf
 from tests.iscsi.spoiler import Wish
 from tests.vm.guest import iscsi, openiscsi, patience, scsi, tree
 from tests.vm.guest.bystander import Bystander
@@ -613,7 +614,9 @@ def kernel_threads() -> int:
 
 
 def test_aborts_while_the_disk_hangs(slow_disk: tuple[Adopter, Mapper]) -> None:
-    """Each is answered when what it was about is over, and others are served meanwhile."""
+    """Each is answered when what it was about is over, and too many are rejected at once. The session answers
+    pings, and others are served meanwhile.
+    """
     adopter, mapper = slow_disk
     session = adopter.login()
     iscsi.hear(session)
@@ -630,6 +633,11 @@ def test_aborts_while_the_disk_hangs(slow_disk: tuple[Adopter, Mapper]) -> None:
     ]
     for one in asked:
         session.send(one)
+    patience.timely("a ping", lambda: session.ping_immediate(), 5 * tree.SLOW)
+    refused = {int.from_bytes(one.data[16:20], "big") for one in session.rejects}
+    assert {one.byte2 for one in session.rejects} == {Reason.TOO_MANY_IMMEDIATE}
+    asked = [one for one in asked if one.itt not in refused]
+    assert len(asked) >= 16
     other = adopter.login(isid=OTHER, initiator="iqn.2026-11.test:other")
     served, until = 0, pulse.time() + often(0, 120)
     while served < 20 or pulse.time() < until:
@@ -639,7 +647,8 @@ def test_aborts_while_the_disk_hangs(slow_disk: tuple[Adopter, Mapper]) -> None:
         served += 1
     more_threads = kernel_threads() - threads
     print(
-        f"{ABORTS} aborts and resets waited, another's {served} commands did not, {more_threads} more threads"
+        f"of {ABORTS} aborts and resets {len(asked)} waited, another's {served} commands did not, "
+        f"{more_threads} more threads"
     )
     mapper.resume()
     answers = Counter(session.wait(one).byte2 for one in asked)
@@ -702,6 +711,34 @@ def test_two_initiators_with_one_port(slow_disk: tuple[Adopter, Mapper]) -> None
     assert other.ping(b"x").data == b"x"
     assert last.ping(b"x").data == b"x"
     iscsi.wait_sessions(2)
+
+
+def test_connection_that_is_refused(slow_disk: tuple[Adopter, Mapper]) -> None:
+    """It is its owner's again, who is told of what has come while the kernel had it."""
+    adopter, mapper = slow_disk
+    older = adopter.login()
+    iscsi.hear(older)
+    mapper.suspend()
+    hang(older)
+    session, theirs = adopter.before_login()
+    me = threading.get_native_id()
+
+    def talk() -> None:
+        tree.wait_for("the login to wait", lambda: waits(me))
+        session.sock.sendall(b"more")
+
+    with session, theirs, select.epoll() as poll:
+        poll.register(theirs, select.EPOLLIN)
+        assert poll.poll(0) == []
+        thread = threading.Thread(target=talk)
+        thread.start()
+        with pytest.raises(BlockingIOError):
+            adopter.adopt(theirs.fileno(), wait_ms=round(3000 * tree.SLOW))
+        thread.join()
+        assert poll.poll(iscsi.PATIENCE) == [(theirs.fileno(), select.EPOLLIN)]
+        assert theirs.recv(9) == b"more"
+    mapper.resume()
+    iscsi.wait_sessions(0)
 
 
 def waits(task: int) -> bool:

@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from tests.iscsi import pdu
-from tests.iscsi.initiator import GOOD, Task
+from tests.iscsi.initiator import GOOD, Session, Task
 from tests.vm.guest import iscsi, scsi, tree
 from tests.vm.guest.full_phase import OTHER, Make, alive, blocks, hold, read, wait_hits, write
 
@@ -94,6 +94,31 @@ def test_memory_limit(login: Make, memory_limit: int) -> None:
     for session in sessions:
         alive(session)
         assert write(session, blocks(128, 9)).status == GOOD
+
+
+def run_short(session: Session, count: int) -> None:
+    """Writes that wait have more data than there is room for; then they go on."""
+    full = memory_full()
+    fault = hold("writes")
+    tasks = [session.start(scsi.write10(0, 128), write=blocks(128)) for _ in range(count)]
+    tree.wait_for("memory to be short", lambda: memory_full() > full)
+    fault.enable(False)
+    assert {session.finish(task).status for task in tasks} <= {GOOD, BUSY, TASK_SET_FULL}
+
+
+def memory_full() -> int:
+    """How often the session was not read."""
+    (folder,) = iscsi.sessions()
+    return int(iscsi.value(folder, "memory_full"))
+
+
+def test_shortages_are_apart(login: Make, memory_limit: int) -> None:
+    """One that came long after another is one of its own: it is waited for, and told, as the first was."""
+    session = login(**EAGER)
+    run_short(session, memory_limit // 65536 + 2)
+    time.sleep(5)
+    run_short(session, memory_limit // 65536 + 2)
+    alive(session)
 
 
 def test_order_behind_the_memory_limit(login: Make, memory_limit: int) -> None:

@@ -50,6 +50,19 @@ def test_order_is_by_number(login: Make) -> None:
     assert read(session, 1).data == blocks(1, 7)
 
 
+def test_number_that_came_already(login: Make) -> None:
+    """One that waits for its turn comes again: that is passed over, without a word."""
+    session = login(**SMALL)
+    first, one = session.command_pdu(scsi.test_unit_ready())
+    late, two = session.command_pdu(scsi.write10(0, 1), write=blocks(1, 7))
+    session.begin(late, two, two)
+    session.begin(first, one)
+    for task in (first, late):
+        assert session.finish(task).status == GOOD
+    assert read(session, 1).data == blocks(1, 7)
+    alive(session)
+
+
 @pytest.mark.parametrize("away", [-1, -1000, 32, 33, 1 << 30, -(1 << 31) + 32], ids=str)
 def test_outside_of_the_window(login: Make, away: int) -> None:
     """It does not exist: no answer, nothing done, its data is passed over."""
@@ -138,7 +151,7 @@ def test_immediate_command(login: Make) -> None:
 
 
 def test_too_many_immediate_commands(login: Make) -> None:
-    """Some are taken, the next is rejected; there is always room for task management."""
+    """Some are taken, the next is rejected; there is always room for task management, and for a ping."""
     session = login()
     fault = hold()
     tasks = []
@@ -151,6 +164,7 @@ def test_too_many_immediate_commands(login: Make) -> None:
     assert len(tasks) > 1
     session.wait_reject(Reason.TOO_MANY_IMMEDIATE)
     del session.tasks[tasks.pop().itt]
+    session.ping_immediate()
     assert session.manage(Tmf.ABORT_TASK, task=tasks[0], ref_cmd_sn=session.cmd_sn) == Answered.COMPLETE
     del session.tasks[tasks.pop(0).itt]
     fault.enable(False)

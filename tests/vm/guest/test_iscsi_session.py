@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 
@@ -15,6 +16,7 @@ from tests.iscsi.pdu import NONE
 from tests.vm.guest import iscsi, scsi, tree
 from tests.vm.guest.full_phase import OTHER, Make, alive, ended, hold, wait_hits
 from tests.vm.guest.iscsi import BLOCK
+from tests.vm.guest.tracefs import tracing
 
 SCST_MODULES = iscsi.MODULES
 
@@ -70,6 +72,40 @@ def test_silent_initiator(login: Make) -> None:
         session.answers_nops = False
         ended(session, "silent", told)
         assert len(session.nops) == 1
+
+
+TIMERS = ("timer/timer_start", "timer/timer_expire_entry", "workqueue/workqueue_queue_work")
+_TIMER = re.compile(r"\[(\d+)\].*: (\w+): .*?(timer|function)=(\w+).*?(?:flags=(\S*))?$", re.M)
+
+
+def flags_of_timers(trace: str, function: str) -> list[str]:
+    """Of those that have queued this work item: what expired last on the CPU was started with them."""
+    started: dict[str, str] = {}
+    expired: dict[str, str] = {}
+    found = []
+    for cpu, name, _, what, flags in _TIMER.findall(trace.replace("work struct=", "work=")):
+        if name == "timer_start":
+            started[what] = flags
+        elif name == "timer_expire_entry":
+            expired[cpu] = what
+        elif what == function and expired.get(cpu) in started:
+            found.append(started[expired[cpu]])
+    return found
+
+
+def test_silence_on_an_idle_cpu(login: Make) -> None:
+    """It is noticed there, too: the timer is none of those (D) that wait until the CPU is awake anyway."""
+    session = login(nop_interval=1, nop_timeout=600)
+    with tracing() as trace:
+        for event in TIMERS:
+            (trace.folder / "events" / event / "enable").write_text("1")
+        while len(session.nops) < 2:
+            session.pump()
+        for event in TIMERS:
+            (trace.folder / "events" / event / "enable").write_text("0")
+        flags = flags_of_timers((trace.folder / "trace").read_text(), "iscsi_tick")
+    assert flags, "nothing was seen of it"
+    assert not any("D" in one.split("|") for one in flags), flags
 
 
 def test_initiator_that_takes_nothing(login: Make) -> None:

@@ -180,6 +180,40 @@ def test_abort_of_what_has_not_come(login: Make) -> None:
     assert not late.done
 
 
+def test_abort_of_what_was_not_sent(login: Make) -> None:
+    """A number that was no command's when the abort was sent is not taken from the next one (11.6.1)."""
+    session = login()
+    for ahead in range(3):
+        refused = session.manage(Tmf.ABORT_TASK, itt=0x77, ref_cmd_sn=session.cmd_sn + ahead)
+        assert refused == Answered.NO_TASK
+    for _ in range(4):
+        assert session.command(scsi.test_unit_ready()).status == GOOD
+    alive(session)
+
+
+@pytest.mark.parametrize("function", [Tmf.ABORT_TASK_SET, Tmf.CLEAR_TASK_SET, Tmf.LUN_RESET, Tmf.WARM_RESET])
+def test_function_reaches_what_waits_for_its_turn(login: Make, function: Tmf) -> None:
+    """It was sent before the function: it is not carried out behind the answer (4.2.3.3)."""
+    session = login(**SMALL)
+    write(session, bytes(BLOCK))
+    first, one = session.command_pdu(scsi.test_unit_ready())
+    late = session.start(scsi.write10(0, 1), write=blocks(1, 21))
+    other = session.start(scsi.test_unit_ready(), lun=1)
+    assert session.manage(function) == Answered.COMPLETE
+    session.begin(first, one)
+    session.finish(first)
+    assert late.itt in session.tasks
+    del session.tasks[late.itt]
+    if function == Tmf.WARM_RESET:
+        del session.tasks[other.itt]
+    else:
+        assert session.finish(other).status == GOOD
+    iscsi.hear(session)
+    alive(session)
+    assert read(session, 1).data == bytes(BLOCK)
+    assert not late.done
+
+
 def test_abort_of_what_waits_for_its_turn(login: Make) -> None:
     """It has come too early; it is not carried out when its turn comes."""
     session = login(**SMALL)
