@@ -83,7 +83,7 @@ class Daemon:
         self._registrar.start()
         try:
             while not self._stopping:
-                pause = self._round()
+                pause = self._try_round()
                 self._manager.tell(f"READY=1\nWATCHDOG=1\nSTATUS={self._status()}")
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), pause)
@@ -117,6 +117,15 @@ class Daemon:
         self._wake.set()
 
     # A round: look at everything, and do what is due.
+
+    def _try_round(self) -> float:
+        """For want of a descriptor nobody's login is to end: all of it is due again in a while."""
+        try:
+            return self._round()
+        except OSError as error:
+            _log.warning("%s: %s", error.filename or "looking", error.strerror)
+            self._stale = True
+            return RETRY
 
     def _round(self) -> float:
         """Returns after how many seconds to look again, if nothing happens before."""
@@ -247,9 +256,9 @@ class Daemon:
         for netns in spaces:
             self._listen_to(netns)
             before, now = self._machines.get(netns), self._seen(netns)
-            self._machines[netns] = now
             if before is not None:
                 self._left(policy, netns, before, now)
+            self._machines[netns] = now
 
     def _seen(self, netns: str) -> Machine | None:
         try:

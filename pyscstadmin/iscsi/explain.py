@@ -130,6 +130,7 @@ def discoveries(policy: Policy, initiator: str, source: str = "", at: str = "") 
     """What an initiator is told: that is at the address `source`, by the way that leads there; or that asks
     at our address `at`. Raises ValueError for what is no address.
     """
+    _address(at or source)  # wrong is wrong, also where there is no portal
     found: list[Told] = []
     for netns in sorted({portal.netns for portal in policy.portals.values()}):
         known = {

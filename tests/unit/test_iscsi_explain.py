@@ -139,6 +139,12 @@ def test_what_the_daemon_keeps_is_shown(
     assert capsys.readouterr().out == "no login was refused\n"
 
 
+@pytest.mark.parametrize("where", [{"at": "999.1.1.1"}, {"source": "foo"}, {"source": ":::"}])
+def test_what_is_no_address_is_none_without_portals(where: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="does not appear to be"):
+        explain.discoveries(Policy(), "iqn.2020-01.x:y", **where)
+
+
 def test_a_file_of_refusals_that_is_none(tmp_path: Path) -> None:
     """From an older daemon, cut off, or not there."""
     path = tmp_path / "logins.json"

@@ -31,7 +31,7 @@ from pyscstadmin.iscsi.portals import Bind, Machine, look, machine_of, parse_mes
 from pyscstadmin.iscsi.refusals import Patience, Record, Refusals
 from pyscstadmin.iscsi.rules import Obstacle
 from pyscstadmin.iscsi.serve import PER_SOURCE, WAIT_MS, Server, status_of
-from pyscstadmin.iscsi.source import Source
+from pyscstadmin.iscsi.source import Seat, Source
 from pyscstadmin.iscsi.tasks import ended
 from pyscstadmin.iscsi.text import Asked, Said
 from pyscstadmin.kernel.cfs import _Directory
@@ -862,15 +862,24 @@ def test_i69_guessing_takes_longer_each_time() -> None:
     assert patience.delay("b") == 0.25
 
 
-def test_sessions_by_a_portal_that_their_target_was_taken_from_end(world: World, tmp_path: Path) -> None:
-    """Not before; and that the policy was read again is no reason."""
+def test_sessions_by_a_portal_that_their_target_was_taken_from_end(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not before; and that the policy was read again is no reason. Where they cannot be seen, in a while."""
     sessions(tmp_path / "class", "local", "iscsi", port=world.port)
+    looks, lives = count(), Source.lives
+
+    def without_descriptors(self: Source) -> list[Seat]:
+        if next(looks) < 2:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "sessions")
+        return lives(self)
 
     async def what() -> None:
         world.kernel.changed()
         await world.connect()
         await asyncio.sleep(0.3)
         assert world.kernel.dropped == []
+        monkeypatch.setattr(Source, "lives", without_descriptors)
         (world.target / "portals/here").unlink()
         world.kernel.changed()
         await world.until(lambda: world.kernel.dropped != [])
