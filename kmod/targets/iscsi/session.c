@@ -448,7 +448,8 @@ static int iscsi_conn_drop(struct iscsi_conn *conn, const struct scst_iscsi_drop
 	iscsi_conn_lock(conn);
 	iscsi_ask_for_logout(conn, drop->seconds);
 	iscsi_conn_unlock(conn);
-	queue_delayed_work(iscsi_wq, &conn->drop, drop->seconds * HZ);
+	/* The last word counts. */
+	mod_delayed_work(iscsi_wq, &conn->drop, drop->seconds * HZ);
 	return 0;
 }
 

@@ -475,6 +475,17 @@ def test_drop(adopter: Adopter, seconds: int) -> None:
     assert tree.errno_of(partial(adopter.drop, tsih, 2)) == errno.EINVAL
 
 
+def test_the_last_word_counts(adopter: Adopter) -> None:
+    """Who has been given ten minutes, and then a second, has a second."""
+    session = adopter.login()
+    (folder,) = iscsi.wait_sessions(1)
+    for seconds in (600, 1):
+        adopter.drop(int(iscsi.value(folder, "tsih")), handover.DROP_ASK, seconds)
+    session.wait_closed()
+    assert [one.short(42) for one in session.asyncs] == [600, 1]
+    iscsi.wait_sessions(0)
+
+
 def test_asked_initiator_logs_out(adopter: Adopter) -> None:
     with handover.events() as told:
         session = adopter.login()

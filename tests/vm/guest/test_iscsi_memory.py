@@ -13,6 +13,7 @@ import pytest
 from tests.iscsi import pdu
 from tests.iscsi.initiator import GOOD, Session, Task
 from tests.vm.guest import iscsi, scsi, tree
+from tests.vm.guest.fault import Fault
 from tests.vm.guest.full_phase import OTHER, Make, alive, blocks, hold, read, wait_hits, write
 
 SCST_MODULES = iscsi.MODULES
@@ -96,10 +97,10 @@ def test_memory_limit(login: Make, memory_limit: int) -> None:
         assert write(session, blocks(128, 9)).status == GOOD
 
 
-def run_short(session: Session, count: int) -> None:
+def run_short(session: Session, fault: Fault, count: int) -> None:
     """Writes that wait have more data than there is room for; then they go on."""
     full = memory_full()
-    fault = hold("writes")
+    fault.enable()
     tasks = [session.start(scsi.write10(0, 128), write=blocks(128)) for _ in range(count)]
     tree.wait_for("memory to be short", lambda: memory_full() > full)
     fault.enable(False)
@@ -115,9 +116,10 @@ def memory_full() -> int:
 def test_shortages_are_apart(login: Make, memory_limit: int) -> None:
     """One that came long after another is one of its own: it is waited for, and told, as the first was."""
     session = login(**EAGER)
-    run_short(session, memory_limit // 65536 + 2)
+    fault = Fault("f").make(action="drop", commands="writes")
+    run_short(session, fault, memory_limit // 65536 + 2)
     time.sleep(5)
-    run_short(session, memory_limit // 65536 + 2)
+    run_short(session, fault, memory_limit // 65536 + 2)
     alive(session)
 
 
