@@ -8,6 +8,7 @@
  * when memory is short and one device hangs, the others have theirs.
  */
 #include "blockio.h"
+#include <linux/blk-integrity.h>
 #include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/mount.h>
@@ -260,7 +261,9 @@ static noinline void blockio_rw_few(struct scst_cmd *cmd)
 /* One segment is the most frequent number by far, and needs no loop. */
 static void blockio_rw(struct scst_cmd *cmd)
 {
-	if (likely(cmd->data.nents == 1))
+	if (unlikely(to_blockio(cmd->dev)->pi))
+		blockio_pi_rw(cmd);
+	else if (likely(cmd->data.nents == 1))
 		blockio_rw_some(cmd, 1);
 	else if (cmd->data.nents <= BLOCKIO_INLINE_BVECS)
 		blockio_rw_few(cmd);
@@ -314,13 +317,19 @@ static noinline void blockio_clear(struct scst_cmd *cmd)
 	blockio_submit(&bc->bio);
 }
 
+/* What zeroes that the disk makes itself have for protection information, nobody says: then they are written. */
+static bool blockio_can_clear(const struct scst_cmd *cmd)
+{
+	return cmd->action == SCST_ACTION_UNMAP || (cmd->action == SCST_ACTION_ZERO && !to_blockio(cmd->dev)->pi);
+}
+
 static void blockio_start(struct scst_cmd *cmd)
 {
 	if (likely(cmd->action == SCST_ACTION_READ || cmd->action == SCST_ACTION_WRITE))
 		blockio_rw(cmd);
 	else if (cmd->action == SCST_ACTION_SYNC)
 		blockio_sync(cmd);
-	else if (cmd->action == SCST_ACTION_UNMAP || cmd->action == SCST_ACTION_ZERO)
+	else if (blockio_can_clear(cmd))
 		blockio_clear(cmd);
 	else
 		scst_cmd_done(cmd, -EOPNOTSUPP);
@@ -507,7 +516,7 @@ static int blockio_geometry(struct blockio_device *bd, struct block_device *bdev
 	};
 	int ret;
 
-	ret = blockio_fits(dev, bdev, size) ?: blockio_thin(dev, &geo, bdev);
+	ret = blockio_fits(dev, bdev, size) ?: blockio_pi_fits(dev, bdev, size) ?: blockio_thin(dev, &geo, bdev);
 	if (ret)
 		return ret;
 	if (!geo.nblocks)
@@ -517,6 +526,7 @@ static int blockio_geometry(struct blockio_device *bd, struct block_device *bdev
 	dev->fua = true;
 	bd->offset_mask = bdev_dma_alignment(bdev);
 	bd->len_mask = logical - 1;
+	bd->pi = dev->protection;
 	return 0;
 }
 
@@ -527,6 +537,10 @@ static int blockio_reserves_init(struct blockio_device *bd)
 	if (ret)
 		return ret;
 	ret = bioset_init(&bd->bios, BLOCKIO_RESERVE, 0, BIOSET_NEED_BVECS);
+	if (!ret && bd->pi && scst_bioset_integrity(&bd->bios, BLOCKIO_RESERVE)) {
+		bioset_exit(&bd->bios);
+		ret = -ENOMEM;
+	}
 	if (ret)
 		blockio_bounce_exit(bd);
 	return ret;
@@ -658,7 +672,7 @@ static const struct scst_handler blockio_handler = {
 	.owner		= THIS_MODULE,
 	.name		= "blockio",
 	.device_size	= sizeof(struct blockio_device),
-	.flags		= SCST_HANDLER_DIRECT | SCST_HANDLER_FACTS | SCST_HANDLER_THIN,
+	.flags		= SCST_HANDLER_DIRECT | SCST_HANDLER_FACTS | SCST_HANDLER_THIN | SCST_HANDLER_PROTECTION,
 	.attrs		= blockio_attrs,
 	.free		= blockio_free,
 	.check		= blockio_check,

@@ -17,9 +17,10 @@
  * @bdev: open exclusively while the device is active, else NULL
  * @offset_mask: bits that must be clear in the address of a segment
  * @len_mask: bits that must be clear in its length
- * @bios: for commands of many segments
+ * @pi: blocks go with their protection information
+ * @bios: for commands of many segments, and with @pi
  * @lock: protects @reserve and @waiting
- * @reserve: a page for bounced commands, NULL while one has it
+ * @reserve: memory for bounced commands, NULL while one has it
  * @waiting: bounced commands that wait for it, by their jobs
  * @bdev_file: what @bdev was opened by
  * @had_cache: what write_cache() says while @bdev is NULL
@@ -30,6 +31,7 @@ struct blockio_device {
 	struct block_device *bdev;
 	unsigned int offset_mask;
 	unsigned int len_mask;
+	bool pi;
 	struct bio_set bios;
 	spinlock_t lock;
 	struct page *reserve;
@@ -39,7 +41,7 @@ struct blockio_device {
 	char *path;
 };
 
-/* A command that goes through @page, one piece after the other. */
+/* A command that goes through @page, one piece after the other.  The last page is for their protection information, if they have any. */
 struct blockio_bounce {
 	struct scst_job job;
 	struct bio bio;
@@ -99,5 +101,10 @@ static inline blk_opf_t blockio_opf(const struct scst_cmd *cmd)
 int blockio_bounce_init(struct blockio_device *bd);
 void blockio_bounce_exit(struct blockio_device *bd);
 void blockio_bounce(struct scst_cmd *cmd);
+
+/* blockio-pi.c */
+int blockio_pi_fits(const struct scst_device *dev, struct block_device *bdev, unsigned int size);
+void blockio_pi_submit(const struct scst_cmd *cmd, struct bio *bio, void *pi);
+void blockio_pi_rw(struct scst_cmd *cmd);
 
 #endif /* BLOCKIO_H */
