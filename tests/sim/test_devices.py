@@ -704,7 +704,7 @@ def test_the_block_layer_has_no_protection_of_type_2(tree: Tree, block_device: s
         tree.write(f"devices/blockio/b/{name}", text)
     with refused(errno.EOPNOTSUPP):
         tree.write("devices/blockio/b/enabled", "1")
-    tree.write("devices/blockio/b/protection", "1")
+    tree.write("devices/blockio/b/protection", "0")
     tree.write("devices/blockio/b/enabled", "1")
 
 
