@@ -126,7 +126,7 @@ static void scst_pi_end(struct scst_cmd *cmd)
 	struct scst_pi_io *io = cmd->step_data;
 	void (*end)(struct scst_cmd *cmd) = io->end;
 
-	clear_bit(SCST_CMD_PI, &cmd->flags);
+	scst_pi_unmark(cmd);
 	cmd->data = io->data;
 	cmd->prot = io->prot;
 	cmd->step_data = io->arg;
@@ -537,7 +537,7 @@ static void scst_pi_start(struct scst_cmd *cmd, u8 phase, u32 skip, void (*end)(
 	io->skip = skip;
 	io->end = end;
 	cmd->step_data = io;
-	set_bit(SCST_CMD_PI, &cmd->flags);
+	scst_pi_mark(cmd, false);
 	scst_steps_begin(cmd, scst_pi_step);
 	if (skip && !scst_pi_all_right(cmd))
 		scst_pi_respond(cmd);

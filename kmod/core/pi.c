@@ -110,6 +110,23 @@ void scst_pi_expect(const struct scst_cmd *cmd, struct scst_pi_rule *rule)
 	scst_pi_protect(scst_pi_field(cmd), rule);
 }
 
+/* What is being done moves cmd->prot from here on, of which the initiator has chosen the checks; @none: it is all ones, which no check passes. */
+void scst_pi_mark(struct scst_cmd *cmd, bool none)
+{
+	struct scst_pi_rule rule = { };
+
+	set_bit(SCST_CMD_PI, &cmd->flags);
+	scst_pi_protect(scst_pi_field(cmd), &rule);
+	if (none || !rule.guard || !rule.ref)
+		set_bit(SCST_CMD_PI_AS_IS, &cmd->flags);
+}
+
+void scst_pi_unmark(struct scst_cmd *cmd)
+{
+	clear_bit(SCST_CMD_PI, &cmd->flags);
+	clear_bit(SCST_CMD_PI_AS_IS, &cmd->flags);
+}
+
 /* Bytes of the initiator's data for a block. */
 u32 scst_pi_stride(const struct scst_cmd *cmd)
 {

@@ -16,5 +16,7 @@ static inline bool scst_pi_apart(const struct scst_cmd *cmd)
 
 int scst_pi_errno(enum scst_pi_fault fault);
 void scst_pi_expect(const struct scst_cmd *cmd, struct scst_pi_rule *rule);
+void scst_pi_mark(struct scst_cmd *cmd, bool none);
+void scst_pi_unmark(struct scst_cmd *cmd);
 
 #endif /* SCST_PI_H */

@@ -78,7 +78,7 @@ static void scst_sweep_end(struct scst_cmd *cmd)
 {
 	struct scst_sweep *sweep = cmd->step_data;
 
-	clear_bit(SCST_CMD_PI, &cmd->flags);
+	scst_pi_unmark(cmd);
 	cmd->data = sweep->data;
 	cmd->prot = sweep->prot;
 	cmd->len = cmd->xfer_len;
@@ -186,7 +186,7 @@ static void scst_sweep_write(struct scst_cmd *cmd, struct scst_sweep *sweep)
 	scst_pi_repeat(cmd->dev->protection, sweep->tuple, (sweep->pos >> shift) - cmd->lba, sweep->pi, nr);
 	sg_init_one(&sweep->pi_sg, sweep->pi, nr * SCST_PI_BYTES);
 	cmd->prot = (struct scst_data) { .sgl = &sweep->pi_sg, .nents = 1, .len = nr * SCST_PI_BYTES };
-	set_bit(SCST_CMD_PI, &cmd->flags);
+	scst_pi_mark(cmd, scst_pi_none(sweep->tuple));
 }
 
 static void scst_sweep_execute(struct scst_cmd *cmd)

@@ -4,53 +4,20 @@
  *
  * Runs in the submitter's context where that may sleep.  Usual commands fit in the bio inside the command; longer ones
  * take theirs from a bio_set, which always makes progress because each bio is on its way before the next one is
- * asked for.  What the device cannot take as it is goes through memory of our own.  Reserves belong to the device:
+ * asked for.  What the device cannot take as it is goes through memory of our own (blockio-bounce.c).  Reserves belong to the device:
  * when memory is short and one device hangs, the others have theirs.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
-#include <linux/bio.h>
-#include <linux/blkdev.h>
+#include "blockio.h"
+#include <linux/blk-integrity.h>
 #include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/mount.h>
 #include <linux/rcupdate.h>
-#include <linux/sizes.h>
 #include <linux/slab.h>
-#include "scst_handler.h"
 #include "compat.h"
 
 #define BLOCKIO_MAX_BLOCK_SIZE	4096
 #define BLOCKIO_RESERVE		2		/* bios of long commands that make progress without memory */
-#define BLOCKIO_BOUNCE_ORDER	get_order(SZ_64K)
-
-/**
- * struct blockio_device - a block device behind a logical unit
- * @dev: the core's half
- * @bdev: open exclusively while the device is active, else NULL
- * @offset_mask: bits that must be clear in the address of a segment
- * @len_mask: bits that must be clear in its length
- * @bios: for commands of many segments
- * @lock: protects @reserve and @waiting
- * @reserve: a page for bounced commands, NULL while one has it
- * @waiting: bounced commands that wait for it, by their jobs
- * @bdev_file: what @bdev was opened by
- * @had_cache: what write_cache() says while @bdev is NULL
- * @path: of the device node
- */
-struct blockio_device {
-	struct scst_device dev;
-	struct block_device *bdev;
-	unsigned int offset_mask;
-	unsigned int len_mask;
-	struct bio_set bios;
-	spinlock_t lock;
-	struct page *reserve;
-	struct list_head waiting;
-	struct file *bdev_file;
-	bool had_cache;
-	char *path;
-};
 
 /* A command that needs bios of the bio_set. */
 struct blockio_long {
@@ -58,19 +25,6 @@ struct blockio_long {
 	atomic_t pending;	/* bios in flight, and one for the submitter */
 	int error;		/* of the first bio that failed */
 	bool unaligned;		/* a segment the device cannot take was met: all again, bounced */
-};
-
-/* A command that goes through @page, one piece after the other. */
-struct blockio_bounce {
-	struct scst_job job;
-	struct bio bio;
-	struct bio_vec bvec;
-	struct page *page;
-	u8 order;
-	bool reserved;		/* @page is the device's reserve */
-	int error;
-	u32 done;		/* bytes moved */
-	u32 len;		/* of the piece in flight */
 };
 
 #define BLOCKIO_INLINE_BVECS	((SCST_CMD_PRIVATE - sizeof(struct bio)) / sizeof(struct bio_vec))
@@ -93,11 +47,6 @@ static_assert(BLOCKIO_INLINE_BVECS >= 4);
 static_assert(sizeof(union blockio_cmd) <= SCST_CMD_PRIVATE);
 static_assert(offsetofend(struct bio, bi_private) <= SCST_CMD_PRIVATE_SHARED + SCST_CMD_LINE);
 
-static struct blockio_device *to_blockio(struct scst_device *dev)
-{
-	return container_of(dev, struct blockio_device, dev);
-}
-
 static bool blockio_dead(struct block_device *bdev)
 {
 	return test_bit(GD_DEAD, &bdev->bd_disk->state) || blk_queue_dying(bdev_get_queue(bdev));
@@ -113,7 +62,7 @@ static void blockio_failed(struct scst_cmd *cmd, int error)
 	scst_cmd_done(cmd, error);
 }
 
-static void blockio_done(struct scst_cmd *cmd, int error)
+void blockio_done(struct scst_cmd *cmd, int error)
 {
 	if (unlikely(error))
 		blockio_failed(cmd, error);
@@ -156,7 +105,7 @@ static void blockio_close_window(struct blockio_window *window)
 	current->bio_list = window->bio_list;
 }
 
-static noinline void blockio_submit_plugged(struct bio *bio)
+noinline void blockio_submit_plugged(struct bio *bio)
 {
 	struct blockio_window window;
 
@@ -165,169 +114,12 @@ static noinline void blockio_submit_plugged(struct bio *bio)
 	blockio_close_window(&window);
 }
 
-/*
- * One bio.  Without a plug the block layer sends it straight to the hardware's queue.
- *
- * Inside another driver's submit_bio() it would only be put on a list; that list is empty, see
- * blockio_execute(), so nobody misses it while it is put aside.
- */
-static void blockio_submit(struct bio *bio)
-{
-	struct bio_list *bio_list = current->bio_list;
-
-	if (unlikely(current->plug)) {
-		blockio_submit_plugged(bio);
-		return;
-	}
-	current->bio_list = NULL;
-	submit_bio(bio);
-	current->bio_list = bio_list;
-}
-
-/*
- * REQ_FUA is right on every device: where the hardware lacks it, the block layer flushes after
- * the write; without a volatile cache it is dropped.  REQ_IDLE exempts the write from writeback
- * throttling, which would put the submitter to sleep.
- */
-static blk_opf_t blockio_opf(const struct scst_cmd *cmd)
-{
-	blk_opf_t opf = REQ_OP_WRITE | REQ_SYNC | REQ_IDLE;
-
-	if (cmd->action == SCST_ACTION_READ)
-		return REQ_OP_READ;
-	if (cmd->fua || cmd->dev->write_through)
-		opf |= REQ_FUA;
-	return opf;
-}
-
-/* --- through memory of our own: what the device cannot take as it is ----------------------------- */
-
-static void blockio_bounce_piece(struct scst_cmd *cmd);
-
-static void blockio_reserved_job(struct scst_job *job)
-{
-	blockio_bounce_piece(scst_cmd_of_private(container_of(job, struct blockio_bounce, job)));
-}
-
-/* Takes the reserve, or false: blockio_reserved_job() goes on when it is free. */
-static bool blockio_reserve_get(struct blockio_device *bd, struct blockio_bounce *bb)
-{
-	bool got;
-
-	spin_lock(&bd->lock);
-	bb->page = bd->reserve;
-	bd->reserve = NULL;
-	got = bb->page;
-	if (!got)
-		list_add_tail(&bb->job.entry, &bd->waiting);
-	spin_unlock(&bd->lock);
-	return got;
-}
-
-/* To who has waited longest. */
-static void blockio_reserve_put(struct blockio_device *bd, struct page *page)
-{
-	struct blockio_bounce *next;
-
-	spin_lock(&bd->lock);
-	next = list_first_entry_or_null(&bd->waiting, struct blockio_bounce, job.entry);
-	if (next)
-		list_del(&next->job.entry);
-	else
-		bd->reserve = page;
-	spin_unlock(&bd->lock);
-	if (next) {
-		next->page = page;
-		scst_device_defer(&bd->dev, &next->job, blockio_reserved_job);
-	}
-}
-
-static bool blockio_page_get(struct blockio_device *bd, struct blockio_bounce *bb)
-{
-	gfp_t gfp = GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN;
-
-	bb->reserved = false;
-	bb->order = BLOCKIO_BOUNCE_ORDER;
-	bb->page = alloc_pages(gfp, bb->order);
-	if (bb->page)
-		return true;
-	bb->order = 0;
-	bb->page = alloc_page(gfp);
-	if (bb->page)
-		return true;
-	bb->reserved = true;
-	return blockio_reserve_get(bd, bb);
-}
-
-static void blockio_page_put(struct blockio_device *bd, struct blockio_bounce *bb)
-{
-	if (bb->reserved)
-		blockio_reserve_put(bd, bb->page);
-	else
-		__free_pages(bb->page, bb->order);
-}
-
-/* A piece is done: the next one, or the end.  On a thread of the device's: it copies. */
-static void blockio_bounced_job(struct scst_job *job)
-{
-	struct blockio_bounce *bb = container_of(job, struct blockio_bounce, job);
-	struct scst_cmd *cmd = scst_cmd_of_private(bb);
-	int error = bb->error;
-
-	if (!error && cmd->action == SCST_ACTION_READ)
-		sg_pcopy_from_buffer(cmd->data.sgl, cmd->data.nents, page_address(bb->page), bb->len, bb->done);
-	bb->done += bb->len;
-	if (!error && bb->done < cmd->len) {
-		blockio_bounce_piece(cmd);
-		return;
-	}
-	blockio_page_put(to_blockio(cmd->dev), bb);
-	blockio_done(cmd, error);
-}
-
-static void blockio_bounce_end_io(struct bio *bio)
-{
-	struct scst_cmd *cmd = bio->bi_private;
-	struct blockio_bounce *bb = scst_cmd_private(cmd);
-
-	bb->error = blk_status_to_errno(bio->bi_status);
-	bio_uninit(bio);
-	scst_device_defer(cmd->dev, &bb->job, blockio_bounced_job);
-}
-
-/* Nobody waits for it: blockio_bounce_end_io() goes on.  A read that ends inside a block reads all of that. */
-static void blockio_bounce_piece(struct scst_cmd *cmd)
-{
-	struct blockio_device *bd = to_blockio(cmd->dev);
-	struct blockio_bounce *bb = scst_cmd_private(cmd);
-	struct bio *bio = &bb->bio;
-
-	bb->len = min_t(u32, cmd->len - bb->done, PAGE_SIZE << bb->order);
-	if (cmd->action == SCST_ACTION_WRITE)
-		sg_pcopy_to_buffer(cmd->data.sgl, cmd->data.nents, page_address(bb->page), bb->len, bb->done);
-	bio_init(bio, bd->bdev, &bb->bvec, 1, blockio_opf(cmd));
-	__bio_add_page(bio, bb->page, round_up(bb->len, bd->len_mask + 1), 0);
-	bio->bi_iter.bi_sector = (cmd->pos + bb->done) >> SECTOR_SHIFT;
-	bio->bi_private = cmd;
-	bio->bi_end_io = blockio_bounce_end_io;
-	blockio_submit(bio);
-}
-
-static noinline void blockio_bounce(struct scst_cmd *cmd)
-{
-	struct blockio_bounce *bb = scst_cmd_private(cmd);
-
-	bb->done = 0;
-	if (blockio_page_get(to_blockio(cmd->dev), bb))
-		blockio_bounce_piece(cmd);
-}
+/* --- commands of many segments -------------------------------------------------------------------- */
 
 static void blockio_bounce_job(struct scst_job *job)
 {
 	blockio_bounce(scst_cmd_of_private(container_of(job, struct blockio_long, job)));
 }
-
-/* --- commands of many segments -------------------------------------------------------------------- */
 
 static void blockio_long_put(struct scst_cmd *cmd)
 {
@@ -469,7 +261,9 @@ static noinline void blockio_rw_few(struct scst_cmd *cmd)
 /* One segment is the most frequent number by far, and needs no loop. */
 static void blockio_rw(struct scst_cmd *cmd)
 {
-	if (likely(cmd->data.nents == 1))
+	if (unlikely(to_blockio(cmd->dev)->pi))
+		blockio_pi_rw(cmd);
+	else if (likely(cmd->data.nents == 1))
 		blockio_rw_some(cmd, 1);
 	else if (cmd->data.nents <= BLOCKIO_INLINE_BVECS)
 		blockio_rw_few(cmd);
@@ -523,13 +317,19 @@ static noinline void blockio_clear(struct scst_cmd *cmd)
 	blockio_submit(&bc->bio);
 }
 
+/* What zeroes that the disk makes itself have for protection information, nobody says: then they are written. */
+static bool blockio_can_clear(const struct scst_cmd *cmd)
+{
+	return cmd->action == SCST_ACTION_UNMAP || (cmd->action == SCST_ACTION_ZERO && !to_blockio(cmd->dev)->pi);
+}
+
 static void blockio_start(struct scst_cmd *cmd)
 {
 	if (likely(cmd->action == SCST_ACTION_READ || cmd->action == SCST_ACTION_WRITE))
 		blockio_rw(cmd);
 	else if (cmd->action == SCST_ACTION_SYNC)
 		blockio_sync(cmd);
-	else if (cmd->action == SCST_ACTION_UNMAP || cmd->action == SCST_ACTION_ZERO)
+	else if (blockio_can_clear(cmd))
 		blockio_clear(cmd);
 	else
 		scst_cmd_done(cmd, -EOPNOTSUPP);
@@ -716,7 +516,7 @@ static int blockio_geometry(struct blockio_device *bd, struct block_device *bdev
 	};
 	int ret;
 
-	ret = blockio_fits(dev, bdev, size) ?: blockio_thin(dev, &geo, bdev);
+	ret = blockio_fits(dev, bdev, size) ?: blockio_pi_fits(dev, bdev, size) ?: blockio_thin(dev, &geo, bdev);
 	if (ret)
 		return ret;
 	if (!geo.nblocks)
@@ -726,30 +526,30 @@ static int blockio_geometry(struct blockio_device *bd, struct block_device *bdev
 	dev->fua = true;
 	bd->offset_mask = bdev_dma_alignment(bdev);
 	bd->len_mask = logical - 1;
+	bd->pi = dev->protection;
 	return 0;
 }
 
 static int blockio_reserves_init(struct blockio_device *bd)
 {
-	int ret;
+	int ret = blockio_bounce_init(bd);
 
-	spin_lock_init(&bd->lock);
-	INIT_LIST_HEAD(&bd->waiting);
-	bd->reserve = alloc_page(GFP_KERNEL);
-	if (!bd->reserve)
-		return -ENOMEM;
-	ret = bioset_init(&bd->bios, BLOCKIO_RESERVE, 0, BIOSET_NEED_BVECS);
 	if (ret)
-		__free_page(bd->reserve);
+		return ret;
+	ret = bioset_init(&bd->bios, BLOCKIO_RESERVE, 0, BIOSET_NEED_BVECS);
+	if (!ret && bd->pi && scst_bioset_integrity(&bd->bios, BLOCKIO_RESERVE)) {
+		bioset_exit(&bd->bios);
+		ret = -ENOMEM;
+	}
+	if (ret)
+		blockio_bounce_exit(bd);
 	return ret;
 }
 
-/* No command is left, so none waits. */
 static void blockio_reserves_exit(struct blockio_device *bd)
 {
-	WARN_ON_ONCE(!list_empty(&bd->waiting));
 	bioset_exit(&bd->bios);
-	__free_page(bd->reserve);
+	blockio_bounce_exit(bd);
 }
 
 /* Device numbers are given again; the sequence number of a disk never is. */
@@ -872,7 +672,7 @@ static const struct scst_handler blockio_handler = {
 	.owner		= THIS_MODULE,
 	.name		= "blockio",
 	.device_size	= sizeof(struct blockio_device),
-	.flags		= SCST_HANDLER_DIRECT | SCST_HANDLER_FACTS | SCST_HANDLER_THIN,
+	.flags		= SCST_HANDLER_DIRECT | SCST_HANDLER_FACTS | SCST_HANDLER_THIN | SCST_HANDLER_PROTECTION,
 	.attrs		= blockio_attrs,
 	.free		= blockio_free,
 	.check		= blockio_check,

@@ -185,6 +185,70 @@ static inline void scst_bdev_holder_unlock(struct block_device *bdev)
 #endif
 
 /*
+ * scst_bio_integrity() - let the blocks of a bio go with their protection information: @len bytes at @pi, in one page
+ *
+ * @seed is what the reference tag of the first is, where it is of the submitter's numbers; with @check adapter and disk look at it.  The bio
+ * has one vector for that at most.  Until 6.13 the payload is of the bio_set, and checks are switched off; since then it is allocated, and
+ * they are switched on.  0 or a negative errno: -EOPNOTSUPP if the disk has it no more.
+ */
+#ifdef _LINUX_BLK_INTEGRITY_H
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+#define scst_bioset_integrity	bioset_integrity_create
+
+static inline unsigned short scst_bip_flags(const struct blk_integrity *bi, bool check)
+{
+	return check ? 0 : BIP_CTRL_NOCHECK | BIP_DISK_NOCHECK;
+}
+#else
+static inline int scst_bioset_integrity(struct bio_set *bs, int nr)
+{
+	return 0;
+}
+
+static inline unsigned short scst_bip_flags(const struct blk_integrity *bi, bool check)
+{
+	if (!check)
+		return BIP_DISK_NOCHECK;
+	return BIP_CHECK_GUARD | (bi->flags & BLK_INTEGRITY_REF_TAG ? BIP_CHECK_REFTAG : 0);
+}
+#endif
+
+#ifdef CONFIG_BLK_DEV_INTEGRITY
+static inline int scst_bio_integrity(struct bio *bio, sector_t seed, void *pi, unsigned int len, bool check)
+{
+	const struct blk_integrity *bi = bdev_get_integrity(bio->bi_bdev);
+	struct bio_integrity_payload *bip;
+
+	if (!bi)
+		return -EOPNOTSUPP;
+	bip = bio_integrity_alloc(bio, GFP_NOIO, 1);
+	if (IS_ERR(bip))
+		return PTR_ERR(bip);
+	bip_set_seed(bip, seed);
+	bip->bip_flags |= scst_bip_flags(bi, check);
+	if (bio_integrity_add_page(bio, virt_to_page(pi), len, offset_in_page(pi)) != len)
+		return -EIO;
+	/* Until 6.6: bio_integrity_add_page() leaves it as it is. */
+	bip->bip_iter.bi_size = len;
+	return 0;
+}
+#else
+static inline int scst_bio_integrity(struct bio *bio, sector_t seed, void *pi, unsigned int len, bool check)
+{
+	return -EOPNOTSUPP;
+}
+#endif
+
+/* Until 6.11: the name is in the profile. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
+static inline const char *blk_integrity_profile_name(struct blk_integrity *bi)
+{
+	return bi->profile->name ?: "";
+}
+#endif
+#endif
+
+/*
  * scst_tcp_send() - send from memory or, by reference, from pages; returns as tcp_sendmsg_locked()
  *
  * Until 6.5: pages go one by one, by a function of their own; nothing leaves before the last.

@@ -282,6 +282,7 @@ enum scst_cmd_flag {
 	SCST_CMD_TRIED,		/* whether an injected fault strikes it has been asked: see fault.c */
 	SCST_CMD_STRUCK,	/* ... and its answer, or that it was aborted, is the fault's doing */
 	SCST_CMD_PI,		/* what is being done moves protection information, too: cmd->prot */
+	SCST_CMD_PI_AS_IS,	/* ... which need not be right */
 	SCST_CMD_ASKING,	/* SET TARGET PORT GROUPS: waits for user space's consent: see alua-ask.c */
 	SCST_CMD_SINCE = 32,	/* not a flag: from here on jiffies, 32 bits of it, when the command came */
 };
@@ -432,6 +433,17 @@ static inline bool scst_cmd_aborted(const struct scst_cmd *cmd)
 static inline bool scst_cmd_has_pi(const struct scst_cmd *cmd)
 {
 	return test_bit(SCST_CMD_PI, &cmd->flags);
+}
+
+/**
+ * scst_cmd_pi_as_is() - is protection information to be written as it is, right or not?
+ * @cmd: SCST_ACTION_WRITE in execute()
+ *
+ * Not all of it was checked, as the initiator wants it, or it is all ones.  Without scst_cmd_has_pi() it never is.  Any context.
+ */
+static inline bool scst_cmd_pi_as_is(const struct scst_cmd *cmd)
+{
+	return test_bit(SCST_CMD_PI_AS_IS, &cmd->flags);
 }
 
 /** scst_cmd_aborted_by_other() - ... one that came by another I_T nexus?  Any context. */

@@ -279,7 +279,8 @@ _PROTECTION = Setting(
     "protection",
     Choice(only=names.PROTECTION_TYPES, meaning={0: "none"}),
     0,
-    "type of T10 protection information that each block has; 0: none",
+    "type of T10 protection information that each block has; 0: none. With blockio that which the disk "
+    "keeps: 1 or 3",
 )
 _PROTECTION_FILE = Setting(
     "protection_file",
@@ -290,7 +291,9 @@ _PROTECTION_FILE = Setting(
 )
 
 HANDLERS: dict[str, Handler] = {
-    "blockio": Handler("scst_blockio", rows(_PATH, FACTS, *_COMMON, _WRITE_THROUGH, _THIN), exclusive=True),
+    "blockio": Handler(
+        "scst_blockio", rows(_PATH, FACTS, *_COMMON, _WRITE_THROUGH, _THIN, _PROTECTION), exclusive=True
+    ),
     "fileio": Handler(
         "scst_fileio",
         rows(

@@ -88,13 +88,14 @@ def why(device: Device, number: int, block: str = BLOCK) -> str:
     """Why a device was refused with an errno; '' if nothing here tells."""
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return _write_protected(device, number, block)
-    if number == errno.EOPNOTSUPP and device.settings.get("thin"):
-        return _takes_nothing_back(device)
+    if number == errno.EOPNOTSUPP:
+        return _protected_otherwise(device, block) or _takes_nothing_back(device)
     if number != errno.EINVAL:
         return ""
     if device.handler == "nullio":
         return _multiple(device)
-    if device.settings.get("protection") and not device.settings.get("protection_file"):
+    needs_file = device.handler == "fileio" and device.settings.get("protection")
+    if needs_file and not device.settings.get("protection_file"):
         return "protection information is kept in a file of its own, and none is named: set protection_file"
     try:
         status = os.stat(device.path)
@@ -110,7 +111,45 @@ def _multiple(device: Device) -> str:
     return ""
 
 
+# As the block layer calls them.
+_PROTECTION = {"T10-DIF-TYPE1-CRC": 1, "T10-DIF-TYPE3-CRC": 3}
+
+
+def _protected_otherwise(device: Device, block: str) -> str:
+    """What protection information the disk has, where it is not as `protection` says."""
+    wanted = device.settings.get("protection")
+    if device.handler != "blockio" or not wanted:
+        return ""
+    if wanted == 2:
+        return "Linux knows types 1 and 3 of disks, and one of type 2 as type 1: set protection to 1 for that"
+    try:
+        number = os.stat(device.path).st_rdev
+    except (OSError, ValueError):
+        return ""
+    has, capable, interval = (
+        block_fact(number, f"integrity/{name}", block) or block_fact(number, f"../integrity/{name}", block)
+        for name in ("format", "device_is_integrity_capable", "protection_interval_bytes")
+    )
+    if has in ("", "none", "nop") or capable == "0":
+        return (
+            f"{device.path} has no protection information that Linux knows of: it is formatted without "
+            "(sg_format --fmtpinfo, nvme format), or its host adapter does not exchange it (DIX). "
+            "Set protection to 0"
+        )
+    if has not in _PROTECTION:
+        return f"{device.path} has {has}, and only T10 protection information with CRCs is passed through"
+    if _PROTECTION[has] != wanted:
+        return f"{device.path} has protection information of type {_PROTECTION[has]}: set protection to that"
+    if device.block_size and str(device.block_size) != interval:
+        return (
+            f"{device.path} has protection information for blocks of {interval} bytes: set block_size to that"
+        )
+    return ""
+
+
 def _takes_nothing_back(device: Device) -> str:
+    if not device.settings.get("thin"):
+        return ""
     disk, file = "knows no discard", "is on a file system whose files have no holes"
     what = disk if device.handler == "blockio" else file
     return f"{device.path} {what}, so that nothing can be given back: set thin to 0, or give another backing"

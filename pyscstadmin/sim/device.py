@@ -370,6 +370,8 @@ class Device(Served):
             other.texts["backing"] == words for other in self._others()
         ):
             raise Refused(errno.EBUSY)
+        if HANDLERS[self.handler].exclusive and self.values.get("protection") == 2:
+            raise Refused(errno.EOPNOTSUPP)
         block = self.values["block_size"] or 512
         whole = size - size % block
         if not whole or self.asked > whole or self.asked % block:

@@ -33,7 +33,7 @@ SETTINGS = {
     "pr_file": "",
 }
 DEFAULTS = {
-    "blockio": {**COMMON, **SETTINGS, **BACKED, "write_through": "0", "thin": "0"},
+    "blockio": {**COMMON, **SETTINGS, **BACKED, "write_through": "0", "thin": "0", "protection": "0"},
     "fileio": {
         **COMMON,
         **SETTINGS,
@@ -462,8 +462,6 @@ def test_protection_information_needs_a_file_of_its_own(tree: Tree, backing: Pat
         tree.write(f"devices/fileio/other/{name}", str(text))
     with refused(errno.EBUSY):
         tree.write("devices/fileio/other/enabled", "1")
-    tree.mkdir("devices/blockio/none")
-    assert "protection" not in tree.list("devices/blockio/none")
 
 
 def test_size_and_block_size_must_agree(tree: Tree) -> None:
@@ -698,6 +696,16 @@ def test_blockio_on_a_block_device(tree: Tree, block_device: str) -> None:
     with refused(errno.EBUSY):
         tree.write("devices/blockio/b/active", "1")
     assert tree.read("devices/blockio/b/error") == "EBUSY"
+
+
+def test_the_block_layer_has_no_protection_of_type_2(tree: Tree, block_device: str) -> None:
+    tree.mkdir("devices/blockio/b")
+    for name, text in (("path", block_device), ("protection", "2")):
+        tree.write(f"devices/blockio/b/{name}", text)
+    with refused(errno.EOPNOTSUPP):
+        tree.write("devices/blockio/b/enabled", "1")
+    tree.write("devices/blockio/b/protection", "0")
+    tree.write("devices/blockio/b/enabled", "1")
 
 
 def test_parking_on_request_leaves_no_error(tree: Tree, tmp_path: Path) -> None:

@@ -86,6 +86,31 @@ def test_direct_io(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert why(Device("d", "fileio", path=str(file)), errno.EINVAL) == ""
 
 
+def test_protection_information_of_the_disk(disk: Path) -> None:
+    assert "no protection information that Linux knows of" in asked(disk, errno.EOPNOTSUPP, protection=1)
+    assert "set protection to 1 for that" in asked(disk, errno.EOPNOTSUPP, protection=2)
+    integrity = disk / "integrity"
+    integrity.mkdir()
+    for name, text in (
+        ("format", "T10-DIF-TYPE1-CRC"),
+        ("device_is_integrity_capable", "1"),
+        ("protection_interval_bytes", "4096"),
+    ):
+        (integrity / name).write_text(f"{text}\n")
+    assert asked(disk, errno.EOPNOTSUPP, protection=1) == ""
+    assert "knows no discard" in asked(disk, errno.EOPNOTSUPP, protection=1, thin=True)
+    assert "of type 1: set protection to that" in asked(disk, errno.EOPNOTSUPP, protection=3)
+    assert "blocks of 4096 bytes: set block_size to that" in asked(
+        disk, errno.EOPNOTSUPP, protection=1, block_size=512
+    )
+    (integrity / "format").write_text("T10-DIF-TYPE1-IP\n")
+    assert "has T10-DIF-TYPE1-IP" in asked(disk, errno.EOPNOTSUPP, protection=1)
+    (integrity / "format").write_text("T10-DIF-TYPE3-CRC\n")
+    (integrity / "device_is_integrity_capable").write_text("0\n")
+    assert "no protection information that Linux knows of" in asked(disk, errno.EOPNOTSUPP, protection=3)
+    assert asked(disk, errno.EINVAL, protection=1, block_size=4096) == ""
+
+
 def test_nothing_to_give_back() -> None:
     file, disk = (Device("d", handler, path="/x", thin=True) for handler in ("fileio", "blockio"))
     assert "/x is on a file system whose files have no holes" in why(file, errno.EOPNOTSUPP)
