@@ -20,13 +20,9 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
 u32 fuzz_memory;
 
-struct sock {
-	const u8 *data;		/* what has come, and was not taken */
-	u32 len;
-	u32 room;		/* what it takes */
-};
-
 static struct sock sk;
+static u8 *socket_memory;	/* what has come, and was not taken */
+static u32 socket_len;
 static struct socket sock_of;
 static struct scst_session sess;
 static struct iscsi_conn *conn;
@@ -198,18 +194,35 @@ int scst_tcp_send(struct sock *to, struct iov_iter *iter, int flags, bool by_ref
 
 /* --- the socket, and who works on the connection: conn.c, of one thread ----------------------------- */
 
-int tcp_read_sock(struct sock *from, read_descriptor_t *desc, sk_read_actor_t actor)
+/* What has come lies in two pieces; numbers wrap within the first few. */
+static void enqueue(void)
 {
-	struct sk_buff skb = { .data = from->data, .len = from->len };
-	int n;
+	static struct sk_buff skb[2];
+	u32 cut = (socket_len + 1) / 2;
 
-	if (!from->len)
-		return 0;
-	n = actor(desc, &skb, 0, from->len);
-	want(n >= 0 && n <= from->len);
-	from->data += n;
-	from->len -= n;
-	return n;
+	sk.sk_receive_queue = NULL;
+	if (!socket_len)
+		return;
+	skb[0] = (struct sk_buff){ .data = socket_memory, .len = cut, .seq = sk.copied_seq, .next = &skb[1] };
+	skb[1] = (struct sk_buff){ .data = socket_memory + cut, .len = socket_len - cut, .seq = sk.copied_seq + cut };
+	sk.sk_receive_queue = skb;
+}
+
+/* Whoever still has it has something that is not there. */
+void tcp_read_done(struct sock *from, size_t len)
+{
+	u8 *left = NULL;
+
+	want(len && len <= socket_len);
+	socket_len -= len;
+	from->copied_seq += len;
+	if (socket_len) {
+		left = malloc(socket_len);
+		memcpy(left, socket_memory + len, socket_len);
+	}
+	free(socket_memory);
+	socket_memory = left;
+	enqueue();
 }
 
 bool iscsi_running(const struct iscsi_conn *of)
@@ -258,6 +271,7 @@ static void run_out(void)
 		else
 			iscsi_tx(conn);
 	} while (!llist_empty(&conn->inbox));
+	iscsi_rx_done(conn);
 	want(!corked || iscsi_over(conn) || !sk.room || conn->tx.at < conn->tx.nr || !list_empty(&conn->tx_list));
 	/* However many commands and functions hang. */
 	want(!test_bit(ISCSI_CONN_STARVED, &conn->state) || scarce || !sk.room);
@@ -269,6 +283,7 @@ static void run(bool receive)
 		again = false;
 		running = true;
 		inbox();
+		want(!conn->taken);
 		if (receive && !iscsi_over(conn))
 			again |= iscsi_rx(conn);
 		run_out();
@@ -542,24 +557,17 @@ static void manage(void)
 
 /* --- what the initiator sends --------------------------------------------------------------------------- */
 
-static u8 *socket_memory;
-
 /* In pieces of @step bytes; what is not taken stays before what comes next. */
 static void arrive(const u8 *data, u32 len, u32 step)
 {
-	u8 *old;
 	u32 n;
 
-	for (; len && !iscsi_over(conn) && sk.len < STREAM_MAX; data += n, len -= n) {
+	for (; len && !iscsi_over(conn) && socket_len < STREAM_MAX; data += n, len -= n) {
 		n = min(len, step);
-		old = socket_memory;
-		socket_memory = malloc(sk.len + n);
-		if (sk.len)
-			memcpy(socket_memory, sk.data, sk.len);
-		memcpy(socket_memory + sk.len, data, n);
-		free(old);
-		sk.data = socket_memory;
-		sk.len += n;
+		socket_memory = realloc(socket_memory, socket_len + n);
+		memcpy(socket_memory + socket_len, data, n);
+		socket_len += n;
+		enqueue();
 		run(true);
 	}
 }
@@ -726,6 +734,7 @@ static void finish(void)
 	free(conn);
 	free(socket_memory);
 	socket_memory = NULL;
+	socket_len = 0;
 }
 
 static const u32 lengths[] = { 512, 1024, 4096, LEN_MAX };
@@ -764,7 +773,8 @@ static void begin(const u8 *config)
 	set_bit(ISCSI_CONN_LIVE, &conn->state);
 	sess.driver_data = conn;
 	sock_of.sk = &sk;
-	sk = (struct sock){ .room = 1 << 20 };
+	sk = (struct sock){ .room = 1 << 20, .copied_seq = -100 };
+	enqueue();
 	out_len = nr_r2ts = nr_numbered = fuzz_memory = 0;
 	memset(r2ts, 0, sizeof(r2ts));
 	memset(pings, 0xff, sizeof(pings));

@@ -59,7 +59,10 @@ static void iscsi_inbox(struct iscsi_conn *conn)
 		iscsi_req_due(req);
 }
 
-/* What was done without it being able to go out goes out, and what came meanwhile is looked at. */
+/*
+ * What was done without it being able to go out goes out, and what came meanwhile is looked at.  Only then is TCP told what was taken: the
+ * answers have acknowledged it, and it need not send a packet for that.
+ */
 static void iscsi_run_out(struct iscsi_conn *conn)
 {
 	do {
@@ -71,6 +74,7 @@ static void iscsi_run_out(struct iscsi_conn *conn)
 		else
 			iscsi_tx(conn);
 	} while (!llist_empty(&conn->inbox));
+	iscsi_rx_done(conn);
 }
 
 /* It is received from, unless it is not time yet, or not any more. */

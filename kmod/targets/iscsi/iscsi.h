@@ -209,6 +209,7 @@ enum iscsi_conn_bit {
  * @work: iscsi_run() in process context
  * @frame: what is being received
  * @rx: the request it is about; NULL: what comes is dropped
+ * @taken: bytes that were taken, and are in the socket's queue until what is sent at the end is out
  * @tx: requests that have something to send
  * @out: what is being sent
  * @heads: headers that the socket may still have
@@ -234,7 +235,7 @@ struct iscsi_conn {
 
 	struct iscsi_frame frame;
 	struct iscsi_req *rx;
-	struct scatterlist *rx_sg;
+	u32 taken;
 	u32 crc;
 	u32 stat_sn;
 	u32 exp_cmd_sn;
@@ -401,6 +402,7 @@ void iscsi_due(struct iscsi_req *req, enum iscsi_due due);
 
 /* rx.c */
 bool iscsi_rx(struct iscsi_conn *conn);
+void iscsi_rx_done(struct iscsi_conn *conn);
 bool iscsi_early_hole(struct iscsi_conn *conn, struct iscsi_req *req, u32 sn);
 u32 iscsi_crc(u32 crc, const void *data, u32 len);
 #define ISCSI_CRC_START		(~0u)

@@ -369,52 +369,72 @@ static void iscsi_starve(struct iscsi_conn *conn)
 	smp_mb__after_atomic();
 }
 
-/* True: there may be more to be taken. */
+/* What is over with the bytes that are there.  True: there may be more to be taken. */
 static bool iscsi_rx_parts(struct iscsi_conn *conn)
 {
-	while (!conn->frame.left) {
+	do {
 		int ret = iscsi_part_done(conn);
 
 		if (ret == -EAGAIN)
 			iscsi_starve(conn);
 		if (ret || conn->pdus_in == conn->rx_until)
 			return false;
+	} while (!conn->frame.left);
+	return true;
+}
+
+static bool iscsi_rx_goes_on(struct iscsi_conn *conn)
+{
+	return conn->frame.left || iscsi_rx_parts(conn);
+}
+
+/* False: that is all for now. */
+static bool iscsi_rx_skb(struct iscsi_conn *conn, struct sk_buff *skb, unsigned int at, u32 len)
+{
+	int n;
+
+	for (; len; at += n, len -= n) {
+		n = iscsi_take(conn, skb, at, len);
+		if (n < 0)
+			return false;
+		conn->taken += n;
+		iscsi_frame_added(&conn->frame, n);
+		if (!iscsi_rx_goes_on(conn))
+			return false;
 	}
 	return true;
 }
 
-/* For tcp_read_sock().  Return: bytes taken; 0: that is all for now. */
-static int iscsi_rx_skb(read_descriptor_t *desc, struct sk_buff *skb, unsigned int at, size_t len)
+/* Return: has all that is there been taken? */
+static bool iscsi_rx_queue(struct iscsi_conn *conn)
 {
-	struct iscsi_conn *conn = desc->arg.data;
-	size_t left = min_t(size_t, len, desc->count);
-	u32 taken = 0;
+	struct sock *sk = conn->socket->sk;
+	u32 seq = tcp_sk(sk)->copied_seq, at;
+	struct sk_buff *skb;
 
-	while (left) {
-		int n = iscsi_rx_parts(conn) ? iscsi_take(conn, skb, at, left) : -EAGAIN;
-
-		if (n < 0) {
-			desc->count = 0;
-			return taken;
-		}
-		iscsi_frame_added(&conn->frame, n);
-		taken += n;
-		at += n;
-		left -= n;
+	/* What was left undone for want of something. */
+	if (!iscsi_rx_goes_on(conn))
+		return false;
+	skb_queue_walk(&sk->sk_receive_queue, skb) {
+		at = seq + conn->taken - TCP_SKB_CB(skb)->seq;
+		/* The end of the stream has no data. */
+		if (at >= skb->len)
+			break;
+		if (!iscsi_rx_skb(conn, skb, at, min(skb->len - at, RX_BYTES - conn->taken)) || conn->taken == RX_BYTES)
+			return false;
 	}
-	desc->count -= taken;
-	return taken;
+	return true;
 }
 
 /**
  * iscsi_rx() - take what has come
- * @conn: locked, and live
+ * @conn: locked, and live; what was taken before is the socket's again
  *
- * Return: true: there may be more, but others wait, too.
+ * It stays in the socket's queue until iscsi_rx_done().  Return: true: there may be more, but others wait, too.
  */
 bool iscsi_rx(struct iscsi_conn *conn)
 {
-	read_descriptor_t desc = { .arg.data = conn, .count = RX_BYTES };
+	bool all;
 
 	iscsi_assert_locked(conn);
 	conn->rx_until = conn->pdus_in + RX_PDUS;
@@ -423,17 +443,32 @@ bool iscsi_rx(struct iscsi_conn *conn)
 		clear_bit(ISCSI_CONN_STARVED, &conn->state);
 		clear_bit(ISCSI_CONN_NO_ROOM, &conn->state);
 	}
-	if (tcp_read_sock(conn->socket->sk, &desc, iscsi_rx_skb) > 0) {
+	all = iscsi_rx_queue(conn);
+	if (conn->taken) {
 		conn->heard = jiffies;
 		conn->pinged = false;
 	}
-	/* Of the last PDU nothing may be left to come; but what has ended the connection is not looked at again. */
-	if (!iscsi_over(conn))
-		iscsi_rx_parts(conn);
 	if (iscsi_over(conn) || test_bit(ISCSI_CONN_NO_ROOM, &conn->state))
 		return false;
 	/* One may have been freed by somebody who did not see that it is waited for. */
 	if (test_bit(ISCSI_CONN_STARVED, &conn->state))
 		return !llist_empty(&conn->freed);
-	return !desc.count;
+	return !all;
+}
+
+/**
+ * iscsi_rx_done() - the socket may have back what was taken
+ * @conn: locked; what there was to be sent is out
+ *
+ * TCP acknowledges now what nothing has acknowledged yet, if it is more than a packet of the peer's; mostly an answer has.
+ */
+void iscsi_rx_done(struct iscsi_conn *conn)
+{
+	u32 taken = conn->taken;
+
+	iscsi_assert_locked(conn);
+	if (!taken)
+		return;
+	conn->taken = 0;
+	tcp_read_done(conn->socket->sk, taken);
 }

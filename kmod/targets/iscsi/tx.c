@@ -359,6 +359,11 @@ static void iscsi_tx_next(struct iscsi_req *req)
 		list_del_init(&req->tx);
 }
 
+static bool iscsi_tx_queued(const struct iscsi_conn *conn)
+{
+	return !list_empty(&conn->tx_list);
+}
+
 /* The first that has something to send, or NULL; what has nothing any more leaves the queue. */
 static struct iscsi_req *iscsi_tx_first(struct iscsi_conn *conn)
 {
@@ -414,7 +419,7 @@ static bool iscsi_tx_gather(struct iscsi_conn *conn, struct iov_iter *iter, int 
 		iov_iter_kvec(iter, ITER_SOURCE, &tx->piece[tx->at], at - tx->at, len);
 	*flags = MSG_DONTWAIT | MSG_NOSIGNAL;
 	/* Only if more does come: what waits for it goes with the next acknowledgement, or a timer. */
-	tx->promised = at < tx->nr ? NULL : iscsi_tx_first(conn);
+	tx->promised = at < tx->nr || !iscsi_tx_queued(conn) ? NULL : iscsi_tx_first(conn);
 	if (at < tx->nr || tx->promised)
 		*flags |= MSG_MORE;
 	return by_reference;
@@ -444,7 +449,7 @@ static void iscsi_tx_gone(struct iscsi_conn *conn, u32 n)
 static bool iscsi_tx_ready(struct iscsi_conn *conn)
 {
 	if (conn->tx.at == conn->tx.nr) {
-		if (!iscsi_tx_first(conn))
+		if (!iscsi_tx_queued(conn))
 			return false;
 		conn->moved = jiffies;
 		iscsi_tx_fill(conn);

@@ -268,7 +268,21 @@ static inline void iov_iter_bvec(struct iov_iter *iter, int way, const struct bi
 struct sk_buff {
 	const u8 *data;
 	u32 len;
+	u32 seq;
+	struct sk_buff *next;
 };
+
+#define TCP_SKB_CB(skb)		(skb)
+#define skb_queue_walk(queue, skb)	for (skb = *(queue); skb; skb = skb->next)
+
+/* What has come, and was not taken, is in the queue. */
+struct sock {
+	struct sk_buff *sk_receive_queue;
+	u32 copied_seq;
+	u32 room;	/* for what is sent */
+};
+
+#define tcp_sk(sk)		(sk)
 
 static inline int skb_copy_bits(const struct sk_buff *skb, int at, void *to, int len)
 {
@@ -278,17 +292,8 @@ static inline int skb_copy_bits(const struct sk_buff *skb, int at, void *to, int
 	return 0;
 }
 
-typedef struct {
-	size_t count;
-	union {
-		void *data;
-	} arg;
-} read_descriptor_t;
-
-typedef int (*sk_read_actor_t)(read_descriptor_t *desc, struct sk_buff *skb, unsigned int at, size_t len);
-
 /* Of the driver of the fuzzer. */
-int tcp_read_sock(struct sock *sk, read_descriptor_t *desc, sk_read_actor_t actor);
+void tcp_read_done(struct sock *sk, size_t len);
 int scst_tcp_send(struct sock *sk, struct iov_iter *iter, int flags, bool by_reference);
 
 /* --- SCSI ------------------------------------------------------------------------------------------ */
