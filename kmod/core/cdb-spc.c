@@ -423,17 +423,24 @@ const struct scst_opcode scst_row_persistent_reserve_out = {
 };
 
 /* Its source may be read-only; what it may do where is asked for with each chunk: see copy-part.c. */
-static const struct scst_opcode scst_row_extended_copy = {
-	.name		= "EXTENDED COPY",
-	.prepare	= scst_copy_prepare,
-	.execute	= scst_copy_execute,
-	.cdb_len	= 16,
-	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_MEDIUM),
-	.flags		= SCST_OP_WRITE | SCST_OP_TURNS,
-	.dir		= DMA_TO_DEVICE,
-	.len_at		= 10,
-	.len_size	= 4,
+#define EXTENDED_COPY_ROW(name_, execute_)						\
+	.name		= name_,							\
+	.prepare	= scst_copy_prepare,						\
+	.execute	= execute_,							\
+	.cdb_len	= 16,								\
+	GATES(WRITE, SCST_STOPS_UA | SCST_STOPS_MEDIUM),				\
+	.flags		= SCST_OP_WRITE | SCST_OP_TURNS,				\
+	.dir		= DMA_TO_DEVICE,						\
+	.len_at		= 10,								\
+	.len_size	= 4,								\
 	.cdb_mask	= { OP_THIRD_PARTY_OUT, 0x1f, 0, 0, 0, 0, 0, 0, 0, 0, ALL4, 0, CONTROL },
+
+static const struct scst_opcode scst_row_extended_copy = {
+	EXTENDED_COPY_ROW("EXTENDED COPY", scst_copy_execute)
+};
+
+static const struct scst_opcode scst_row_extended_copy_lid4 = {
+	EXTENDED_COPY_ROW("EXTENDED COPY(LID4)", scst_copy_execute_lid4)
 };
 
 static const struct scst_opcode scst_row_populate_token = {
@@ -475,6 +482,7 @@ static const struct scst_opcode scst_row_copy_abort = {
 
 static const struct scst_opcode *const scst_third_party_out[] = {
 	[0x00]	= &scst_row_extended_copy,
+	[0x01]	= &scst_row_extended_copy_lid4,
 	[0x10]	= &scst_row_populate_token,
 	[0x11]	= &scst_row_write_using_token,
 	[0x1c]	= &scst_row_copy_abort,
@@ -487,56 +495,45 @@ const struct scst_opcode scst_row_third_party_out = {
 	.nr_sa		= ARRAY_SIZE(scst_third_party_out),
 };
 
-#define COPY_RESULTS_MASK { OP_THIRD_PARTY_IN, 0x1f, 0xff, 0, 0, 0, 0, 0, 0, 0, ALL4, 0, CONTROL }
+#define COPY_IN_ROW(name_, execute_, ...)							\
+	.name		= name_,								\
+	.execute	= execute_,								\
+	.cdb_len	= 16,									\
+	GATES(WRITE, SCST_STOPS_UA),								\
+	.dir		= DMA_FROM_DEVICE,							\
+	.len_at		= 10,									\
+	.len_size	= 4,									\
+	.cdb_mask	= { OP_THIRD_PARTY_IN, 0x1f, __VA_ARGS__, ALL4, 0, CONTROL },
+
+/* LIST IDENTIFIER, up to the length. */
+#define COPY_LID1	0xff, 0, 0, 0, 0, 0, 0, 0
+#define COPY_LID4	ALL4, 0, 0, 0, 0
 
 static const struct scst_opcode scst_row_copy_status = {
-	.name		= "RECEIVE COPY RESULTS, COPY STATUS",
-	.execute	= scst_copy_status,
-	.cdb_len	= 16,
-	GATES(WRITE, SCST_STOPS_UA),
-	.dir		= DMA_FROM_DEVICE,
-	.len_at		= 10,
-	.len_size	= 4,
-	.cdb_mask	= COPY_RESULTS_MASK,
+	COPY_IN_ROW("RECEIVE COPY RESULTS, COPY STATUS", scst_copy_status, COPY_LID1)
 };
 
 static const struct scst_opcode scst_row_copy_parameters = {
-	.name		= "RECEIVE COPY RESULTS, OPERATING PARAMETERS",
-	.execute	= scst_copy_parameters,
-	.cdb_len	= 16,
-	GATES(WRITE, SCST_STOPS_UA),
-	.dir		= DMA_FROM_DEVICE,
-	.len_at		= 10,
-	.len_size	= 4,
-	.cdb_mask	= COPY_RESULTS_MASK,
+	COPY_IN_ROW("RECEIVE COPY RESULTS, OPERATING PARAMETERS", scst_copy_parameters, COPY_LID1)
 };
 
 static const struct scst_opcode scst_row_copy_failed = {
-	.name		= "RECEIVE COPY RESULTS, FAILED SEGMENT DETAILS",
-	.execute	= scst_copy_failed,
-	.cdb_len	= 16,
-	GATES(WRITE, SCST_STOPS_UA),
-	.dir		= DMA_FROM_DEVICE,
-	.len_at		= 10,
-	.len_size	= 4,
-	.cdb_mask	= COPY_RESULTS_MASK,
+	COPY_IN_ROW("RECEIVE COPY RESULTS, FAILED SEGMENT DETAILS", scst_copy_failed, COPY_LID1)
+};
+
+static const struct scst_opcode scst_row_copy_status_lid4 = {
+	COPY_IN_ROW("RECEIVE COPY STATUS(LID4)", scst_copy_status_lid4, COPY_LID4)
 };
 
 static const struct scst_opcode scst_row_token_information = {
-	.name		= "RECEIVE ROD TOKEN INFORMATION",
-	.execute	= scst_copy_token_information,
-	.cdb_len	= 16,
-	GATES(WRITE, SCST_STOPS_UA),
-	.dir		= DMA_FROM_DEVICE,
-	.len_at		= 10,
-	.len_size	= 4,
-	.cdb_mask	= { OP_THIRD_PARTY_IN, 0x1f, ALL4, 0, 0, 0, 0, ALL4, 0, CONTROL },
+	COPY_IN_ROW("RECEIVE ROD TOKEN INFORMATION", scst_copy_token_information, COPY_LID4)
 };
 
 static const struct scst_opcode *const scst_third_party_in[] = {
 	[0x00]	= &scst_row_copy_status,
 	[0x03]	= &scst_row_copy_parameters,
 	[0x04]	= &scst_row_copy_failed,
+	[0x05]	= &scst_row_copy_status_lid4,
 	[0x07]	= &scst_row_token_information,
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The parameter list of EXTENDED COPY (SPC-4 6.4): between which logical units what is copied.
+ * The parameter lists of EXTENDED COPY (SPC-4 6.4, 6.5): between which logical units what is copied.
  *
  * Pure: no state, no locks, no allocation.  Also built in user space by the tests.
  */
@@ -9,7 +9,7 @@
 
 #include <linux/types.h>
 
-#define SCST_COPY_HEADER	16
+#define SCST_COPY_HEADER	48	/* the longer one: of LID4 */
 #define SCST_COPY_CSCD		32
 #define SCST_COPY_SEGMENT	28
 #define SCST_COPY_DESIGNATOR	20	/* longest that a CSCD descriptor has room for */
@@ -63,8 +63,27 @@ struct scst_copy_fault {
 };
 
 /**
+ * struct scst_copy_form - where the header of a list has what
+ * @len: bytes before the first CSCD descriptor
+ * @id: LIST IDENTIFIER
+ * @cscds: CSCD DESCRIPTOR LIST LENGTH, of two bytes
+ * @segments: SEGMENT DESCRIPTOR LIST LENGTH
+ * @inline_data: INLINE DATA LENGTH
+ * @lid4: LIST IDENTIFIER has four bytes, and lengths two; else it has one, and they have four
+ */
+struct scst_copy_form {
+	u8 len;
+	u8 id;
+	u8 cscds;
+	u8 segments;
+	u8 inline_data;
+	bool lid4;
+};
+
+/**
  * struct scst_copy_list - a list that has been checked
  * @bytes: the list, which must stay
+ * @form: of its header
  * @nr_cscds: logical units that are named
  * @nr_segments: stretches that are copied, one after the other
  * @id: LIST IDENTIFIER
@@ -72,9 +91,10 @@ struct scst_copy_fault {
  */
 struct scst_copy_list {
 	const u8 *bytes;
+	const struct scst_copy_form *form;
 	u16 nr_cscds;
 	u16 nr_segments;
-	u8 id;
+	u32 id;
 	u8 id_usage;
 };
 
@@ -135,6 +155,8 @@ enum scst_copy_fit {
 };
 
 bool scst_copy_parse(struct scst_copy_list *list, struct scst_copy_fault *fault, const u8 *bytes, u32 len);
+bool scst_copy_parse_lid4(struct scst_copy_list *list, struct scst_copy_fault *fault, const u8 *bytes, u32 len);
+void scst_copy_cscd_of(const u8 *desc, struct scst_copy_cscd *cscd);
 void scst_copy_cscd(const struct scst_copy_list *list, unsigned int nr, struct scst_copy_cscd *cscd);
 void scst_copy_segment(const struct scst_copy_list *list, unsigned int nr, struct scst_copy_segment *segment);
 enum scst_copy_fit scst_copy_extent(const struct scst_copy_segment *segment, const struct scst_copy_medium *from,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What becomes of copies: RECEIVE COPY RESULTS (SPC-4 6.24 to 6.27), RECEIVE ROD TOKEN INFORMATION (6.28), COPY OPERATION ABORT (6.3), and
- * the third-party copy page of vital product data.
+ * What becomes of copies: RECEIVE COPY RESULTS of LID1 (SPC-4 6.24 to 6.27), RECEIVE COPY STATUS(LID4), RECEIVE ROD TOKEN INFORMATION (6.28),
+ * COPY OPERATION ABORT (6.3), and the third-party copy page of vital product data.
  *
  * A copy with a list identifier has a record with its session, for as long as it runs and, if that was asked for, until it is told.  There are no more than
  * SCST_COPY_RECORDS that are over: the oldest goes.  A reset of the unit ends them, too.
@@ -25,7 +25,8 @@
 #define OPERATION_RUNNING	0x11	/* in foreground */
 #define OPERATION_TERMINATED	0x60
 
-#define INFORMATION_HEADER	32
+#define OPERATION_HEADER	32
+#define UNIT_BYTES		0x00
 #define UNIT_BLOCKS		0xf1
 #define POLL_AGAIN		200		/* milliseconds */
 #define POLL_NO_MORE		0xfffffffe
@@ -60,12 +61,12 @@ static struct scst_copy_record *scst_record_find(const struct scst_nexus *nexus,
 	return NULL;
 }
 
-/* ... of one by tokens, or not. */
-static struct scst_copy_record *scst_record_find_kind(const struct scst_nexus *nexus, u32 id, bool by_tokens)
+/* ... whose LIST IDENTIFIER has four bytes, or one. */
+static struct scst_copy_record *scst_record_find_kind(const struct scst_nexus *nexus, u32 id, bool lid4)
 {
 	struct scst_copy_record *record = scst_record_find(nexus, id);
 
-	return record && (record->action != SCST_COPY_EXTENDED) == by_tokens ? record : NULL;
+	return record && (record->action != SCST_COPY_EXTENDED) == lid4 ? record : NULL;
 }
 
 /* Of those that are over only so many stay, the youngest. */
@@ -295,10 +296,10 @@ void scst_copy_failed(struct scst_cmd *cmd)
 	scst_cmd_reply(cmd, buf, len);
 }
 
-/* --- RECEIVE ROD TOKEN INFORMATION --------------------------------------------------------------------------- */
+/* --- RECEIVE COPY STATUS(LID4), RECEIVE ROD TOKEN INFORMATION ------------------------------------------------ */
 
 /* COPY OPERATION STATUS */
-static u8 scst_token_status(const struct scst_copy_record *record)
+static u8 scst_operation_status(const struct scst_copy_record *record)
 {
 	if (record->copy)
 		return OPERATION_RUNNING;
@@ -307,21 +308,37 @@ static u8 scst_token_status(const struct scst_copy_record *record)
 	return record->status ? OPERATION_FAILED : OPERATION_DONE;
 }
 
-static unsigned int scst_token_put_information(const struct scst_copy_record *record, u8 *buf)
+/* How much is copied: of tokens in blocks of the unit, else in bytes, for there it is of more than one. */
+static void scst_operation_count(const struct scst_copy_record *record, u8 *buf)
 {
-	unsigned int len = INFORMATION_HEADER + record->sense_len;
-	u8 *token = buf + len;
+	bool by_token = record->action != SCST_COPY_EXTENDED_LID4;
 
-	memset(buf, 0, INFORMATION_HEADER);
+	buf[15] = by_token ? UNIT_BLOCKS : UNIT_BYTES;
+	put_unaligned_be64(by_token ? READ_ONCE(record->moved) >> record->block_shift : record->bytes, buf + 16);
+	if (!by_token)
+		put_unaligned_be16(READ_ONCE(record->segments), buf + 24);
+}
+
+/* What both commands tell, but for its length.  Return: bytes. */
+static unsigned int scst_operation_put(const struct scst_copy_record *record, u8 *buf)
+{
+	memset(buf, 0, OPERATION_HEADER);
 	buf[4] = record->action;
-	buf[5] = scst_token_status(record);
+	buf[5] = scst_operation_status(record);
 	put_unaligned_be32(record->copy ? POLL_AGAIN : POLL_NO_MORE, buf + 8);
 	buf[12] = record->status;
 	buf[13] = record->sense_len;
 	buf[14] = record->sense_len;
-	buf[15] = UNIT_BLOCKS;
-	put_unaligned_be64(READ_ONCE(record->moved) >> record->block_shift, buf + 16);
-	memcpy(buf + INFORMATION_HEADER, record->sense, record->sense_len);
+	scst_operation_count(record, buf);
+	memcpy(buf + OPERATION_HEADER, record->sense, record->sense_len);
+	return OPERATION_HEADER + record->sense_len;
+}
+
+static unsigned int scst_token_put_information(const struct scst_copy_record *record, u8 *buf)
+{
+	unsigned int len = scst_operation_put(record, buf);
+	u8 *token = buf + len;
+
 	put_unaligned_be32(record->token ? 2 + SCST_TOKEN : 0, token);
 	len += 4;
 	if (record->token) {
@@ -329,19 +346,13 @@ static unsigned int scst_token_put_information(const struct scst_copy_record *re
 		memcpy(token + 6, record->token->text, SCST_TOKEN);
 		len += 2 + SCST_TOKEN;
 	}
-	put_unaligned_be32(len - 4, buf);
 	return len;
 }
 
-/**
- * scst_copy_token_information() - RECEIVE ROD TOKEN INFORMATION
- * @cmd: the command
- *
- * Of what is over it is told once, to who has room for all of it.
- */
-void scst_copy_token_information(struct scst_cmd *cmd)
+/* What @put writes of the copy that the command asks about, into @buf.  Of what is over it is told once, to who has room for all of it. */
+static void scst_operation_tell(struct scst_cmd *cmd, unsigned int (*put)(const struct scst_copy_record *record, u8 *buf), u8 *buf,
+				bool tokens)
 {
-	u8 buf[INFORMATION_HEADER + SCST_SENSE_SIZE + 6 + SCST_TOKEN];
 	struct scst_session *sess = cmd->sess;
 	struct scst_copy_record *record;
 	unsigned int len = 0;
@@ -349,17 +360,44 @@ void scst_copy_token_information(struct scst_cmd *cmd)
 	spin_lock_bh(&sess->copy_lock);
 	record = scst_record_find_kind(cmd->nexus, get_unaligned_be32(cmd->cdb + 2), true);
 	if (record) {
-		len = scst_token_put_information(record, buf);
-		if (!record->copy && cmd->len >= len)
+		len = put(record, buf);
+		if (!record->copy && cmd->len >= len && (tokens || !record->token))
 			scst_record_free(record);
 	}
 	spin_unlock_bh(&sess->copy_lock);
 	if (len) {
+		put_unaligned_be32(len - 4, buf);
 		scst_cmd_reply(cmd, buf, len);
 		return;
 	}
 	scst_cmd_invalid_cdb(cmd, 2, 7);
 	scst_cmd_respond(cmd);
+}
+
+/**
+ * scst_copy_status_lid4() - RECEIVE COPY STATUS(LID4)
+ * @cmd: the command
+ *
+ * Of any copy whose LIST IDENTIFIER has four bytes.  A token that was made is not told by it, and stays to be told.
+ */
+void scst_copy_status_lid4(struct scst_cmd *cmd)
+{
+	u8 buf[OPERATION_HEADER + SCST_SENSE_SIZE];
+
+	scst_operation_tell(cmd, scst_operation_put, buf, false);
+}
+
+/**
+ * scst_copy_token_information() - RECEIVE ROD TOKEN INFORMATION
+ * @cmd: the command
+ *
+ * The same, with the token if there is one.
+ */
+void scst_copy_token_information(struct scst_cmd *cmd)
+{
+	u8 buf[OPERATION_HEADER + SCST_SENSE_SIZE + 6 + SCST_TOKEN];
+
+	scst_operation_tell(cmd, scst_token_put_information, buf, true);
 }
 
 /* --- COPY OPERATION ABORT ------------------------------------------------------------------------------------ */
@@ -436,8 +474,8 @@ static_assert(PARAMETERS_LEN == 44 + sizeof(scst_copy_descriptors));
 static const u8 scst_copy_page[] = {
 	BE16(0x0000), BE16(32),  0, 0, 0, 0, 0, 0,  BE16(SCST_TOKEN_RANGES), BE32(SCST_TOKEN_TIMEOUT_MAX), BE32(SCST_TOKEN_TIMEOUT),
 	ZERO8, ZERO8,
-	BE16(0x0001), BE16(16),  12,  0x83, 4, SCST_COPY_EXTENDED, SCST_COPY_POPULATE, SCST_COPY_WRITE, 0x1c,  0x84, 4, 0x00, 0x03, 0x04, 0x07,
-	0, 0, 0,
+	BE16(0x0001), BE16(16),  14,  0x83, 5, SCST_COPY_EXTENDED, SCST_COPY_EXTENDED_LID4, SCST_COPY_POPULATE, SCST_COPY_WRITE, 0x1c,
+	0x84, 5, 0x00, 0x03, 0x04, 0x05, 0x07,  0,
 	BE16(0x0004), BE16(28),  ZERO4,  BE16(SCST_COPY_CSCDS), BE16(SCST_COPY_SEGMENTS), BE32(SCST_COPY_DESCRIPTORS), BE32(0), ZERO8, ZERO4,
 	BE16(0x0008), BE16(4),  2, SCST_COPY_SEGMENT_02, SCST_COPY_CSCD_E4,  0,
 	BE16(0x000c), BE16(4),  BE16(0),  0, 0,

@@ -202,7 +202,6 @@ void scst_token_encode(const struct scst_token_text *text, u8 *token)
  */
 u32 scst_token_decode(const u8 *token, u32 *type, struct scst_copy_cscd *cscd)
 {
-	const struct scst_copy_list list = { .bytes = token + SCST_TOKEN_CSCD - SCST_COPY_HEADER, .nr_cscds = 1 };
 	const u8 *desc = token + SCST_TOKEN_CSCD;
 
 	*type = get_unaligned_be32(token);
@@ -214,7 +213,7 @@ u32 scst_token_decode(const u8 *token, u32 *type, struct scst_copy_cscd *cscd)
 		return 0;
 	if (desc[0] != SCST_COPY_CSCD_E4 || desc[7] > SCST_COPY_DESIGNATOR)
 		return SCST_TOKEN_CORRUPT;
-	scst_copy_cscd(&list, 0, cscd);
+	scst_copy_cscd_of(desc, cscd);
 	return 0;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * EXTENDED COPY(LID1) (SPC-4 6.4): the initiator names logical units and stretches of them, and this host copies.
+ * EXTENDED COPY (SPC-4 6.4, 6.5): the initiator names logical units and stretches of them, and this host copies.
  *
  * Units are looked for in the initiator's own view and nowhere else: what it can't see by this target port can't be reached by a copy.
  * What it may do there is asked for with each chunk: see copy-part.c.  Segments are done one after the other.
@@ -131,7 +131,7 @@ static bool scst_copy_check_block(struct scst_copy *copy, unsigned int nr, const
 	if (!cscd.block || cscd.block == 1U << medium->block_shift)
 		return true;
 	copy->failure = (struct scst_copy_failure){
-		.sense = SCST_COPY_INVALID_FIELD, .segment = -1, .byte = SCST_COPY_HEADER + nr * SCST_COPY_CSCD + 29, .bit = 7,
+		.sense = SCST_COPY_INVALID_FIELD, .segment = -1, .byte = copy->list.form->len + nr * SCST_COPY_CSCD + 29, .bit = 7,
 	};
 	return false;
 }
@@ -274,19 +274,33 @@ static struct scst_copy *scst_copy_alloc(struct scst_cmd *cmd, const struct scst
 	return NULL;
 }
 
-static bool scst_copy_parse_list(struct scst_copy *copy)
+static bool scst_copy_parsed(struct scst_copy *copy, bool right, const struct scst_copy_fault *fault)
 {
-	struct scst_copy_fault fault;
-
-	if (scst_copy_parse(&copy->list, &fault, copy->bytes, copy->len)) {
+	if (right) {
 		copy->id = copy->list.id;
 		copy->id_usage = copy->list.id_usage;
 		return true;
 	}
 	copy->failure = (struct scst_copy_failure){
-		.sense = fault.sense, .segment = fault.segment, .byte = fault.byte, .bit = fault.bit,
+		.sense = fault->sense, .segment = fault->segment, .byte = fault->byte, .bit = fault->bit,
 	};
 	return false;
+}
+
+static bool scst_copy_parse_lid1_list(struct scst_copy *copy)
+{
+	struct scst_copy_fault fault;
+	bool right = scst_copy_parse(&copy->list, &fault, copy->bytes, copy->len);
+
+	return scst_copy_parsed(copy, right, &fault);
+}
+
+static bool scst_copy_parse_lid4_list(struct scst_copy *copy)
+{
+	struct scst_copy_fault fault;
+	bool right = scst_copy_parse_lid4(&copy->list, &fault, copy->bytes, copy->len);
+
+	return scst_copy_parsed(copy, right, &fault);
 }
 
 /* Nothing of it has begun. */
@@ -355,7 +369,14 @@ void scst_copy_begin(struct scst_cmd *cmd, const struct scst_copy_kind *kind)
 
 static const struct scst_copy_kind scst_copy_extended = {
 	.action	= SCST_COPY_EXTENDED,
-	.parse	= scst_copy_parse_list,
+	.parse	= scst_copy_parse_lid1_list,
+	.find	= scst_copy_find_units,
+	.next	= scst_copy_next_segment,
+};
+
+static const struct scst_copy_kind scst_copy_extended_lid4 = {
+	.action	= SCST_COPY_EXTENDED_LID4,
+	.parse	= scst_copy_parse_lid4_list,
 	.find	= scst_copy_find_units,
 	.next	= scst_copy_next_segment,
 };
@@ -363,6 +384,11 @@ static const struct scst_copy_kind scst_copy_extended = {
 static void scst_copy_job(struct scst_job *job)
 {
 	scst_copy_begin(scst_cmd_of_job(job), &scst_copy_extended);
+}
+
+static void scst_copy_lid4_job(struct scst_job *job)
+{
+	scst_copy_begin(scst_cmd_of_job(job), &scst_copy_extended_lid4);
 }
 
 /* Of all kinds: all of the list has to be there; what is in it is looked at when it is copied. */
@@ -382,6 +408,18 @@ void scst_copy_execute(struct scst_cmd *cmd)
 {
 	if (cmd->len)
 		scst_cmd_to_threads_of(cmd, &scst_copy_threads, scst_copy_job);
+	else
+		scst_cmd_good(cmd);
+}
+
+/**
+ * scst_copy_execute_lid4() - EXTENDED COPY(LID4)
+ * @cmd: the command
+ */
+void scst_copy_execute_lid4(struct scst_cmd *cmd)
+{
+	if (cmd->len)
+		scst_cmd_to_threads_of(cmd, &scst_copy_threads, scst_copy_lid4_job);
 	else
 		scst_cmd_good(cmd);
 }

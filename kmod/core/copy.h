@@ -51,6 +51,7 @@ struct scst_copy_failure {
 /* SERVICE ACTION of THIRD-PARTY COPY OUT. */
 enum scst_copy_action {
 	SCST_COPY_EXTENDED	= 0x00,
+	SCST_COPY_EXTENDED_LID4	= 0x01,
 	SCST_COPY_POPULATE	= 0x10,
 	SCST_COPY_WRITE		= 0x11,
 };
@@ -88,7 +89,7 @@ struct scst_token {
 };
 
 /**
- * struct scst_copy_record - what RECEIVE COPY RESULTS and RECEIVE ROD TOKEN INFORMATION tell of a copy
+ * struct scst_copy_record - what RECEIVE COPY RESULTS, RECEIVE COPY STATUS and RECEIVE ROD TOKEN INFORMATION tell of a copy
  * @entry: of its session's, under the session's copy_lock
  * @cookie: of the nexus it came by
  * @action: enum scst_copy_action

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Any parameter list of EXTENDED COPY, between units of any size: no name is beyond its end, and no segment beyond that of a unit. */
+/* Any parameter list of EXTENDED COPY, of LID1 and LID4, between units of any size: no name is beyond its end, and no segment beyond that of a unit. */
 #include <stdlib.h>
 #include <string.h>
 #include "compat.h"
@@ -7,6 +7,7 @@
 
 #define HEAD	18
 #define SHIFTS	4	/* blocks of 512 to 4096 bytes */
+#define LID4	0x80	/* byte 8 */
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
@@ -55,10 +56,12 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	struct scst_copy_fault fault;
 	struct scst_copy_list list;
 	unsigned int i;
+	bool lid4;
 	u8 *bytes;
 
 	if (size < HEAD)
 		return 0;
+	lid4 = data[8] & LID4;
 	for (i = 0; i < 2; i++)
 		media[i] = (struct scst_copy_medium){
 			.nblocks = get_unaligned_be64(data + 9 * i) >> 13, .block_shift = 9 + data[9 * i + 8] % SHIFTS,
@@ -66,7 +69,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	size -= HEAD;
 	bytes = malloc(size);
 	memcpy(bytes, data + HEAD, size);
-	if (scst_copy_parse(&list, &fault, bytes, size)) {
+	if ((lid4 ? scst_copy_parse_lid4 : scst_copy_parse)(&list, &fault, bytes, size)) {
 		check_names(&list, size);
 		check_segments(&list, media);
 	} else if (!fault.sense || (fault.byte >= 0 && (size_t)fault.byte >= size)) {

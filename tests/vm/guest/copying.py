@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""EXTENDED COPY and RECEIVE COPY RESULTS as an initiator sends them (SPC-4 6.4, 6.24)."""
+"""EXTENDED COPY, of LID1 and LID4, and what goes with it, as an initiator sends them (SPC-4 6.4, 6.5)."""
 
 from __future__ import annotations
 
@@ -101,6 +101,61 @@ def status(unit: Unit, number: int) -> Status:
     assert struct.unpack(">I", data[:4]) == (8,)
     state, segments, kind, count = struct.unpack(">BHBI", data[4:])
     return Status(state, segments, count << 10 * kind)
+
+
+# --- list identifiers of four bytes ---
+
+
+def parameters_lid4(cscds: list[bytes], segments: list[bytes], number: int = 0, usage: int = NO_ID) -> bytes:
+    """A parameter list of LID4."""
+    first, second = b"".join(cscds), b"".join(segments)
+    head = struct.pack(">BBH12xB3xI18x", 1, usage << 3, 0x20, 0xFF, number)
+    return head + struct.pack(">HHH", len(first), len(second), 0) + first + second
+
+
+def extended_copy_lid4(length: int) -> bytes:
+    """EXTENDED COPY(LID4)."""
+    return struct.pack(">BB8xIxB", 0x83, 1, length, 0)
+
+
+def copy_lid4(
+    unit: Unit, cscds: list[bytes], segments: list[bytes], number: int = 0, usage: int = NO_ID
+) -> scsi.Answer:
+    """Have it done, by this unit."""
+    data = parameters_lid4(cscds, segments, number, usage)
+    return unit.command(extended_copy_lid4(len(data)), write=data, seconds=120)
+
+
+def status_lid4(number: int, room: int = 512) -> bytes:
+    """RECEIVE COPY STATUS(LID4)."""
+    return struct.pack(">BBI4xIxB", 0x84, 5, number, room, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What RECEIVE COPY STATUS(LID4) tells; *action*: of the copy; *unit*: in which *count* is told."""
+
+    action: int
+    state: int
+    status: int
+    sense: bytes
+    unit: int
+    count: int
+    segments: int
+
+
+def operation(data: bytes) -> Operation:
+    """... as it was told, whole."""
+    length, action, state, delay, status, room, used, unit, count, segments = struct.unpack(
+        ">IBBxxIBBBBQH", data[:26]
+    )
+    assert length + 4 == len(data) == 32 + room
+    assert room == used
+    assert (delay == 0xFFFFFFFE) == (state != 0x11)
+    return Operation(action, state, status, data[32:], unit, count, segments)
+
+
+# --- what sense data tells ---
 
 
 @dataclass(frozen=True, slots=True)

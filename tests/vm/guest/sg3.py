@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.vm.guest import scsi, tree
+from tests.vm.guest import copying, scsi, tree
 from tests.vm.guest.alua import DeviceGroup
 from tests.vm.guest.scsi import Unit
 from tests.vm.guest.tracefs import Event, Trace, tracing
@@ -177,6 +177,9 @@ def rig(folder: Path) -> Iterator[Rig]:
         group = DeviceGroup("dg").make(devices["A"], explicit=True)
         for number, target in zip((10, 20), made, strict=True):
             group.tpg(target.name, number, target)
+        pair = [copying.cscd_of(units["B"]), copying.cscd_of(units["A"])]
+        lid4 = copying.parameters_lid4(pair, [copying.segment(500, 7, 9)], 0x102, copying.HOLD)
+        (folder / "lid4").write_bytes(lid4)
         trace.enable(point="scst_cmd_submit")
         trace.enable(point="scst_cmd_respond")
         yield Rig(devices, files, (made[0], made[1]), group, units, folder, trace)

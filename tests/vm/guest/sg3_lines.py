@@ -130,11 +130,19 @@ COPIES = (
     Row("sg_dd if={B} of={A} bs=512 skip=7 seek=9 count=500", (0x2A,)),
     Row("sg_xcopy if={B} of={A} bs=512 skip=7 seek=9 count=500", (0x83, 0)),
     Row("ddpt if={B} of={A} bs=512 skip=7 seek=9 count=500 oflag=xcopy", (0x83, 0)),
+    # No program has lists of LID4.
+    Row("sg_raw -s 140 -i {T}/lid4 {A} 83 01 00 00 00 00 00 00 00 00 00 00 00 8c 00 00", (0x83, 1)),
     Row("ddpt if={B} of={A} bs=512 skip=7 seek=9 count=500 iflag=pt oflag=pt", (0x2A,)),
     Row("ddpt if={B} of={A} bs=512 skip=7 seek=9 count=500 iflag=pt oflag=pt,sparing", (0x2A,)),
 )
 
 RESULTS = (
+    Row("sg_raw -s 140 -i {T}/lid4 {A} 83 01 00 00 00 00 00 00 00 00 00 00 00 8c 00 00", (0x83, 1)),
+    Row(
+        "sg_raw -r 512 {A} 84 05 00 00 01 02 00 00 00 00 00 00 02 00 00 00",
+        (0x84, 5),
+        ("Received 32 bytes of data", "00 00 00 1c 01 01"),
+    ),
     Row(
         "sg_xcopy if={B} of={A} bs=512 count=100 list_id=7 id_usage=hold",
         (0x83, 0),
@@ -333,6 +341,8 @@ PAGES: dict[int, tuple[str, ...]] = {
     0x88: ("Relative port={port}$",),
     0x8F: (
         "Extended copy\\(LID1\\)",
+        "Extended copy(?!\\()",
+        "Receive copy status(?!\\()",
         "block -> block",
         "Maximum segment length: 268435456",
         "Total concurrent copies: 32",

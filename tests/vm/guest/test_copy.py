@@ -355,8 +355,87 @@ def test_limits_are_told(rig: Rig) -> None:
     assert struct.unpack(">4xHHII", found[4][:16]) == (16, 64, 16 * 32 + 64 * 28, 0)
     assert found[8][: 1 + found[8][0]] == bytes((2, 0x02, 0xE4))
     assert struct.unpack(">III", found[0x8001][:12]) == (32, 32, 256 * MIB)
-    for opcode, action, there in [(0x83, 0, 3), (0x83, 1, 1), (0x84, 0, 3), (0x84, 3, 3), (0x84, 5, 1)]:
-        assert unit.good(scsi.report_opcodes(2, opcode, action), 64)[1] & 7 == there
+    there = {(0x83, 0), (0x83, 1), (0x84, 0), (0x84, 3), (0x84, 4), (0x84, 5)}
+    for opcode, action in (*there, (0x83, 2), (0x84, 1), (0x84, 6)):
+        known = 3 if (opcode, action) in there else 1
+        assert unit.good(scsi.report_opcodes(2, opcode, action), 64)[1] & 7 == known
+
+
+# --- list identifiers of four bytes ---
+
+
+def test_lid4(rig: Rig) -> None:
+    """The same copies; what became of one is told once, to who has room for all of it, and as one of LID4."""
+    unit, number, data = rig.units["second"], 0x01020304, noise("lid4")
+    put(rig.units["file"], data)
+    put(unit, bytes(SIZE))
+    pair = [rig.names["file"], rig.names["second"]]
+    invalid = scsi.INVALID_FIELD_CDB
+    assert unit.sense(copying.status_lid4(number), 512) == invalid
+    segments = [segment(3000, 7, 9), segment(10, 5000, 1)]
+    assert copying.copy_lid4(unit, pair, segments, number, copying.HOLD).good
+    expected = replaced(bytes(SIZE), 9 * 512, data[7 * 512 : 3007 * 512])
+    assert whole(unit) == replaced(expected, 512, data[5000 * 512 : 5010 * 512])
+    assert rig.units["file"].sense(copying.status_lid4(number), 512) == invalid, "of another logical unit"
+    assert unit.sense(copying.results(0, number & 0xFF), 512) == invalid
+    assert unit.good(copying.status_lid4(number, 31), 31)[:6] == struct.pack(">IBB", 28, 1, 1)
+    told = copying.operation(unit.good(copying.status_lid4(number), 512))
+    assert told == copying.Operation(1, 1, 0, b"", 0, 3010 * 512, 2)
+    assert unit.sense(copying.status_lid4(number), 512) == invalid, "told once"
+    assert copy(unit, pair, [segment(1, 0, 0)], 9, copying.HOLD).good
+    assert unit.sense(copying.status_lid4(9), 512) == invalid, "one of LID1"
+    assert copying.status(unit, 9).state == 1
+    for usage in (copying.DISCARD, copying.NO_ID):
+        number = 7 if usage == copying.DISCARD else 0
+        assert copying.copy_lid4(unit, pair, [segment(1, 0, 0)], number, usage).good
+        assert unit.sense(copying.status_lid4(number), 512) == invalid
+    failing = [segment(5, 0, 0), segment(1, 0, BLOCKS)]
+    answer = copying.copy_lid4(unit, pair, failing, 9, copying.HOLD)
+    assert answer.sense == copying.ABORTED
+    assert copying.told(answer.raw_sense).segment == 1
+    told = copying.operation(unit.good(copying.status_lid4(9), 512))
+    assert told == copying.Operation(1, 2, scsi.CHECK_CONDITION, answer.raw_sense, 0, 5 * 512, 1)
+
+
+def test_wrong_lists_of_lid4(rig: Rig) -> None:
+    """Also what its header alone has."""
+    unit, data = rig.units["second"], noise("kept")
+    put(unit, data)
+    pair = [rig.names["file"], rig.names["second"]]
+    one = segment(8, 0, 0)
+    good = copying.parameters_lid4(pair, [one])
+
+    def changed(at: int, value: int) -> bytes:
+        return good[:at] + bytes((value,)) + good[at + 1 :]
+
+    cases: list[tuple[bytes, scsi.Sense, int | None]] = [
+        (good[:47], scsi.LIST_LENGTH, None),
+        (good[:-1], scsi.LIST_LENGTH, None),
+        (changed(0, 0), scsi.INVALID_FIELD_LIST, 0),
+        (changed(1, 0x08), scsi.INVALID_FIELD_LIST, 1),
+        (changed(3, 0x1F), scsi.INVALID_FIELD_LIST, 2),
+        (changed(15, 0x01), scsi.INVALID_FIELD_LIST, 15),
+        (changed(15, 0x02), scsi.INVALID_FIELD_LIST, 15),
+        (changed(16, 0xE4), scsi.INVALID_FIELD_LIST, 16),
+        (changed(20, 1), scsi.INVALID_FIELD_LIST, 20),
+        (changed(43, 63), scsi.INVALID_FIELD_LIST, 42),
+        (changed(45, 27), scsi.INVALID_FIELD_LIST, 44),
+        (changed(47, 4), copying.INLINE_DATA, 46),
+        (changed(80, 0xE0), copying.CSCD_TYPE, 80),
+        (changed(110, 8), scsi.INVALID_FIELD_LIST, 109),
+        (changed(112, 0x03), copying.SEGMENT_TYPE, 112),
+        (changed(117, 2), copying.NOT_REACHABLE, None),
+        (copying.parameters_lid4(pair * 9, [one]), copying.TOO_MANY_CSCDS, 42),
+        (copying.parameters_lid4(pair, [one] * 65), copying.TOO_MANY_SEGMENTS, 44),
+    ]
+    for number, (text, sense, field) in enumerate(cases):
+        answer = unit.command(copying.extended_copy_lid4(len(text)), write=text)
+        found = scsi.parse_field(answer.raw_sense)
+        assert (answer.sense, found) == (sense, None if field is None else (False, field)), number
+    assert whole(unit) == data
+    unit.good(copying.extended_copy_lid4(0))
+    unit.good(copying.extended_copy_lid4(len(good)), write=good)
+    assert copying.copy_lid4(unit, pair * 8, [segment(0, 0, 0)] * 64).good
 
 
 def test_tools(rig: Rig, tmp_path: Path) -> None:

@@ -419,6 +419,31 @@ def test_results(rig: Rig) -> None:
     assert unit.sense(tokens.cdb_abort(7)) == scsi.INVALID_FIELD_CDB
 
 
+def test_status_of_lid4(rig: Rig) -> None:
+    """RECEIVE COPY STATUS tells of these copies, too, but for a token, which stays to be told; and the other
+    way round RECEIVE ROD TOKEN INFORMATION of an EXTENDED COPY.
+    """
+    unit = rig.units["file"]
+    assert send_populate(unit, [(0, 8)], 5).good
+    made = copying.Operation(tokens.POPULATE, tokens.DONE, 0, b"", 0xF1, 8, 0)
+    for _ in range(2):
+        assert copying.operation(unit.good(copying.status_lid4(5), 512)) == made
+    token = tokens.information(unit, 5).token
+    assert token is not None
+    assert send_write(unit, token, [(50, 8)], number=5).good
+    written = copying.Operation(tokens.WRITE, tokens.DONE, 0, b"", 0xF1, 8, 0)
+    assert copying.operation(unit.good(copying.status_lid4(5), 512)) == written
+    assert not tokens.information_known(unit, 5)
+    pair = [rig.names["second"], rig.names["file"]]
+    assert copying.copy_lid4(unit, pair, [copying.segment(3, 0, 0)], 5, copying.HOLD).good
+    told = unit.good(tokens.cdb_information(5), 1024)
+    assert told[32:] == bytes(4), "no token"
+    assert copying.operation(struct.pack(">I", 28) + told[4:32]) == copying.Operation(
+        1, tokens.DONE, 0, b"", 0, 3 * 512, 1
+    )
+    assert unit.sense(copying.status_lid4(5), 512) == scsi.INVALID_FIELD_CDB
+
+
 def test_limits_are_told(rig: Rig) -> None:
     """VPD page 8Fh, the same as is heeded."""
     for name, block in (("file", 512), ("large", 4096)):
@@ -433,8 +458,8 @@ def test_limits_are_told(rig: Rig) -> None:
         assert list(found) == [0, 1, 4, 8, 0xC, 0x106, 0x108, 0x8001]
         limits = struct.unpack(">6xHIIQQ", found[0])
         assert limits == (64, 600, 60, 256 * MIB // block, 64 * MIB // block)
-        commands = bytes((12, 0x83, 4, 0, 0x10, 0x11, 0x1C, 0x84, 4, 0, 3, 4, 7))
-        assert found[1][:13] == commands
+        commands = bytes((14, 0x83, 5, 0, 1, 0x10, 0x11, 0x1C, 0x84, 5, 0, 3, 4, 5, 7))
+        assert found[1][:15] == commands
         assert found[0x106][0] & 0xF == 0, "no remote tokens"
         assert struct.unpack(">III", found[0x106][12:24]) == (0, 3600, 600)
         assert struct.unpack(">H", found[0x106][42:44]) == (48,)

@@ -140,6 +140,28 @@ def test_abort_of_extended_copy(rig: Rig) -> None:
     assert rig.first.answer(command).sense == copying.ABORTED
 
 
+def test_abort_of_extended_copy_lid4(rig: Rig) -> None:
+    """... and what RECEIVE COPY STATUS tells of it."""
+    number = 0x01000005
+    rig.mapper.suspend()
+    data = copying.parameters_lid4(
+        [rig.names[HANGING], rig.names[FILE]], [copying.segment(BLOCKS, 0, 0)], number, copying.HOLD
+    )
+    command = rig.first.submit(copying.extended_copy_lid4(len(data)), OTHER, write=data)
+    tree.wait_for("it to hang", lambda: "source" in running())
+
+    def told() -> copying.Operation:
+        return copying.operation(rig.first.good(copying.status_lid4(number), OTHER, read=512))
+
+    assert told() == copying.Operation(1, tokens.RUNNING, 0, b"", 0, 0, 0)
+    rig.first.good(tokens.cdb_abort(number), OTHER)
+    rig.mapper.resume()
+    event = rig.first.answer(command)
+    assert event.sense == copying.ABORTED
+    found = told()
+    assert (found.state, found.sense, found.segments) == (tokens.TERMINATED, event.raw_sense, 0)
+
+
 def deactivate(rig: Rig) -> None:
     rig.devices[FILE].activate(False)
 
