@@ -55,6 +55,10 @@ class Passed(Kind):
         block[offset] ^= 0x40
         self.below.good(scsi.write10(self.start + lba, 1), write=bytes(block))
 
+    def told(self, tuples: list[bytes]) -> list[bytes]:
+        """What is defined of information that Linux makes: newer kernels give type 3 a reference tag, too."""
+        return [one[:4] if self.type == 3 else one for one in tuples]
+
     def around(self, lba: int, count: int) -> bytes:
         """What this machine reads of the disk without the target."""
         return direct(self.data, False, (self.start + lba) * self.block, size=count * self.block)
@@ -185,7 +189,8 @@ def test_what_others_have_written(kind: Passed) -> None:
     """This machine, around the target: the same information is read."""
     data = kind.noise("around", 16)
     direct(kind.data, True, (kind.start + 80) * kind.block, data)
-    assert kind.read(80, 16, 1).data == kind.between(data, kind.right(80, data))
+    assert kind.read(80, 16, 1).data == kind.between(data, kind.kept(80, 16))
+    assert kind.told(kind.kept(80, 16)) == kind.told(kind.right(80, data))
 
 
 @pytest.mark.parametrize("protect", [1, 2, 3, 4, 5])
@@ -266,7 +271,7 @@ def test_from_end_to_end(kind: Passed) -> None:
     data = kind.noise("end", 64)
     direct(disk, True, 320 * kind.block, data)
     assert direct(disk, False, 320 * kind.block, size=len(data)) == data
-    assert kind.kept(320, 64) == kind.right(320, data)
+    assert kind.told(kind.kept(320, 64)) == kind.told(kind.right(320, data))
     assert kind.around(320, 64) == data
     kind.spoil(kind.data, 330 * kind.block)
     with pytest.raises(OSError, match=r"Invalid or incomplete|Input/output"):
