@@ -20,7 +20,7 @@ python_packages=(python3 python3-venv libudev1)
 vm_packages=(
 	linux-image-amd64 linux-headers-amd64 gcc libc6-dev make sparse binutils kmod libc-bin
 	qemu-system-x86 busybox-static zstd
-	udev fio sg3-utils ddpt libiscsi-bin e2fsprogs xfsprogs dmsetup lvm2 util-linux procps cpio
+	udev systemd fio sg3-utils ddpt libiscsi-bin e2fsprogs xfsprogs dmsetup lvm2 util-linux procps cpio
 	libaio1 libjson-c5 libreadline8 liburcu8
 )
 # Not installed, for they would look after the disks of this machine: unpacked, and put into the VM by who wants them.
