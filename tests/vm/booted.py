@@ -42,7 +42,13 @@ CONFIG = {
         }
     },
     "targets": {
-        "iscsi": {NAME: {"portals": ["card", "far", "here", "san"], "luns": {"0": {"device": "disk"}}}}
+        "iscsi": {
+            NAME: {
+                "nop_interval": 0,  # the tests' initiator answers only while it is asked something
+                "portals": ["card", "far", "here", "san"],
+                "luns": {"0": {"device": "disk"}},
+            }
+        }
     },
 }
 # The network is as slow as the tests like: it begins when this file is there.
