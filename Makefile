@@ -67,6 +67,8 @@ test-long: setup
 		$(if $(SEED),--env SCST_SEED=$(SEED)) -- $(LONG_TESTS)
 	@$(VM) test --timeout 14400 --env SCST_LONG=1 --env SCST_REAL=1 --env SCST_BLOCKDEV=/dev/vda \
 		$(if $(SEED),--env SCST_SEED=$(SEED)) -- tests/vm/guest tests/sim
+	@$(VM) test --systemd --timeout 3600 --env SCST_LONG=1 -- tests/vm/systemd
+	@$(PY) -m tests.vm.netboot
 
 test-hba: setup
 	@$(PY) tests/hba/run.py unit

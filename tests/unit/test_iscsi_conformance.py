@@ -23,7 +23,8 @@ VERDICTS = ("kept", "refused", "partly", "not there")
 @cache
 def found_in(name: str) -> set[str]:
     """Of a file in one of the folders."""
-    found = [path for folder in ("unit", "vm/guest") if (path := REPO / "tests" / folder / name).exists()]
+    folders = ("unit", "vm/guest", "vm/netboot")
+    found = [path for folder in folders if (path := REPO / "tests" / folder / name).exists()]
     assert len(found) == 1, name
     tree = ast.parse(found[0].read_text())
     return {one.name for one in tree.body if isinstance(one, ast.FunctionDef)}

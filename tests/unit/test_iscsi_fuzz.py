@@ -47,14 +47,17 @@ def test_a_proof_is_of_each_byte(name: str) -> None:
         assert isinstance(feed(other, proving=True, question=question), Refused)
 
 
-@pytest.mark.parametrize("program", ["open-iscsi", "libiscsi"])
-def test_recorded_sessions(program: str) -> None:
-    """What comes behind a login is among what is fuzzed: commands, and a logout at the end."""
+@pytest.mark.parametrize(
+    ("program", "last"),
+    [("open-iscsi", Opcode.LOGOUT), ("libiscsi", Opcode.LOGOUT), ("ipxe", COMMAND)],
+)
+def test_recorded_sessions(program: str, last: int) -> None:
+    """What comes behind a login is among what is fuzzed: commands, and the logout of who sends one."""
     parser, connection = (
         (RECORDED.parent / name / f"recorded-{program}").read_bytes() for name in ("iscsi_pdu", "iscsi_conn")
     )
     headers = [header for header, _ in pdus_of(parser[6:])]
-    assert headers[-1][0] & 0x3F == Opcode.LOGOUT
+    assert headers[-1][0] & 0x3F == last
     assert [header[0] & 0x3F for header in headers].count(COMMAND) > 1
     assert all(header in connection for header in headers)
 

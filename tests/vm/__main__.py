@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.vm import bootimage, klog, kmodbuild, machine
+from tests.vm import booted, bootimage, klog, kmodbuild, machine
 
 KEPT_RUNS = 20
 USAGE, BROKEN = 2, 3
@@ -65,6 +65,9 @@ def add_machine_options(command: argparse.ArgumentParser) -> None:
 def add_job_options(command: argparse.ArgumentParser) -> None:
     """Options about the run."""
     command.add_argument("--udev", action="store_true", help="start systemd-udevd first")
+    command.add_argument(
+        "--systemd", action="store_true", help="systemd is the first process, with this repository's units"
+    )
     command.add_argument("--fresh", action="store_true", help="boot instead of resuming the saved machine")
     command.add_argument("--timeout", type=float, default=600, metavar="SECONDS")
     command.add_argument(
@@ -171,6 +174,7 @@ def job_of(options: argparse.Namespace, layers: tuple[str, ...]) -> machine.Job:
         timeout=options.timeout,
         silence=options.silence,
         udev=options.udev,
+        systemd=booted.UNITS if options.systemd else "",
         layers=layers,
     )
 
@@ -194,7 +198,9 @@ def judge(result: machine.Result) -> int:
 def run_job(options: argparse.Namespace) -> int:
     """Build, run, judge."""
     what = machine_of(options)
-    layers = () if options.no_build else (str(layer(options, what.release).relative_to(machine.REPO)),)
+    over = [] if options.no_build else [layer(options, what.release)]
+    over += [booted.layer()] if options.systemd else []
+    layers = tuple(str(folder.relative_to(machine.REPO)) for folder in over)
     out = new_out(options)
     result = machine.run(what, job_of(options, layers), out, fresh=options.fresh, echo=not options.quiet)
     return judge(result)

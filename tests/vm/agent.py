@@ -6,13 +6,14 @@ machine can be saved to a file when everything slow is over and before any file 
 (QEMU cannot save a machine with a mounted 9p share).
 
 Life: import, say ``READY`` on the second serial port, wait for a line there (a saved machine is resumed at
-this point), mount the host's root under an overlay, run the job found in ``/out/job.json`` and say ``ALIVE``
-now and then meanwhile, write ``/out/rc``, say ``DONE``. Uptimes of these steps are written to
-``/out/timing``.
+this point), mount the host's root under an overlay, leave its place to systemd if the job wants that, run the
+job found in ``/out/job.json`` and say ``ALIVE`` now and then meanwhile, write ``/out/rc``, say ``DONE``.
+Uptimes of these steps are written to ``/out/timing``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import importlib
@@ -49,6 +50,7 @@ PRELOAD = """
 """.split()
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOATIME, MS_BIND, MS_MOVE = 1, 2, 4, 1024, 4096, 8192
+SYSTEMD = "/lib/systemd/systemd"
 P9_OPTIONS = "trans=virtio,version=9p2000.L,msize=512000"
 NEW_ROOT = "/newroot"
 
@@ -217,6 +219,26 @@ def child(work: Callable[[], int]) -> int:
         os._exit(code)
 
 
+def become_systemd(units: str) -> None:
+    """systemd goes on as this process, with the units in that folder and no others; who returns is a child of
+    it, and the agent from now on.
+    """
+    if os.fork() == 0:
+        return
+    # The host may be a container; this is a machine.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink("/.dockerenv")
+    environment = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "SYSTEMD_UNIT_PATH": units,
+        "SYSTEMD_GENERATOR_PATH": "/nowhere",
+        "SYSTEMD_ENVIRONMENT_GENERATOR_PATH": "/nowhere",
+    }
+    os.execve(
+        SYSTEMD, [SYSTEMD, "--unit=scst-test.target", "--log-target=console", "--show-status=no"], environment
+    )
+
+
 def job_work(job: dict[str, Any]) -> Callable[[], int]:
     """What the job's child process does: pytest in this interpreter, or any program."""
     environment, argv = job["env"], job["argv"]
@@ -289,6 +311,8 @@ def serve(marks: dict[str, float], line: int) -> int:
     shared = enter_root(job)
     mount_rest(job, shared)
     set_up_kernel(job)
+    if job["systemd"]:
+        become_systemd(job["systemd"])
     copier = copy_kernel_log()
     if job["udev"]:
         start_udev()

@@ -97,7 +97,8 @@ class Machine:
 class Job:
     """What is run in the machine: ``pytest`` arguments, or a program (kind ``program``). Times in seconds.
 
-    *layers* are folders of the repository, relative to it, that lie over the machine's root.
+    *layers* are folders of the repository, relative to it, that lie over the machine's root. *systemd*: where
+    its units are in the machine, if it is to be the first process there.
     """
 
     kind: str
@@ -106,6 +107,7 @@ class Job:
     timeout: float = 600
     silence: float = SILENCE_SECONDS
     udev: bool = False
+    systemd: str = ""
     layers: tuple[str, ...] = ()
 
 

@@ -19,14 +19,14 @@ flock 9
 python_packages=(python3 python3-venv libudev1)
 vm_packages=(
 	linux-image-amd64 linux-headers-amd64 gcc libc6-dev make sparse binutils kmod libc-bin
-	qemu-system-x86 busybox-static zstd
-	udev fio sg3-utils ddpt libiscsi-bin e2fsprogs xfsprogs dmsetup lvm2 util-linux procps cpio
+	qemu-system-x86 ipxe-qemu busybox-static zstd
+	udev systemd fio sg3-utils ddpt libiscsi-bin e2fsprogs xfsprogs dmsetup lvm2 util-linux procps cpio
 	libaio1 libjson-c5 libreadline8 liburcu8 python3-pycurl python3-pexpect
 )
 # Not installed, for they would look after the disks of this machine: unpacked, and put into the VM by who wants them.
 unpacked_packages=(
 	multipath-tools kpartx sg3-utils-udev open-iscsi libopeniscsiusr libisns0 open-isns-server
-	fence-agents
+	fence-agents grub-pc-bin grub-common
 )
 kernels_packages=(mmdebstrap debian-archive-keyring util-linux)
 debug_packages=(flex bison bc libelf-dev patch xz-utils zstd tar)

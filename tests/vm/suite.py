@@ -106,14 +106,17 @@ def more_types() -> list[Part]:
 
 
 def vm_parts() -> list[Part]:
-    """The tests inside the VM, dealt out to some machines; tests/sim is there on the kernel's configfs."""
+    """The tests inside the VM, dealt out to some machines; tests/sim is there on the kernel's configfs. Those
+    in a machine that systemd has booted are apart.
+    """
     files = sorted(str(path.relative_to(REPO)) for path in (REPO / "tests/vm/guest").glob("test_*.py"))
     hands = [files[number::VM_PARTS] for number in range(VM_PARTS)]
     hands[-1].append("tests/sim")
-    return [vm_part(f"vm-{number}", hand) for number, hand in enumerate(hands, 1)]
+    dealt = [vm_part(f"vm-{number}", hand) for number, hand in enumerate(hands, 1)]
+    return [*dealt, vm_part("vm-systemd", ["tests/vm/systemd"], "--systemd")]
 
 
-def vm_part(name: str, files: Sequence[str]) -> Part:
+def vm_part(name: str, files: Sequence[str], *options: str) -> Part:
     """Some files of tests in one machine."""
     out = REPO / "build/vm" / name
     command = (
@@ -128,6 +131,7 @@ def vm_part(name: str, files: Sequence[str]) -> Part:
         # What must be over in a second on an idle machine may take as long here as others leave time for it.
         "--env=SCST_SLOW=4",
         f"--env=SCST_TEST_SECONDS={TEST_SECONDS}",
+        *options,
         "--",
         *files,
     )

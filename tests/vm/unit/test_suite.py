@@ -25,6 +25,12 @@ def test_each_file_is_dealt_out_once() -> None:
     assert sum("tests/sim" in each.command for each in suite.vm_parts()) == 1
 
 
+def test_what_systemd_boots_is_run() -> None:
+    """By itself: tests for a machine that systemd has booted are of no use in another one."""
+    (words,) = [each.command for each in suite.vm_parts() if "--systemd" in each.command]
+    assert list(words[words.index("--") + 1 :]) == ["tests/vm/systemd"]
+
+
 def test_two_run_at_a_time(tmp_path: Path) -> None:
     """Each waits for the other, which is in vain where they come one after the other."""
     program = (
