@@ -7,11 +7,12 @@ import asyncio
 import errno
 import json
 import os
+import signal
 import socket
 import struct
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from ipaddress import ip_address
 from itertools import count
@@ -119,6 +120,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """The daemon's loop leaves signals as they are by default, which they are not in a background job."""
+    numbers = signal.SIGHUP, signal.SIGINT, signal.SIGTERM
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 class World:
     """A folder that is like configfs, and a daemon that runs on it."""
 
@@ -164,7 +177,8 @@ class World:
                     with suppress(OSError):
                         await wire.writer.wait_closed()
 
-        asyncio.run(both())
+        with signals_kept():
+            asyncio.run(both())
 
     @staticmethod
     async def until(condition: Callable[[], bool]) -> None:

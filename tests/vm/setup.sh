@@ -26,7 +26,7 @@ vm_packages=(
 # Not installed, for they would look after the disks of this machine: unpacked, and put into the VM by who wants them.
 unpacked_packages=(
 	multipath-tools kpartx sg3-utils-udev open-iscsi libopeniscsiusr libisns0 open-isns-server
-	fence-agents grub-pc-bin grub-common
+	fence-agents sanlock libsanlock1 libsanlock-client1 grub-pc-bin grub-common
 )
 kernels_packages=(mmdebstrap debian-archive-keyring util-linux)
 debug_packages=(flex bison bc libelf-dev patch xz-utils zstd tar)
