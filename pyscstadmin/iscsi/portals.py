@@ -164,7 +164,10 @@ def inside(netns: str, what: Callable[[], T]) -> T:
             errors.append(error)
 
     thread = threading.Thread(target=run, name=f"netns {netns}")
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:  # there are too many, or no memory for one
+        raise OSError(errno.EAGAIN, str(error)) from error
     thread.join()
     if errors:
         raise errors[0]

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from pyscstadmin.config.iscsi_names import CREDENTIAL
+from pyscstadmin.durable import make_folders, sync_folder
 from pyscstadmin.iscsi.policy import User
 from pyscstadmin.iscsi.rules import Obstacle
 
@@ -87,7 +88,7 @@ class Uses:
 
     @contextmanager
     def _held(self) -> Iterator[None]:
-        os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+        make_folders(os.path.dirname(self._path), 0o700)
         with self._lock:
             lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -104,8 +105,4 @@ class Uses:
             file.flush()
             os.fsync(fd)
         os.rename(temporary, self._path)
-        folder = os.open(os.path.dirname(self._path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(os.path.dirname(self._path))

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from pyscstadmin.durable import sync_folder
 from pyscstadmin.errors import Conflict, OperationError
 
 __all__ = ["NewFile", "made"]
@@ -61,21 +61,9 @@ def _fill(fd: int, file: NewFile) -> None:
         else:
             os.ftruncate(fd, file.size)
         os.fsync(fd)
-        _sync_folder(file.path)
+        sync_folder(os.path.dirname(file.path))
     except OSError as error:
         raise _failed("write", file, error) from error
-
-
-def _sync_folder(path: str) -> None:
-    """The name is to be there after a power cut, too."""
-    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system that cannot do that for folders
-            raise
-    finally:
-        os.close(folder)
 
 
 def _remove(path: str, fd: int) -> None:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pyscstadmin.config.iscsi_plan import with_secrets
 from pyscstadmin.config.model import Config, Iscsi, Lun, Target
 from pyscstadmin.config.schema import dumps
+from pyscstadmin.durable import make_folders, sync_folder
 from pyscstadmin.errors import Conflict, InvalidInput, OperationError, SaveRefused
 from pyscstadmin.store.load import FILE_MAX, load_file, parse
 
@@ -59,7 +60,7 @@ def save(
         _check_readable(config, data, path)
         ready()
         if parents:
-            os.makedirs(os.path.dirname(real), exist_ok=True)
+            make_folders(os.path.dirname(real))
         _replace(real, data)
     except OSError as error:
         raise OperationError("save", path, None, error.errno or 0) from error
@@ -172,7 +173,7 @@ def _replace(path: str, data: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-    _sync_directory(directory)
+    sync_folder(directory)
 
 
 def replace_file(path: str, data: bytes) -> None:
@@ -187,7 +188,7 @@ def replace_file(path: str, data: bytes) -> None:
         except BaseException:
             os.unlink(temporary)
             raise
-        _sync_directory(os.path.dirname(file))
+        sync_folder(os.path.dirname(file))
     except OSError as error:
         raise OperationError("save", path, None, error.errno or errno.EIO) from error
 
@@ -259,11 +260,3 @@ def _copy(path: str, to: str) -> None:
     with open(path, "rb") as file:
         temporary = _written(to, file.read(), os.stat(path))
     os.rename(temporary, to)
-
-
-def _sync_directory(directory: str) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

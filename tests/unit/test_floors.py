@@ -29,7 +29,7 @@ FLOORS = (
     ("admin",),
     ("sim", "iscsi"),
     ("kernel", "store", "migrate"),
-    ("config",),
+    ("config", "durable"),
     ("errors",),
     ("__init__",),
 )

@@ -900,3 +900,15 @@ def test_sessions_by_a_portal_that_their_target_was_taken_from_end(
         assert set(world.kernel.dropped) == {2}
 
     world.run(what)
+
+
+def test_no_thread_is_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network namespace cannot be looked into then, which is no reason to end, and not the same as none."""
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(OSError, match="new thread") as caught:
+        look("blue")
+    assert caught.value.errno == errno.EAGAIN

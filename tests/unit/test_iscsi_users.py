@@ -56,7 +56,7 @@ def test_until_when_and_how_often(user: User, now: float, used: int, rule: str) 
 
 
 def test_a_use_is_on_the_disk_before_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file, then its name; nothing is said before both are."""
+    """The name of its folder, the file, then its name; nothing is said before all are."""
     path = tmp_path / "lib/uses.json"
     done: list[str] = []
 
@@ -73,7 +73,7 @@ def test_a_use_is_on_the_disk_before_it_counts(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setattr(os, name, noted(name))
     uses = Uses(str(path))
     assert uses.take(TARGET, ONCE) is None
-    assert done == ["fsync", "rename", "fsync"]
+    assert done == ["fsync", "fsync", "rename", "fsync"]
     assert Uses(str(path)).used(TARGET, ONCE) == 1
     again = Uses(str(path)).take(TARGET, ONCE)
     assert again is not None

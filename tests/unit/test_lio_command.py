@@ -66,7 +66,7 @@ def test_a_signal_when_it_is_written(
     way: str, complete: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     """It is not said then that nothing has changed; whether it is heard or not, the exit code is of that."""
-    monkeypatch.setattr(save, "_sync_directory", lambda path: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(save, "sync_folder", lambda path: os.kill(os.getpid(), signal.SIGTERM))
     output = tmp_path / "scst.json"
     assert main([*way.split(), "import", "lio", complete, "-o", str(output)]) == 0
     assert loads(output.read_text()).devices
