@@ -85,7 +85,7 @@ class Image:
         file = os.open(disk, os.O_WRONLY | os.O_DIRECT)
         try:
             with memoryview(self.content) as left:
-                # Where memory is scarce a write may be a short one; the next says why, if that lasts.
+                # A write may be a short one; the next says why it was.
                 at = 0
                 while at < len(left):
                     at += os.write(file, left[at:])
